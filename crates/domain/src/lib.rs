@@ -1,1 +1,52 @@
-//! Placeholder while the workspace is laid out.
+//! The pure core of Rollcall: no runtime, server, broker, clock or I/O.
+//!
+//! A webhook of VCC Live becomes a [`UserEvent`]; events travel as Avro ([`wire`]) in records keyed by [`UserId`]; and
+//! [`fold::apply`] turns the records of one key into its state, by the one definition of "newer" in [`order`].
+//!
+//! ```text
+//! UserEvent ──wire::encode──▶ value ──▶ Kafka ──▶ record::read ──▶ RecordHead ──fold::apply──▶ KeyState + Effect
+//!    │ headers::for_event ──▶ CloudEvents headers              (value's head only: the payload stays with the caller)
+//! ```
+//!
+//! Reading order:
+//! - [`UserId`], [`UnixMillis`], [`Version`], [`EventId`]: what must not be confused with a bare number or text.
+//! - [`User`] and [`UserEvent`]: the vendor's facts, and what is derived from them.
+//! - [`order`], [`fold`], [`gap`]: which record of a key wins, and what the loser tells us.
+//! - [`Position`] and [`Checkpoint`]: where in the log a reader is.
+//! - [`wire`], [`headers`], [`record`]: bytes in and out.
+//!
+//! Invariant: no type of this crate has a place for a password.
+
+mod user_id;
+
+mod time;
+
+mod digest;
+
+mod user;
+
+mod event;
+
+pub mod order;
+
+pub mod gap;
+
+pub mod fold;
+
+mod position;
+
+pub mod wire;
+
+pub mod headers;
+
+pub mod record;
+
+pub use digest::{EventId, Version};
+pub use event::{EventType, Facts, FactsError, Head, UserEvent};
+pub use position::{Checkpoint, Position, PositionError};
+pub use time::{TimestampError, UnixMillis};
+pub use user::User;
+pub use user_id::{UserId, UserIdError};
+
+/// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 7493, section 2.2).
+pub const SAFE_INTEGER_MAX: i64 = 9_007_199_254_740_991;

@@ -1,0 +1,160 @@
+//! An event: what one webhook told, and what follows from it.
+
+use std::collections::BTreeMap;
+
+use crate::{EventId, TimestampError, UnixMillis, User, UserId, Version};
+
+/// One User Created or User Changed webhook; [`UserEvent::new`] derives what the vendor does not send.
+///
+/// ```
+/// use domain::{EventType, Facts, UnixMillis, User, UserEvent, UserId};
+///
+/// let event = UserEvent::new(Facts {
+///     old: None,
+///     new: User::new(UserId::new(180)?),
+///     timestamp: "2017-06-06T10:53:43+02:00".to_owned(),
+///     received_at: UnixMillis::from_millis(1_496_739_224_000),
+///     password_changed: false,
+///     extra: Default::default(),
+/// })?;
+/// assert_eq!(event.kind, EventType::Created);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserEvent {
+    pub user_id: UserId,
+    pub kind: EventType,
+    pub occurred_at: UnixMillis,
+    /// Digest of `new`.
+    pub version: Version,
+    /// Digest of `old`, the state that the event was built on.
+    pub parent: Option<Version>,
+    pub event_id: EventId,
+    /// When the webhook arrived; also the record's Kafka timestamp.
+    pub received_at: UnixMillis,
+    /// The vendor's timestamp, exactly as sent.
+    pub timestamp: String,
+    pub password_changed: bool,
+    pub new: User,
+    pub old: Option<User>,
+    /// Members of the request object that the vendor's page does not name: name to canonical JSON text.
+    pub extra: BTreeMap<String, String>,
+}
+
+/// Which of the vendor's two events: `CREATED` in Avro when `old` was null, else `CHANGED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EventType {
+    Created,
+    Changed,
+}
+
+/// What a webhook says, read and checked, before anything is derived from it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub old: Option<User>,
+    pub new: User,
+    pub timestamp: String,
+    pub received_at: UnixMillis,
+    pub password_changed: bool,
+    pub extra: BTreeMap<String, String>,
+}
+
+/// The part of an event that decides its order: the first fields of the Avro record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub user_id: UserId,
+    pub kind: EventType,
+    pub occurred_at: UnixMillis,
+    pub version: Version,
+    pub parent: Option<Version>,
+    pub event_id: EventId,
+}
+
+/// Why facts make no event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FactsError {
+    #[error("old and new are different users: {old} and {new}")]
+    Identity { old: UserId, new: UserId },
+    #[error("timestamp is not an ISO 8601 date and time with an offset")]
+    Timestamp(#[source] TimestampError),
+}
+
+impl UserEvent {
+    /// Returns the event with these facts.
+    ///
+    /// # Errors
+    /// [`FactsError`] when `old` and `new` have different identifiers, or the timestamp names no instant.
+    pub fn new(facts: Facts) -> Result<Self, FactsError> {
+        let Facts { old, new, timestamp, received_at, password_changed, extra } = facts;
+        if let Some(old) = old.as_ref().filter(|old| old.user_id != new.user_id) {
+            return Err(FactsError::Identity { old: old.user_id, new: new.user_id });
+        }
+        let occurred_at = UnixMillis::parse_iso8601(&timestamp).map_err(FactsError::Timestamp)?;
+        let version = new.version();
+        let parent = old.as_ref().map(User::version);
+        Ok(Self {
+            user_id: new.user_id,
+            kind: if old.is_some() { EventType::Changed } else { EventType::Created },
+            occurred_at,
+            version,
+            parent,
+            event_id: EventId::derive(new.user_id, &timestamp, version, parent),
+            received_at,
+            timestamp,
+            password_changed,
+            new,
+            old,
+            extra,
+        })
+    }
+
+    pub fn head(&self) -> Head {
+        Head {
+            user_id: self.user_id,
+            kind: self.kind,
+            occurred_at: self.occurred_at,
+            version: self.version,
+            parent: self.parent,
+            event_id: self.event_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(old: Option<i64>, new: i64, timestamp: &str) -> Facts {
+        let user = |id| User::new(UserId::new(id).unwrap());
+        Facts {
+            old: old.map(user),
+            new: user(new),
+            timestamp: timestamp.to_owned(),
+            received_at: UnixMillis::from_millis(0),
+            password_changed: false,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_kind_and_the_parent_follow_old() {
+        let created = UserEvent::new(facts(None, 1, "2017-06-06T10:53:43Z")).unwrap();
+        assert_eq!((created.kind, created.parent), (EventType::Created, None));
+        let changed = UserEvent::new(facts(Some(1), 1, "2017-06-06T10:53:43Z")).unwrap();
+        assert_eq!((changed.kind, changed.parent), (EventType::Changed, Some(created.version)));
+    }
+
+    #[test]
+    fn a_repeated_delivery_has_the_same_identifier_whenever_it_is_received() {
+        let first = UserEvent::new(facts(None, 1, "2017-06-06T10:53:43Z")).unwrap();
+        let mut again = facts(None, 1, "2017-06-06T10:53:43Z");
+        again.received_at = UnixMillis::from_millis(99);
+        assert_eq!(UserEvent::new(again).unwrap().event_id, first.event_id);
+    }
+
+    #[test]
+    fn two_users_or_no_time_are_no_event() {
+        assert!(matches!(UserEvent::new(facts(Some(1), 2, "2017-06-06T10:53:43Z")), Err(FactsError::Identity { .. })));
+        assert!(matches!(UserEvent::new(facts(None, 2, "now")), Err(FactsError::Timestamp(_))));
+    }
+}

@@ -1,0 +1,102 @@
+//! Gaps: what an event's parent tells about deliveries that never came.
+
+use crate::{Head, User, Version};
+
+/// A break in a user's lineage: the state held was `held`, but the next event was built on `missing`.
+///
+/// A late delivery can narrow it: one that starts at `held` or ends at `missing`. When both ends meet, nothing is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub held: Version,
+    pub missing: Version,
+}
+
+impl Gap {
+    /// Returns the gap between the state `current` and the event `next`, if there is one.
+    ///
+    /// An event without a parent, a creation, has no lineage to break.
+    pub fn between(current: &Head, next: &Head) -> Option<Self> {
+        let missing = next.parent?;
+        (missing != current.version).then_some(Self { held: current.version, missing })
+    }
+
+    /// Returns what is left of the gap once the event `late` is known; `None` when it is closed.
+    pub fn narrow(self, late: &Head) -> Option<Self> {
+        let mut rest = self;
+        if late.version == rest.missing
+            && let Some(parent) = late.parent
+        {
+            rest.missing = parent;
+        } else if late.parent == Some(rest.held) {
+            rest.held = late.version;
+        }
+        (rest.held != rest.missing).then_some(rest)
+    }
+}
+
+/// Returns the names of the fields in which `held`, the state known, and `old`, the state the next event was built on, differ;
+/// in alphabetical order.
+///
+/// Members that only `old` has and the vendor's table does not name are left out: the vendor has newly added them, and nothing
+/// was missed. No names at all therefore means that there is no gap.
+pub fn changed_fields(held: &User, old: &User) -> Vec<String> {
+    let (held_json, old_json) = (held.to_json(), old.to_json());
+    let mut names: Vec<String> = held_json
+        .iter()
+        .filter(|(name, value)| old_json.get(*name) != Some(value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, EventType, UnixMillis, UserId};
+
+    fn head(version: u8, parent: Option<u8>) -> Head {
+        let user_id = UserId::new(1).unwrap();
+        let (version, parent) = (Version::from_bytes([version; 16]), parent.map(|p| Version::from_bytes([p; 16])));
+        Head {
+            user_id,
+            kind: EventType::Changed,
+            occurred_at: UnixMillis::from_millis(0),
+            version,
+            parent,
+            event_id: EventId::derive(user_id, "", version, parent),
+        }
+    }
+
+    #[test]
+    fn a_gap_is_a_parent_that_is_not_the_state_held() {
+        assert_eq!(Gap::between(&head(1, None), &head(2, Some(1))), None);
+        assert_eq!(Gap::between(&head(1, None), &head(2, None)), None);
+        let gap = Gap::between(&head(1, None), &head(3, Some(2))).unwrap();
+        assert_eq!((gap.held, gap.missing), (head(1, None).version, head(2, None).version));
+    }
+
+    #[test]
+    fn late_deliveries_narrow_and_close_it_from_either_end() {
+        let gap = Gap::between(&head(1, None), &head(9, Some(4))).unwrap();
+        assert_eq!(gap.narrow(&head(4, Some(1))), None, "the one event that was missed");
+        let from_the_end = gap.narrow(&head(4, Some(3))).unwrap();
+        let from_the_start = from_the_end.narrow(&head(2, Some(1))).unwrap();
+        assert_eq!(from_the_start.narrow(&head(3, Some(2))), None, "three events, in any order");
+        assert_eq!(gap.narrow(&head(7, Some(6))), Some(gap), "a stranger changes nothing");
+        assert_eq!(gap.narrow(&head(4, None)), Some(gap), "a creation has no start");
+    }
+
+    #[test]
+    fn fields_that_differ_are_named_and_newly_added_ones_are_not() {
+        let held = User::new(UserId::new(1).unwrap());
+        let mut old = held.clone();
+        assert!(changed_fields(&held, &old).is_empty());
+        old.extra.insert("skills".into(), "[]".into());
+        assert!(changed_fields(&held, &old).is_empty());
+        old.state = Some("inactive".into());
+        old.email = Some("a@b.example".into());
+        assert_eq!(changed_fields(&held, &old), ["email", "state"]);
+        assert_eq!(changed_fields(&old, &held), ["email", "skills", "state"], "a member that went away counts");
+    }
+}

@@ -1,0 +1,73 @@
+//! How a raw Kafka record becomes what the fold reads. The one definition, used by every reader of the log.
+
+use crate::fold::RecordHead;
+use crate::wire::{self, DecodeError};
+use crate::{UnixMillis, UserId, UserIdError};
+
+/// Why a record of `vcc.users` cannot be read. It is counted, kept where it is, and the reader goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("record has no key")]
+    NoKey,
+    #[error("key is no user id")]
+    Key(#[source] UserIdError),
+    #[error("value is no user event")]
+    Value(#[source] DecodeError),
+    #[error("key says user {key}, value says user {value}")]
+    OtherUser { key: UserId, value: UserId },
+}
+
+/// Returns whose record this is and the head of it.
+///
+/// A record without a value forgets its user at `ce_time`, the header of that name, or at `timestamp`, the record's own, when
+/// the header is missing or no time (a tombstone that another tool wrote).
+///
+/// # Errors
+/// [`Unreadable`], by what is wrong with the record.
+pub fn read(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    ce_time: Option<&[u8]>,
+    timestamp: UnixMillis,
+) -> Result<(UserId, RecordHead), Unreadable> {
+    let key = UserId::from_key(key.ok_or(Unreadable::NoKey)?).map_err(Unreadable::Key)?;
+    let Some(value) = value else {
+        let named = ce_time.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let at = named.and_then(|text| UnixMillis::parse_iso8601(text).ok()).unwrap_or(timestamp);
+        return Ok((key, RecordHead::Forgotten { at }));
+    };
+    let head = wire::decode_head(value).map_err(Unreadable::Value)?;
+    if head.user_id != key {
+        return Err(Unreadable::OtherUser { key, value: head.user_id });
+    }
+    Ok((key, RecordHead::Event(head)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis::from_millis(77);
+
+    #[test]
+    fn a_tombstone_is_dated_by_its_header_or_else_by_its_record() {
+        let read = |ce_time: Option<&[u8]>| match read(Some(b"180"), None, ce_time, NOW) {
+            Ok((_, RecordHead::Forgotten { at })) => at.millis(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(Some(b"1970-01-01T00:00:01Z")), 1000);
+        assert_eq!(read(Some(b"then")), 77);
+        assert_eq!(read(Some(&[0xff])), 77);
+        assert_eq!(read(None), 77);
+    }
+
+    #[test]
+    fn records_that_are_not_ours_are_told_apart() {
+        assert!(matches!(read(None, None, None, NOW), Err(Unreadable::NoKey)));
+        assert!(matches!(read(Some(b"x"), None, None, NOW), Err(Unreadable::Key(_))));
+        assert!(matches!(read(Some(b"1"), Some(b"{}"), None, NOW), Err(Unreadable::Value(_))));
+        let golden = include_bytes!("../../../schemas/golden/v1/user-created.avro");
+        assert!(matches!(read(Some(b"1"), Some(golden), None, NOW), Err(Unreadable::OtherUser { .. })));
+        assert!(matches!(read(Some(b"180"), Some(golden), None, NOW), Ok((_, RecordHead::Event(_)))));
+    }
+}

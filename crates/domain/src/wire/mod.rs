@@ -1,0 +1,114 @@
+//! The bytes of a record's value: Avro, single-object encoding (Avro 1.12, "Single-object encoding").
+//!
+//! ```text
+//! C3 01 | CRC-64-AVRO of the writer's schema, 8 bytes little-endian | Avro binary
+//! ```
+//!
+//! Invariant: a released schema file is never edited, and every released version can be read for ever; `schemas/golden`
+//! holds bytes of each with a test that they still decode to the same values.
+
+mod schema;
+
+mod v1;
+
+use crate::{Head, UserEvent};
+
+pub use schema::SCHEMA_V1;
+
+/// The two bytes that open a single-object encoding.
+pub const MARKER: [u8; 2] = [0xc3, 0x01];
+
+const FRAME_LEN: usize = 10;
+
+/// Why bytes are no user event.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("value is shorter than the {FRAME_LEN} bytes that open a single-object encoding")]
+    Short,
+    #[error("value does not open with the marker C3 01 of a single-object encoding")]
+    NoMarker,
+    #[error("value is written with a schema that no release has: fingerprint {0}")]
+    UnknownSchema(String),
+    #[error("value does not follow the schema its fingerprint names")]
+    Avro(#[source] Box<apache_avro::Error>),
+    #[error("eventId is no UUID")]
+    EventId(#[source] uuid::Error),
+    #[error("{0} bytes follow the end of the event")]
+    Trailing(usize),
+}
+
+/// Returns `event` in the newest released version.
+///
+/// ```
+/// # use domain::{wire, Facts, UnixMillis, User, UserEvent, UserId};
+/// # let facts = Facts { old: None, new: User::new(UserId::new(180)?), timestamp: "2017-06-06T10:53:43+02:00".into(),
+/// #     received_at: UnixMillis::from_millis(0), password_changed: false, extra: Default::default() };
+/// # let event = UserEvent::new(facts)?;
+/// let bytes = wire::encode(&event);
+/// assert_eq!(wire::decode(&bytes)?, event);
+/// assert_eq!(wire::decode_head(&bytes)?, event.head());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn encode(event: &UserEvent) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    bytes.extend(MARKER);
+    bytes.extend(schema::v1().fingerprint);
+    v1::write(event, &mut bytes);
+    bytes
+}
+
+/// Returns the event that `bytes` hold, whichever released version wrote them.
+///
+/// # Errors
+/// [`DecodeError`], by what is wrong with the bytes.
+pub fn decode(bytes: &[u8]) -> Result<UserEvent, DecodeError> {
+    let mut datum = datum(bytes)?;
+    let event = v1::read(&mut datum)?;
+    if datum.is_empty() { Ok(event) } else { Err(DecodeError::Trailing(datum.len())) }
+}
+
+/// Returns the head of the event that `bytes` hold, at about a third of the cost of [`decode`]; the rest is not looked at.
+///
+/// # Errors
+/// As [`decode`], for what it looks at.
+pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
+    v1::read_head(&mut datum(bytes)?)
+}
+
+fn datum(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    let (frame, datum) = bytes.split_at_checked(FRAME_LEN).ok_or(DecodeError::Short)?;
+    let (marker, fingerprint) = frame.split_at(MARKER.len());
+    if marker != MARKER {
+        return Err(DecodeError::NoMarker);
+    }
+    if fingerprint != schema::v1().fingerprint {
+        return Err(DecodeError::UnknownSchema(hex::encode(fingerprint)));
+    }
+    Ok(datum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN: &[u8] = include_bytes!("../../../../schemas/golden/v1/user-changed.avro");
+
+    #[test]
+    fn every_cut_of_a_value_is_an_error_not_a_panic() {
+        for end in 0..GOLDEN.len() {
+            assert!(decode(&GOLDEN[..end]).is_err(), "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn frames_are_told_apart() {
+        let mut other = GOLDEN.to_vec();
+        other[2] ^= 1;
+        assert!(matches!(decode(&other), Err(DecodeError::UnknownSchema(_))));
+        other[0] = 0;
+        assert!(matches!(decode(&other), Err(DecodeError::NoMarker)));
+        assert!(matches!(decode(&[]), Err(DecodeError::Short)));
+        let longer = [GOLDEN, &[0]].concat();
+        assert!(matches!(decode(&longer), Err(DecodeError::Trailing(1))));
+    }
+}

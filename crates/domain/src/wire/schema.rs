@@ -1,0 +1,57 @@
+//! The released schemas, parsed once.
+
+use std::sync::LazyLock;
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
+
+/// The text of `schemas/user-event.v1.avsc`.
+pub const SCHEMA_V1: &str = include_str!("../../../../schemas/user-event.v1.avsc");
+
+/// How many fields of version 1 make a [`crate::Head`].
+const HEAD_FIELDS: usize = 6;
+
+/// A released schema with what reads and writes it.
+pub(super) struct Released {
+    /// CRC-64-AVRO of the schema's parsing canonical form, little-endian.
+    pub(super) fingerprint: [u8; 8],
+    pub(super) reader: GenericDatumReader<'static>,
+    pub(super) writer: GenericDatumWriter<'static>,
+    /// Reads the first fields only: Avro binary has no framing, so a prefix of the fields is a prefix of the bytes.
+    pub(super) head_reader: GenericDatumReader<'static>,
+}
+
+pub(super) fn v1() -> &'static Released {
+    static V1: LazyLock<Released> = LazyLock::new(|| {
+        let schema: &'static Schema = leak(SCHEMA_V1);
+        let head: &'static Schema = leak(&head_of(SCHEMA_V1));
+        let fingerprint = schema.fingerprint::<apache_avro::rabin::Rabin>().bytes;
+        Released {
+            fingerprint: fingerprint.try_into().expect("CRC-64 has eight bytes"),
+            reader: reader(schema),
+            writer: GenericDatumWriter::builder(schema)
+                .human_readable(false)
+                .build()
+                .expect("a released schema resolves"),
+            head_reader: reader(head),
+        }
+    });
+    &V1
+}
+
+fn reader(schema: &'static Schema) -> GenericDatumReader<'static> {
+    GenericDatumReader::builder(schema).human_readable(false).build().expect("a released schema resolves")
+}
+
+/// A released schema lives as long as the process: readers and writers borrow from it.
+fn leak(text: &str) -> &'static Schema {
+    Box::leak(Box::new(Schema::parse_str(text).expect("a released schema is valid Avro")))
+}
+
+fn head_of(schema: &str) -> String {
+    let mut schema: serde_json::Value = serde_json::from_str(schema).expect("a released schema is JSON");
+    let fields = schema["fields"].as_array_mut().expect("a released schema is a record");
+    fields.truncate(HEAD_FIELDS);
+    schema.to_string()
+}

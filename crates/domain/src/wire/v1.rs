@@ -1,0 +1,124 @@
+//! Version 1 of the Avro record: `schemas/user-event.v1.avsc`, field by field.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DecodeError, schema};
+use crate::{EventId, EventType, Head, UnixMillis, User, UserEvent, UserId, Version};
+
+pub(super) fn write(event: &UserEvent, bytes: &mut Vec<u8>) {
+    let record = EventRecord {
+        user_id: event.user_id,
+        kind: event.kind.into(),
+        occurred_at: event.occurred_at,
+        version: *event.version.as_bytes(),
+        parent: event.parent.map(|parent| *parent.as_bytes()),
+        event_id: event.event_id.to_string(),
+        received_at: event.received_at,
+        timestamp: Cow::Borrowed(&event.timestamp),
+        password_changed: event.password_changed,
+        new: Cow::Borrowed(&event.new),
+        old: event.old.as_ref().map(Cow::Borrowed),
+        extra: Cow::Borrowed(&event.extra),
+    };
+    schema::v1()
+        .writer
+        .write_ser(bytes, &record)
+        .expect("the record has the schema's fields, and a Vec takes every byte");
+}
+
+pub(super) fn read(datum: &mut &[u8]) -> Result<UserEvent, DecodeError> {
+    let record: EventRecord<'static> = schema::v1().reader.read_deser(datum).map_err(avro)?;
+    Ok(UserEvent {
+        user_id: record.user_id,
+        kind: record.kind.into(),
+        occurred_at: record.occurred_at,
+        version: Version::from_bytes(record.version),
+        parent: record.parent.map(Version::from_bytes),
+        event_id: record.event_id.parse().map_err(DecodeError::EventId)?,
+        received_at: record.received_at,
+        timestamp: record.timestamp.into_owned(),
+        password_changed: record.password_changed,
+        new: record.new.into_owned(),
+        old: record.old.map(Cow::into_owned),
+        extra: record.extra.into_owned(),
+    })
+}
+
+pub(super) fn read_head(datum: &mut &[u8]) -> Result<Head, DecodeError> {
+    let record: HeadRecord = schema::v1().head_reader.read_deser(datum).map_err(avro)?;
+    Ok(Head {
+        user_id: record.user_id,
+        kind: record.kind.into(),
+        occurred_at: record.occurred_at,
+        version: Version::from_bytes(record.version),
+        parent: record.parent.map(Version::from_bytes),
+        event_id: record.event_id.parse::<EventId>().map_err(DecodeError::EventId)?,
+    })
+}
+
+fn avro(error: apache_avro::Error) -> DecodeError {
+    DecodeError::Avro(Box::new(error))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "UserEvent", rename_all = "camelCase")]
+struct EventRecord<'e> {
+    user_id: UserId,
+    #[serde(rename = "type")]
+    kind: Kind,
+    occurred_at: UnixMillis,
+    #[serde(with = "apache_avro::serde::fixed")]
+    version: [u8; 16],
+    #[serde(with = "apache_avro::serde::fixed_opt")]
+    parent: Option<[u8; 16]>,
+    event_id: String,
+    received_at: UnixMillis,
+    timestamp: Cow<'e, str>,
+    password_changed: bool,
+    new: Cow<'e, User>,
+    old: Option<Cow<'e, User>>,
+    extra: Cow<'e, BTreeMap<String, String>>,
+}
+
+/// The first fields of [`EventRecord`].
+#[derive(Deserialize)]
+#[serde(rename = "UserEvent", rename_all = "camelCase")]
+struct HeadRecord {
+    user_id: UserId,
+    #[serde(rename = "type")]
+    kind: Kind,
+    occurred_at: UnixMillis,
+    #[serde(with = "apache_avro::serde::fixed")]
+    version: [u8; 16],
+    #[serde(with = "apache_avro::serde::fixed_opt")]
+    parent: Option<[u8; 16]>,
+    event_id: String,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename = "EventType", rename_all = "UPPERCASE")]
+enum Kind {
+    Created,
+    Changed,
+}
+
+impl From<EventType> for Kind {
+    fn from(kind: EventType) -> Self {
+        match kind {
+            EventType::Created => Self::Created,
+            EventType::Changed => Self::Changed,
+        }
+    }
+}
+
+impl From<Kind> for EventType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Created => Self::Created,
+            Kind::Changed => Self::Changed,
+        }
+    }
+}

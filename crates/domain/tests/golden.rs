@@ -1,0 +1,95 @@
+//! Formats never forget: bytes of each released schema version, and the values that they must decode to for ever.
+//!
+//! `schemas/golden/v1/*.json` are the vendor's two sample bodies, `*.avro` the events made of them.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+use std::collections::BTreeMap;
+
+use domain::{Facts, UnixMillis, User, UserEvent, wire};
+use serde_json::Value;
+
+const RECEIVED_AT: UnixMillis = UnixMillis::from_millis(1_496_739_300_250);
+
+struct Golden {
+    body: &'static str,
+    avro: &'static [u8],
+    version: &'static str,
+    parent: Option<&'static str>,
+    event_id: &'static str,
+    occurred_at: &'static str,
+}
+
+const CREATED: Golden = Golden {
+    body: include_str!("../../../schemas/golden/v1/user-created.json"),
+    avro: include_bytes!("../../../schemas/golden/v1/user-created.avro"),
+    version: "8324a03338d96e81e140d408fa373f2a",
+    parent: None,
+    event_id: "2d424f64-3fd5-8316-9e4d-50ca7615cbe0",
+    occurred_at: "2017-06-06T08:53:43Z",
+};
+
+const CHANGED: Golden = Golden {
+    body: include_str!("../../../schemas/golden/v1/user-changed.json"),
+    avro: include_bytes!("../../../schemas/golden/v1/user-changed.avro"),
+    version: "3a06761c4c8df21122a5299022af633f",
+    parent: Some("6028b2249f69c2096a6b86bb4472e12d"),
+    event_id: "34f24ec5-6449-8cfe-9cd8-85a0ef2cac36",
+    occurred_at: "2017-06-06T08:44:18Z",
+};
+
+#[test]
+fn v1_created() {
+    check(&CREATED);
+}
+
+#[test]
+fn v1_changed() {
+    check(&CHANGED);
+}
+
+#[track_caller]
+fn check(golden: &Golden) {
+    let event = event(golden.body);
+    assert_eq!(event.version.to_string(), golden.version);
+    assert_eq!(event.parent.map(|parent| parent.to_string()).as_deref(), golden.parent);
+    assert_eq!(event.event_id.to_string(), golden.event_id);
+    assert_eq!(event.occurred_at.to_string(), golden.occurred_at);
+
+    assert_eq!(wire::decode(golden.avro).unwrap(), event, "the committed bytes decode to the value");
+    assert_eq!(wire::decode_head(golden.avro).unwrap(), event.head());
+    assert_eq!(
+        hex::encode(wire::encode(&event)),
+        hex::encode(golden.avro),
+        "encoding the value gives the committed bytes"
+    );
+}
+
+/// The version digest is over the vendor's own object: its sample, canonicalized by itself, has the same digest.
+#[test]
+fn version_of_a_sample_is_the_digest_of_the_object_as_the_vendor_wrote_it() {
+    use sha2::{Digest, Sha256};
+    for golden in [&CREATED, &CHANGED] {
+        let body: Value = serde_json::from_str(golden.body).unwrap();
+        let canonical = serde_json_canonicalizer::to_vec(&body["new"]).unwrap();
+        assert_eq!(hex::encode(&Sha256::digest(canonical)[..16]), golden.version);
+    }
+}
+
+fn event(body: &str) -> UserEvent {
+    let body: Value = serde_json::from_str(body).unwrap();
+    let user = |value: &Value| -> Option<User> {
+        let mut object = value.as_object()?.clone();
+        object.insert("extra".into(), Value::Object(Default::default()));
+        Some(serde_json::from_value(Value::Object(object)).unwrap())
+    };
+    UserEvent::new(Facts {
+        old: user(&body["old"]),
+        new: user(&body["new"]).unwrap(),
+        timestamp: body["timestamp"].as_str().unwrap().to_owned(),
+        received_at: RECEIVED_AT,
+        password_changed: false,
+        extra: BTreeMap::new(),
+    })
+    .unwrap()
+}
