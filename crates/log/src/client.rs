@@ -1,0 +1,236 @@
+//! The options that every Kafka client of Rollcall shares.
+//!
+//! Three layers, later ones win: defaults of this file, the operator's pass-through properties, and what the contract owns.
+//! The operator may tune and secure the connection in any way that librdkafka offers, but may not undo a promise.
+
+mod context;
+mod properties;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use crate::Fault;
+
+pub(crate) use context::TracingContext;
+
+/// How long the first pause before a reconnection is; librdkafka doubles it with some randomness.
+const RECONNECT_BACKOFF_MS: &str = "100";
+/// The longest pause before a reconnection. The library's own limit of 10 s would add as much to every outage.
+const RECONNECT_BACKOFF_MS_MAX: &str = "2000";
+/// How long a connection may take to be set up, TLS and SASL included.
+const CONNECTION_SETUP_MS_MAX: &str = "10000";
+/// How often topics are looked up anew; the library's 5 minutes would be as long blind to a moved cluster.
+const METADATA_REFRESH_MS: &str = "60000";
+
+/// Where the cluster is and how to speak with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// `host:port`, several separated by commas.
+    pub bootstrap: String,
+    /// The name under which the cluster sees this client, in its logs and quotas.
+    pub client_id: String,
+    /// librdkafka settings passed through as they are, secrets among them.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl ClientOptions {
+    /// Returns options for a cluster at that address, with nothing passed through.
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self { bootstrap: bootstrap.into(), client_id: "rollcall".to_owned(), properties: BTreeMap::new() }
+    }
+
+    /// Returns everything that is wrong with the options, each fault naming its property and none its value.
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.bootstrap.trim().is_empty() {
+            faults.push("bootstrap: at least one host:port is needed".to_owned());
+        }
+        if self.client_id.trim().is_empty() {
+            faults.push("client_id: must not be empty".to_owned());
+        }
+        faults.extend(properties::faults(&self.properties));
+        faults
+    }
+
+    /// Returns the settings that every kind of client starts from.
+    fn base(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("reconnect.backoff.ms", RECONNECT_BACKOFF_MS)
+            .set("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MS_MAX)
+            .set("socket.connection.setup.timeout.ms", CONNECTION_SETUP_MS_MAX)
+            .set("socket.keepalive.enable", "true")
+            .set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS);
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", &self.client_id)
+            // A topic comes into being by `rollcall topics create` or not at all: made on the fly it would not be compacted.
+            .set("allow.auto.create.topics", "false")
+            .set_log_level(RDKafkaLogLevel::Info);
+        config
+    }
+
+    /// Returns the settings of a client that reads, or asks about, topics.
+    ///
+    /// librdkafka wants a group name even from a consumer that picks its partitions itself; such a client never joins the
+    /// group and never commits to it.
+    pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.base();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error");
+        config
+    }
+
+    /// Returns the settings of a client that writes.
+    pub(crate) fn producer(&self) -> ClientConfig {
+        let mut config = self.base();
+        config.set("acks", "all").set("enable.idempotence", "true").set("partitioner", "murmur2_random");
+        config
+    }
+
+    /// Returns the settings of a client that makes and describes topics.
+    pub(crate) fn admin(&self) -> ClientConfig {
+        self.base()
+    }
+
+    pub(crate) fn context(&self) -> TracingContext {
+        TracingContext::new(properties::secrets(&self.properties))
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of properties may be secrets: only the names are shown.
+        f.debug_struct("ClientOptions")
+            .field("bootstrap", &self.bootstrap)
+            .field("client_id", &self.client_id)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
+}
+
+/// The group name that clients give which read partitions of their own choice.
+pub(crate) const UNJOINED_GROUP: &str = "rollcall-unjoined";
+
+/// A connection kept open to ask whether the cluster answers, for readiness.
+#[derive(Clone)]
+pub struct Probe {
+    client: Arc<BaseConsumer<TracingContext>>,
+    topic: Arc<str>,
+}
+
+impl Probe {
+    /// Prepares to ask about a topic; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// If the options are not usable; [`ClientOptions::validate`] says why.
+    pub fn new(options: &ClientOptions, topic: &str) -> Result<Self, Fault> {
+        let client = options.consumer(UNJOINED_GROUP).create_with_context(options.context())?;
+        Ok(Self { client: Arc::new(client), topic: topic.into() })
+    }
+
+    /// Waits until the cluster has described the topic: one small request.
+    ///
+    /// Cancel-safe: a dropped call ends by itself at its deadline.
+    ///
+    /// # Errors
+    ///
+    /// If nothing was answered within the deadline, or the cluster does not know the topic.
+    pub async fn cluster_answers(&self, deadline: Duration) -> Result<(), Fault> {
+        let client = Arc::clone(&self.client);
+        let topic = Arc::clone(&self.topic);
+        tokio::task::spawn_blocking(move || {
+            let answer = client.fetch_metadata(Some(&topic), deadline);
+            // The library queues its log lines and errors on the client; whoever does not poll would hoard them.
+            while client.poll(Duration::ZERO).is_some() {}
+            let metadata = answer?;
+            let error = metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error);
+            error.map_or(Ok(()), |code| Err(Fault::from(rdkafka::error::RDKafkaErrorCode::from(code))))
+        })
+        .await
+        .expect("the probe does not panic")
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, value: &str) -> ClientOptions {
+        let mut options = ClientOptions::new("localhost:9092");
+        options.properties.insert(name.to_owned(), value.to_owned());
+        options
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (name, value) in [
+            ("acks", "1"),
+            ("enable.idempotence", "false"),
+            ("partitioner", "random"),
+            ("group.id", "mine"),
+            ("auto.offset.reset", "latest"),
+            ("bootstrap.servers", "elsewhere:9092"),
+            ("no.such.property", "1"),
+            ("linger.ms", "soon"),
+        ] {
+            let faults = with(name, value).validate();
+            assert_eq!(faults.len(), 1, "{name}: {faults:?}");
+            assert!(faults.iter().all(|fault| fault.contains(name)), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_passed_through() {
+        for (name, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.password", "hunter2"),
+            ("linger.ms", "20"),
+            ("fetch.wait.max.ms", "10"),
+            ("compression.type", "zstd"),
+        ] {
+            assert_eq!(with(name, value).validate(), Vec::<String>::new(), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_reported_together() {
+        let mut options = with("acks", "1");
+        options.bootstrap = String::new();
+        options.properties.insert("nonsense".to_owned(), "1".to_owned());
+        assert_eq!(options.validate().len(), 3);
+    }
+
+    #[test]
+    fn the_contract_wins_over_the_operator() {
+        let config = with("acks", "1").producer();
+        assert_eq!(config.get("acks"), Some("all"));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let options = with("sasl.password", "hunter2");
+        assert!(!format!("{options:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Which librdkafka properties an operator may set.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+/// Properties that carry a promise of Rollcall, each with the promise or the setting that takes its place.
+const OWNED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "set `bootstrap` instead"),
+    ("metadata.broker.list", "set `bootstrap` instead"),
+    ("client.id", "set `client_id` instead"),
+    ("acks", "a 200 means that all in-sync replicas have the record"),
+    ("request.required.acks", "a 200 means that all in-sync replicas have the record"),
+    ("enable.idempotence", "a retry must not append a record twice"),
+    ("enable.gapless.guarantee", "one lost record must not stop the others"),
+    ("transactional.id", "records are published one by one"),
+    ("partitioner", "keys are placed as JVM clients place them"),
+    ("message.timeout.ms", "the publish deadline sets it"),
+    ("delivery.timeout.ms", "the publish deadline sets it"),
+    ("queue.buffering.max.messages", "the publish limits set it"),
+    ("queue.buffering.max.kbytes", "the publish limits set it"),
+    ("group.id", "readers keep their own positions"),
+    ("group.instance.id", "readers keep their own positions"),
+    ("group.protocol", "the keeper's group reads from the beginning after every change"),
+    ("enable.auto.commit", "readers keep their own positions"),
+    ("auto.commit.enable", "readers keep their own positions"),
+    ("enable.auto.offset.store", "readers keep their own positions"),
+    ("auto.offset.reset", "a position outside the log is an error, never skipped"),
+    ("enable.partition.eof", "readers must know where the log ends"),
+    ("allow.auto.create.topics", "a topic made on the fly would not be compacted"),
+    ("test.mock.num.brokers", "it would replace the cluster by one in memory"),
+];
+
+/// Parts of names whose values are secrets.
+const SECRET_MARKS: &[&str] = &["password", "secret", "key.pem", "oauthbearer.config", "token"];
+
+/// Returns one sentence for each property that may not be set or that the library does not take.
+pub(super) fn faults(properties: &BTreeMap<String, String>) -> Vec<String> {
+    properties.iter().filter_map(|(name, value)| fault(name, value)).collect()
+}
+
+fn fault(name: &str, value: &str) -> Option<String> {
+    if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+        return Some(format!("properties.{name}: not yours to set: {why}"));
+    }
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    match config.create_native_config() {
+        Ok(_) => None,
+        Err(KafkaError::ClientConfig(_, reason, _, _)) if !is_secret(name) => {
+            Some(format!("properties.{name}: {reason}"))
+        }
+        // The library's reason quotes the value.
+        Err(_) => Some(format!("properties.{name}: the client library refuses the value")),
+    }
+}
+
+/// Returns the values that must not be printed.
+pub(super) fn secrets(properties: &BTreeMap<String, String>) -> Vec<String> {
+    properties
+        .iter()
+        .filter(|(name, value)| is_secret(name) && !value.is_empty())
+        .map(|(_, value)| value.clone())
+        .collect()
+}
+
+fn is_secret(name: &str) -> bool {
+    SECRET_MARKS.iter().any(|mark| name.contains(mark))
+}

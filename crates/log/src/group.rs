@@ -1,0 +1,82 @@
+//! Follows the partitions that a consumer group gives this member, each from its beginning.
+//!
+//! The group serves to share the partitions out, not to remember positions: nothing is committed, and a partition that
+//! is given to a member is read whole, whoever had it before.
+
+mod member;
+
+use std::fmt;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::tail::{Error, Limits};
+use crate::{ClientOptions, Record};
+
+use member::Member;
+
+/// What a membership tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// These partitions are this member's from now on, in addition to those that it has. Their records follow from the beginning.
+    Assigned(Vec<i32>),
+    /// These partitions are this member's no more; no record of theirs follows until they are assigned again.
+    Revoked(Vec<i32>),
+    /// Records, never none; those of one partition in the order of their offsets.
+    Records(Vec<Record>),
+    /// Every record of the partition below `next_offset` was handed over, and there was none beyond at that moment.
+    EndReached { partition: i32, next_offset: i64 },
+}
+
+/// A running membership; the group is left when this is dropped.
+pub struct Membership {
+    events: mpsc::Receiver<Result<Event, Error>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Membership {
+    /// Joins a group. The cluster may be away: the membership begins when it is back.
+    ///
+    /// A member that takes nothing from [`Membership::next`] for longer than `max.poll.interval.ms` (5 minutes unless
+    /// passed through otherwise) is put out of the group, and joins it again when it goes on.
+    ///
+    /// # Errors
+    ///
+    /// If the options are not usable.
+    pub fn join(options: &ClientOptions, group: &str, topic: &str, limits: Limits) -> Result<Self, Error> {
+        let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
+        let (running, ended) = oneshot::channel();
+        let member = Member::join(options, group, topic, limits, sender)?;
+        std::thread::Builder::new()
+            .name("kafka-group".to_owned())
+            .spawn(move || {
+                member.run();
+                drop(running);
+            })
+            .expect("the system can start a thread");
+        Ok(Self { events, ended })
+    }
+
+    /// Waits for what comes next.
+    ///
+    /// Cancel-safe: nothing is lost when the call is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Any error is the end; from then on it is [`Error::Ended`].
+    pub async fn next(&mut self) -> Result<Event, Error> {
+        self.events.recv().await.unwrap_or(Err(Error::Ended))
+    }
+
+    /// Leaves the group and waits until that is done, so that the others take over at once.
+    pub async fn leave(self) {
+        drop(self.events);
+        // The sender is dropped, never used: an error is the signal.
+        self.ended.await.unwrap_or(());
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,174 @@
+//! The producer behind the handle, and its replacement when it has come to its end.
+//!
+//! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka. The
+//! service must not be: a new producer takes its place, with a new identity and an empty queue.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::DeliveryFuture;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
+use tokio::time::Instant;
+
+use super::{Error, Limits, NotFlushed, Outgoing, not_enqueued};
+use crate::client::TracingContext;
+use crate::{ClientOptions, Fault};
+
+/// How long a record waits for others to share its batch. Under load batches fill by themselves, because at most five
+/// requests are under way; alone, a record should not wait.
+const LINGER_MS: &str = "1";
+/// The least time between two replacements: a cluster that ends every producer at once must not make us spin.
+const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// One producer, from its making to its end.
+pub(super) struct Generation {
+    producer: FutureProducer<TracingContext>,
+}
+
+impl Generation {
+    fn new(options: &ClientOptions, limits: &Limits) -> Result<Self, Fault> {
+        let mut config = options.producer();
+        // The operator may prefer larger batches to shorter waits.
+        if config.get("linger.ms").is_none() && config.get("queue.buffering.max.ms").is_none() {
+            config.set("linger.ms", LINGER_MS);
+        }
+        config
+            .set("message.timeout.ms", limits.deadline.as_millis().max(1).to_string())
+            .set("queue.buffering.max.messages", limits.queue_messages.to_string())
+            .set("queue.buffering.max.kbytes", limits.queue_kbytes.to_string());
+        Ok(Self { producer: config.create_with_context(options.context())? })
+    }
+
+    fn enqueue(&self, outgoing: &Outgoing) -> Result<DeliveryFuture, Fault> {
+        let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len());
+        for (key, value) in &outgoing.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let mut record = FutureRecord::to(&outgoing.topic)
+            .key(&outgoing.key)
+            .timestamp(outgoing.timestamp.millis())
+            .headers(headers);
+        record.payload = outgoing.value.as_ref();
+        record.partition = outgoing.partition;
+        self.producer.send_result(record).map_err(|(error, _)| Fault::from(error))
+    }
+
+    /// Returns what ended this producer, if something did.
+    pub(super) fn fatal(&self) -> Option<Fault> {
+        self.producer.client().fatal_error().map(|(code, _)| Fault::from(code))
+    }
+
+    fn in_queue(&self) -> usize {
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Gives up what is in the queue, so that those who wait for it learn it at once.
+    fn give_up(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+    }
+}
+
+/// The place of the current producer.
+pub(super) struct Slot {
+    options: ClientOptions,
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` when closed.
+    current: Option<Arc<Generation>>,
+    replaced_at: Option<Instant>,
+}
+
+impl Slot {
+    pub(super) fn new(options: ClientOptions, limits: Limits) -> Result<Self, Fault> {
+        let first = Generation::new(&options, &limits)?;
+        Ok(Self { options, limits, state: Mutex::new(State { current: Some(Arc::new(first)), replaced_at: None }) })
+    }
+
+    /// Puts a record into the queue of the current producer, or of its successor if it turns out to have ended.
+    pub(super) fn enqueue(&self, outgoing: &Outgoing) -> Result<(Arc<Generation>, DeliveryFuture), Error> {
+        let generation = self.current()?;
+        let fault = match generation.enqueue(outgoing) {
+            Ok(delivery) => return Ok((generation, delivery)),
+            Err(fault) => fault,
+        };
+        let Some(fatal) = generation.fatal() else {
+            return Err(not_enqueued(&outgoing.topic, fault));
+        };
+        self.replace(&generation, &fatal);
+        let successor = self.current()?;
+        if Arc::ptr_eq(&successor, &generation) {
+            return Err(Error::Fatal { source: fatal });
+        }
+        // The record was not taken over by the dead producer, so giving it to its successor cannot store it twice.
+        match successor.enqueue(outgoing) {
+            Ok(delivery) => Ok((successor, delivery)),
+            Err(fault) => Err(not_enqueued(&outgoing.topic, fault)),
+        }
+    }
+
+    /// Puts a new producer in the place of a dead one, unless someone did already or the last time is too close.
+    pub(super) fn replace(&self, dead: &Arc<Generation>, fatal: &Fault) {
+        let mut state = self.lock();
+        let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, dead));
+        let now = Instant::now();
+        let too_soon = state.replaced_at.is_some_and(|at| now.duration_since(at) < REPLACE_INTERVAL_MIN);
+        if !is_current || too_soon {
+            return;
+        }
+        match Generation::new(&self.options, &self.limits) {
+            Ok(successor) => {
+                tracing::warn!(error = %fatal, "the producer came to its end and is replaced");
+                dead.give_up();
+                state.current = Some(Arc::new(successor));
+                state.replaced_at = Some(now);
+            }
+            Err(error) => tracing::error!(%error, "no new producer could be made"),
+        }
+    }
+
+    pub(super) fn flush(&self, deadline: Duration) -> Result<(), NotFlushed> {
+        let Ok(generation) = self.current() else {
+            return Ok(());
+        };
+        match generation.producer.flush(deadline) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if error != KafkaError::Flush(Code::OperationTimedOut) {
+                    tracing::warn!(error = %Fault::from(error), "flushing failed");
+                }
+                Err(NotFlushed { waiting: generation.in_queue() })
+            }
+        }
+    }
+
+    pub(super) fn close(&self, deadline: Duration) -> Result<(), NotFlushed> {
+        let Some(last) = self.lock().current.take() else {
+            return Ok(());
+        };
+        let flushed = last.producer.flush(deadline);
+        let waiting = last.in_queue();
+        last.give_up();
+        match flushed {
+            Ok(()) => Ok(()),
+            Err(_) => Err(NotFlushed { waiting }),
+        }
+    }
+
+    pub(super) fn in_queue(&self) -> usize {
+        self.current().map_or(0, |generation| generation.in_queue())
+    }
+
+    fn current(&self) -> Result<Arc<Generation>, Error> {
+        self.lock().current.clone().ok_or(Error::Closed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is two words that are set whole; a panic elsewhere cannot leave it half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,204 @@
+//! Follows partitions of a topic from a checkpoint, for ever.
+//!
+//! What the client library calls back with becomes an [`Event`] on a bounded channel. An outage of the cluster is waited
+//! out; what a reader must decide about is an [`Error`], and the last thing that the tail says:
+//! above all a position that is not in the log any more, which the library would otherwise skip over in silence.
+
+mod batch;
+mod cursors;
+mod reader;
+
+use std::fmt;
+use std::time::Duration;
+
+use domain::Checkpoint;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{ClientOptions, Fault, Record, topics};
+
+pub(crate) use batch::Batch;
+use reader::Reader;
+pub(crate) use reader::{Verdict, verdict};
+
+/// How many records one event hands over at most.
+pub const RECORDS_PER_BATCH: usize = 1_000;
+/// How many bytes of records one event hands over at most, but for a single larger record.
+pub const BYTES_PER_BATCH: usize = 1024 * 1024;
+/// How many events may wait for the reader.
+pub const EVENTS_WAITING: usize = 8;
+/// How long opening may take before the cluster counts as away.
+pub const OPEN_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How long one look for records may take. It bounds how long a tail outlives its handle, not how late a record is.
+pub(crate) const POLL: Duration = Duration::from_millis(100);
+
+/// The bounds of a tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub records_per_batch: usize,
+    pub bytes_per_batch: usize,
+    pub events_waiting: usize,
+    pub open_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            records_per_batch: RECORDS_PER_BATCH,
+            bytes_per_batch: BYTES_PER_BATCH,
+            events_waiting: EVENTS_WAITING,
+            open_deadline: OPEN_DEADLINE,
+        }
+    }
+}
+
+/// What a tail tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Records, never none; those of one partition in the order of their offsets.
+    Records(Vec<Record>),
+    /// Every record of the partition below `next_offset` was handed over, and there was none beyond at that moment.
+    EndReached { partition: i32, next_offset: i64 },
+    /// The topic was given more partitions; they are followed from their beginning from now on.
+    PartitionsAdded(Vec<i32>),
+}
+
+/// Why a tail cannot be opened or has ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The log does not hold the position: it was cut, or the topic made anew. The reader must start over.
+    #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
+    PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
+    /// The checkpoint or the reader names a partition that the topic does not have.
+    #[error("there is no partition {partition}")]
+    PartitionMissing { partition: i32 },
+    #[error("the topic {topic} does not exist")]
+    TopicMissing { topic: String },
+    /// The cluster did not answer while the tail was being opened.
+    #[error("the cluster does not answer")]
+    Unreachable(#[source] Fault),
+    /// The cluster will not let us read.
+    #[error("the cluster refuses to be read")]
+    Refused(#[source] Fault),
+    /// The tail has ended before; its error was returned then.
+    #[error("the tail has ended")]
+    Ended,
+}
+
+impl Error {
+    /// Returns whether opening a tail at the same position later can succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::PositionOutsideLog { .. }
+            | Self::PartitionMissing { .. }
+            | Self::TopicMissing { .. }
+            | Self::Refused(_)
+            | Self::Ended => false,
+        }
+    }
+}
+
+impl From<topics::Error> for Error {
+    fn from(error: topics::Error) -> Self {
+        match error {
+            topics::Error::Missing { topic } => Self::TopicMissing { topic },
+            topics::Error::NotCreated { source, .. }
+            | topics::Error::NotDescribed { source, .. }
+            | topics::Error::Client(source) => Self::from_fault(source),
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn from_fault(fault: Fault) -> Self {
+        if fault.is_transient() { Self::Unreachable(fault) } else { Self::Refused(fault) }
+    }
+}
+
+/// Which partitions a tail follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All, those added later too.
+    Whole,
+    These(Vec<i32>),
+}
+
+/// A running tail; it ends when this is dropped.
+pub struct Tail {
+    events: mpsc::Receiver<Result<Event, Error>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Tail {
+    /// Follows all partitions of a topic, each from where the checkpoint says, or from its beginning if it says nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the cluster does not answer in time, or the topic does not hold the checkpoint.
+    pub async fn open(options: &ClientOptions, topic: &str, from: Checkpoint, limits: Limits) -> Result<Self, Error> {
+        Self::start(options, topic, Extent::Whole, from, limits).await
+    }
+
+    /// The same for some of the partitions only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tail::open`].
+    pub async fn open_partitions(
+        options: &ClientOptions,
+        topic: &str,
+        partitions: &[i32],
+        from: Checkpoint,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        Self::start(options, topic, Extent::These(partitions.to_vec()), from, limits).await
+    }
+
+    async fn start(
+        options: &ClientOptions,
+        topic: &str,
+        extent: Extent,
+        from: Checkpoint,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
+        let (running, ended) = oneshot::channel();
+        let (options, topic) = (options.clone(), topic.to_owned());
+        let reader = tokio::task::spawn_blocking(move || Reader::open(&options, topic, extent, &from, limits, sender))
+            .await
+            .expect("opening does not panic")?;
+        std::thread::Builder::new()
+            .name("kafka-tail".to_owned())
+            .spawn(move || {
+                reader.run();
+                drop(running);
+            })
+            .expect("the system can start a thread");
+        Ok(Self { events, ended })
+    }
+
+    /// Waits for what comes next.
+    ///
+    /// Cancel-safe: nothing is lost when the call is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Any error is the end; from then on it is [`Error::Ended`].
+    pub async fn next(&mut self) -> Result<Event, Error> {
+        self.events.recv().await.unwrap_or(Err(Error::Ended))
+    }
+
+    /// Ends the tail and waits until its connections are closed.
+    pub async fn close(self) {
+        drop(self.events);
+        // The sender is dropped, never used: an error is the signal.
+        self.ended.await.unwrap_or(());
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tail").finish_non_exhaustive()
+    }
+}

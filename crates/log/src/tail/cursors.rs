@@ -1,0 +1,181 @@
+//! Where each partition is being read, and whether the log holds that place; pure.
+
+use std::collections::BTreeMap;
+
+use domain::{Checkpoint, Position};
+
+use super::{Error, Extent};
+use crate::topics::Watermarks;
+
+/// Where a partition is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// Every record below was handed over.
+    pub(crate) next: i64,
+    /// Whether nothing was read and no position asked for, so that the beginning may move on without anything being lost.
+    pub(crate) at_beginning: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Cursors(BTreeMap<i32, Cursor>);
+
+impl Cursors {
+    /// Finds the first offset of each partition to follow, and refuses a checkpoint that the log does not hold.
+    pub(crate) fn place(extent: &Extent, log: &[Watermarks], from: &Checkpoint) -> Result<Self, Error> {
+        let partitions: Vec<i32> = match extent {
+            Extent::Whole => {
+                for (partition, _) in from.iter() {
+                    find(log, partition)?;
+                }
+                log.iter().map(|found| found.partition).collect()
+            }
+            Extent::These(partitions) => partitions.clone(),
+        };
+        let mut cursors = BTreeMap::new();
+        for partition in partitions {
+            let found = find(log, partition)?;
+            let cursor = match from.next(partition) {
+                None => Cursor { next: found.low, at_beginning: true },
+                Some(next) => {
+                    within(found, next)?;
+                    Cursor { next, at_beginning: false }
+                }
+            };
+            cursors.insert(partition, cursor);
+        }
+        Ok(Self(cursors))
+    }
+
+    /// Refuses a log that does not hold the cursors any more, and moves those that only wait for its beginning.
+    pub(crate) fn verify(&mut self, log: &[Watermarks]) -> Result<(), Error> {
+        for (partition, cursor) in &mut self.0 {
+            let found = find(log, *partition)?;
+            if cursor.at_beginning {
+                cursor.next = found.low;
+            } else {
+                within(found, cursor.next)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves past a record. Returns false if it was passed before, as the library may hand one out again after a
+    /// reassignment, or if its partition is not followed.
+    pub(crate) fn pass(&mut self, position: Position) -> bool {
+        let Some(cursor) = self.0.get_mut(&position.partition) else {
+            return false;
+        };
+        if position.offset < cursor.next {
+            return false;
+        }
+        *cursor = Cursor { next: position.offset + 1, at_beginning: false };
+        true
+    }
+
+    /// Moves to the end of a partition, beyond offsets that compaction has removed. Returns where the partition now is.
+    pub(crate) fn reach(&mut self, partition: i32, end: i64) -> Option<i64> {
+        let cursor = self.0.get_mut(&partition)?;
+        *cursor = Cursor { next: cursor.next.max(end), at_beginning: false };
+        Some(cursor.next)
+    }
+
+    /// Begins to follow those of the partitions that are new, and returns them.
+    pub(crate) fn add(&mut self, partitions: impl Iterator<Item = i32>) -> Vec<i32> {
+        let added: Vec<i32> = partitions.filter(|partition| !self.0.contains_key(partition)).collect();
+        for partition in &added {
+            self.0.insert(*partition, Cursor { next: 0, at_beginning: true });
+        }
+        added
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, Cursor)> + '_ {
+        self.0.iter().map(|(partition, cursor)| (*partition, *cursor))
+    }
+}
+
+fn find(log: &[Watermarks], partition: i32) -> Result<&Watermarks, Error> {
+    log.iter().find(|found| found.partition == partition).ok_or(Error::PartitionMissing { partition })
+}
+
+fn within(found: &Watermarks, next_offset: i64) -> Result<(), Error> {
+    let Watermarks { partition, low, high } = *found;
+    if (low..=high).contains(&next_offset) {
+        return Ok(());
+    }
+    Err(Error::PositionOutsideLog { partition, next_offset, low, high })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: [Watermarks; 2] =
+        [Watermarks { partition: 0, low: 10, high: 20 }, Watermarks { partition: 1, low: 0, high: 0 }];
+
+    fn place(extent: &Extent, from: &str) -> Result<Cursors, Error> {
+        Cursors::place(extent, &LOG, &from.parse().unwrap())
+    }
+
+    fn nexts(extent: &Extent, from: &str) -> Vec<(i32, i64)> {
+        let cursors = place(extent, from).unwrap();
+        cursors.iter().map(|(partition, cursor)| (partition, cursor.next)).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_inside_the_log() {
+        assert_eq!(nexts(&Extent::Whole, ""), [(0, 10), (1, 0)]);
+        assert_eq!(nexts(&Extent::Whole, "0:20,1:0"), [(0, 20), (1, 0)]);
+        assert_eq!(nexts(&Extent::These(vec![1]), "0:15"), [(1, 0)]);
+    }
+
+    #[test]
+    fn a_checkpoint_outside_the_log() {
+        for next_offset in [9, 21] {
+            assert_eq!(
+                place(&Extent::Whole, &format!("0:{next_offset}")).unwrap_err(),
+                Error::PositionOutsideLog { partition: 0, next_offset, low: 10, high: 20 }
+            );
+        }
+        assert_eq!(place(&Extent::Whole, "2:0").unwrap_err(), Error::PartitionMissing { partition: 2 });
+        assert_eq!(place(&Extent::These(vec![7]), "").unwrap_err(), Error::PartitionMissing { partition: 7 });
+    }
+
+    #[test]
+    fn the_log_may_be_cut_before_anything_was_read_but_not_after() {
+        let later = [Watermarks { partition: 0, low: 15, high: 20 }, Watermarks { partition: 1, low: 0, high: 0 }];
+        let mut untouched = place(&Extent::Whole, "").unwrap();
+        assert_eq!(untouched.verify(&later), Ok(()));
+        assert_eq!(untouched.iter().next().map(|(_, cursor)| cursor.next), Some(15));
+
+        let mut read = place(&Extent::Whole, "").unwrap();
+        assert!(read.pass(Position { partition: 0, offset: 12 }));
+        assert_eq!(
+            read.verify(&later),
+            Err(Error::PositionOutsideLog { partition: 0, next_offset: 13, low: 15, high: 20 })
+        );
+    }
+
+    #[test]
+    fn a_record_is_passed_once() {
+        let mut cursors = place(&Extent::Whole, "0:12").unwrap();
+        for (offset, passes) in [(11, false), (12, true), (12, false), (14, true), (13, false)] {
+            assert_eq!(cursors.pass(Position { partition: 0, offset }), passes, "{offset}");
+        }
+        assert!(!cursors.pass(Position { partition: 9, offset: 0 }));
+    }
+
+    #[test]
+    fn the_end_is_beyond_what_compaction_removed_and_never_back() {
+        let mut cursors = place(&Extent::Whole, "0:12").unwrap();
+        assert_eq!(cursors.reach(0, 20), Some(20));
+        assert_eq!(cursors.reach(0, 18), Some(20));
+        assert_eq!(cursors.reach(9, 1), None);
+    }
+
+    #[test]
+    fn only_new_partitions_are_added() {
+        let mut cursors = place(&Extent::Whole, "").unwrap();
+        assert_eq!(cursors.add(0..4), [2, 3]);
+        assert_eq!(cursors.add(0..4), Vec::<i32>::new());
+    }
+}
