@@ -1,1 +1,17 @@
+//! The whole pipeline against brokers: the embedded one, and Apache Kafka in a container.
+//!
+//! One file per topic, and in it each test once; `on_both_brokers!` at its top makes `embedded::…` and `kafka::…` of it. What
+//! needs real Kafka is left out, with a line that says why, where there is no container engine or no image (see
+//! `deploy/kafka-image`); with `ROLLCALL_REQUIRE_KAFKA=1` it fails instead.
+//!
+//! | file | what it shows |
+//! | --- | --- |
+//! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
+//! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
+//! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 
+mod support;
+
+mod broker_down;
+mod leaders_killed;
+mod log_roundtrip;

@@ -1,0 +1,143 @@
+//! The broker that a test runs against.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use domain::Checkpoint;
+use log::embedded::EmbeddedBroker;
+use log::tail::{Event, Limits, Tail};
+use log::topics::{Names, Spec};
+use log::{ClientOptions, Record};
+use tokio::runtime::Runtime;
+
+use super::engine;
+use super::kafka::{IMAGE, Kafka, TAG};
+
+/// How long a broker may take to make topics.
+const TOPICS_MAX: Duration = Duration::from_secs(60);
+/// How long reading a topic of a test to its end may take.
+const READ_MAX: Duration = Duration::from_secs(60);
+
+/// A broker that answers, of one of the two kinds.
+pub(crate) enum Broker {
+    Embedded(EmbeddedBroker),
+    Kafka(&'static Kafka),
+}
+
+impl Broker {
+    /// Returns options for a client of this broker.
+    pub(crate) fn client_options(&self) -> ClientOptions {
+        match self {
+            Self::Embedded(broker) => broker.client_options(),
+            Self::Kafka(kafka) => ClientOptions::new(kafka.bootstrap()),
+        }
+    }
+
+    /// Makes the three topics under names that no other test has, and returns the names.
+    pub(crate) async fn make_topics(&self, partitions: i32) -> Names {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let names = names(MADE.fetch_add(1, Ordering::Relaxed));
+        match self {
+            // It has a call of its own for that and none that Kafka has.
+            Self::Embedded(broker) => {
+                for topic in [&names.users, &names.late, &names.dead_letter] {
+                    broker.create_topic(topic, partitions).expect("the embedded broker makes a topic");
+                }
+            }
+            Self::Kafka(_) => make_topics(&self.client_options(), &names, partitions, 1).await,
+        }
+        names
+    }
+}
+
+/// Returns names of the three topics that differ from those of any other number.
+fn names(number: u32) -> Names {
+    let Names { users, late, dead_letter } = Names::default();
+    Names {
+        users: format!("t{number}.{users}"),
+        late: format!("t{number}.{late}"),
+        dead_letter: format!("t{number}.{dead_letter}"),
+    }
+}
+
+/// Makes the three topics as the contract has them.
+pub(crate) async fn make_topics(options: &ClientOptions, names: &Names, partitions: i32, replication: i32) {
+    let specs = Spec::contract(names, partitions, replication);
+    log::topics::create(options, &specs, TOPICS_MAX).await.expect("Kafka makes the topics");
+}
+
+/// Reads a topic of so many partitions from its beginning to where it ends now. Records of one partition are in the order
+/// of their offsets.
+pub(crate) async fn read_to_end(options: &ClientOptions, topic: &str, partitions: usize) -> Vec<Record> {
+    let read = async {
+        let mut tail =
+            Tail::open(options, topic, Checkpoint::default(), Limits::default()).await.expect("the topic can be read");
+        let (mut records, mut ended) = (Vec::new(), std::collections::BTreeSet::new());
+        while ended.len() < partitions {
+            match tail.next().await.expect("the topic can be read") {
+                Event::Records(more) => records.extend(more),
+                Event::EndReached { partition, .. } => {
+                    ended.insert(partition);
+                }
+                Event::PartitionsAdded(added) => panic!("partitions {added:?} came out of nowhere"),
+            }
+        }
+        tail.close().await;
+        records
+    };
+    tokio::time::timeout(READ_MAX, read).await.expect("the topic has an end")
+}
+
+/// The runtime of all tests of a run, so that what they share outlives each of them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("the system can start threads"));
+
+/// Runs a test that needs no broker of this module's making.
+pub(crate) fn on_runtime<T>(test: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(test)
+}
+
+/// Runs a test against an embedded broker of its own.
+pub(crate) fn on_embedded(test: impl AsyncFnOnce(&Broker)) {
+    on_runtime(async {
+        let broker = Broker::Embedded(EmbeddedBroker::start(&[]).expect("the embedded broker starts"));
+        test(&broker).await;
+    });
+}
+
+/// Runs a test against the Apache Kafka that the run shares, or leaves it out as [`where_kafka_runs`] says.
+pub(crate) fn on_kafka(name: &str, test: impl AsyncFnOnce(&Broker)) {
+    where_kafka_runs(name, async || test(&Broker::Kafka(Kafka::shared().await)).await);
+}
+
+/// Runs a test that starts Apache Kafka itself.
+///
+/// Where it cannot run, the test is left out and says so; with `ROLLCALL_REQUIRE_KAFKA=1` it fails.
+pub(crate) fn where_kafka_runs(name: &str, test: impl AsyncFnOnce()) {
+    on_runtime(async {
+        match engine::why_unavailable(IMAGE, TAG).await {
+            None => test().await,
+            Some(reason) if engine::kafka_is_required() => panic!("{reason}"),
+            Some(reason) => engine::tell_left_out(name, reason),
+        }
+    });
+}
+
+/// Makes two tests of each function `async fn name(broker: &Broker)` in the list: `embedded::name` and `kafka::name`.
+macro_rules! on_both_brokers {
+    ($($test:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test]
+            fn $test() {
+                $crate::support::broker::on_embedded(super::$test);
+            })+
+        }
+        mod kafka {
+            $(#[test]
+            fn $test() {
+                $crate::support::broker::on_kafka(concat!(module_path!(), "::", stringify!($test)), super::$test);
+            })+
+        }
+    };
+}
+pub(crate) use on_both_brokers;

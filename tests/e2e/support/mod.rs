@@ -1,0 +1,15 @@
+//! What the tests stand on. A test file names what it wants to know; how a broker or a service comes to life is here.
+//!
+//! | module | what it gives |
+//! | --- | --- |
+//! | [`broker`] | the broker that a test runs against, embedded or Apache Kafka, and the list that runs a test on both |
+//! | [`kafka`] | Apache Kafka in a container: one shared by the whole run, or one of a test's own that it may pause and stop |
+//! | [`cluster`] | three brokers, replicated, that can be killed one by one |
+//! | [`engine`] | the container engine: whether there is one, and who removes what the tests started |
+//! | [`eventually`] | waiting for a condition |
+
+pub(crate) mod broker;
+pub(crate) mod cluster;
+pub(crate) mod engine;
+pub(crate) mod eventually;
+pub(crate) mod kafka;
