@@ -1,0 +1,114 @@
+//! The admin listener's routes: whether the process lives, whether it is ready, and its numbers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use crate::{Metrics, Problem};
+
+/// What must hold for a service to be ready: conditions by name, each with a reason while it does not hold.
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Option<String>>>>);
+
+impl Readiness {
+    /// Returns a readiness of which none of the `conditions` holds yet.
+    pub fn new(conditions: &[&'static str]) -> Self {
+        let waiting = conditions.iter().map(|name| (*name, Some("not yet".to_owned()))).collect();
+        Self(Arc::new(Mutex::new(waiting)))
+    }
+
+    /// Records that `condition` holds.
+    pub fn holds(&self, condition: &'static str) {
+        self.put(condition, None);
+    }
+
+    /// Records that `condition` does not hold, and why.
+    pub fn lacks(&self, condition: &'static str, reason: impl Into<String>) {
+        self.put(condition, Some(reason.into()));
+    }
+
+    /// Returns the conditions that do not hold with their reasons; the service is ready when there is none.
+    pub fn missing(&self) -> Vec<(&'static str, String)> {
+        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.iter().filter_map(|(name, reason)| Some((*name, reason.clone()?))).collect()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.missing().is_empty()
+    }
+
+    fn put(&self, condition: &'static str, reason: Option<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(condition, reason);
+    }
+}
+
+/// Returns the routes `/livez`, `/readyz` and `/metrics`.
+pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/metrics", get(exposition).with_state(metrics))
+        .fallback(|| async { Problem::not_found() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed("GET, HEAD") })
+}
+
+async fn readyz(State(readiness): State<Readiness>) -> Response {
+    let missing = readiness.missing();
+    if missing.is_empty() {
+        return "ok\n".into_response();
+    }
+    let detail = missing.iter().map(|(name, reason)| format!("{name}: {reason}")).collect::<Vec<_>>().join("; ");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).into_response()
+}
+
+async fn exposition(State(metrics): State<Metrics>) -> Response {
+    ([(CONTENT_TYPE, Metrics::MEDIA_TYPE)], metrics.encode()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    async fn get(router: &Router, path: &str) -> (StatusCode, String) {
+        let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn ready_only_when_every_condition_holds() {
+        let readiness = Readiness::new(&["kafka", "topics"]);
+        let router = router(readiness.clone(), Metrics::new());
+        let (status, body) = get(&router, "/readyz").await;
+        assert_eq!(status, 503);
+        assert!(body.contains("kafka: not yet; topics: not yet"), "{body}");
+        readiness.holds("kafka");
+        readiness.lacks("topics", "vcc.users is not compacted");
+        assert!(get(&router, "/readyz").await.1.contains("vcc.users is not compacted"));
+        readiness.holds("topics");
+        assert_eq!(get(&router, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
+        readiness.lacks("kafka", "no answer");
+        assert_eq!(get(&router, "/readyz").await.0, 503);
+    }
+
+    #[tokio::test]
+    async fn a_living_process_says_so_and_shows_its_numbers() {
+        let router = router(Readiness::new(&["never"]), Metrics::new());
+        assert_eq!(get(&router, "/livez").await.0, 200);
+        let (status, text) = get(&router, "/metrics").await;
+        assert_eq!(status, 200);
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        assert_eq!(get(&router, "/other").await.0, 404);
+    }
+}

@@ -1,0 +1,129 @@
+//! Errors as HTTP tells them: RFC 9457, Problem Details.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+/// The media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// A problem: what a caller is told when a request fails.
+///
+/// `type` is always `about:blank`, for which RFC 9457 says that `title` is the status's own phrase; what is particular is in
+/// `detail`, and for a fault in a body in `pointer`, the JSON Pointer (RFC 6901) of the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    detail: Option<String>,
+    pointer: Option<String>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, detail: None, pointer: None, retry_after: None, allow: None }
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn pointer(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = Some(pointer.into());
+        self
+    }
+
+    /// Sends `Retry-After`, in whole seconds, one at least.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// 404, for a router's fallback.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND)
+    }
+
+    /// 405 with the methods that are allowed.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED) }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'p> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'p str>,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail.as_deref(),
+            pointer: self.pointer.as_deref(),
+        };
+        let json = serde_json::to_vec(&body).expect("a struct of texts and a number is JSON");
+        let mut response = (self.status, json).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    async fn body(problem: Problem) -> (Response<()>, String) {
+        let (parts, body) = problem.into_response().into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (Response::from_parts(parts, ()), String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_problem_names_status_reason_and_place() {
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY).detail("not a number").pointer("/new/userId");
+        let (response, json) = body(problem).await;
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
+        assert_eq!(
+            json,
+            r#"{"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"not a number","pointer":"/new/userId"}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn headers_say_when_to_come_back_and_how() {
+        let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_millis(10));
+        assert_eq!(body(busy).await.0.headers()[RETRY_AFTER], "1");
+        assert_eq!(body(Problem::method_not_allowed("POST")).await.0.headers()[ALLOW], "POST");
+    }
+}

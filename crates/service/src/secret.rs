@@ -1,0 +1,93 @@
+//! Text that must not be seen.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use openssl::sha::sha256;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// What is shown in place of a secret.
+pub const REDACTED: &str = "[redacted]";
+
+/// A secret: it can be compared and, in so many words, exposed; it prints and serializes as [`REDACTED`].
+#[derive(Clone, Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the secret that `path` holds, without the line break at its end.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not UTF-8.
+    pub fn from_file(path: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(path)?;
+        Ok(Self(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns whether `candidate` is the secret, in a time that depends on the length of `candidate` alone: digests are
+    /// compared, so that neither a shared beginning nor the secret's length shows.
+    pub fn matches(&self, candidate: &[u8]) -> bool {
+        openssl::memcmp::eq(&sha256(self.0.as_bytes()), &sha256(candidate))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(REDACTED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_print_itself() {
+        let secret = Secret::new("hunter2");
+        let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn only_the_whole_text_matches() {
+        let secret = Secret::new("hunter2");
+        assert!(secret.matches(b"hunter2"));
+        for wrong in ["", "hunter", "hunter22", "Hunter2", "hunter2\n"] {
+            assert!(!secret.matches(wrong.as_bytes()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_end_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "s3cret \r\n").unwrap();
+        assert_eq!(Secret::from_file(&path).unwrap().expose(), "s3cret ");
+    }
+}

@@ -1,0 +1,190 @@
+//! The accept loop of an HTTP server: a limit on everything that a peer can hold, and an orderly end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+use crate::Shutdown;
+use crate::tls::Tls;
+
+/// How much a server gives to its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; past it the next one waits in the kernel's queue.
+    pub connections_max: usize,
+    /// How long the head of a request may take to arrive, counted from the end of the one before: also the limit on idleness.
+    pub header_read: Duration,
+    /// Size of a request's head; at least 8 KiB, which is hyper's own minimum.
+    pub header_bytes_max: usize,
+    /// How long requests in flight may take to finish once a stop is requested.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            header_read: Duration::from_secs(10),
+            header_bytes_max: 16 * 1024,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The address that a request's connection came from; an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// What became of the connections that were open when the stop was requested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    pub finished: usize,
+    pub aborted: usize,
+}
+
+/// After a failed accept, for want of file descriptors say, the next try waits this long.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// A TLS handshake that takes longer is given up.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Serves `router` on `listener` until `shutdown`, then finishes the requests in flight within `limits.drain`.
+///
+/// Invariant: when this returns, no connection is left open.
+pub async fn serve(
+    listener: TcpListener,
+    mut tls: Option<Tls>,
+    limits: Limits,
+    router: Router,
+    shutdown: Shutdown,
+) -> Drained {
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => break,
+            Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
+            () = next_reload(tls.as_ref()) => { tls.as_mut().map(Tls::reload_if_changed); }
+            (place, accepted) = accept(&listener, Arc::clone(&places)) => match accepted {
+                Ok((stream, peer)) => {
+                    let acceptor = tls.as_ref().map(Tls::acceptor);
+                    let (router, shutdown) = (router.clone(), shutdown.clone());
+                    connections.spawn(async move {
+                        connection(stream, peer, acceptor, limits, router, shutdown).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    drain(connections, limits.drain).await
+}
+
+/// Waits for a place before it accepts: a peer past the limit is left to the kernel. Cancel-safe.
+async fn accept(
+    listener: &TcpListener,
+    places: Arc<Semaphore>,
+) -> (tokio::sync::OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
+    let place = places.acquire_owned().await.expect("the semaphore is never closed");
+    (place, listener.accept().await)
+}
+
+async fn next_reload(tls: Option<&Tls>) {
+    match tls {
+        Some(tls) => tls.next_reload().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: Option<Arc<openssl::ssl::SslAcceptor>>,
+    limits: Limits,
+    router: Router,
+    shutdown: Shutdown,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "the connection ended before it began");
+        return;
+    }
+    let Some(acceptor) = acceptor else {
+        return speak_http(stream, peer, limits, router, shutdown).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_MAX, crate::tls::handshake(&acceptor, stream)).await {
+        Ok(Ok(stream)) => speak_http(stream, peer, limits, router, shutdown).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+    }
+}
+
+async fn speak_http<S>(stream: S, peer: SocketAddr, limits: Limits, router: Router, shutdown: Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddr(peer));
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read)
+        .max_buf_size(limits.header_bytes_max)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.requested() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a connection ended with an error");
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>, limit: Duration) -> Drained {
+    let mut drained = Drained::default();
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            note_panic(ended);
+            drained.finished += 1;
+        }
+    };
+    if tokio::time::timeout(limit, all_ended).await.is_err() {
+        drained.aborted = connections.len();
+        tracing::warn!(connections = drained.aborted, "the time to finish is over: connections are cut");
+        connections.shutdown().await;
+    }
+    drained
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "the handler of a connection panicked");
+    }
+}

@@ -1,0 +1,36 @@
+//! Logs: to standard error, as text for people or JSON for machines.
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Why logging cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("log filter is not understood")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    #[error("logging is set up already")]
+    Again(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sends logs to standard error, those that `filter` lets through: `info`, or by target, `warn,ingest=debug`.
+///
+/// # Errors
+/// [`Error`] when the filter cannot be read, or logging was set up before.
+pub fn init(format: Format, filter: &str) -> Result<(), Error> {
+    let filter = EnvFilter::builder().parse(filter).map_err(Error::Filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => builder.try_init(),
+        Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    }
+    .map_err(Error::Again)
+}

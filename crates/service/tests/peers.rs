@@ -1,0 +1,267 @@
+//! What peers can and cannot do to the accept loop, on real loopback sockets.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Extension;
+use axum::routing::get;
+use axum::{Router, extract::Request};
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::x509::{X509, X509NameBuilder};
+use service::serve::{Drained, Limits, PeerAddr, serve};
+use service::tls::Tls;
+use service::{Problem, Shutdown};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// Every wait of a test ends here at the latest; none waits for a duration.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server whose `/slow` answers only once `release` is notified, after it has notified `entered`.
+struct Server {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    entered: Arc<Notify>,
+    release: Arc<Notify>,
+    ended: JoinHandle<Drained>,
+}
+
+impl Server {
+    async fn start(limits: Limits, tls: Option<Tls>) -> Self {
+        let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (entered, release) = (Arc::clone(&entered), Arc::clone(&release));
+            move || async move {
+                entered.notify_one();
+                release.notified().await;
+                "slow\n"
+            }
+        };
+        let router = Router::new()
+            .route("/fast", get(|| async { "fast\n" }))
+            .route("/slow", get(slow))
+            .route("/peer", get(|Extension(PeerAddr(peer)): Extension<PeerAddr>| async move { peer.to_string() }))
+            .route("/panic", get(|_: Request| async { panic!("as the test wants") as &'static str }))
+            .fallback(|| async { Problem::not_found() })
+            .method_not_allowed_fallback(|| async { Problem::method_not_allowed("GET") });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
+        let ended = tokio::spawn(serve(listener, tls, limits, router, shutdown.clone()));
+        Self { address, shutdown, entered, release, ended }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends `text` on a connection of its own and returns all that comes back until the server closes it.
+    async fn exchange(&self, text: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(text.as_bytes()).await.unwrap();
+        read_to_end(&mut stream).await
+    }
+
+    async fn stop(self) -> Drained {
+        self.shutdown.trigger();
+        tokio::time::timeout(PATIENCE, self.ended).await.expect("the server ends").unwrap()
+    }
+}
+
+/// A connection that the server resets counts as closed.
+async fn read_to_end<S: AsyncReadExt + Unpin>(stream: &mut S) -> String {
+    let mut bytes = Vec::new();
+    match tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .expect("the server closes the connection")
+    {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error}"),
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn get_request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn requests_are_answered_and_know_their_peer() {
+    let server = Server::start(Limits::default(), None).await;
+    assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"));
+    let mut stream = server.connect().await;
+    stream.write_all(get_request("/peer").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.ends_with(&stream.local_addr().unwrap().to_string()), "{answer}");
+    assert!(server.exchange(&get_request("/nowhere")).await.starts_with("HTTP/1.1 404"));
+    let answer =
+        server.exchange("POST /fast HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET\r\n"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn silent_and_slow_peers_are_let_go() {
+    let limits = Limits { header_read: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::start(limits, None).await;
+    assert_eq!(server.exchange("").await, "", "a peer that says nothing");
+    let slow = server.exchange("GET /fast HTTP/1.1\r\nhost").await;
+    assert!(!slow.contains("200"), "a peer that never ends its head: {slow}");
+    let idle = server.exchange("GET /fast HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    assert!(idle.ends_with("fast\n"), "a connection kept open is closed once it is idle: {idle}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn garbage_is_answered_with_400_and_closed() {
+    let server = Server::start(Limits::default(), None).await;
+    for garbage in
+        ["\u{1}\u{2}\u{3}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n"]
+    {
+        let answer = server.exchange(garbage).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{garbage:?}: {answer}");
+    }
+    let pipelined = server.exchange("GET /fast HTTP/1.1\r\nhost: t\r\n\r\ngarbage\r\n\r\n").await;
+    assert!(pipelined.starts_with("HTTP/1.1 200") && pipelined.contains("HTTP/1.1 400"), "{pipelined}");
+    let endless = format!("GET /fast HTTP/1.1\r\nx: {}", "a".repeat(64 * 1024));
+    assert!(server.exchange(&endless).await.starts_with("HTTP/1.1 431"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn past_the_limit_a_connection_waits_for_a_place() {
+    let server = Server::start(Limits { connections_max: 1, ..Limits::default() }, None).await;
+    let mut first = server.connect().await;
+    first.write_all(get_request("/slow").as_bytes()).await.unwrap();
+    server.entered.notified().await;
+    let mut second = server.connect().await;
+    second.write_all(get_request("/fast").as_bytes()).await.unwrap();
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut byte)).await;
+    assert!(early.is_err(), "the second connection was served beside the first");
+    server.release.notify_one();
+    assert!(read_to_end(&mut first).await.ends_with("slow\n"));
+    assert!(read_to_end(&mut second).await.ends_with("fast\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
+    let server = Server::start(Limits::default(), None).await;
+    let mut idle = server.connect().await;
+    idle.write_all(b"GET /fast HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    let mut answer = [0; 15];
+    idle.read_exact(&mut answer).await.unwrap();
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    server.entered.notified().await;
+
+    server.shutdown.trigger();
+    read_to_end(&mut idle).await;
+    assert!(!server.ended.is_finished(), "a request is in flight");
+    let refused = TcpStream::connect(server.address).await;
+    assert!(refused.is_err(), "nothing new is accepted");
+    server.release.notify_one();
+    assert!(read_to_end(&mut busy).await.ends_with("slow\n"));
+    let drained = tokio::time::timeout(PATIENCE, server.ended).await.unwrap().unwrap();
+    assert_eq!(drained.aborted, 0);
+    assert!(drained.finished >= 1, "{drained:?}");
+}
+
+#[tokio::test]
+async fn the_deadline_cuts_what_does_not_finish() {
+    let server = Server::start(Limits { drain: Duration::from_millis(50), ..Limits::default() }, None).await;
+    let mut stuck = server.connect().await;
+    stuck.write_all(get_request("/slow").as_bytes()).await.unwrap();
+    server.entered.notified().await;
+    assert_eq!(server.stop().await, Drained { finished: 0, aborted: 1 });
+    assert_eq!(read_to_end(&mut stuck).await, "");
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_connection_and_nothing_else() {
+    let server = Server::start(Limits::default(), None).await;
+    assert_eq!(server.exchange(&get_request("/panic")).await, "");
+    assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    write_certificate("first", &certificate, &key);
+    let tls = Tls::open(certificate.clone(), key.clone(), Duration::from_millis(20)).unwrap();
+    let server = Server::start(Limits::default(), Some(tls)).await;
+    assert_eq!(tls_exchange(server.address).await, ("first".to_owned(), "fast\n".to_owned()));
+
+    std::fs::write(&certificate, "not a certificate").unwrap();
+    assert_eq!(tls_exchange(server.address).await.0, "first", "what cannot be used changes nothing");
+
+    write_certificate("second", &certificate, &key);
+    let renewed = async {
+        while tls_exchange(server.address).await.0 != "second" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, renewed).await.expect("the new certificate is used");
+    let plain = server.exchange(&get_request("/fast")).await;
+    assert!(!plain.contains("fast\n"), "clear text is not answered: {plain}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_certificate_is_refused_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_certificate("a", &path("a.pem"), &path("a.key"));
+    write_certificate("b", &path("b.pem"), &path("b.key"));
+    let error = Tls::open(path("a.pem"), path("b.key"), Duration::from_secs(1)).unwrap_err();
+    assert!(error.to_string().contains("b.key"), "{error}");
+    let error = Tls::open(path("none.pem"), path("b.key"), Duration::from_secs(1)).unwrap_err();
+    assert!(error.to_string().contains("none.pem"), "{error}");
+}
+
+fn write_certificate(name: &str, certificate: &Path, key: &Path) {
+    let pair = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let subject = subject.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
+    builder.set_subject_name(&subject).unwrap();
+    builder.set_issuer_name(&subject).unwrap();
+    builder.set_pubkey(&pair).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    builder.sign(&pair, MessageDigest::sha256()).unwrap();
+    std::fs::write(key, pair.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    std::fs::write(certificate, builder.build().to_pem().unwrap()).unwrap();
+}
+
+/// Returns the name in the server's certificate, and the body it answers `/fast` with.
+async fn tls_exchange(address: SocketAddr) -> (String, String) {
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    connector.set_verify(SslVerifyMode::NONE);
+    let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = tokio_openssl::SslStream::new(ssl, stream).unwrap();
+    std::pin::Pin::new(&mut stream).connect().await.unwrap();
+    let certificate = stream.ssl().peer_certificate().unwrap();
+    let name = certificate.subject_name().entries().next().unwrap().data().to_string().unwrap();
+    stream.write_all(get_request("/fast").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    (name, answer.rsplit("\r\n").next().unwrap().to_owned())
+}
