@@ -11,7 +11,10 @@ pub struct Fault(KafkaError);
 impl Fault {
     /// Returns the code of the Kafka protocol or of the library, where the failure has one.
     pub(crate) fn code(&self) -> Option<Code> {
-        self.0.rdkafka_error_code()
+        match &self.0 {
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        }
     }
 
     /// Returns whether the same request may succeed later without anybody changing anything.

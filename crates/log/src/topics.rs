@@ -112,7 +112,7 @@ pub struct Description {
     pub partitions: i32,
     /// The smallest number of replicas that a partition has.
     pub replication: i32,
-    /// `None` where the broker does not describe settings, as the embedded one.
+    /// `None` where the broker does not describe settings, as the embedded one, or not to us.
     pub settings: Option<BTreeMap<String, String>>,
     /// Kafka's own id of the topic, which a topic made anew under the same name does not share.
     pub topic_id: Option<String>,

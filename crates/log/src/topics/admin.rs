@@ -11,6 +11,10 @@ use super::{Description, Error, Spec};
 use crate::client::{TracingContext, UNJOINED_GROUP};
 use crate::{ClientOptions, Fault};
 
+/// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so what
+/// goes to the controller, as admin requests do, would only end at its deadline.
+const EMBEDDED_CLUSTER: &str = "mockCluster";
+
 /// What came of a wish for a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
@@ -44,6 +48,9 @@ pub async fn create(
         // Asked first, because not every broker can make topics, and one that cannot may have them all the same.
         let outcome = match shape(options, &spec.topic, deadline).await {
             Ok(_) => Created::Before,
+            Err(Error::Missing { topic }) if is_embedded(options, deadline).await => {
+                return Err(Error::NotCreated { topic, source: Code::UnsupportedFeature.into() });
+            }
             Err(Error::Missing { .. }) => create_one(&admin, spec, deadline).await?,
             Err(error) => return Err(error),
         };
@@ -80,7 +87,7 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
 /// [`Error::Missing`] if there is no such topic; others if the cluster does not answer within the deadline.
 pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Description, Error> {
     let shape = shape(options, topic, deadline).await?;
-    let settings = settings(options, topic, deadline).await?;
+    let settings = if shape.is_embedded() { None } else { settings(options, topic, deadline).await? };
     Ok(Description {
         topic: topic.to_owned(),
         partitions: shape.partitions,
@@ -126,6 +133,26 @@ pub(crate) struct Shape {
     cluster_id: Option<String>,
 }
 
+impl Shape {
+    fn is_embedded(&self) -> bool {
+        is_embedded_id(self.cluster_id.as_deref())
+    }
+}
+
+fn is_embedded_id(cluster_id: Option<&str>) -> bool {
+    cluster_id.is_some_and(|id| id.starts_with(EMBEDDED_CLUSTER))
+}
+
+async fn is_embedded(options: &ClientOptions, deadline: Duration) -> bool {
+    let Ok(client) = reader(options) else {
+        return false;
+    };
+    let cluster_id = tokio::task::spawn_blocking(move || client.client().fetch_cluster_id(deadline))
+        .await
+        .expect("asking does not panic");
+    is_embedded_id(cluster_id.as_deref())
+}
+
 async fn shape(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Shape, Error> {
     let client = reader(options)?;
     let topic = topic.to_owned();
@@ -168,7 +195,20 @@ async fn settings(
         Ok(resource) => {
             Ok(Some(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()))
         }
-        Err(fault) if fault.code() == Some(Code::UnsupportedFeature) => Ok(None),
+        // Neither a broker that cannot tell nor one that will not tell us is a reason not to run.
+        Err(fault)
+            if matches!(
+                fault.code(),
+                Some(
+                    Code::UnsupportedFeature
+                        | Code::UnsupportedVersion
+                        | Code::TopicAuthorizationFailed
+                        | Code::ClusterAuthorizationFailed
+                )
+            ) =>
+        {
+            Ok(None)
+        }
         Err(fault) => Err(not_described(fault)),
     }
 }
