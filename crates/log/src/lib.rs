@@ -18,6 +18,7 @@ pub mod client;
 pub mod embedded;
 mod fault;
 pub mod group;
+mod native;
 pub mod placement;
 pub mod publish;
 mod record;

@@ -1,7 +1,8 @@
 //! A record as it was read, owned.
 
 use domain::{Position, UnixMillis};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+
+use crate::native::Message;
 
 /// One record of a topic, with the place where it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,21 +22,14 @@ impl Record {
         self.headers.iter().rev().find(|(header, _)| header == name).map(|(_, value)| value.as_slice())
     }
 
-    pub(crate) fn copy(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers
-                .iter()
-                .map(|header| {
-                    let value = header.value.unwrap_or_default().to_vec();
-                    (header.key.to_owned(), value)
-                })
-                .collect()
-        });
+    pub(crate) fn copy(message: Message<'_>) -> Self {
+        let mut headers = Vec::new();
+        message.for_each_header(|name, value| headers.push((name.to_owned(), value.to_vec())));
         Self {
-            position: Position { partition: message.partition(), offset: message.offset() },
-            timestamp: timestamp(message),
+            position: message.position(),
+            timestamp: message.timestamp(),
             key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
+            value: message.value().map(<[u8]>::to_vec),
             headers,
         }
     }
@@ -45,9 +39,4 @@ impl Record {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         headers + self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
     }
-}
-
-/// Returns the record's timestamp; a record without one (message format 0) counts as written at the epoch.
-pub(crate) fn timestamp(message: &BorrowedMessage<'_>) -> UnixMillis {
-    UnixMillis::from_millis(message.timestamp().to_millis().unwrap_or(0))
 }

@@ -4,19 +4,20 @@
 //! ranges each ([`share`]) and scanning it with a client of their own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use domain::{Position, UnixMillis};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{TracingContext, UNJOINED_GROUP};
+use crate::native::{Intake, Message, Taken, topic_name};
 use crate::tail::{Error, Verdict, verdict};
 use crate::topics::{self, Watermarks};
-use crate::{ClientOptions, Fault, record};
+use crate::{ClientOptions, Fault, Record};
 
 /// How long one wait for records lasts.
 const POLL: Duration = Duration::from_millis(100);
@@ -36,32 +37,43 @@ impl From<Watermarks> for Range {
 }
 
 /// A record that lives in the client library's memory.
-#[derive(Debug)]
-pub struct Scanned<'a> {
-    pub position: Position,
-    pub timestamp: UnixMillis,
-    pub key: Option<&'a [u8]>,
-    /// `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
-    message: &'a BorrowedMessage<'a>,
-}
+#[derive(Clone, Copy)]
+pub struct Scanned<'a>(Message<'a>);
 
-impl Scanned<'_> {
-    /// Returns the value of the last header of that name: a later one overrides an earlier one.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let headers = self.message.headers()?;
-        (0..headers.count())
-            .rev()
-            .map(|index| headers.get(index))
-            .find(|header| header.key == name)
-            .and_then(|header| header.value)
+impl<'a> Scanned<'a> {
+    pub fn position(&self) -> Position {
+        self.0.position()
     }
 
-    /// Returns all headers in their order.
-    pub fn headers(&self) -> Vec<(&str, &[u8])> {
-        self.message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key, header.value.unwrap_or_default())).collect()
-        })
+    pub fn timestamp(&self) -> UnixMillis {
+        self.0.timestamp()
+    }
+
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.0.key()
+    }
+
+    /// Returns the value; `None` is a tombstone.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.0.value()
+    }
+
+    /// Returns the value of the last header of that name: a later one overrides an earlier one.
+    ///
+    /// The library parses headers when they are first asked for, which costs more than all the rest of a record.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.header(name)
+    }
+
+    /// Returns a copy that outlives the call.
+    pub fn to_record(&self) -> Record {
+        Record::copy(self.0)
+    }
+}
+
+impl fmt::Debug for Scanned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scanned").field("position", &self.position()).finish_non_exhaustive()
     }
 }
 
@@ -109,53 +121,113 @@ pub fn scan(
     silence_max: Duration,
     mut each: impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
 ) -> Result<Outcome, Error> {
-    let consumer = client(options)?;
-    let mut open = BTreeMap::new();
-    let mut list = TopicPartitionList::new();
-    for range in ranges.iter().filter(|range| range.start < range.end) {
-        open.insert(range.partition, *range);
-        list.add_partition_offset(topic, range.partition, Offset::Offset(range.start))
-            .map_err(|error| Error::from_fault(error.into()))?;
-    }
-    consumer.assign(&list).map_err(|error| Error::from_fault(error.into()))?;
-
+    let mut intake = Intake::new(client(options)?);
+    let mut open = Open::begin(&intake, topic, ranges).map_err(Error::from_fault)?;
     let mut silence = Duration::ZERO;
-    while !open.is_empty() {
-        let Some(polled) = consumer.poll(POLL) else {
-            silence += POLL;
-            if silence >= silence_max {
-                let code = rdkafka::error::RDKafkaErrorCode::OperationTimedOut;
-                return Err(Error::Unreachable(Fault::from(code)));
+    while !open.ranges.is_empty() {
+        let mut heard = false;
+        let step = intake.take(POLL, |taken| {
+            heard |= !matches!(taken, Taken::Fault(_));
+            open.pass(taken, topic, &mut each)
+        });
+        match step {
+            ControlFlow::Continue(()) => {}
+            ControlFlow::Break(Halt::Stopped) => return Ok(Outcome::Stopped),
+            ControlFlow::Break(Halt::Failed(error)) => return Err(error),
+            ControlFlow::Break(Halt::Check) => {
+                return Err(outside(intake.consumer(), topic, &open.ranges, silence_max));
             }
-            continue;
-        };
-        match polled {
-            Ok(message) => {
-                silence = Duration::ZERO;
-                let partition = message.partition();
-                let Some(range) = open.get(&partition).copied() else {
-                    continue;
-                };
-                if message.offset() < range.end && each(&scanned(&message)).is_break() {
-                    return Ok(Outcome::Stopped);
-                }
-                if message.offset() + 1 >= range.end {
-                    finish(&consumer, topic, partition, &mut open);
-                }
-            }
-            // Compaction may have removed the last records of a range, and then the end of the log is its end.
-            Err(KafkaError::PartitionEOF(partition)) => {
-                silence = Duration::ZERO;
-                finish(&consumer, topic, partition, &mut open);
-            }
-            Err(error) => match verdict(error, topic) {
-                Verdict::Wait => {}
-                Verdict::Check => return Err(outside(&consumer, topic, &open, silence_max)),
-                Verdict::End(error) => return Err(error),
-            },
+        }
+        open.release(intake.consumer(), topic);
+        silence = if heard { Duration::ZERO } else { silence + POLL };
+        if silence >= silence_max {
+            return Err(Error::Unreachable(Code::OperationTimedOut.into()));
         }
     }
     Ok(Outcome::Complete)
+}
+
+/// Why a scan does not go on.
+enum Halt {
+    Stopped,
+    /// A range may be outside the log.
+    Check,
+    Failed(Error),
+}
+
+/// What is still to be read.
+struct Open {
+    ranges: BTreeMap<i32, Range>,
+    /// Partitions that are done but may still be fetched.
+    finished: Vec<i32>,
+}
+
+impl Open {
+    /// Makes the library fetch every range that is not empty.
+    fn begin(intake: &Intake, topic: &str, ranges: &[Range]) -> Result<Self, Fault> {
+        let name = topic_name(topic)?;
+        let mut open = BTreeMap::new();
+        let mut list = TopicPartitionList::new();
+        for range in ranges.iter().filter(|range| range.start < range.end) {
+            open.insert(range.partition, *range);
+            list.add_partition_offset(topic, range.partition, Offset::Offset(range.start))?;
+            intake.follow(&name, range.partition);
+        }
+        intake.consumer().incremental_assign(&list)?;
+        Ok(Self { ranges: open, finished: Vec::new() })
+    }
+
+    fn pass(
+        &mut self,
+        taken: Taken<'_>,
+        topic: &str,
+        each: &mut impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<Halt> {
+        match taken {
+            Taken::Record(message) => {
+                let Position { partition, offset } = message.position();
+                let Some(range) = self.ranges.get_mut(&partition) else {
+                    return ControlFlow::Continue(());
+                };
+                // A record beyond the end may be there because compaction removed those before it.
+                if offset < range.end && each(&Scanned(message)).is_break() {
+                    return ControlFlow::Break(Halt::Stopped);
+                }
+                range.start = offset + 1;
+                if range.start >= range.end {
+                    self.finish(partition);
+                }
+            }
+            // Compaction may have removed the last records of a range, and then the end of the log is its end.
+            Taken::End { partition, .. } => self.finish(partition),
+            Taken::Fault(fault) => match verdict(fault, topic) {
+                Verdict::Wait => {}
+                Verdict::Check => return ControlFlow::Break(Halt::Check),
+                Verdict::End(error) => return ControlFlow::Break(Halt::Failed(error)),
+            },
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn finish(&mut self, partition: i32) {
+        if self.ranges.remove(&partition).is_some() {
+            self.finished.push(partition);
+        }
+    }
+
+    /// Stops fetching what is done, so that a live topic is not read beyond what was asked for.
+    fn release(&mut self, consumer: &BaseConsumer<TracingContext>, topic: &str) {
+        if self.finished.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for partition in self.finished.drain(..) {
+            list.add_partition(topic, partition);
+        }
+        if let Err(error) = consumer.incremental_unassign(&list) {
+            tracing::debug!(error = %Fault::from(error), "a finished partition is still fetched");
+        }
+    }
 }
 
 fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
@@ -163,26 +235,6 @@ fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error
         .consumer(UNJOINED_GROUP)
         .create_with_context(options.context())
         .map_err(|error| Error::from_fault(error.into()))
-}
-
-fn scanned<'a>(message: &'a BorrowedMessage<'a>) -> Scanned<'a> {
-    Scanned {
-        position: Position { partition: message.partition(), offset: message.offset() },
-        timestamp: record::timestamp(message),
-        key: message.key(),
-        value: message.payload(),
-        message,
-    }
-}
-
-/// Stops fetching a partition, so that a live topic is not read beyond what was asked for.
-fn finish(consumer: &BaseConsumer<TracingContext>, topic: &str, partition: i32, open: &mut BTreeMap<i32, Range>) {
-    open.remove(&partition);
-    let mut list = TopicPartitionList::new();
-    list.add_partition(topic, partition);
-    if let Err(error) = consumer.incremental_unassign(&list) {
-        tracing::debug!(error = %Fault::from(error), "a finished partition is still fetched");
-    }
 }
 
 /// Tells which range the log does not hold any more.
@@ -204,7 +256,7 @@ fn outside(
             return Error::PositionOutsideLog { partition, next_offset: range.start, low, high };
         }
     }
-    Error::Unreachable(Fault::from(rdkafka::error::RDKafkaErrorCode::OffsetOutOfRange))
+    Error::Unreachable(Code::OffsetOutOfRange.into())
 }
 
 #[cfg(test)]

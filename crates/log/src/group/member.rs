@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::Event;
 use crate::client::TracingContext;
+use crate::native::Message;
 use crate::tail::{Batch, Error, Limits, POLL, Verdict, verdict};
 use crate::{ClientOptions, Fault, Record};
 
@@ -85,7 +86,7 @@ impl Member {
                         continue;
                     }
                     *next = message.offset() + 1;
-                    self.batch.push(Record::copy(&message));
+                    self.batch.push(Record::copy(Message::of(&message)));
                     if self.batch.is_full() {
                         flush(&mut self.batch, &self.events)?;
                     }
@@ -96,7 +97,7 @@ impl Member {
                         send(&self.events, Ok(Event::EndReached { partition, next_offset }))?;
                     }
                 }
-                Some(Err(error)) => match verdict(error, &self.topic) {
+                Some(Err(error)) => match verdict(error.into(), &self.topic) {
                     Verdict::Wait => {}
                     // The log was cut below this member, which then has nothing to say about what is gone: it reads anew.
                     Verdict::Check => self.start_over()?,

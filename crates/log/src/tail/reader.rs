@@ -1,18 +1,17 @@
 //! The thread of a tail: polls the client library and turns what it says into events.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
-use domain::{Checkpoint, Position};
+use domain::Checkpoint;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::Message as _;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::cursors::Cursors;
 use super::{Batch, Error, Event, Extent, Limits, POLL};
-use crate::client::{TracingContext, UNJOINED_GROUP};
+use crate::client::UNJOINED_GROUP;
+use crate::native::{Intake, Taken, topic_name};
 use crate::{ClientOptions, Fault, Record, topics};
 
 /// How many polls lie between two looks for new partitions: about a minute when nothing happens, which is as often as
@@ -22,7 +21,7 @@ const POLLS_BETWEEN_LOOKS: u32 = 600;
 const POLLS_BETWEEN_CHECKS: u32 = 10;
 
 pub(super) struct Reader {
-    consumer: BaseConsumer<TracingContext>,
+    intake: Intake,
     topic: String,
     extent: Extent,
     limits: Limits,
@@ -54,7 +53,7 @@ impl Reader {
             .map_err(|error| Error::from_fault(error.into()))?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
         let reader = Self {
-            consumer,
+            intake: Intake::new(consumer),
             topic,
             cursors: Cursors::place(&extent, &log, from)?,
             extent,
@@ -83,37 +82,36 @@ impl Reader {
         }
     }
 
-    /// Waits for one message at most, then takes what else is there without waiting.
+    /// Waits until there is something at all, then takes what is there without waiting for more.
     fn poll(&mut self) -> Step {
-        let mut wait = POLL;
-        while let Some(polled) = self.consumer.poll(wait) {
-            wait = Duration::ZERO;
-            match polled {
-                Ok(message) => {
-                    let position = Position { partition: message.partition(), offset: message.offset() };
-                    if self.cursors.pass(position) {
-                        self.batch.push(Record::copy(&message));
+        let Self { intake, topic, cursors, batch, events, check_in, .. } = self;
+        intake.take(POLL, |taken| {
+            match taken {
+                Taken::Record(message) => {
+                    if cursors.pass(message.position()) {
+                        batch.push(Record::copy(message));
                     }
-                    if self.batch.is_full() {
-                        flush(&mut self.batch, &self.events)?;
+                    if batch.is_full() {
+                        flush(batch, events)?;
                     }
                 }
-                Err(KafkaError::PartitionEOF(partition)) => {
-                    flush(&mut self.batch, &self.events)?;
-                    if let Some(next_offset) = self.cursors.reach(partition, 0) {
-                        send(&self.events, Ok(Event::EndReached { partition, next_offset }))?;
+                Taken::End { partition, offset } => {
+                    flush(batch, events)?;
+                    if let Some(next_offset) = cursors.reach(partition, offset) {
+                        send(events, Ok(Event::EndReached { partition, next_offset }))?;
                     }
                 }
-                Err(error) => match verdict(error, &self.topic) {
+                Taken::Fault(fault) => match verdict(fault, topic) {
                     Verdict::Wait => {}
-                    Verdict::Check => self.check_in = Some(0),
+                    Verdict::Check => *check_in = Some(0),
                     Verdict::End(error) => {
-                        flush(&mut self.batch, &self.events)?;
-                        return fail(&self.events, error);
+                        flush(batch, events)?;
+                        return fail(events, error);
                     }
                 },
             }
-        }
+            Step::Continue(())
+        })?;
         flush(&mut self.batch, &self.events)
     }
 
@@ -127,7 +125,7 @@ impl Reader {
                 return Step::Continue(());
             }
         }
-        let verified = topics::watermarks_of(&self.consumer, &self.topic, self.limits.open_deadline)
+        let verified = topics::watermarks_of(self.intake.consumer(), &self.topic, self.limits.open_deadline)
             .map_err(Error::from)
             .and_then(|log| self.cursors.verify(&log))
             // A replica that lagged behind had answered. All partitions start again where they were.
@@ -145,7 +143,7 @@ impl Reader {
             return Step::Continue(());
         }
         // An outage is not this function's affair: it looks again later.
-        let Ok(shape) = topics::shape_of(&self.consumer, &self.topic, POLL) else {
+        let Ok(shape) = topics::shape_of(self.intake.consumer(), &self.topic, POLL) else {
             return Step::Continue(());
         };
         let added = self.cursors.add(0..shape.partitions);
@@ -160,12 +158,14 @@ impl Reader {
 
     /// Makes the library fetch every partition from its cursor.
     fn assign(&self) -> Result<(), Fault> {
+        let name = topic_name(&self.topic)?;
         let mut list = TopicPartitionList::new();
         for (partition, cursor) in self.cursors.iter() {
             let offset = if cursor.at_beginning { Offset::Beginning } else { Offset::Offset(cursor.next) };
             list.add_partition_offset(&self.topic, partition, offset)?;
+            self.intake.follow(&name, partition);
         }
-        Ok(self.consumer.assign(&list)?)
+        Ok(self.intake.consumer().assign(&list)?)
     }
 }
 
@@ -178,8 +178,7 @@ pub(crate) enum Verdict {
     End(Error),
 }
 
-pub(crate) fn verdict(error: KafkaError, topic: &str) -> Verdict {
-    let fault = Fault::from(error);
+pub(crate) fn verdict(fault: Fault, topic: &str) -> Verdict {
     match fault.code() {
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => Verdict::Check,
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {

@@ -9,6 +9,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{Description, Error, Spec};
 use crate::client::{TracingContext, UNJOINED_GROUP};
+use crate::native::{topic_id, topic_name};
 use crate::{ClientOptions, Fault};
 
 /// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so what
@@ -86,14 +87,27 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
 ///
 /// [`Error::Missing`] if there is no such topic; others if the cluster does not answer within the deadline.
 pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Description, Error> {
-    let shape = shape(options, topic, deadline).await?;
+    let client = reader(options)?;
+    let name = topic.to_owned();
+    let (shape, topic_id) = tokio::task::spawn_blocking(move || {
+        let shape = shape_of(&client, &name, deadline)?;
+        let not_described = |source| Error::NotDescribed { topic: name.clone(), source };
+        let topic_id = if shape.is_embedded() {
+            None
+        } else {
+            topic_name(&name).and_then(|name| topic_id(&client, &name, deadline)).map_err(not_described)?
+        };
+        Ok((shape, topic_id))
+    })
+    .await
+    .expect("asking does not panic")?;
     let settings = if shape.is_embedded() { None } else { settings(options, topic, deadline).await? };
     Ok(Description {
         topic: topic.to_owned(),
         partitions: shape.partitions,
         replication: shape.replication,
         settings,
-        topic_id: None,
+        topic_id,
         cluster_id: shape.cluster_id,
     })
 }

@@ -14,8 +14,8 @@ async fn scan_all(options: &ClientOptions, ranges: Vec<Range>) -> Result<(Outcom
     tokio::task::spawn_blocking(move || {
         let mut seen = Vec::new();
         let outcome = scan(&options, TOPIC, &ranges, PATIENCE, |record| {
-            let value = String::from_utf8_lossy(record.value.unwrap_or(b"-")).into_owned();
-            seen.push(format!("{}={value}", record.position));
+            let value = String::from_utf8_lossy(record.value().unwrap_or(b"-")).into_owned();
+            seen.push(format!("{}={value}", record.position()));
             ControlFlow::Continue(())
         })?;
         seen.sort();
@@ -91,8 +91,8 @@ async fn the_callback_can_stop_it_and_sees_headers() {
     let (outcome, ids) = tokio::task::spawn_blocking(move || {
         let mut ids = Vec::new();
         let outcome = scan(&options, TOPIC, &all, PATIENCE, |record| {
-            assert_eq!(record.key, Some(&b"180"[..]));
-            assert_eq!(record.headers().len(), 1);
+            assert_eq!(record.key(), Some(&b"180"[..]));
+            assert_eq!(record.to_record().headers.len(), 1);
             assert_eq!(record.header("absent"), None);
             ids.push(record.header("ce_id").unwrap().to_vec());
             ControlFlow::Break(())
