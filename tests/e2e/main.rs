@@ -10,6 +10,8 @@
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 
+#![forbid(unsafe_code)]
+
 mod support;
 
 mod broker_down;

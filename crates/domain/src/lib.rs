@@ -17,6 +17,8 @@
 //!
 //! Invariant: no type of this crate has a place for a password.
 
+#![forbid(unsafe_code)]
+
 mod user_id;
 
 mod time;

@@ -15,6 +15,8 @@
 //!
 //! Invariant: a service neither binds a port nor installs a signal handler; it is given both.
 
+#![forbid(unsafe_code)]
+
 mod shutdown;
 
 pub mod serve;
