@@ -1,1 +1,44 @@
-//! Placeholder while the workspace is laid out.
+//! Webhook in, Kafka record out.
+//!
+//! A request to the webhook's path goes through five stages, a file each; each takes the type that the one before it made:
+//!
+//! ```text
+//! http.rs ──▶ RawRequest
+//!   │ pipeline/authenticate  ──▶ Authentic     the secret, and where it comes from
+//!   │ pipeline/decrypt       ──▶ Plaintext     as PHP's openssl_decrypt
+//!   │ pipeline/parse         ──▶ Delivery      JSON, and no password any more
+//!   │ pipeline/validate      ──▶ UserEvent
+//!   ▼
+//! publish.rs ──▶ Kafka ──acknowledged──▶ 200
+//! ```
+//!
+//! What is refused ends as a [`Rejection`], the one list of reasons with status, label and text; what is worth keeping of it is
+//! written to the dead-letter topic first ([`dead_letter`]). [`run`] puts it all together; [`Config`] says how.
+//!
+//! Invariants: never 200 before the acknowledgement; no password past `parse`; every request is counted exactly once.
+
+mod rejection;
+
+pub mod pipeline;
+
+pub mod dead_letter;
+
+mod publish;
+
+mod answer;
+
+mod metrics;
+
+mod http;
+
+pub mod config;
+
+mod run;
+
+pub use config::Config;
+pub use metrics::Summary;
+pub use rejection::Rejection;
+pub use run::{Error, Listeners, run};
+
+/// The names of the topics.
+pub use log::topics::Names as Topics;

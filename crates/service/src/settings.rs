@@ -120,7 +120,7 @@ impl Http {
     /// # Errors
     /// [`tls::Error`] when certificate and key cannot be used. That both or none are named is for [`Http::check_tls`].
     pub fn tls(&self) -> Result<Option<Tls>, tls::Error> {
-        match (&self.tls_certificate_file, &self.tls_key_file) {
+        match self.tls_files() {
             (Some(certificate), Some(key)) => {
                 Tls::open(certificate.clone(), key.clone(), tls::RELOAD_INTERVAL).map(Some)
             }
@@ -128,9 +128,17 @@ impl Http {
         }
     }
 
+    /// An empty name is none: so an example can show the key.
+    fn tls_files(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
+        fn named(file: Option<&PathBuf>) -> Option<&PathBuf> {
+            file.filter(|path| !path.as_os_str().is_empty())
+        }
+        (named(self.tls_certificate_file.as_ref()), named(self.tls_key_file.as_ref()))
+    }
+
     /// Adds a fault when a certificate is named without a key, or a key without a certificate.
     pub fn check_tls(&self, faults: &mut Faults) {
-        match (&self.tls_certificate_file, &self.tls_key_file) {
+        match self.tls_files() {
             (Some(_), None) => faults.push("http.tls_key_file", "expected beside tls_certificate_file"),
             (None, Some(_)) => faults.push("http.tls_certificate_file", "expected beside tls_key_file"),
             (Some(_), Some(_)) | (None, None) => {}

@@ -1,0 +1,163 @@
+//! The webhook's route: the one place of ingest that knows HTTP bodies, and the time.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use domain::{UnixMillis, UserEvent};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, StatusCode, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use service::serve::PeerAddr;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::answer::{Answer, Status};
+use crate::metrics::Counters;
+use crate::pipeline::{self, Policy, RawRequest, Refused};
+use crate::publish;
+use crate::{Rejection, Topics};
+
+/// What a request needs to become a record.
+pub(crate) struct Webhook {
+    pub(crate) policy: Policy,
+    pub(crate) publisher: log::publish::Publisher,
+    pub(crate) topics: Topics,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    /// A place for each request that may be in hand.
+    pub(crate) places: Semaphore,
+}
+
+/// What a request may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes_max: usize,
+    pub(crate) body_read: Duration,
+    /// Whether a body that is no event is answered 200 once its dead letter is kept, so that the sender does not try again.
+    pub(crate) refused_is_ok: bool,
+}
+
+/// Returns the routes: POST on `path`, and problems for all else.
+pub(crate) fn router(path: &str, webhook: Arc<Webhook>) -> Router {
+    let elsewhere = |rejection: Rejection| {
+        move |State(webhook): State<Arc<Webhook>>| async move {
+            webhook.counters.begin().rejected(&rejection);
+            rejection.problem()
+        }
+    };
+    Router::new()
+        .route(path, post(receive))
+        .fallback(elsewhere(Rejection::NotFound))
+        .method_not_allowed_fallback(elsewhere(Rejection::MethodNotAllowed))
+        .with_state(webhook)
+}
+
+/// Answers one delivery. 200 only after Kafka's acknowledgement; a refusal only after its dead letter's.
+async fn receive(State(webhook): State<Arc<Webhook>>, request: Request<Body>) -> Response {
+    let in_hand = webhook.counters.begin();
+    match webhook.deliver(request).await {
+        Ok(answer) => {
+            in_hand.accepted(Status::Stored);
+            answer.into_response()
+        }
+        Err(rejection) => {
+            tracing::debug!(rejection = rejection.label(), "request refused");
+            in_hand.rejected(&rejection);
+            match rejection {
+                Rejection::NotAnEvent { .. } if webhook.limits.refused_is_ok => kept_answer(&rejection),
+                rejection => rejection.problem().into_response(),
+            }
+        }
+    }
+}
+
+/// 200 for a body that was kept as a dead letter, for those who want the sender's retries to stop.
+fn kept_answer(rejection: &Rejection) -> Response {
+    let body = serde_json::json!({ "status": "dead-letter", "rejection": rejection.label() });
+    (StatusCode::OK, axum::Json(body)).into_response()
+}
+
+impl Webhook {
+    async fn deliver(&self, request: Request<Body>) -> Result<Answer, Rejection> {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(Rejection::Overloaded);
+        };
+        let (parts, body) = request.into_parts();
+        let body = self.read_body(&parts.headers, body).await?;
+        let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(publish::valid_traceparent);
+        let raw = raw_request(&parts, body)?;
+        match pipeline::accept(raw, &self.policy, now()) {
+            Ok(event) => self.store(&event, traceparent).await,
+            Err(Refused { rejection, dead_letter }) => {
+                if let Some(letter) = dead_letter {
+                    publish::keep(&self.publisher, &letter, &self.topics.dead_letter).await?;
+                    self.counters.dead_letter();
+                }
+                Err(rejection)
+            }
+        }
+    }
+
+    async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
+        let started = Instant::now();
+        let position = publish::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
+        self.counters.acknowledged(started.elapsed().as_secs_f64());
+        tracing::debug!(
+            event.id = %event.event_id,
+            kafka.partition = position.partition,
+            kafka.offset = position.offset,
+            "event stored"
+        );
+        Ok(Answer::new(Status::Stored, event, position))
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
+        let length = header(headers, CONTENT_LENGTH.as_str());
+        if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+            return Err(Rejection::LengthRequired);
+        }
+        let declared = length.and_then(|text| text.parse::<u64>().ok());
+        if declared.is_some_and(|bytes| bytes > self.limits.body_bytes_max as u64) {
+            return Err(Rejection::BodyTooLarge);
+        }
+        let limited = Limited::new(body, self.limits.body_bytes_max).collect();
+        match tokio::time::timeout(self.limits.body_read, limited).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Rejection::BodyTooLarge),
+            Ok(Err(_)) => Err(Rejection::BodyIncomplete),
+            Err(_) => Err(Rejection::BodyTimeout),
+        }
+    }
+}
+
+fn raw_request(parts: &Parts, body: Bytes) -> Result<RawRequest, Rejection> {
+    let PeerAddr(peer) = parts.extensions.get().copied().ok_or(Rejection::AddressNotAllowed)?;
+    let forwarded = parts.headers.get_all("x-forwarded-for").iter();
+    Ok(RawRequest {
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        body,
+        peer: peer.ip(),
+        // A value that is no text is an address to nobody; it must not be passed over, or the hop before it would count.
+        forwarded_for: forwarded.map(|value| value.to_str().unwrap_or("?").to_owned()).collect(),
+    })
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The time of arrival.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "arrival is when the clock is read; everything after takes it as an argument"
+)]
+fn now() -> UnixMillis {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,151 @@
+//! What ingest counts. Every request ends in exactly one of these numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Unit;
+use service::metrics::{Metrics, duration_histogram};
+
+use crate::Rejection;
+use crate::answer::Status;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    rejection: &'static str,
+}
+
+/// The counters of ingest.
+#[derive(Clone)]
+pub(crate) struct Counters {
+    accepted: Family<Outcome, Counter>,
+    rejected: Family<Reason, Counter>,
+    dead_letters: Counter,
+    publish_duration: Histogram,
+    account: Arc<Account>,
+}
+
+/// The account of all requests, for the last line of the log.
+#[derive(Debug, Default)]
+struct Account {
+    received: AtomicU64,
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    unavailable: AtomicU64,
+    abandoned: AtomicU64,
+}
+
+/// What became of every request that a service was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub received: u64,
+    /// Answered 200: the event is in Kafka.
+    pub accepted: u64,
+    /// Answered 4xx.
+    pub rejected: u64,
+    /// Answered 503: nothing was promised.
+    pub unavailable: u64,
+    /// The connection ended before the answer.
+    pub abandoned: u64,
+}
+
+impl Counters {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let counters = Self {
+            accepted: Family::default(),
+            rejected: Family::default(),
+            dead_letters: Counter::default(),
+            publish_duration: duration_histogram(),
+            account: Arc::default(),
+        };
+        metrics.register(|registry| {
+            registry.register(
+                "rollcall_ingest_accepted",
+                "Deliveries answered 200, by outcome",
+                counters.accepted.clone(),
+            );
+            registry.register("rollcall_ingest_rejected", "Requests refused, by reason", counters.rejected.clone());
+            registry.register("rollcall_ingest_dead_letters", "Dead letters written", counters.dead_letters.clone());
+            registry.register_with_unit(
+                "messaging_client_operation_duration",
+                "Time from an event to Kafka's acknowledgement",
+                Unit::Seconds,
+                counters.publish_duration.clone(),
+            );
+        });
+        counters
+    }
+
+    /// Counts a request as received; it is abandoned unless its end is told to what is returned.
+    pub(crate) fn begin(&self) -> InHand {
+        self.account.received.fetch_add(1, Ordering::Relaxed);
+        InHand { counters: Some(self.clone()) }
+    }
+
+    pub(crate) fn dead_letter(&self) {
+        self.dead_letters.inc();
+    }
+
+    pub(crate) fn acknowledged(&self, seconds: f64) {
+        self.publish_duration.observe(seconds);
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Account { received, accepted, rejected, unavailable, abandoned } = &*self.account;
+        Summary {
+            received: read(received),
+            accepted: read(accepted),
+            rejected: read(rejected),
+            unavailable: read(unavailable),
+            abandoned: read(abandoned),
+        }
+    }
+}
+
+/// A request whose end is not known yet.
+pub(crate) struct InHand {
+    counters: Option<Counters>,
+}
+
+impl InHand {
+    pub(crate) fn accepted(mut self, status: Status) {
+        if let Some(counters) = self.counters.take() {
+            counters.accepted.get_or_create(&Outcome { outcome: status.label() }).inc();
+            counters.account.accepted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn rejected(mut self, rejection: &Rejection) {
+        if let Some(counters) = self.counters.take() {
+            counters.rejected.get_or_create(&Reason { rejection: rejection.label() }).inc();
+            let account = &counters.account;
+            let count = if rejection.status().is_server_error() { &account.unavailable } else { &account.rejected };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some(counters) = self.counters.take() {
+            counters.rejected.get_or_create(&Reason { rejection: "abandoned" }).inc();
+            counters.account.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Summary {
+    /// Returns whether every request received is in exactly one of the other numbers.
+    pub fn adds_up(&self) -> bool {
+        self.received == self.accepted + self.rejected + self.unavailable + self.abandoned
+    }
+}

@@ -1,0 +1,94 @@
+//! Stage 3: whether the clear text is a JSON object; the password ends here.
+
+use serde_json::{Map, Value};
+
+use super::Plaintext;
+use super::json::{self, type_name};
+use super::password::is_password_name;
+use crate::Rejection;
+
+/// How deep a body may nest: the vendor's nests three levels; unknown members may bring some of their own.
+pub const DEPTH_MAX: usize = 32;
+
+/// A webhook's members, without any password.
+#[derive(Debug)]
+pub struct Delivery {
+    members: Map<String, Value>,
+    password_changed: bool,
+}
+
+impl Delivery {
+    /// Whether the new user came with a newly entered password.
+    pub(super) fn password_changed(&self) -> bool {
+        self.password_changed
+    }
+
+    pub(super) fn into_members(self) -> Map<String, Value> {
+        self.members
+    }
+}
+
+/// Returns the members of the webhook.
+///
+/// # Errors
+/// [`Rejection::NotAnEvent`] when the text is no JSON object, has a key twice, or nests too deep.
+pub(super) fn parse(plaintext: &Plaintext) -> Result<Delivery, Rejection> {
+    let value = json::read(plaintext.bytes(), DEPTH_MAX)
+        .map_err(|fault| Rejection::NotAnEvent { pointer: fault.pointer, reason: fault.reason })?;
+    let Value::Object(mut members) = value else {
+        let reason = format!("expected an object, found {}", type_name(&value));
+        return Err(Rejection::NotAnEvent { pointer: String::new(), reason });
+    };
+    let password = members.get("new").and_then(|new| new.get("password"));
+    let password_changed = password.is_some_and(|password| !password.is_null());
+    drop_passwords(&mut members);
+    Ok(Delivery { members, password_changed })
+}
+
+/// Drops every member that is named a password, however deep: an unknown object that holds one is no better place for it.
+fn drop_passwords(members: &mut Map<String, Value>) {
+    members.retain(|name, _| !is_password_name(name));
+    members.values_mut().for_each(drop_nested);
+}
+
+fn drop_nested(value: &mut Value) {
+    match value {
+        Value::Object(members) => drop_passwords(members),
+        Value::Array(items) => items.iter_mut().for_each(drop_nested),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::decrypt::Plaintext;
+
+    fn parsed(body: &str) -> Result<Delivery, Rejection> {
+        parse(&Plaintext::for_tests(body))
+    }
+
+    #[test]
+    fn only_objects_are_deliveries() {
+        for (body, reason) in [
+            ("[]", "expected an object, found an array"),
+            ("7", "expected an object, found a number"),
+            ("null", "expected an object, found null"),
+            (r#""{}""#, "expected an object, found a string"),
+        ] {
+            let expected = Rejection::NotAnEvent { pointer: String::new(), reason: reason.to_owned() };
+            assert_eq!(parsed(body).unwrap_err(), expected, "{body}");
+        }
+        assert!(matches!(parsed(r#"{"a":1,"a":1}"#), Err(Rejection::NotAnEvent { pointer, .. }) if pointer == "/a"));
+    }
+
+    #[test]
+    fn the_password_becomes_a_flag() {
+        let delivery =
+            parsed(r#"{"new":{"password":"hunter2","deep":[{"Password":1}]},"old":{"PASSWORD":"x"}}"#).unwrap();
+        assert!(delivery.password_changed());
+        assert_eq!(Value::Object(delivery.into_members()).to_string(), r#"{"new":{"deep":[{}]},"old":{}}"#);
+        assert!(!parsed(r#"{"new":{"password":null}}"#).unwrap().password_changed());
+        assert!(!parsed(r#"{"old":{"password":"x"},"new":{}}"#).unwrap().password_changed());
+    }
+}

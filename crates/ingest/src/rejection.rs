@@ -1,0 +1,108 @@
+//! Every way to refuse a request: one closed set, one mapping to status, label and text.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use service::Problem;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("the secret is wrong or missing")]
+    Unauthenticated,
+    #[error("the source address is not allowed")]
+    AddressNotAllowed,
+    #[error("there is no such path")]
+    NotFound,
+    #[error("the method is not POST")]
+    MethodNotAllowed,
+    #[error("the request has no length")]
+    LengthRequired,
+    #[error("the body is over the limit")]
+    BodyTooLarge,
+    #[error("the body took too long")]
+    BodyTimeout,
+    #[error("the body ended early")]
+    BodyIncomplete,
+    /// The body could not be decrypted.
+    #[error("the body cannot be decrypted: {reason}")]
+    Undecryptable { reason: &'static str },
+    /// The body is no user event: `pointer` (RFC 6901) is the place, `reason` is what is wrong there and quotes no value.
+    #[error("the body is no user event: {pointer:?} {reason}")]
+    NotAnEvent { pointer: String, reason: String },
+    #[error("too many requests wait")]
+    Overloaded,
+    #[error("Kafka has not acknowledged the record")]
+    NotAcknowledged,
+}
+
+/// How long the sender is asked to wait; its own first retry is after a minute anyway.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The methods of the webhook's path, for `Allow`.
+const ALLOWED_METHODS: &str = "POST";
+
+impl Rejection {
+    /// Returns the bounded text by which the rejection is counted.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::AddressNotAllowed => "address_not_allowed",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::LengthRequired => "length_required",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::Undecryptable { .. } => "undecryptable",
+            Self::NotAnEvent { .. } => "not_an_event",
+            Self::Overloaded => "overloaded",
+            Self::NotAcknowledged => "not_acknowledged",
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::AddressNotAllowed => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyIncomplete | Self::Undecryptable { .. } => StatusCode::BAD_REQUEST,
+            Self::NotAnEvent { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Overloaded | Self::NotAcknowledged => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Returns what the sender is told: nothing that helps an attacker, and where the body is at fault, the place.
+    pub fn problem(&self) -> Problem {
+        let problem = Problem::new(self.status());
+        match self {
+            Self::Unauthenticated | Self::AddressNotAllowed | Self::NotFound | Self::Undecryptable { .. } => problem,
+            Self::MethodNotAllowed => Problem::method_not_allowed(ALLOWED_METHODS),
+            Self::LengthRequired => problem.detail("send Content-Length, or a chunked body"),
+            Self::BodyTooLarge | Self::BodyTimeout | Self::BodyIncomplete => problem.detail(self.to_string()),
+            Self::NotAnEvent { pointer, reason } => problem.pointer(pointer.clone()).detail(reason.clone()),
+            Self::Overloaded | Self::NotAcknowledged => problem.detail(self.to_string()).retry_after(RETRY_AFTER),
+        }
+    }
+
+    /// Returns whether the body is kept as a dead letter: what the sender will not repeat differently, and may matter.
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Self::Undecryptable { .. } | Self::NotAnEvent { .. } => true,
+            Self::Unauthenticated
+            | Self::AddressNotAllowed
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::LengthRequired
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BodyIncomplete
+            | Self::Overloaded
+            | Self::NotAcknowledged => false,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The service: everything put together, started and stopped in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::client::Probe;
+use log::publish::Publisher;
+use log::topics::{self, Severity, Spec};
+use service::admin::{self, Readiness};
+use service::serve::{self, serve};
+use service::{Metrics, Shutdown, tls};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::http::{self, Limits, Webhook};
+use crate::metrics::{Counters, Summary};
+use crate::{Config, Topics};
+
+/// The sockets that ingest serves; it binds none itself.
+#[derive(Debug)]
+pub struct Listeners {
+    pub webhooks: TcpListener,
+    pub admin: TcpListener,
+}
+
+/// Why ingest does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("TLS cannot be used")]
+    Tls(#[source] tls::Error),
+    #[error("the Kafka client cannot be made")]
+    Kafka(#[source] log::Fault),
+    #[error("the topics are not what they must be: {0}")]
+    Topics(String),
+}
+
+/// Readiness: the broker answers.
+const KAFKA: &str = "kafka";
+/// Readiness: the topics are what they must be.
+const TOPICS: &str = "topics";
+/// How often the broker is asked whether it is there.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long it may take to answer.
+const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// The admin listener answers until the very end, then its few connections have this long.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// Receives webhooks until `shutdown`, then stops in order: not ready, no new connections, requests in flight finished, producer
+/// flushed, every request accounted for.
+///
+/// # Errors
+/// [`Error`] when it cannot start, or the topics turn out to be ones on which events would be lost.
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<Summary, Error> {
+    let tls = config.tls.tls().map_err(Error::Tls)?;
+    let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
+    let probe = Probe::new(&config.kafka, &config.topics.users).map_err(Error::Kafka)?;
+    let metrics = Metrics::new();
+    let readiness = Readiness::new(&[KAFKA, TOPICS]);
+    let counters = Counters::register(&metrics);
+
+    let admin_shutdown = Shutdown::new();
+    let admin_limits = serve::Limits { drain: ADMIN_DRAIN, ..serve::Limits::default() };
+    let admin_router = admin::router(readiness.clone(), metrics.clone());
+    let admin = tokio::spawn(serve(listeners.admin, None, admin_limits, admin_router, admin_shutdown.clone()));
+
+    let stop = Shutdown::new();
+    let webhook = Arc::new(Webhook {
+        policy: config.policy,
+        publisher: publisher.clone(),
+        topics: config.topics.clone(),
+        limits: Limits {
+            body_bytes_max: config.body_bytes_max,
+            body_read: config.body_read,
+            refused_is_ok: config.refused_is_ok,
+        },
+        counters: counters.clone(),
+        places: Semaphore::new(config.requests_max),
+    });
+    let router = metrics.instrument(http::router(&config.path, webhook));
+    let server = tokio::spawn(serve(listeners.webhooks, tls, config.http, router, stop.clone()));
+
+    let watched = tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        refused = watch_kafka(&config.kafka, &config.topics, &probe, &readiness) => Err(refused),
+    };
+
+    readiness.lacks(KAFKA, "stopping");
+    stop.trigger();
+    let drained = server.await.expect("the accept loop does not panic");
+    if let Err(error) = publisher.flush(config.publish.deadline).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "records were left behind; their senders were not answered 200"
+        );
+    }
+    admin_shutdown.trigger();
+    admin.await.expect("the accept loop does not panic");
+    let summary = counters.summary();
+    tracing::info!(
+        received = summary.received,
+        accepted = summary.accepted,
+        rejected = summary.rejected,
+        unavailable = summary.unavailable,
+        abandoned = summary.abandoned,
+        connections.finished = drained.finished,
+        connections.aborted = drained.aborted,
+        "ingest stopped"
+    );
+    watched.map(|()| summary)
+}
+
+/// Keeps readiness true to what the broker says; ends only when the topics must not be written to.
+async fn watch_kafka(options: &log::ClientOptions, names: &Topics, probe: &Probe, readiness: &Readiness) -> Error {
+    let mut checked = false;
+    loop {
+        match probe.cluster_answers(PROBE_DEADLINE).await {
+            Ok(()) => readiness.holds(KAFKA),
+            Err(error) => readiness.lacks(KAFKA, error.to_string()),
+        }
+        if !checked {
+            match check_topics(options, names).await {
+                Ok(()) => {
+                    checked = true;
+                    readiness.holds(TOPICS);
+                }
+                Err(Check::Refused(error)) => return error,
+                Err(Check::Later(reason)) => readiness.lacks(TOPICS, reason),
+            }
+        }
+        tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+}
+
+enum Check {
+    Refused(Error),
+    Later(String),
+}
+
+async fn check_topics(options: &log::ClientOptions, names: &Topics) -> Result<(), Check> {
+    // One partition and one replica are asked for: how many there are is the operator's business.
+    let specs = Spec::contract(names, 1, 1);
+    let findings =
+        topics::check(options, &specs, PROBE_DEADLINE).await.map_err(|error| Check::Later(error.to_string()))?;
+    let mut refused = Vec::new();
+    for finding in findings {
+        match finding.severity {
+            Severity::Refuse => refused.push(finding.to_string()),
+            Severity::Warn => tracing::warn!(%finding, "a topic is not what it should be"),
+            Severity::Note => tracing::info!(%finding, "a topic cannot be checked in full"),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Check::Refused(Error::Topics(refused.join("; ")))) }
+}

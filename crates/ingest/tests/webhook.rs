@@ -1,0 +1,283 @@
+//! The service over real sockets and the embedded broker: what each request is answered, and what it leaves in Kafka.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use domain::wire;
+use ingest::config::Raw;
+use ingest::dead_letter::{Outcome, Store};
+use ingest::pipeline::BodyPolicy;
+use ingest::{Config, Listeners, Summary, Topics};
+use log::embedded::EmbeddedBroker;
+use serde_json::Value;
+use service::Shutdown;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+const CREATED: &str = include_str!("../../../schemas/golden/v1/user-created.json");
+const CHANGED: &str = include_str!("../../../schemas/golden/v1/user-changed.json");
+const PATH: &str = "/webhooks/users?secret-key=s3cret";
+
+/// Every wait ends here at the latest; none waits for a duration.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Service {
+    broker: EmbeddedBroker,
+    webhooks: SocketAddr,
+    admin: SocketAddr,
+    shutdown: Shutdown,
+    ended: JoinHandle<Result<Summary, ingest::Error>>,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    json: Value,
+}
+
+impl Service {
+    async fn start(settings: &str) -> Self {
+        let topics = Topics::default();
+        let broker = EmbeddedBroker::start(&[(&topics.users, 3), (&topics.late, 1), (&topics.dead_letter, 1)]).unwrap();
+        let text = format!("[security]\nsecret_keys = ['s3cret']\n{settings}");
+        let mut raw: Raw = toml::from_str(&text).unwrap();
+        raw.kafka.bootstrap = broker.bootstrap();
+        let config = Config::try_from(raw).unwrap();
+        let listener = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
+        let listeners = Listeners { webhooks: listener().await, admin: listener().await };
+        let (webhooks, admin) = (listeners.webhooks.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
+        let shutdown = Shutdown::new();
+        let ended = tokio::spawn(ingest::run(config, listeners, shutdown.clone()));
+        Self { broker, webhooks, admin, shutdown, ended }
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        let length = body.len();
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+        .await
+    }
+
+    async fn send(&self, request: &str) -> Answer {
+        exchange(self.webhooks, request).await
+    }
+
+    fn values(&self, topic: &str) -> Vec<log::Record> {
+        let options = self.broker.client_options();
+        let ranges = log::scan::ranges(&options, topic, PATIENCE).unwrap();
+        let mut records = Vec::new();
+        log::scan::scan(&options, topic, &ranges, PATIENCE, |record| {
+            records.push(record.to_record());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        records
+    }
+
+    async fn stop(self) -> Summary {
+        self.shutdown.trigger();
+        tokio::time::timeout(PATIENCE, self.ended).await.expect("the service stops").unwrap().unwrap()
+    }
+}
+
+async fn exchange(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may answer and close before it has read all of a body that it refuses.
+    let _ended_early = stream.write_all(request.as_bytes()).await.is_err();
+    let mut bytes = Vec::new();
+    let _reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an answer").is_err();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_ascii_lowercase(), json: serde_json::from_str(body).unwrap_or(Value::Null) }
+}
+
+#[tokio::test]
+async fn a_delivery_is_answered_with_the_position_of_its_record() {
+    let service = Service::start("").await;
+    let answer = service.post(PATH, CREATED).await;
+    assert_eq!((answer.status, &answer.json["status"], &answer.json["userId"]), (200, &"stored".into(), &180.into()));
+    let traced = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let length = CHANGED.len();
+    let request = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntraceparent: {traced}\r\ncontent-length: {length}\r\n\r\n{CHANGED}"
+    );
+    let changed = service.send(&request).await;
+    assert_eq!(changed.status, 200);
+
+    let records = service.values("vcc.users");
+    assert_eq!(records.len(), 2);
+    for (record, answer) in records.iter().zip([&answer, &changed]) {
+        assert_eq!(record.key.as_deref(), Some(&b"180"[..]));
+        assert_eq!(answer.json["position"], record.position.to_string());
+        let event = wire::decode(record.value.as_deref().unwrap()).unwrap();
+        assert_eq!(answer.json["eventId"], event.event_id.to_string());
+        assert_eq!(record.timestamp, event.received_at, "Kafka's timestamp is the time of receipt");
+        assert_eq!(record.header("ce_id").unwrap(), event.event_id.to_string().as_bytes());
+    }
+    assert_eq!(records[1].header("traceparent"), Some(traced.as_bytes()));
+    let summary = service.stop().await;
+    assert_eq!((summary.received, summary.accepted), (2, 2));
+}
+
+#[tokio::test]
+async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
+    let service = Service::start("").await;
+    let huge = format!(r#"{{"new":"{}"}}"#, "x".repeat(10 * 1024 * 1024));
+    let table: [(&str, &str, u16, &str); 9] = [
+        (PATH, "hello", 422, ""),
+        (PATH, "[]", 422, ""),
+        (PATH, r#"{"timestamp":"2017-06-06T10:53:43Z"}"#, 422, "/new"),
+        (PATH, r#"{"new":{},"timestamp":"2017-06-06T10:53:43Z"}"#, 422, "/new/userId"),
+        (PATH, r#"{"new":{"userId":"x"},"timestamp":"2017-06-06T10:53:43Z"}"#, 422, "/new/userId"),
+        (PATH, &huge, 413, ""),
+        ("/webhooks/users?secret-key=wrong", CREATED, 401, ""),
+        ("/webhooks/users", CREATED, 401, ""),
+        ("/elsewhere?secret-key=s3cret", CREATED, 404, ""),
+    ];
+    for (path, body, status, pointer) in table {
+        let answer = service.post(path, body).await;
+        let shown = body.get(..40).unwrap_or(body);
+        assert_eq!(answer.status, status, "{path} {shown}");
+        assert!(answer.head.contains("content-type: application/problem+json"), "{}", answer.head);
+        if status == 422 {
+            assert_eq!(answer.json["pointer"], pointer, "{shown}");
+            assert!(!answer.json["detail"].as_str().unwrap().is_empty());
+        }
+    }
+    let get = service.send(&format!("GET {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")).await;
+    assert!(get.status == 405 && get.head.contains("allow: post"), "{}", get.head);
+    let lengthless = service.send(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")).await;
+    assert_eq!(lengthless.status, 411);
+    let chunk = "x".repeat(300 * 1024);
+    let chunked = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n",
+        chunk.len()
+    );
+    assert_eq!(service.send(&chunked).await.status, 413, "also when the length is not told before");
+
+    assert!(service.values("vcc.users").is_empty());
+    let letters = service.values("vcc.users.dead-letter");
+    assert_eq!(letters.len(), 5, "the five 422 are kept");
+    let summary = service.stop().await;
+    assert_eq!((summary.received, summary.rejected), (12, 12));
+    assert!(summary.adds_up());
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let service = Service::start("[webhook]\nbody_read_ms = 50").await;
+    let slow = service.send(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{")).await;
+    assert_eq!(slow.status, 408);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
+    let service = Service::start("[webhook]\nrefused_is_ok = true").await;
+    for _ in 0..3 {
+        let answer = service.post(PATH, r#"{"new":{"password":"hunter2"}}"#).await;
+        assert_eq!((answer.status, &answer.json["status"]), (200, &"dead-letter".into()));
+    }
+    let letters = service.values("vcc.users.dead-letter");
+    assert_eq!(letters.len(), 3);
+    let keys: std::collections::BTreeSet<_> = letters.iter().map(|letter| letter.key.clone().unwrap()).collect();
+    assert_eq!(keys.len(), 1, "compaction leaves one");
+    assert_eq!(letters[0].value.as_deref(), Some(&br#"{"new":{"password":"[redacted]"}}"#[..]));
+    assert_eq!(letters[0].header("rollcall-pointer"), Some(&b"/new/userId"[..]));
+    let store = Store { options: service.broker.client_options(), topics: Topics::default() };
+    assert_eq!(tokio::task::spawn_blocking(move || store.list().unwrap().len()).await.unwrap(), 1);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_replayed_once_it_can_be_read() {
+    // The body is right, but comes in clear text where encryption is required: undecryptable.
+    let service = Service::start("body_keys = [{ cipher = 'aes-256-ctr', key = 'k' }]").await;
+    assert_eq!(service.post(PATH, CREATED).await.status, 400);
+    let store = Store { options: service.broker.client_options(), topics: Topics::default() };
+    let publisher = log::publish::Publisher::open(&store.options, log::publish::Limits::default()).unwrap();
+    let list = {
+        let store = store.clone();
+        move || {
+            tokio::task::spawn_blocking({
+                let store = store.clone();
+                move || store.list().unwrap()
+            })
+        }
+    };
+    let kept = list().await.unwrap().remove(0);
+    let now = kept.letter.received_at();
+    let clear = BodyPolicy::default();
+
+    let dry = store.replay(&kept, &clear, None, now).await.unwrap();
+    assert!(matches!(dry.outcome, Outcome::WouldPass { user_id, .. } if user_id.get() == 180));
+    assert!(service.values("vcc.users").is_empty(), "a dry run writes nothing");
+    let replayed = store.replay(&kept, &clear, Some(&publisher), now).await.unwrap();
+    assert!(matches!(replayed.outcome, Outcome::Published { .. }));
+    assert_eq!(service.values("vcc.users").len(), 1);
+    assert!(list().await.unwrap().is_empty(), "the letter is removed");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn without_kafka_the_sender_is_told_to_come_again_and_then_succeeds() {
+    let service = Service::start("[webhook]\npublish_deadline_ms = 1000").await;
+    assert_eq!(service.post(PATH, CREATED).await.status, 200);
+    service.broker.go_down().unwrap();
+    let away = service.post(PATH, CHANGED).await;
+    assert_eq!(away.status, 503);
+    assert!(away.head.contains("retry-after: 5"), "{}", away.head);
+    service.broker.come_back().unwrap();
+    let again = async { while service.post(PATH, CHANGED).await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, again).await.expect("the same delivery succeeds without a restart");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn past_the_limit_of_requests_in_hand_the_answer_is_immediate() {
+    let service = Service::start("[webhook]\nrequests_max = 1").await;
+    let mut holder = TcpStream::connect(service.webhooks).await.unwrap();
+    holder
+        .write_all(format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{").as_bytes())
+        .await
+        .unwrap();
+    let refused = async {
+        // The holder's request is in hand once the server has read its head.
+        while service.post(PATH, CREATED).await.status != 503 {}
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("503 while the place is taken");
+    drop(holder);
+    let served = async { while service.post(PATH, CREATED).await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, served).await.expect("200 once it is free");
+    let summary = service.stop().await;
+    assert_eq!(summary.abandoned + summary.rejected, 1, "the holder's request is accounted for: {summary:?}");
+    assert!(summary.adds_up());
+}
+
+#[tokio::test]
+async fn the_admin_routes_tell_of_readiness_and_numbers() {
+    let service = Service::start("").await;
+    let get = |path: &'static str| exchange_text(service.admin, path);
+    let ready = async { while !get("/readyz").await.starts_with("HTTP/1.1 200") {} };
+    tokio::time::timeout(PATIENCE, ready).await.expect("ready");
+    service.post(PATH, CREATED).await;
+    service.post("/webhooks/users?secret-key=hunter2", CREATED).await;
+    let metrics = get("/metrics").await;
+    assert!(metrics.contains(r#"rollcall_ingest_accepted_total{outcome="stored"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"rollcall_ingest_rejected_total{rejection="unauthenticated"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"http_route="/webhooks/users""#) && !metrics.contains("hunter2"), "{metrics}");
+    service.stop().await;
+}
+
+async fn exchange_text(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
