@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use openssl::cipher::CipherRef;
-use openssl::cipher_ctx::CipherCtx;
+use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::error::ErrorStack;
 use service::Secret;
 
@@ -56,18 +56,25 @@ impl std::fmt::Debug for Plaintext {
 /// # Errors
 /// [`Rejection::Undecryptable`] when no key does, or clear text came where it is not taken.
 pub(super) fn decrypt(authentic: &Authentic, policy: &BodyPolicy) -> Result<Plaintext, Rejection> {
-    let body = authentic.body();
+    decrypt_body(authentic.body(), authentic.iv(), policy).map(Plaintext)
+}
+
+/// Returns the clear text of `body`, with the vector in hexadecimal that came with it; for those who have a body without a request.
+///
+/// # Errors
+/// [`Rejection::Undecryptable`], as the stage.
+pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Result<Vec<u8>, Rejection> {
     if policy.keys.is_empty() {
-        return Ok(Plaintext(body.to_vec()));
+        return Ok(body.to_vec());
     }
     if looks_clear(body) {
         return if policy.clear_text_too {
-            Ok(Plaintext(body.to_vec()))
+            Ok(body.to_vec())
         } else {
             Err(Rejection::Undecryptable { reason: "it is clear text, and encryption is required" })
         };
     }
-    let iv = hex::decode(authentic.iv().unwrap_or_default())
+    let iv = hex::decode(iv.unwrap_or_default())
         .map_err(|_| Rejection::Undecryptable { reason: "the iv in the query is not hexadecimal" })?;
     let cipher_text = decode_base64(body);
     policy
@@ -75,7 +82,6 @@ pub(super) fn decrypt(authentic: &Authentic, policy: &BodyPolicy) -> Result<Plai
         .iter()
         .filter_map(|key| decipher(key, &iv, &cipher_text).ok())
         .find(|text| is_readable(text))
-        .map(Plaintext)
         .ok_or(Rejection::Undecryptable { reason: "no live key makes it readable" })
 }
 
@@ -110,6 +116,8 @@ fn decode_base64(body: &[u8]) -> Vec<u8> {
 fn decipher(key: &BodyKey, iv: &[u8], cipher_text: &[u8]) -> Result<Vec<u8>, ErrorStack> {
     let cipher: &CipherRef = key.cipher.cipher();
     let mut context = CipherCtx::new()?;
+    // PHP allows the key wrapping modes (RFC 3394, RFC 5649), which OpenSSL refuses without the flag.
+    context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
     context.decrypt_init(Some(cipher), None, None)?;
     let key_bytes = key.key.expose().as_bytes();
     let key_length = key_length(&mut context, cipher, key_bytes.len());

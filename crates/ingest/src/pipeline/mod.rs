@@ -26,7 +26,7 @@ use crate::Rejection;
 use crate::dead_letter::DeadLetter;
 
 pub use authenticate::{Authentic, SenderPolicy};
-pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext};
+pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
 pub use parse::{DEPTH_MAX, Delivery};
 pub use password::blank as blank_passwords;
 pub use request::RawRequest;
