@@ -1,5 +1,4 @@
 //! The service from outside: records in, answers out.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
