@@ -11,6 +11,10 @@ use serde::Serialize;
 pub(crate) enum Status {
     /// On `vcc.users`.
     Stored,
+    /// On `vcc.users.late`: something newer of the user was on `vcc.users` already.
+    Superseded,
+    /// On `vcc.users` since an earlier delivery.
+    Duplicate,
 }
 
 /// The body of a 200.
@@ -20,7 +24,7 @@ pub(crate) struct Answer {
     status: Status,
     event_id: String,
     user_id: i64,
-    /// `<partition>:<offset>` of the record.
+    /// `<partition>:<offset>` on `vcc.users`: of the event's record, or of the one that superseded it.
     position: String,
 }
 
@@ -28,11 +32,17 @@ impl Status {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Stored => "stored",
+            Self::Superseded => "superseded",
+            Self::Duplicate => "duplicate",
         }
     }
 }
 
 impl Answer {
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
     pub(crate) fn new(status: Status, event: &UserEvent, position: Position) -> Self {
         Self {
             status,

@@ -31,6 +31,21 @@ pub struct Raw {
     pub log: Log,
     pub webhook: Webhook,
     pub security: Security,
+    pub keeper: Part,
+    pub fence: Part,
+}
+
+/// `[keeper]` and `[fence]`: parts of the service that a replica can do without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Part {
+    pub enabled: bool,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// `[webhook]`: the route, and what a request may take.
@@ -117,6 +132,8 @@ pub struct Config {
     pub publish: log::publish::Limits,
     pub requests_max: usize,
     pub refused_is_ok: bool,
+    pub keeper: bool,
+    pub fence: bool,
 }
 
 impl TryFrom<Raw> for Config {
@@ -171,6 +188,8 @@ impl TryFrom<Raw> for Config {
             publish,
             requests_max: webhook.requests_max.min(tokio::sync::Semaphore::MAX_PERMITS),
             refused_is_ok: webhook.refused_is_ok,
+            keeper: raw.keeper.enabled,
+            fence: raw.fence.enabled,
         };
         faults.or(config)
     }

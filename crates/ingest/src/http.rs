@@ -18,9 +18,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::answer::{Answer, Status};
+use crate::fence::{Fence, Verdict};
 use crate::metrics::Counters;
 use crate::pipeline::{self, Policy, RawRequest, Refused};
-use crate::publish;
+use crate::publish::{self, Whole};
 use crate::{Rejection, Topics};
 
 /// What a request needs to become a record.
@@ -30,6 +31,7 @@ pub(crate) struct Webhook {
     pub(crate) topics: Topics,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
+    pub(crate) fence: Option<Fence>,
     /// A place for each request that may be in hand.
     pub(crate) places: Semaphore,
 }
@@ -63,7 +65,7 @@ async fn receive(State(webhook): State<Arc<Webhook>>, request: Request<Body>) ->
     let in_hand = webhook.counters.begin();
     match webhook.deliver(request).await {
         Ok(answer) => {
-            in_hand.accepted(Status::Stored);
+            in_hand.accepted(answer.status());
             answer.into_response()
         }
         Err(rejection) => {
@@ -106,15 +108,31 @@ impl Webhook {
 
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
         let started = Instant::now();
-        let position = publish::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
+        let verdict = self.fence.as_ref().map_or(Verdict::Append, |fence| fence.judge(&event.head()));
+        let (status, position) = match verdict {
+            Verdict::Append => {
+                let position = publish::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
+                (Status::Stored, position)
+            }
+            Verdict::Stored { position } => return Ok(Answer::new(Status::Duplicate, event, position)),
+            Verdict::Late { newer } => {
+                publish::put_aside(&self.publisher, event, &self.topics.late, newer, Whole::Event).await?;
+                (Status::Superseded, newer)
+            }
+            Verdict::Forgotten { marker } => {
+                publish::put_aside(&self.publisher, event, &self.topics.late, marker, Whole::HeadersOnly).await?;
+                (Status::Superseded, marker)
+            }
+        };
         self.counters.acknowledged(started.elapsed().as_secs_f64());
         tracing::debug!(
             event.id = %event.event_id,
             kafka.partition = position.partition,
             kafka.offset = position.offset,
-            "event stored"
+            status = status.label(),
+            "event acknowledged"
         );
-        Ok(Answer::new(Status::Stored, event, position))
+        Ok(Answer::new(status, event, position))
     }
 
     async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
@@ -157,7 +175,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     clippy::disallowed_methods,
     reason = "arrival is when the clock is read; everything after takes it as an argument"
 )]
-fn now() -> UnixMillis {
+pub(crate) fn now() -> UnixMillis {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -9,7 +9,9 @@
 //!   │ pipeline/parse         ──▶ Delivery      JSON, and no password any more
 //!   │ pipeline/validate      ──▶ UserEvent
 //!   ▼
-//! publish.rs ──▶ Kafka ──acknowledged──▶ 200
+//! fence.rs               stale or stored already?
+//!   ▼
+//! publish.rs ──▶ Kafka ──acknowledged──▶ 200          keeper.rs   repairs what came late, so that the log converges
 //! ```
 //!
 //! What is refused ends as a [`Rejection`], the one list of reasons with status, label and text; what is worth keeping of it is
@@ -24,6 +26,10 @@ pub mod pipeline;
 pub mod dead_letter;
 
 mod publish;
+
+pub mod fence;
+
+pub mod keeper;
 
 mod answer;
 

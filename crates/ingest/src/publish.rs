@@ -32,6 +32,36 @@ pub(crate) async fn publish(
     publisher.publish(outgoing(event, topic, traceparent)).await.map_err(|error| refuse(&error))
 }
 
+/// How much of an event is put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whole {
+    Event,
+    /// The user was forgotten: that the event came is noted, and nothing of the user.
+    HeadersOnly,
+}
+
+/// Header: the position on `vcc.users` of what was there already and is newer.
+const SUPERSEDED_BY: &str = "rollcall-superseded-by";
+
+/// Writes a late `event` to `topic`, with the position of what superseded it.
+///
+/// # Errors
+/// As [`publish`].
+pub(crate) async fn put_aside(
+    publisher: &Publisher,
+    event: &UserEvent,
+    topic: &str,
+    newer: Position,
+    whole: Whole,
+) -> Result<(), Rejection> {
+    let mut record = outgoing(event, topic, None);
+    record.headers.push((SUPERSEDED_BY.to_owned(), newer.to_string().into_bytes()));
+    if whole == Whole::HeadersOnly {
+        record.value = None;
+    }
+    publisher.publish(record).await.map(drop).map_err(|error| refuse(&error))
+}
+
 /// Writes `letter` to `topic`; the sender is answered only then.
 ///
 /// # Errors

@@ -11,8 +11,11 @@ use service::serve::{self, serve};
 use service::{Metrics, Shutdown, tls};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
+use crate::fence::{self, Fence};
 use crate::http::{self, Limits, Webhook};
+use crate::keeper::{self, Keeper};
 use crate::metrics::{Counters, Summary};
 use crate::{Config, Topics};
 
@@ -64,6 +67,16 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let admin = tokio::spawn(serve(listeners.admin, None, admin_limits, admin_router, admin_shutdown.clone()));
 
     let stop = Shutdown::new();
+    let users = &config.topics.users;
+    let fence = config.fence.then(|| Fence::new(&metrics));
+    let mut followers = JoinSet::new();
+    if let Some(fence) = &fence {
+        followers.spawn(fence::run(fence.clone(), config.kafka.clone(), users.clone(), stop.clone()));
+    }
+    if config.keeper {
+        let keeper = Keeper::new(config.kafka.clone(), users.clone(), publisher.clone(), http::now, &metrics);
+        followers.spawn(keeper::run(keeper, stop.clone()));
+    }
     let webhook = Arc::new(Webhook {
         policy: config.policy,
         publisher: publisher.clone(),
@@ -74,6 +87,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
             refused_is_ok: config.refused_is_ok,
         },
         counters: counters.clone(),
+        fence,
         places: Semaphore::new(config.requests_max),
     });
     let router = metrics.instrument(http::router(&config.path, webhook));
@@ -87,6 +101,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     readiness.lacks(KAFKA, "stopping");
     stop.trigger();
     let drained = server.await.expect("the accept loop does not panic");
+    followers.join_all().await;
     if let Err(error) = publisher.flush(config.publish.deadline).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,

@@ -1,100 +1,16 @@
 //! The service over real sockets and the embedded broker: what each request is answered, and what it leaves in Kafka.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
-use std::net::SocketAddr;
-use std::ops::ControlFlow;
-use std::time::Duration;
+mod support;
 
 use domain::wire;
-use ingest::config::Raw;
+use ingest::Topics;
 use ingest::dead_letter::{Outcome, Store};
 use ingest::pipeline::BodyPolicy;
-use ingest::{Config, Listeners, Summary, Topics};
-use log::embedded::EmbeddedBroker;
-use serde_json::Value;
-use service::Shutdown;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-const CREATED: &str = include_str!("../../../schemas/golden/v1/user-created.json");
-const CHANGED: &str = include_str!("../../../schemas/golden/v1/user-changed.json");
-const PATH: &str = "/webhooks/users?secret-key=s3cret";
-
-/// Every wait ends here at the latest; none waits for a duration.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Service {
-    broker: EmbeddedBroker,
-    webhooks: SocketAddr,
-    admin: SocketAddr,
-    shutdown: Shutdown,
-    ended: JoinHandle<Result<Summary, ingest::Error>>,
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    json: Value,
-}
-
-impl Service {
-    async fn start(settings: &str) -> Self {
-        let topics = Topics::default();
-        let broker = EmbeddedBroker::start(&[(&topics.users, 3), (&topics.late, 1), (&topics.dead_letter, 1)]).unwrap();
-        let text = format!("[security]\nsecret_keys = ['s3cret']\n{settings}");
-        let mut raw: Raw = toml::from_str(&text).unwrap();
-        raw.kafka.bootstrap = broker.bootstrap();
-        let config = Config::try_from(raw).unwrap();
-        let listener = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
-        let listeners = Listeners { webhooks: listener().await, admin: listener().await };
-        let (webhooks, admin) = (listeners.webhooks.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
-        let shutdown = Shutdown::new();
-        let ended = tokio::spawn(ingest::run(config, listeners, shutdown.clone()));
-        Self { broker, webhooks, admin, shutdown, ended }
-    }
-
-    async fn post(&self, path: &str, body: &str) -> Answer {
-        let length = body.len();
-        self.send(&format!(
-            "POST {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        ))
-        .await
-    }
-
-    async fn send(&self, request: &str) -> Answer {
-        exchange(self.webhooks, request).await
-    }
-
-    fn values(&self, topic: &str) -> Vec<log::Record> {
-        let options = self.broker.client_options();
-        let ranges = log::scan::ranges(&options, topic, PATIENCE).unwrap();
-        let mut records = Vec::new();
-        log::scan::scan(&options, topic, &ranges, PATIENCE, |record| {
-            records.push(record.to_record());
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-        records
-    }
-
-    async fn stop(self) -> Summary {
-        self.shutdown.trigger();
-        tokio::time::timeout(PATIENCE, self.ended).await.expect("the service stops").unwrap().unwrap()
-    }
-}
-
-async fn exchange(address: SocketAddr, request: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    // The server may answer and close before it has read all of a body that it refuses.
-    let _ended_early = stream.write_all(request.as_bytes()).await.is_err();
-    let mut bytes = Vec::new();
-    let _reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an answer").is_err();
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_ascii_lowercase(), json: serde_json::from_str(body).unwrap_or(Value::Null) }
-}
+use support::{CHANGED, CREATED, PATH, PATIENCE, Service, exchange};
 
 #[tokio::test]
 async fn a_delivery_is_answered_with_the_position_of_its_record() {
@@ -262,22 +178,16 @@ async fn past_the_limit_of_requests_in_hand_the_answer_is_immediate() {
 #[tokio::test]
 async fn the_admin_routes_tell_of_readiness_and_numbers() {
     let service = Service::start("").await;
-    let get = |path: &'static str| exchange_text(service.admin, path);
-    let ready = async { while !get("/readyz").await.starts_with("HTTP/1.1 200") {} };
+    let get = async |path: &str| {
+        exchange(service.admin, &format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")).await
+    };
+    let ready = async { while get("/readyz").await.status != 200 {} };
     tokio::time::timeout(PATIENCE, ready).await.expect("ready");
     service.post(PATH, CREATED).await;
     service.post("/webhooks/users?secret-key=hunter2", CREATED).await;
-    let metrics = get("/metrics").await;
+    let metrics = get("/metrics").await.text;
     assert!(metrics.contains(r#"rollcall_ingest_accepted_total{outcome="stored"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"rollcall_ingest_rejected_total{rejection="unauthenticated"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"http_route="/webhooks/users""#) && !metrics.contains("hunter2"), "{metrics}");
     service.stop().await;
-}
-
-async fn exchange_text(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
 }

@@ -1,0 +1,143 @@
+//! The fence's shell: the topic in, verdicts out to the requests.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use domain::headers::CE_TIME;
+use domain::{Checkpoint, Head, record};
+use log::tail::{Event, Limits, Tail};
+use log::{ClientOptions, Record};
+use prometheus_client::metrics::gauge::Gauge;
+use service::{Metrics, Shutdown};
+
+use super::heads::{Heads, Verdict};
+
+/// After the topic could not be followed it is read again, from the beginning.
+const START_OVER_AFTER: Duration = Duration::from_secs(2);
+/// How long the topic may take to say how far it reaches.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The fence of one replica; clones share it.
+#[derive(Clone)]
+pub(crate) struct Fence {
+    /// `None` while the topic is not known to its end.
+    known: Arc<RwLock<Option<Heads>>>,
+    in_force: Gauge,
+    keys: Gauge,
+    behind: Gauge,
+}
+
+impl Fence {
+    /// Returns a fence that lets everything pass until [`run`] has read the topic.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let fence = Self {
+            known: Arc::default(),
+            in_force: Gauge::default(),
+            keys: Gauge::default(),
+            behind: Gauge::default(),
+        };
+        metrics.register(|registry| {
+            registry.register(
+                "rollcall_fence_in_force",
+                "1 once the topic is known to its end, else 0",
+                fence.in_force.clone(),
+            );
+            registry.register("rollcall_fence_keys", "Keys that the fence knows", fence.keys.clone());
+            registry.register(
+                "rollcall_fence_behind_records",
+                "Offsets between what the fence has read and where the topic ended when it began",
+                fence.behind.clone(),
+            );
+        });
+        fence
+    }
+
+    /// Returns what is to be done with a delivery; [`Verdict::Append`] while the fence is not in force.
+    pub(crate) fn judge(&self, head: &Head) -> Verdict {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map_or(Verdict::Append, |heads| heads.judge(head))
+    }
+
+    fn withdraw(&self) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.in_force.set(0);
+    }
+
+    fn put_in_force(&self, heads: Heads) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(heads);
+        self.in_force.set(1);
+        self.behind.set(0);
+        tracing::info!("the fence is in force");
+    }
+
+    fn update(&self, records: &[Record]) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heads) = known.as_mut() {
+            records.iter().for_each(|record| take_in(heads, record));
+            self.keys.set(count(heads.keys()));
+        }
+    }
+}
+
+/// Follows the topic until `shutdown`. What goes wrong withdraws the fence and starts over.
+pub(crate) async fn run(fence: Fence, options: ClientOptions, topic: String, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => return,
+            Err(error) = follow(&fence, &options, &topic) => {
+                fence.withdraw();
+                tracing::warn!(error = &error as &dyn std::error::Error, "the fence is withdrawn and starts over");
+            }
+        }
+        tokio::select! {
+            () = shutdown.requested() => return,
+            () = tokio::time::sleep(START_OVER_AFTER) => {}
+        }
+    }
+}
+
+/// Never returns but with an error.
+async fn follow(
+    fence: &Fence,
+    options: &ClientOptions,
+    topic: &str,
+) -> Result<std::convert::Infallible, log::tail::Error> {
+    let ends = log::topics::watermarks(options, topic, DESCRIBE_DEADLINE).await?;
+    let mut tail = Tail::open(options, topic, Checkpoint::default(), Limits::default()).await?;
+    let mut heads = Heads::default();
+    let mut ahead: BTreeSet<i32> = ends.iter().map(|end| end.partition).collect();
+    while !ahead.is_empty() {
+        match tail.next().await? {
+            Event::Records(records) => records.iter().for_each(|record| take_in(&mut heads, record)),
+            Event::EndReached { partition, next_offset } => {
+                heads.reach(partition, next_offset);
+                ahead.remove(&partition);
+            }
+            Event::PartitionsAdded(added) => ahead.extend(added),
+        }
+        let unread =
+            ends.iter().map(|end| (end.high - heads.checkpoint().next(end.partition).unwrap_or(end.low)).max(0));
+        fence.behind.set(unread.sum());
+        fence.keys.set(count(heads.keys()));
+    }
+    fence.put_in_force(heads);
+    loop {
+        if let Event::Records(records) = tail.next().await? {
+            fence.update(&records);
+        }
+    }
+}
+
+/// A record that cannot be read says nothing of a user; the keeper counts it.
+fn take_in(heads: &mut Heads, record: &Record) {
+    if let Ok((user_id, head)) =
+        record::read(record.key.as_deref(), record.value.as_deref(), record.header(CE_TIME), record.timestamp)
+    {
+        heads.read(record.position, user_id, head);
+    }
+}
+
+fn count(keys: usize) -> i64 {
+    i64::try_from(keys).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,250 @@
+//! The keeper's shell: a group membership in, repairs out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use domain::headers::{CE_TIME, REASSERTED};
+use domain::record;
+use log::group::{Event, Membership};
+use log::publish::{Outgoing, Publisher};
+use log::{ClientOptions, Record};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use service::{Metrics, Shutdown};
+
+use super::partition::{Partition, Repair};
+use super::{GROUP, refetch};
+
+/// Repairs of one round; the next follows when these have been read back.
+const REPAIRS_MAX: usize = 1_000;
+/// After the membership has ended by an error it is taken up again, from the beginning.
+const REJOIN_AFTER: Duration = Duration::from_secs(2);
+/// Repairs that failed are tried again after this long, though nothing new has come.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What the keeper works with.
+pub(crate) struct Keeper {
+    options: ClientOptions,
+    topic: String,
+    publisher: Publisher,
+    now: fn() -> domain::UnixMillis,
+    counters: Counters,
+}
+
+#[derive(Clone, Default)]
+struct Counters {
+    keys: Gauge,
+    dirty: Gauge,
+    partitions: Gauge,
+    repairs: Counter,
+    lost: Counter,
+    unreadable: Counter,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        options: ClientOptions,
+        topic: String,
+        publisher: Publisher,
+        now: fn() -> domain::UnixMillis,
+        metrics: &Metrics,
+    ) -> Self {
+        let counters = Counters::default();
+        metrics.register(|registry| {
+            registry.register(
+                "rollcall_keeper_keys",
+                "Keys in the partitions that this keeper owns",
+                counters.keys.clone(),
+            );
+            registry.register(
+                "rollcall_keeper_dirty_keys",
+                "Keys whose last record is not the newest",
+                counters.dirty.clone(),
+            );
+            registry.register(
+                "rollcall_keeper_partitions",
+                "Partitions that this keeper owns",
+                counters.partitions.clone(),
+            );
+            registry.register("rollcall_keeper_repairs", "Records appended again", counters.repairs.clone());
+            registry.register(
+                "rollcall_keeper_lost",
+                "Winning records that compaction had removed before they were appended again",
+                counters.lost.clone(),
+            );
+            registry.register(
+                "rollcall_keeper_unreadable",
+                "Records that are no user event",
+                counters.unreadable.clone(),
+            );
+        });
+        Self { options, topic, publisher, now, counters }
+    }
+}
+
+/// Keeps the log until `shutdown`. An error of the membership ends nothing: all is read again from the beginning.
+pub(crate) async fn run(keeper: Keeper, shutdown: Shutdown) {
+    loop {
+        let ended = tokio::select! {
+            () = shutdown.requested() => return,
+            ended = keep(&keeper, &shutdown) => ended,
+        };
+        match ended {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the keeper starts over");
+            }
+        }
+        tokio::select! {
+            () = shutdown.requested() => return,
+            () = tokio::time::sleep(REJOIN_AFTER) => {}
+        }
+    }
+}
+
+async fn keep(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), log::tail::Error> {
+    let mut membership = Membership::join(&keeper.options, GROUP, &keeper.topic, log::tail::Limits::default())?;
+    let mut partitions: BTreeMap<i32, Partition> = BTreeMap::new();
+    let mut unfinished: BTreeSet<i32> = BTreeSet::new();
+    loop {
+        let event = tokio::select! {
+            () = shutdown.requested() => {
+                membership.leave().await;
+                return Ok(());
+            }
+            event = membership.next() => Some(event?),
+            () = tokio::time::sleep(RETRY_AFTER), if !unfinished.is_empty() => None,
+        };
+        let to_repair: Vec<i32> = match event {
+            Some(Event::Assigned(assigned)) => {
+                partitions.extend(assigned.into_iter().map(|partition| (partition, Partition::default())));
+                Vec::new()
+            }
+            Some(Event::Revoked(revoked)) => {
+                for partition in revoked {
+                    partitions.remove(&partition);
+                    unfinished.remove(&partition);
+                }
+                Vec::new()
+            }
+            Some(Event::Records(records)) => {
+                for record in &records {
+                    take_in(keeper, &mut partitions, record);
+                }
+                Vec::new()
+            }
+            Some(Event::EndReached { partition, .. }) => vec![partition],
+            None => std::mem::take(&mut unfinished).into_iter().collect(),
+        };
+        for number in to_repair {
+            if let Some(partition) = partitions.get_mut(&number)
+                && !repair(keeper, number, partition).await
+            {
+                unfinished.insert(number);
+            }
+        }
+        keeper.counters.keys.set(total(partitions.values().map(Partition::keys)));
+        keeper.counters.dirty.set(total(partitions.values().map(Partition::dirty)));
+        keeper.counters.partitions.set(total([partitions.len()].into_iter()));
+    }
+}
+
+fn total(counts: impl Iterator<Item = usize>) -> i64 {
+    i64::try_from(counts.sum::<usize>()).unwrap_or(i64::MAX)
+}
+
+fn take_in(keeper: &Keeper, partitions: &mut BTreeMap<i32, Partition>, record: &Record) {
+    let Some(partition) = partitions.get_mut(&record.position.partition) else { return };
+    match record::read(record.key.as_deref(), record.value.as_deref(), record.header(CE_TIME), record.timestamp) {
+        Ok((user_id, head)) => drop(partition.read(record.position.offset, user_id, head)),
+        Err(error) => {
+            keeper.counters.unreadable.inc();
+            tracing::warn!(
+                kafka.partition = record.position.partition,
+                kafka.offset = record.position.offset,
+                error = &error as &dyn std::error::Error,
+                "a record cannot be read"
+            );
+        }
+    }
+}
+
+/// Appends the winners of a partition's dirty keys again; returns whether there is nothing left to try.
+async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition) -> bool {
+    let repairs = partition.repairs(REPAIRS_MAX);
+    if repairs.is_empty() {
+        return true;
+    }
+    let offsets: BTreeSet<i64> = repairs.iter().map(|repair| repair.winner_offset).collect();
+    let (options, topic) = (keeper.options.clone(), keeper.topic.clone());
+    let fetched = tokio::task::spawn_blocking(move || refetch::refetch(&options, &topic, number, &offsets)).await;
+    let mut records = match fetched.expect("reading records does not panic") {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::warn!(
+                kafka.partition = number,
+                error = &error as &dyn std::error::Error,
+                "winners cannot be read again now"
+            );
+            repairs.into_iter().for_each(|repair| partition.failed(repair));
+            return false;
+        }
+    };
+    let appended = repairs.iter().map(|repair| {
+        let record = records.remove(&repair.winner_offset);
+        append(keeper, *repair, record)
+    });
+    let mut finished = repairs.len() < REPAIRS_MAX;
+    for (repair, appended) in repairs.iter().zip(futures_util::future::join_all(appended).await) {
+        if !appended {
+            partition.failed(*repair);
+            finished = false;
+        }
+    }
+    finished
+}
+
+/// Returns whether nothing is left to do for this repair.
+async fn append(keeper: &Keeper, repair: Repair, record: Option<Record>) -> bool {
+    let Some(record) = record else {
+        keeper.counters.lost.inc();
+        tracing::error!(
+            user.id = %repair.user_id,
+            kafka.offset = repair.winner_offset,
+            "the newest record of a user was compacted away before it was appended again: has the keeper been away for longer than min.compaction.lag.ms?"
+        );
+        return true;
+    };
+    match keeper.publisher.publish(reasserted(&keeper.topic, record, (keeper.now)())).await {
+        Ok(position) => {
+            keeper.counters.repairs.inc();
+            tracing::debug!(
+                kafka.partition = position.partition,
+                kafka.offset = position.offset,
+                repairs.offset = repair.winner_offset,
+                "appended the newest record of a user again"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a repair was not acknowledged");
+            !error.is_transient()
+        }
+    }
+}
+
+/// Returns `record` as it is appended again: all of it the same, and the header that names the offset it repairs.
+fn reasserted(topic: &str, record: Record, now: domain::UnixMillis) -> Outgoing {
+    let repaired = record.position.offset.to_string();
+    let mut headers = record.headers;
+    headers.retain(|(name, _)| name != REASSERTED);
+    headers.push((REASSERTED.to_owned(), repaired.into_bytes()));
+    Outgoing {
+        topic: topic.to_owned(),
+        key: record.key.unwrap_or_default(),
+        value: record.value,
+        headers,
+        timestamp: now,
+        partition: Some(record.position.partition),
+    }
+}
