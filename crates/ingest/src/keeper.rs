@@ -12,7 +12,7 @@
 
 mod partition;
 
-mod refetch;
+pub(crate) mod refetch;
 
 mod shell;
 

@@ -27,6 +27,10 @@ pub mod dead_letter;
 
 mod publish;
 
+pub mod forget;
+
+pub mod verify;
+
 pub mod fence;
 
 pub mod keeper;

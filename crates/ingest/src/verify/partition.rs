@@ -1,0 +1,125 @@
+//! One partition, read from its beginning to its end.
+
+use std::collections::{BTreeMap, HashMap};
+
+use domain::fold::{self, Effect, KeyState, RecordHead};
+use domain::headers::{CE_TIME, REASSERTED};
+use domain::{Head, Position, UserId, record};
+use log::placement::partition_for;
+use log::scan::Scanned;
+
+use super::gaps::Suspect;
+use super::{Dirty, Found, Misplaced, Report, Unreadable, Winner};
+
+/// What is known of a partition.
+pub(super) struct Partition {
+    number: i32,
+    /// How many partitions the topic has.
+    of: i32,
+    keep_winners: bool,
+    next_offset: i64,
+    records: u64,
+    reasserted: u64,
+    keys: HashMap<UserId, KeyState>,
+    values: HashMap<UserId, Vec<u8>>,
+    suspects: Vec<Suspect>,
+    /// Stale events of users with a suspected gap, and of all before it was suspected: they may fill it.
+    stale: BTreeMap<UserId, Vec<Head>>,
+    unreadable: Found<Unreadable>,
+    misplaced: Found<Misplaced>,
+}
+
+impl Partition {
+    pub(super) fn new(number: i32, of: i32, keep_winners: bool) -> Self {
+        Self {
+            number,
+            of,
+            keep_winners,
+            next_offset: 0,
+            records: 0,
+            reasserted: 0,
+            keys: HashMap::new(),
+            values: HashMap::new(),
+            suspects: Vec::new(),
+            stale: BTreeMap::new(),
+            unreadable: Found::default(),
+            misplaced: Found::default(),
+        }
+    }
+
+    pub(super) fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.keys.values().any(|state| !state.is_clean())
+    }
+
+    pub(super) fn read(&mut self, scanned: &Scanned<'_>) {
+        let position = scanned.position();
+        self.next_offset = position.offset + 1;
+        self.records += 1;
+        let ce_time = if scanned.value().is_none() { scanned.header(CE_TIME) } else { None };
+        let (user_id, head) = match record::read(scanned.key(), scanned.value(), ce_time, scanned.timestamp()) {
+            Ok(read) => read,
+            Err(error) => {
+                let reason = error.to_string();
+                return self.unreadable.push(Unreadable { position, reason });
+            }
+        };
+        let partition = partition_for(scanned.key().unwrap_or_default(), self.of);
+        if partition != self.number {
+            self.misplaced.push(Misplaced { user_id, position, partition });
+        }
+        let before = self.keys.get(&user_id).copied();
+        let (state, effect) = fold::apply(before, position.offset, head);
+        self.keys.insert(user_id, state);
+        if effect.replaces_payload() && self.keep_winners {
+            self.values.insert(user_id, scanned.value().unwrap_or_default().to_vec());
+        }
+        match (effect, before) {
+            (Effect::Newer { gap: Some(gap) }, Some(before)) => {
+                let held = Position { partition: self.number, offset: before.winner_offset };
+                self.suspects.push(Suspect { user_id, gap, held, next: position });
+            }
+            (Effect::Stale, _) => {
+                if let RecordHead::Event(head) = head {
+                    self.stale.entry(user_id).or_default().push(head);
+                }
+            }
+            (Effect::Duplicate, _) if scanned.header(REASSERTED).is_some() => self.reasserted += 1,
+            _ => {}
+        }
+    }
+
+    /// Adds what was found to `report`; returns the gaps that the partition itself does not fill.
+    pub(super) fn report(mut self, report: &mut Report) -> Vec<Suspect> {
+        report.records += self.records;
+        report.reasserted += self.reasserted;
+        let position = |offset| Position { partition: self.number, offset };
+        for (user_id, state) in &self.keys {
+            match state.winner {
+                RecordHead::Event(_) => report.users += 1,
+                RecordHead::Forgotten { .. } => report.forgotten += 1,
+            }
+            if !state.is_clean() {
+                let (newest, last) = (position(state.winner_offset), position(state.last_offset));
+                report.dirty.push(Dirty { user_id: *user_id, newest, last });
+            }
+            if self.keep_winners {
+                let value = self.values.remove(user_id).unwrap_or_default();
+                let winner = Winner { head: state.winner, position: position(state.winner_offset), value };
+                report.winners.insert(*user_id, winner);
+            }
+        }
+        for unreadable in self.unreadable.examples {
+            report.unreadable.push(unreadable);
+        }
+        report.unreadable.count += self.unreadable.count.saturating_sub(super::EXAMPLES_MAX as u64);
+        for misplaced in self.misplaced.examples {
+            report.misplaced.push(misplaced);
+        }
+        report.misplaced.count += self.misplaced.count.saturating_sub(super::EXAMPLES_MAX as u64);
+        super::gaps::fill(self.suspects, &self.stale)
+    }
+}
