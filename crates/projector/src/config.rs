@@ -1,0 +1,160 @@
+//! What the service is configured by: as written, and as checked.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use log::ClientOptions;
+use serde::{Deserialize, Serialize};
+use service::config::Faults;
+use service::serve::Limits;
+use service::settings::{Admin, Http, Kafka, Log, Topics, listen_address};
+
+use crate::projection::Options;
+
+/// Where the service listens if nothing is said: this machine alone.
+const HTTP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
+const MIB: usize = 1 << 20;
+/// Below this a rebuild would make a pass for every few thousand users.
+const REBUILD_MEMORY_MIB_MIN: usize = 64;
+
+/// The configuration as written; `deploy/projector.toml` shows all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    pub http: Http,
+    pub admin: Admin,
+    pub kafka: Kafka,
+    pub topics: Topics,
+    pub store: Store,
+    pub cors: Cors,
+    pub log: Log,
+}
+
+/// `[store]`: where the table is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// A folder that one projector uses.
+    pub dir: PathBuf,
+    /// Whether to make the table again from the log at this start.
+    pub rebuild: bool,
+    /// How much memory a rebuild may use for its tables, in MiB.
+    pub rebuild_memory_mib: usize,
+}
+
+/// `[cors]`: which web pages may read the answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// Origins, `https://desk.example`, or `*` for all; none means that CORS is off.
+    pub origins: Vec<String>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("projector-data"),
+            rebuild: false,
+            rebuild_memory_mib: Options::REBUILD_MEMORY_BYTES_MAX / MIB,
+        }
+    }
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub http_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    /// The listener's section, for its TLS files.
+    pub http: Http,
+    pub limits: Limits,
+    pub projection: Options,
+    pub cors_origins: Vec<String>,
+    pub log: Log,
+}
+
+impl TryFrom<Raw> for Config {
+    type Error = Faults;
+
+    fn try_from(raw: Raw) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let Raw { http, admin, kafka, topics, store, cors, log } = raw;
+        let kafka =
+            ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
+        for fault in kafka.validate() {
+            faults.push("kafka", fault);
+        }
+        if topics.users.is_empty() {
+            faults.push("topics.users", "expected the name of a topic");
+        }
+        if store.dir.as_os_str().is_empty() {
+            faults.push("store.dir", "expected a folder");
+        }
+        if store.rebuild_memory_mib < REBUILD_MEMORY_MIB_MIN {
+            faults.push("store.rebuild_memory_mib", format!("expected at least {REBUILD_MEMORY_MIB_MIN}"));
+        }
+        for origin in &cors.origins {
+            if origin != "*" && (http::HeaderValue::from_str(origin).is_err() || !origin.contains("://")) {
+                faults.push("cors.origins", "expected origins such as https://desk.example, or *");
+            }
+        }
+        http.check_tls(&mut faults);
+        let config = Self {
+            http_listen: listen_address("http.listen", &http.listen, HTTP_DEFAULT, &mut faults),
+            admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_DEFAULT, &mut faults),
+            limits: http.limits(&mut faults),
+            projection: Options {
+                kafka,
+                rebuild: store.rebuild,
+                rebuild_memory_bytes_max: store.rebuild_memory_mib.saturating_mul(MIB),
+                ..Options::new("", &topics.users, store.dir)
+            },
+            cors_origins: cors.origins,
+            http,
+            log,
+        };
+        faults.or(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let raw: Raw = service::config::load(None, &[], toml_table("")).unwrap();
+        assert_eq!(raw, Raw::default());
+        Config::try_from(raw).unwrap();
+    }
+
+    #[test]
+    fn the_example_is_the_default_written_out() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/projector.toml");
+        let raw: Raw = service::config::load(Some(&example), &[], toml_table("")).unwrap();
+        let config = Config::try_from(raw.clone()).unwrap();
+        assert_eq!((config.http_listen, config.admin_listen), (HTTP_DEFAULT, ADMIN_DEFAULT));
+        assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));
+    }
+
+    #[test]
+    fn all_faults_are_found_together() {
+        let raw = Raw {
+            topics: Topics { users: String::new(), ..Topics::default() },
+            store: Store { dir: PathBuf::new(), rebuild: false, rebuild_memory_mib: 1 },
+            cors: Cors { origins: vec!["desk.example".to_owned()] },
+            admin: Admin { listen: "nowhere".to_owned() },
+            ..Raw::default()
+        };
+        let faults = Config::try_from(raw).unwrap_err();
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["topics.users", "store.dir", "store.rebuild_memory_mib", "cors.origins", "admin.listen"]);
+    }
+
+    fn toml_table(text: &str) -> toml::Table {
+        text.parse().unwrap()
+    }
+}

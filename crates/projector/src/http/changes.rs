@@ -1,0 +1,240 @@
+//! `GET /changes`: Server-Sent Events of a subscription.
+//!
+//! | event | data | when |
+//! | --- | --- | --- |
+//! | `user` | the user, as `GET /users/{userId}` | what the reader has not seen, before `caught-up` |
+//! | `changed` | the user | each change after it, and before it where each can still be told |
+//! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
+//! | `caught-up` | `{"checkpoint"}` | once; what follows is new |
+//! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, or the table is made anew |
+//!
+//! Each event's `id` is the checkpoint that covers it and all before it; a reader that comes back with `Last-Event-ID` goes on
+//! there, here or at another replica. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use domain::{Checkpoint, User, UserEvent, UserId, wire};
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use prometheus_client::metrics::gauge::Gauge;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::refusal::Refusal;
+use super::users::parse_is_agent;
+use super::{Api, render};
+use crate::subscribe::{Announced, Changes, Ended, Item};
+
+/// How long a browser waits before it comes back, in milliseconds.
+const RETRY_MS: u64 = 2_000;
+/// How many user ids a filter names at most: as many as fit into a request's head.
+const USER_IDS_MAX: usize = 1_000;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ChangesQuery {
+    /// Identifiers, parted by commas.
+    user_id: Option<String>,
+    state: Option<String>,
+    is_agent: Option<String>,
+    priv_group: Option<i64>,
+    /// As the header, for those who cannot send one.
+    last_event_id: Option<String>,
+    #[serde(rename = "at_least")]
+    _at_least: Option<String>,
+    #[serde(rename = "wait_ms")]
+    _wait_ms: Option<String>,
+}
+
+/// Answers with the stream; refuses what it cannot begin.
+pub(super) async fn changes(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ChangesQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Query(query) = query?;
+    let filter = query.filter()?;
+    let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
+    let from = header.or(query.last_event_id.as_deref()).unwrap_or_default();
+    let from: Checkpoint = from.parse().map_err(|error| Refusal::Parameter(format!("Last-Event-ID: {error}")))?;
+    // Refuses at once, with a status, while there is no table.
+    drop(api.projection.readers()?);
+    let subscriber = Subscriber {
+        changes: api.projection.subscribe(from),
+        filter,
+        cut_off: api.projection.metrics().subscribers_cut_off.clone(),
+        heartbeat: api.heartbeat,
+        ended: false,
+        _counted: Counted::new(&api.projection.metrics().subscribers),
+    };
+    let opening = Bytes::from(format!("retry: {RETRY_MS}\n\n"));
+    let frames = stream::unfold((Some(opening), subscriber), |(opening, mut subscriber)| async move {
+        let frame = match opening {
+            Some(opening) => Some(opening),
+            None => subscriber.frame().await,
+        };
+        frame.map(|frame| (Ok::<_, Infallible>(frame), (None, subscriber)))
+    });
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // nginx would gather events into its buffer.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// One reader's stream. It is polled only while the reader takes what it is sent, so it never holds more than one event.
+struct Subscriber {
+    changes: Changes,
+    filter: Filter,
+    cut_off: prometheus_client::metrics::counter::Counter,
+    heartbeat: Duration,
+    ended: bool,
+    _counted: Counted,
+}
+
+impl Subscriber {
+    /// Waits for the next event that the filter lets through, or the time for a heartbeat; `None` is the end.
+    async fn frame(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let quiet_until = tokio::time::Instant::now() + self.heartbeat;
+        loop {
+            let Ok(item) = tokio::time::timeout_at(quiet_until, self.changes.next()).await else {
+                return Some(Bytes::from(format!("id: {}\n: heartbeat\n\n", self.changes.checkpoint())));
+            };
+            let frame = match item {
+                Ok(Item::State(announced)) => self.change("user", &announced),
+                Ok(Item::Change(announced)) => self.change("changed", &announced),
+                Ok(Item::CaughtUp) => {
+                    let checkpoint = self.changes.checkpoint();
+                    let data = json!({ "checkpoint": checkpoint.to_string() }).to_string();
+                    Some(frame(checkpoint, "caught-up", data.as_bytes()))
+                }
+                Err(error) => Some(self.end(&error)),
+            };
+            if frame.is_some() {
+                return frame;
+            }
+        }
+    }
+
+    fn change(&self, event: &str, announced: &Announced) -> Option<Bytes> {
+        if !self.filter.lets_through(announced) {
+            return None;
+        }
+        let event = if announced.change.event.is_some() { event } else { "forgotten" };
+        Some(frame(self.changes.checkpoint(), event, announced.json.get_or_init(|| data(announced))))
+    }
+
+    fn end(&mut self, error: &Ended) -> Bytes {
+        self.ended = true;
+        if matches!(error, Ended::TooSlow(_)) {
+            self.cut_off.inc();
+        }
+        let data = json!({ "reason": error.to_string() }).to_string();
+        frame(self.changes.checkpoint(), "cut-off", data.as_bytes())
+    }
+}
+
+fn frame(id: &Checkpoint, event: &str, data: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(data.len() + 96);
+    write!(frame, "id: {id}\nevent: {event}\ndata: ").expect("a buffer that grows takes every character");
+    frame.put_slice(data);
+    frame.put_slice(b"\n\n");
+    frame.freeze()
+}
+
+/// Returns a change as one line of JSON.
+fn data(announced: &Announced) -> Bytes {
+    let change = &announced.change;
+    let position = change.position;
+    let meta = json!({ "position": position.to_string() });
+    let json = match (announced.event(), change.forgotten_at) {
+        (Some(event), _) => return Bytes::from(render::event_json(event, position, &change.gaps)),
+        (None, Some(at)) => json!({ "userId": change.user_id, "forgottenAt": at.to_string(), "_meta": meta }),
+        // The record's head alone can be read: the reader is told of the change, and asking for the user says why not more.
+        (None, None) => json!({ "userId": change.user_id, "_meta": meta }),
+    };
+    Bytes::from(json.to_string())
+}
+
+/// Which changes a reader wants: those of some users, and those into, within and out of a set of users.
+#[derive(Debug, Default)]
+struct Filter {
+    user_ids: Option<Vec<UserId>>,
+    state: Option<String>,
+    is_agent: Option<bool>,
+    priv_group: Option<i64>,
+}
+
+impl Filter {
+    /// A change that takes a user out of the set is let through, or the reader would keep the user for ever; so is every
+    /// forgotten user, of whom nothing else is known any more.
+    fn lets_through(&self, announced: &Announced) -> bool {
+        if self.user_ids.as_ref().is_some_and(|wanted| !wanted.contains(&announced.change.user_id)) {
+            return false;
+        }
+        if self.state.is_none() && self.is_agent.is_none() && self.priv_group.is_none() {
+            return true;
+        }
+        let Some(UserEvent { new, old, .. }) = announced.event() else { return true };
+        self.has(new) || old.as_ref().is_some_and(|old| self.has(old))
+    }
+
+    fn has(&self, user: &User) -> bool {
+        (self.state.is_none() || self.state == user.state)
+            && (self.is_agent.is_none() || self.is_agent == user.is_agent)
+            && (self.priv_group.is_none() || self.priv_group == user.priv_group)
+    }
+}
+
+impl ChangesQuery {
+    fn filter(&self) -> Result<Filter, Refusal> {
+        let parse = |id: &str| id.trim().parse().map_err(|error| Refusal::Parameter(format!("userId: {error}")));
+        let user_ids = self.user_id.as_ref().map(|ids| ids.split(',').map(parse).collect::<Result<Vec<UserId>, _>>());
+        let user_ids = user_ids.transpose()?;
+        if user_ids.as_ref().is_some_and(|ids| ids.len() > USER_IDS_MAX) {
+            return Err(Refusal::Parameter(format!("userId: expected at most {USER_IDS_MAX}")));
+        }
+        let is_agent = parse_is_agent(self.is_agent.as_deref())?;
+        Ok(Filter { user_ids, state: self.state.clone(), is_agent, priv_group: self.priv_group })
+    }
+}
+
+impl Announced {
+    /// Returns the event that made the change, decoded by the first who asks; `None` when the user was forgotten.
+    fn event(&self) -> Option<&UserEvent> {
+        let decode = || self.change.event.as_deref().and_then(|value| wire::decode(value).ok());
+        self.decoded.get_or_init(decode).as_ref()
+    }
+}
+
+/// Counts a subscriber until it is dropped.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

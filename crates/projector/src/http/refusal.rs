@@ -1,0 +1,77 @@
+//! Why a request is not answered with what it asked for, and what each reason is over HTTP.
+
+use std::time::Duration;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::response::{IntoResponse, Response};
+use domain::Position;
+use http::StatusCode;
+use service::Problem;
+
+use crate::projection::Error;
+
+/// After how long a reader may ask again for what is not there yet.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The closed set of refusals.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The path names no user id.
+    NoUserId(String),
+    /// A parameter is unknown, or its value is not what it must be.
+    Parameter(String),
+    UnknownUser,
+    ForgottenUser,
+    /// The stored record's head can be read, and the rest cannot.
+    Unreadable(Position),
+    NotReached(Position),
+    NotReady(String),
+    /// The store or the projection failed; the log says how.
+    Failed,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotReady(why) => Self::NotReady(why),
+            Error::NotReached { position } => Self::NotReached(position),
+            Error::Ended => Self::NotReady("the service is stopping".to_owned()),
+            error @ (Error::Store(_) | Error::Topic { .. } | Error::Log(_) | Error::Options(_)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a request could not be answered");
+                Self::Failed
+            }
+        }
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        let text = rejection.body_text();
+        let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        Self::Parameter(reason.to_owned())
+    }
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Parameter(rejection.body_text())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let unavailable =
+            |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).retry_after(RETRY_AFTER);
+        match self {
+            Self::NoUserId(reason) | Self::Parameter(reason) => Problem::new(StatusCode::BAD_REQUEST).detail(reason),
+            Self::UnknownUser => Problem::not_found().detail("no such user"),
+            Self::ForgottenUser => Problem::new(StatusCode::GONE).detail("the user was forgotten"),
+            Self::Unreadable(position) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
+                .detail(format!("the newest record of the user, at {position}, cannot be read")),
+            Self::NotReached(position) => unavailable(format!("the table has not reached {position} in time")),
+            Self::NotReady(why) => unavailable(why),
+            Self::Failed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail("the table cannot be read"),
+        }
+        .into_response()
+    }
+}

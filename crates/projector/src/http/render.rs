@@ -1,0 +1,217 @@
+//! A user as JSON: the vendor's field names, then `_meta`.
+//!
+//! Written straight from the decoded event, since this is the path of every answer; a test holds it equal to
+//! `domain::User::to_json`, which is the definition.
+
+use domain::{Position, User, UserEvent, wire};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+use super::refusal::Refusal;
+use crate::store::{GapRow, UserRow};
+
+/// The vendor's fields, those that [`domain::User`] has besides `extra`.
+const FIELDS: usize = 18;
+
+/// Returns the JSON of a stored user.
+///
+/// # Errors
+/// [`Refusal::Unreadable`] when the stored record's head alone can be read.
+pub(super) fn user(row: &UserRow) -> Result<Vec<u8>, Refusal> {
+    let event = wire::decode(&row.event).map_err(|_| Refusal::Unreadable(row.position))?;
+    Ok(event_json(&event, row.position, &row.gaps))
+}
+
+/// Returns the JSON of the user that an event describes.
+pub(super) fn event_json(event: &UserEvent, position: Position, gaps: &[GapRow]) -> Vec<u8> {
+    let mut json = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut json, &Rendered { event, position, gaps }).expect("texts and numbers are JSON");
+    json
+}
+
+struct Rendered<'e> {
+    event: &'e UserEvent,
+    position: Position,
+    gaps: &'e [GapRow],
+}
+
+impl Serialize for Rendered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let user = &self.event.new;
+        let mut map = serializer.serialize_map(Some(FIELDS + user.extra.len() + 1))?;
+        fields(user, &mut map)?;
+        map.serialize_entry("_meta", &Meta(self))?;
+        map.end()
+    }
+}
+
+fn fields<M: SerializeMap>(user: &User, map: &mut M) -> Result<(), M::Error> {
+    map.serialize_entry("userId", &user.user_id)?;
+    map.serialize_entry("contactPhone", &user.contact_phone)?;
+    map.serialize_entry("email", &user.email)?;
+    map.serialize_entry("extension", &user.extension)?;
+    map.serialize_entry("hourly", &user.hourly)?;
+    map.serialize_entry("isAgent", &user.is_agent)?;
+    map.serialize_entry("messageLists", &user.message_lists)?;
+    map.serialize_entry("mobilePhone", &user.mobile_phone)?;
+    map.serialize_entry("mobileProjectId", &user.mobile_project_id)?;
+    map.serialize_entry("monthly", &user.monthly)?;
+    map.serialize_entry("name", &user.name)?;
+    map.serialize_entry("outboundPhone", &user.outbound_phone)?;
+    map.serialize_entry("privGroup", &user.priv_group)?;
+    map.serialize_entry("redistribution", &user.redistribution)?;
+    map.serialize_entry("registerTransport", &user.register_transport)?;
+    map.serialize_entry("sampleRate", &user.sample_rate)?;
+    map.serialize_entry("state", &user.state)?;
+    map.serialize_entry("username", &user.username)?;
+    for (name, text) in &user.extra {
+        if is_field(name) || name == "_meta" {
+            continue;
+        }
+        match serde_json::from_str::<&RawValue>(text) {
+            Ok(json) => map.serialize_entry(name, json)?,
+            Err(_) => map.serialize_entry(name, text)?,
+        }
+    }
+    Ok(())
+}
+
+/// An extra member of a field's name never hides the field.
+fn is_field(name: &str) -> bool {
+    matches!(
+        name,
+        "userId"
+            | "contactPhone"
+            | "email"
+            | "extension"
+            | "hourly"
+            | "isAgent"
+            | "messageLists"
+            | "mobilePhone"
+            | "mobileProjectId"
+            | "monthly"
+            | "name"
+            | "outboundPhone"
+            | "privGroup"
+            | "redistribution"
+            | "registerTransport"
+            | "sampleRate"
+            | "state"
+            | "username"
+    )
+}
+
+struct Meta<'r>(&'r Rendered<'r>);
+
+impl Serialize for Meta<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Rendered { event, position, gaps } = self.0;
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("position", &Text(position))?;
+        map.serialize_entry("occurredAt", &Text(&event.occurred_at))?;
+        map.serialize_entry("eventId", &Text(&event.event_id))?;
+        map.serialize_entry("receivedAt", &Text(&event.received_at))?;
+        map.serialize_entry("continuity", &Continuity(gaps))?;
+        map.end()
+    }
+}
+
+/// Whether deliveries of this user are missing, and what they changed.
+pub(super) struct Continuity<'g>(pub(super) &'g [GapRow]);
+
+impl Serialize for Continuity<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("unbroken", &self.0.is_empty())?;
+        map.serialize_entry("gaps", &Gaps(self.0))?;
+        map.end()
+    }
+}
+
+struct Gaps<'g>(&'g [GapRow]);
+
+impl Serialize for Gaps<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Gap))
+    }
+}
+
+struct Gap<'g>(&'g GapRow);
+
+impl Serialize for Gap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("position", &Text(&self.0.position))?;
+        map.serialize_entry("fields", &self.0.fields)?;
+        map.end()
+    }
+}
+
+/// What is written as its text.
+struct Text<'t, T>(&'t T);
+
+impl<T: std::fmt::Display> Serialize for Text<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::gap::Gap;
+    use domain::{Facts, UnixMillis, UserId, Version};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const AT: Position = Position { partition: 0, offset: 17 };
+
+    fn rendered(new: User, gaps: &[GapRow]) -> Value {
+        let facts = Facts {
+            old: None,
+            new,
+            timestamp: "2017-06-06T10:53:43+02:00".to_owned(),
+            received_at: UnixMillis::from_millis(1_496_739_224_000),
+            password_changed: false,
+            extra: Default::default(),
+        };
+        serde_json::from_slice(&event_json(&UserEvent::new(facts).unwrap(), AT, gaps)).unwrap()
+    }
+
+    #[test]
+    fn a_user_is_what_the_domain_says_and_meta() {
+        let golden = include_bytes!("../../../../schemas/golden/v1/user-changed.avro");
+        let mut user = wire::decode(golden).unwrap().new;
+        for (name, text) in
+            [("skills", r#"["hu",{"b":1}]"#), ("name", "\"Mallory\""), ("_meta", "1"), ("odd", "no JSON")]
+        {
+            user.extra.insert(name.to_owned(), text.to_owned());
+        }
+        let mut rendered = rendered(user.clone(), &[]);
+        let meta = rendered.as_object_mut().unwrap().remove("_meta").unwrap();
+        user.extra.remove("_meta");
+        assert_eq!(rendered, Value::Object(user.to_json()));
+        assert_eq!(meta["position"], "0:17");
+        assert_eq!(meta["occurredAt"], "2017-06-06T08:53:43Z");
+        assert_eq!(meta["receivedAt"], "2017-06-06T08:53:44Z");
+        assert_eq!(meta["continuity"], json!({"unbroken": true, "gaps": []}));
+    }
+
+    #[test]
+    fn a_gap_says_where_and_what() {
+        let version = Version::from_bytes([0; 16]);
+        let gap =
+            GapRow { position: AT, gap: Gap { held: version, missing: version }, fields: vec!["email".to_owned()] };
+        let rendered = rendered(User::new(UserId::new(180).unwrap()), &[gap]);
+        let expected = json!({"unbroken": false, "gaps": [{"position": "0:17", "fields": ["email"]}]});
+        assert_eq!(rendered["_meta"]["continuity"], expected);
+    }
+
+    #[test]
+    fn a_record_whose_head_alone_can_be_read_is_told_apart() {
+        let golden = include_bytes!("../../../../schemas/golden/v1/user-changed.avro");
+        let event = golden[..golden.len() - 1].to_vec();
+        let row = UserRow { user_id: UserId::new(180).unwrap(), position: AT, event, gaps: Vec::new() };
+        assert!(matches!(user(&row), Err(Refusal::Unreadable(AT))));
+    }
+}

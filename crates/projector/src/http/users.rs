@@ -1,0 +1,257 @@
+//! `GET /users` and what is below it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use domain::UserId;
+use futures_util::stream;
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use serde::Deserialize;
+
+use super::refusal::Refusal;
+use super::{Api, PAGE_DEFAULT, PAGE_MAX, render};
+use crate::Projection;
+use crate::store::{Filter, Lookup, UserRow};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NDJSON: &str = "application/x-ndjson";
+/// How many users one step of a stream reads: its memory, about half a megabyte.
+const STREAM_STEP: usize = 500;
+
+/// The parameters of a list.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ListQuery {
+    state: Option<String>,
+    is_agent: Option<String>,
+    priv_group: Option<i64>,
+    q: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+    /// [`super::wait`] has seen to them.
+    #[serde(rename = "at_least")]
+    _at_least: Option<String>,
+    #[serde(rename = "wait_ms")]
+    _wait_ms: Option<String>,
+}
+
+/// Answers with one user.
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Path(id) = id?;
+    let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
+    match api.projection.get(user_id)? {
+        Lookup::Found(row) => found(&row, &headers),
+        Lookup::Forgotten(_) => Err(Refusal::ForgottenUser),
+        Lookup::Unknown => Err(Refusal::UnknownUser),
+    }
+}
+
+fn found(row: &UserRow, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let etag = etag(row);
+    let known = headers.get(IF_NONE_MATCH).is_some_and(|known| names(known, &etag));
+    let etag = HeaderValue::from_str(&etag).expect("digits and hyphens make a header");
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
+    }
+    let json = render::user(row)?;
+    Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
+}
+
+/// Strong: the answer is decided by the winning record, which its position names, and by the user's open gaps.
+fn etag(row: &UserRow) -> String {
+    let (partition, offset) = (row.position.partition, row.position.offset);
+    match row.gaps.as_slice() {
+        [] => format!("\"{partition}-{offset}\""),
+        gaps => {
+            let places: Vec<String> = gaps.iter().map(|gap| gap.position.offset.to_string()).collect();
+            format!("\"{partition}-{offset}-gaps-{}\"", places.join("-"))
+        }
+    }
+}
+
+/// Whether `If-None-Match` names the tag: RFC 9110 compares weakly there.
+fn names(known: &HeaderValue, etag: &str) -> bool {
+    let known = known.to_str().unwrap_or_default();
+    known.trim() == "*" || known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
+}
+
+/// Answers with a page, or with all users as NDJSON.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let Query(query) = query?;
+    let filter = query.filter()?;
+    let after = query.after()?;
+    if wants_ndjson(&headers) {
+        return stream_all(api.projection.clone(), filter, after, query.limit).await;
+    }
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Refusal::Parameter(format!("limit: expected 1 to {PAGE_MAX}")));
+    }
+    let page = api.projection.find(filter, after, limit).await?;
+    let next = page.next_after.map(|last| next_page(&uri, last));
+    let mut json = b"{\"users\":[".to_vec();
+    join(&mut json, &page.users, b",");
+    json.extend(b"],\"next\":");
+    json.extend(serde_json::to_vec(&next).expect("a text is JSON"));
+    json.extend(b"}");
+    let mut response = ([(CONTENT_TYPE, JSON)], json).into_response();
+    if let Some(link) = next.and_then(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// A user that cannot be read is left out of a list; asking for it says so.
+fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8]) {
+    for (index, user) in users.iter().filter_map(|row| render::user(row).ok()).enumerate() {
+        if index > 0 {
+            json.extend(between);
+        }
+        json.extend(user);
+    }
+}
+
+/// Returns the same request for what follows.
+fn next_page(uri: &Uri, last: UserId) -> String {
+    let kept = |pair: &&str| {
+        !pair.is_empty() && !["after=", "at_least=", "wait_ms="].iter().any(|name| pair.starts_with(name))
+    };
+    let mut pairs: Vec<&str> = uri.query().unwrap_or_default().split('&').filter(kept).collect();
+    let after = format!("after={last}");
+    pairs.push(&after);
+    format!("{}?{}", uri.path(), pairs.join("&"))
+}
+
+pub(super) async fn by_username(
+    State(api): State<Arc<Api>>,
+    username: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let Path(username) = username?;
+    matching(&api, Filter { username: Some(username), ..Filter::default() }).await
+}
+
+pub(super) async fn by_email(
+    State(api): State<Arc<Api>>,
+    email: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let Path(email) = email?;
+    matching(&api, Filter { email: Some(email), ..Filter::default() }).await
+}
+
+pub(super) async fn by_extension(
+    State(api): State<Arc<Api>>,
+    extension: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let Path(extension) = extension?;
+    matching(&api, Filter { extension: Some(extension), ..Filter::default() }).await
+}
+
+/// Answers with all users that have it, of which there may be several: the vendor does not say that it is unique.
+async fn matching(api: &Api, filter: Filter) -> Result<Response, Refusal> {
+    let page = api.projection.find(filter, None, PAGE_MAX).await?;
+    if page.users.is_empty() {
+        return Err(Refusal::UnknownUser);
+    }
+    let mut json = b"{\"users\":[".to_vec();
+    join(&mut json, &page.users, b",");
+    json.extend(b"]}");
+    Ok(([(CONTENT_TYPE, JSON)], json).into_response())
+}
+
+fn wants_ndjson(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|media| media.split(';').next().is_some_and(|media| media.trim() == NDJSON))
+}
+
+/// Answers with one user a line, read a step at a time as the reader takes them.
+async fn stream_all(
+    projection: Projection,
+    filter: Filter,
+    after: Option<UserId>,
+    limit: Option<usize>,
+) -> Result<Response, Refusal> {
+    let first = projection.find(filter.clone(), after, limit.unwrap_or(STREAM_STEP).min(STREAM_STEP)).await?;
+    let begin = (projection, filter, Some(first), limit);
+    let lines = stream::try_unfold(begin, |(projection, filter, page, left)| async move {
+        let Some(page) = page else { return Ok::<_, crate::Error>(None) };
+        let mut lines = Vec::new();
+        join(&mut lines, &page.users, b"\n");
+        if !lines.is_empty() {
+            lines.push(b'\n');
+        }
+        let left = left.map(|left| left.saturating_sub(page.users.len()));
+        let next = match page.next_after {
+            Some(last) if left != Some(0) => {
+                let step = left.unwrap_or(STREAM_STEP).min(STREAM_STEP);
+                Some(projection.find(filter.clone(), Some(last), step).await?)
+            }
+            Some(_) | None => None,
+        };
+        Ok(Some((lines, (projection, filter, next, left))))
+    });
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static(NDJSON))], Body::from_stream(lines)).into_response())
+}
+
+/// Reads `isAgent` as people and PHP write it.
+pub(super) fn parse_is_agent(text: Option<&str>) -> Result<Option<bool>, Refusal> {
+    match text {
+        None => Ok(None),
+        Some("true" | "1") => Ok(Some(true)),
+        Some("false" | "0") => Ok(Some(false)),
+        Some(_) => Err(Refusal::Parameter("isAgent: expected true or false".to_owned())),
+    }
+}
+
+impl ListQuery {
+    fn filter(&self) -> Result<Filter, Refusal> {
+        let is_agent = parse_is_agent(self.is_agent.as_deref())?;
+        let begins = self.q.clone().filter(|q| !q.is_empty());
+        Ok(Filter { state: self.state.clone(), is_agent, priv_group: self.priv_group, begins, ..Filter::default() })
+    }
+
+    fn after(&self) -> Result<Option<UserId>, Refusal> {
+        let parse = |after: &String| after.parse().map_err(|error| Refusal::Parameter(format!("after: {error}")));
+        self.after.as_ref().map(parse).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_none_match_is_a_list_or_a_star() {
+        let names = |known: &'static str| names(&HeaderValue::from_static(known), "\"0-17\"");
+        for yes in ["\"0-17\"", "W/\"0-17\"", "\"1-1\", \"0-17\"", "*"] {
+            assert!(names(yes), "{yes}");
+        }
+        for no in ["\"0-18\"", "0-17", ""] {
+            assert!(!names(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn the_next_page_asks_the_same_of_those_that_follow() {
+        let last = UserId::new(7).unwrap();
+        for (uri, next) in [
+            ("/users", "/users?after=7"),
+            ("/users?limit=2&after=3", "/users?limit=2&after=7"),
+            ("/users?q=a%26b&at_least=0:1&wait_ms=1", "/users?q=a%26b&after=7"),
+        ] {
+            assert_eq!(next_page(&uri.parse().unwrap(), last), next);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The numbers of a projection.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    pub(crate) outcome: &'static str,
+}
+
+/// A partition of the topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Partition {
+    pub(crate) messaging_destination_partition_id: i32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// `newer`, `duplicate`, `stale`, `forgotten`, `unreadable`.
+    pub(crate) records: Family<Outcome, Counter>,
+    pub(crate) gaps_found: Counter,
+    pub(crate) commit: Histogram,
+    pub(crate) next_offset: Family<Partition, Gauge>,
+    pub(crate) lag: Family<Partition, Gauge>,
+    pub(crate) subscribers: Gauge,
+    pub(crate) subscribers_cut_off: Counter,
+    pub(crate) waiters: Gauge,
+    pub(crate) rebuilds: Counter,
+    pub(crate) rebuild_progress: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            records: Family::default(),
+            gaps_found: Counter::default(),
+            commit: service::metrics::duration_histogram(),
+            next_offset: Family::default(),
+            lag: Family::default(),
+            subscribers: Gauge::default(),
+            subscribers_cut_off: Counter::default(),
+            waiters: Gauge::default(),
+            rebuilds: Counter::default(),
+            rebuild_progress: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("rollcall_projector_records", "Records folded, by what became of them", self.records.clone());
+        registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
+        let commit = self.commit.clone();
+        registry.register_with_unit("rollcall_projector_commit", "Time of a commit", Unit::Seconds, commit);
+        let next = self.next_offset.clone();
+        registry.register("rollcall_projector_next_offset", "Offset of the next record to be read", next);
+        registry.register(
+            "rollcall_projector_lag",
+            "Records between the table and the end of the log",
+            self.lag.clone(),
+        );
+        let subscribers = self.subscribers.clone();
+        registry.register("rollcall_projector_subscribers", "Subscribers to changes", subscribers);
+        let cut_off = self.subscribers_cut_off.clone();
+        registry.register("rollcall_projector_subscribers_cut_off", "Subscribers cut off for being slow", cut_off);
+        let waiters = self.waiters.clone();
+        registry.register("rollcall_projector_waiters", "Requests that wait for a position", waiters);
+        registry.register("rollcall_projector_rebuilds", "Rebuilds begun", self.rebuilds.clone());
+        let progress = self.rebuild_progress.clone();
+        registry.register("rollcall_projector_rebuild_progress", "Part of the rebuild that is done, 0 to 1", progress);
+    }
+
+    pub(crate) fn record(&self, outcome: &'static str, count: u64) {
+        if count > 0 {
+            self.records.get_or_create(&Outcome { outcome }).inc_by(count);
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The loop that keeps the table up to date: records in, one commit, then the position is announced, then the changes.
+//!
+//! Resumes from its own store alone. A store that cannot be gone on with is made again from the log ([`crate::start`] says
+//! when, [`crate::rebuild`] how); a cluster that is away, a full disk and a locked file are waited out.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use domain::Checkpoint;
+use futures_util::FutureExt as _;
+use log::tail::{self, Event, Limits, Tail};
+use log::topics::{self, Severity, Spec};
+use tokio::sync::broadcast;
+
+use crate::metrics::Partition;
+use crate::projection::{CHANGES_WAITING_MAX, Error, Shared};
+use crate::rebuild;
+use crate::start::{self, Reason, Topic};
+use crate::store::{self, Batch, Commit, Folder, Meta, Readers, Writer};
+use crate::subscribe::Announced;
+
+/// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
+pub const RECORDS_PER_COMMIT: usize = 8_000;
+/// How long to wait before trying again what failed for a reason that passes.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the cluster may take to answer a question.
+const ASK_DEADLINE: Duration = Duration::from_secs(10);
+/// How often the ends of the log are asked for, and an idle store is marked as up to date.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What a projection is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    /// Nothing can be answered yet.
+    Starting {
+        waits_for: String,
+    },
+    Rebuilding(rebuild::Progress),
+    /// The table can be read, at the position that every answer names; it is not yet where the log ended at start.
+    CatchingUp,
+    Following,
+    Failed {
+        why: String,
+    },
+    Ended,
+}
+
+impl Phase {
+    /// Returns whether waiting for the table to be ready is over, for good or ill.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Starting { .. } | Self::Rebuilding(_) | Self::CatchingUp => false,
+            Self::Following | Self::Failed { .. } | Self::Ended => true,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting { waits_for } => write!(f, "waiting for {waits_for}"),
+            Self::Rebuilding(progress) => write!(f, "rebuilding from the log: {progress}"),
+            Self::CatchingUp => f.write_str("reading to where the log ended at start"),
+            Self::Following => f.write_str("following the log"),
+            Self::Failed { why } => write!(f, "failed: {why}"),
+            Self::Ended => f.write_str("ended"),
+        }
+    }
+}
+
+/// Why following stopped.
+enum Stop {
+    Shutdown,
+    Rebuild(Reason),
+}
+
+/// Follows the topic until the shutdown or an error that does not pass.
+pub(crate) async fn run(shared: Arc<Shared>, folder: Folder) -> Result<(), Error> {
+    let ended = run_until_stopped(&shared, folder).await;
+    *shared.readers.write().unwrap_or_else(PoisonError::into_inner) = None;
+    match &ended {
+        Ok(()) => shared.phase.send_replace(Phase::Ended),
+        Err(error) => shared.phase.send_replace(Phase::Failed { why: chain(error) }),
+    };
+    ended
+}
+
+async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), Error> {
+    let folder = Arc::new(folder);
+    let mut forced = shared.options.rebuild.then_some(Reason::Asked);
+    loop {
+        let Some(topic) = ask_topic(shared).await? else { return Ok(()) };
+        let Some(writer) = open_store(shared, &folder, &topic, forced.take()).await? else { return Ok(()) };
+        match Follower::new(shared, writer, &topic).follow().await? {
+            Stop::Shutdown => return Ok(()),
+            Stop::Rebuild(reason) => {
+                *shared.readers.write().unwrap_or_else(PoisonError::into_inner) = None;
+                forced = Some(reason);
+            }
+        }
+    }
+}
+
+/// Asks the cluster about the topic, for as long as it takes; `None` when the shutdown came first.
+async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
+    let (kafka, name) = (&shared.options.kafka, &shared.options.topic);
+    loop {
+        shared.phase.send_replace(Phase::Starting { waits_for: "the cluster".to_owned() });
+        let asked = async {
+            let description = topics::describe(kafka, name, ASK_DEADLINE).await?;
+            Ok((description, topics::watermarks(kafka, name, ASK_DEADLINE).await?))
+        };
+        let (description, log) = match until_shutdown(shared, asked).await {
+            None => return Ok(None),
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) if topics::Error::is_transient(&error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the cluster does not answer: waiting for it");
+                if until_shutdown(shared, tokio::time::sleep(RETRY)).await.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            Some(Err(error)) => return Err(Error::Topic { topic: name.clone(), reason: chain(&error) }),
+        };
+        for finding in topics::judge(&Spec::users(name, description.partitions, 1), Some(&description)) {
+            match finding.severity {
+                Severity::Refuse => return Err(Error::Topic { topic: name.clone(), reason: finding.to_string() }),
+                Severity::Warn => tracing::warn!(%finding, "the topic is not as the contract says"),
+                Severity::Note => tracing::debug!(%finding, "the topic cannot be checked in this respect"),
+            }
+        }
+        let setting = description.settings.as_ref().and_then(|settings| settings.get("delete.retention.ms"));
+        return Ok(Some(Topic {
+            name: name.clone(),
+            identity: description.identity(),
+            delete_retention_ms: setting.and_then(|text| text.parse().ok()),
+            log,
+        }));
+    }
+}
+
+/// Opens the store if it can be gone on with, and makes it anew if not; `None` when the shutdown came first.
+async fn open_store(
+    shared: &Arc<Shared>,
+    folder: &Arc<Folder>,
+    topic: &Topic,
+    forced: Option<Reason>,
+) -> Result<Option<Writer>, Error> {
+    let now = (shared.options.clock)();
+    let reason = match (forced, folder.current()) {
+        (Some(reason), _) => reason,
+        (None, None) => Reason::NoStore,
+        (None, Some(path)) => match blocking(move || Writer::open(&path)).await? {
+            Ok(writer) => match start::judge(writer.meta(), writer.checkpoint(), topic, now) {
+                None => return Ok(Some(writer)),
+                Some(reason) => reason,
+            },
+            Err(error @ (store::Error::Damaged { .. } | store::Error::Other { .. })) => Reason::Damaged(chain(&error)),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    tracing::info!(%reason, "the table is made from the log");
+    shared.metrics.rebuilds.inc();
+    let meta = Meta::new(&topic.name, &topic.identity, now);
+    rebuild::run(shared, folder, topic, &meta).await
+}
+
+/// The state of following.
+struct Follower<'s> {
+    shared: &'s Arc<Shared>,
+    /// Absent only while a commit is on its way.
+    writer: Option<Writer>,
+    /// Where the log ended at start: the table is ready when it has been read so far.
+    goal: Checkpoint,
+}
+
+impl<'s> Follower<'s> {
+    fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
+        let goal = Checkpoint::from_next_offsets(
+            topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
+        );
+        *shared.ends.lock().unwrap_or_else(PoisonError::into_inner) =
+            Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
+        let readers = Arc::new(Readers::new(writer.path()));
+        shared.committed.send_replace(Arc::new(writer.checkpoint().clone()));
+        // Whoever heard changes of a former table is cut off: between it and this one, none were told.
+        *shared.changes.write().unwrap_or_else(PoisonError::into_inner) = broadcast::Sender::new(CHANGES_WAITING_MAX);
+        *shared.readers.write().unwrap_or_else(PoisonError::into_inner) = Some(readers);
+        shared.phase.send_replace(Phase::CatchingUp);
+        let follower = Self { shared, writer: Some(writer), goal };
+        follower.announce_progress();
+        follower
+    }
+
+    async fn follow(&mut self) -> Result<Stop, Error> {
+        let shared = self.shared;
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        look.reset();
+        loop {
+            let opening =
+                Tail::open(&shared.options.kafka, &shared.options.topic, self.checkpoint(), Limits::default());
+            let mut tail = match until_shutdown(shared, opening).await {
+                None => return Ok(Stop::Shutdown),
+                Some(Ok(tail)) => tail,
+                Some(Err(error)) => match after_error(shared, error).await? {
+                    Some(stop) => return Ok(stop),
+                    None => continue,
+                },
+            };
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = shared.shutdown.requested() => {
+                        tail.close().await;
+                        return Ok(Stop::Shutdown);
+                    }
+                    _ = look.tick() => {
+                        self.look().await?;
+                        continue;
+                    }
+                    event = tail.next() => event,
+                };
+                let (batch, error) = match event {
+                    Ok(event) => gather(event, &mut tail),
+                    Err(error) => (Batch::default(), Some(error)),
+                };
+                if let Some(stop) = self.commit(batch).await? {
+                    return Ok(stop);
+                }
+                match error {
+                    None => {}
+                    Some(error) => match after_error(shared, error).await? {
+                        Some(stop) => return Ok(stop),
+                        None => break,
+                    },
+                }
+            }
+        }
+    }
+
+    /// Commits, tries again while what fails passes by itself, and announces what was committed.
+    async fn commit(&mut self, batch: Batch) -> Result<Option<Stop>, Error> {
+        let shared = self.shared;
+        let mut batch = batch;
+        loop {
+            let mut writer = self.writer.take().expect("it is put back after each commit");
+            if batch.is_past(writer.checkpoint()) {
+                self.writer = Some(writer);
+                return Ok(None);
+            }
+            let as_of = batch.as_of((shared.options.clock)());
+            let began = tokio::time::Instant::now();
+            let (writer, tried, committed) = blocking(move || {
+                let committed = writer.commit(&batch, as_of);
+                (writer, batch, committed)
+            })
+            .await?;
+            self.writer = Some(writer);
+            match committed {
+                Ok(commit) => {
+                    shared.metrics.commit.observe(began.elapsed().as_secs_f64());
+                    self.announce(commit);
+                    return Ok(None);
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "nothing is committed: trying again");
+                    batch = tried;
+                    if until_shutdown(shared, tokio::time::sleep(RETRY)).await.is_none() {
+                        return Ok(Some(Stop::Shutdown));
+                    }
+                }
+                Err(error @ store::Error::Damaged { .. }) => {
+                    return Ok(Some(Stop::Rebuild(Reason::Damaged(chain(&error)))));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// First the position, so that whoever waits for it can read, then the changes, then the numbers.
+    fn announce(&self, commit: Commit) {
+        let Commit { checkpoint, changes, newer, duplicate, stale, forgotten, gaps_found, unreadable } = commit;
+        self.shared.committed.send_replace(Arc::new(checkpoint));
+        {
+            let subscribers = self.shared.changes.read().unwrap_or_else(PoisonError::into_inner);
+            for change in changes {
+                // An error says that nobody listens.
+                let _heard = subscribers.send(Announced::new(change));
+            }
+        }
+        let metrics = &self.shared.metrics;
+        metrics.record("newer", newer);
+        metrics.record("duplicate", duplicate);
+        metrics.record("stale", stale);
+        metrics.record("forgotten", forgotten);
+        metrics.record("unreadable", unreadable.len() as u64);
+        metrics.gaps_found.inc_by(gaps_found);
+        for unread in &unreadable {
+            tracing::warn!(
+                kafka.partition = unread.position.partition,
+                kafka.offset = unread.position.offset,
+                reason = %unread.reason,
+                "a record cannot be read: it is counted and passed over"
+            );
+        }
+        self.announce_progress();
+    }
+
+    fn announce_progress(&self) {
+        let committed = Arc::clone(&self.shared.committed.borrow());
+        {
+            let mut ends = self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            for (partition, next) in committed.iter() {
+                ends.reach(partition, next);
+            }
+            for (partition, end) in ends.iter() {
+                let next = committed.next(partition).unwrap_or(0);
+                let label = Partition { messaging_destination_partition_id: partition };
+                self.shared.metrics.next_offset.get_or_create(&label).set(next);
+                self.shared.metrics.lag.get_or_create(&label).set(end - next);
+            }
+        }
+        let reached = self.goal.iter().all(|(partition, high)| committed.next(partition) >= Some(high));
+        if reached && *self.shared.phase.borrow() == Phase::CatchingUp {
+            tracing::info!(checkpoint = %committed, "the table is up to date");
+            self.shared.phase.send_replace(Phase::Following);
+        }
+    }
+
+    /// Asks where the log ends, and marks the store as up to date if it has been read so far.
+    async fn look(&mut self) -> Result<(), Error> {
+        let options = &self.shared.options;
+        let now = (options.clock)();
+        let log = match topics::watermarks(&options.kafka, &options.topic, ASK_DEADLINE).await {
+            Ok(log) => log,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the ends of the log are not known");
+                return Ok(());
+            }
+        };
+        {
+            let mut ends = self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            for found in &log {
+                ends.reach(found.partition, found.high);
+            }
+        }
+        self.announce_progress();
+        let checkpoint = self.checkpoint();
+        if log.iter().all(|found| checkpoint.next(found.partition).unwrap_or(0) >= found.high) {
+            let mut writer = self.writer.take().expect("it is put back after each commit");
+            let (writer, touched) = blocking(move || {
+                let touched = writer.touch(now);
+                (writer, touched)
+            })
+            .await?;
+            self.writer = Some(writer);
+            if let Err(error) = touched {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the store cannot be marked as up to date");
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::clone(&self.shared.committed.borrow())
+    }
+}
+
+/// Decides about the end of a tail: to go on with a new one after a pause, to start over, or to fail.
+async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>, Error> {
+    match error {
+        tail::Error::PositionOutsideLog { partition, next_offset, low, high } => {
+            Ok(Some(Stop::Rebuild(Reason::OutsideLog { partition, next_offset, low, high })))
+        }
+        tail::Error::PartitionMissing { partition } => Ok(Some(Stop::Rebuild(Reason::PartitionGone { partition }))),
+        error if error.is_transient() => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the log cannot be read now: trying again");
+            let pause = until_shutdown(shared, tokio::time::sleep(RETRY)).await;
+            Ok(if pause.is_none() { Some(Stop::Shutdown) } else { None })
+        }
+        error => Err(error.into()),
+    }
+}
+
+/// Takes what else is there without waiting, up to the size of a commit; with it the error that came after, if one did.
+fn gather(first: Event, tail: &mut Tail) -> (Batch, Option<tail::Error>) {
+    let mut batch = Batch::default();
+    let mut next = Some(Ok(first));
+    while let Some(event) = next.take() {
+        match event {
+            Ok(Event::Records(records)) => batch.records.extend(records),
+            Ok(Event::EndReached { partition, next_offset }) => batch.ends.push((partition, next_offset)),
+            Ok(Event::PartitionsAdded(partitions)) => tracing::info!(?partitions, "the topic has more partitions now"),
+            Err(error) => return (batch, Some(error)),
+        }
+        if batch.records.len() < RECORDS_PER_COMMIT {
+            next = tail.next().now_or_never();
+        }
+    }
+    (batch, None)
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended)
+}
+
+/// Waits for `work`; `None` when the shutdown came first.
+pub(crate) async fn until_shutdown<T>(shared: &Shared, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = shared.shutdown.requested() => None,
+        done = work => Some(done),
+    }
+}
+
+/// Returns an error with what caused it, for a reason that is shown.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

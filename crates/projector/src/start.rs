@@ -1,0 +1,150 @@
+//! At start: whether the store can be gone on with, or must be made again from the log. Pure.
+
+use std::fmt;
+
+use domain::{Checkpoint, UnixMillis};
+use log::topics::Watermarks;
+
+use crate::store::{FOLD_VERSION, Meta, SCHEMA_VERSION};
+
+/// How long Kafka keeps tombstones where it does not say: the contract's 23 days.
+const DELETE_RETENTION_MS: i64 = 23 * 24 * 60 * 60 * 1000;
+
+/// Why the table is made again from the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    NoStore,
+    Asked,
+    Damaged(String),
+    OtherVersion {
+        found: i64,
+        needed: i64,
+    },
+    OtherFold {
+        found: i64,
+        needed: i64,
+    },
+    OtherTopic {
+        found: String,
+        needed: String,
+    },
+    OutsideLog {
+        partition: i32,
+        next_offset: i64,
+        low: i64,
+        high: i64,
+    },
+    PartitionGone {
+        partition: i32,
+    },
+    /// Tombstones written after the store was last up to date may be gone: it could hold users that were forgotten.
+    TooOld {
+        age_ms: i64,
+        limit_ms: i64,
+    },
+}
+
+/// The topic as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Topic {
+    pub name: String,
+    pub identity: String,
+    pub log: Vec<Watermarks>,
+    pub delete_retention_ms: Option<i64>,
+}
+
+/// Returns why the store cannot be gone on with; `None` when it can.
+pub(crate) fn judge(meta: &Meta, checkpoint: &Checkpoint, topic: &Topic, now: UnixMillis) -> Option<Reason> {
+    if meta.schema_version != SCHEMA_VERSION {
+        return Some(Reason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
+    }
+    if meta.fold_version != FOLD_VERSION {
+        return Some(Reason::OtherFold { found: meta.fold_version, needed: FOLD_VERSION });
+    }
+    if meta.topic != topic.name || meta.topic_identity != topic.identity {
+        let found = format!("{} ({})", meta.topic, meta.topic_identity);
+        return Some(Reason::OtherTopic { found, needed: format!("{} ({})", topic.name, topic.identity) });
+    }
+    for (partition, next_offset) in checkpoint.iter() {
+        match topic.log.iter().find(|found| found.partition == partition) {
+            None => return Some(Reason::PartitionGone { partition }),
+            Some(&Watermarks { low, high, .. }) if !(low..=high).contains(&next_offset) => {
+                return Some(Reason::OutsideLog { partition, next_offset, low, high });
+            }
+            Some(_) => {}
+        }
+    }
+    let limit_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
+    let age_ms = now.millis().saturating_sub(meta.committed_at.millis());
+    (age_ms > limit_ms).then_some(Reason::TooOld { age_ms, limit_ms })
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoStore => f.write_str("there is no table yet"),
+            Self::Asked => f.write_str("a rebuild was asked for"),
+            Self::Damaged(how) => write!(f, "the store cannot be used: {how}"),
+            Self::OtherVersion { found, needed } => write!(f, "the store has tables of version {found}, not {needed}"),
+            Self::OtherFold { found, needed } => write!(f, "the store was made by fold version {found}, not {needed}"),
+            Self::OtherTopic { found, needed } => write!(f, "the store is of topic {found}, not {needed}"),
+            Self::OutsideLog { partition, next_offset, low, high } => write!(
+                f,
+                "the store stands at {partition}:{next_offset}, and the log of that partition holds {low} up to {high}"
+            ),
+            Self::PartitionGone { partition } => write!(f, "the topic has no partition {partition} any more"),
+            Self::TooOld { age_ms, limit_ms } => write!(
+                f,
+                "the store was last up to date {} hours ago, and the log keeps what was deleted for {} hours",
+                age_ms / 3_600_000,
+                limit_ms / 3_600_000
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis::from_millis(100 * 24 * 60 * 60 * 1000);
+
+    fn topic() -> Topic {
+        Topic {
+            name: "vcc.users".to_owned(),
+            identity: "c/t".to_owned(),
+            log: vec![Watermarks { partition: 0, low: 10, high: 20 }],
+            delete_retention_ms: None,
+        }
+    }
+
+    fn check(change: impl FnOnce(&mut Meta), checkpoint: &str) -> Option<Reason> {
+        let mut meta = Meta::new("vcc.users", "c/t", NOW);
+        change(&mut meta);
+        judge(&meta, &checkpoint.parse().unwrap(), &topic(), NOW)
+    }
+
+    #[test]
+    fn a_store_of_this_topic_inside_its_log_goes_on() {
+        for checkpoint in ["", "0:10", "0:15", "0:20"] {
+            assert_eq!(check(|_| {}, checkpoint), None, "{checkpoint}");
+        }
+        assert_eq!(
+            check(|meta| meta.committed_at = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS), ""),
+            None
+        );
+    }
+
+    #[test]
+    fn what_makes_it_start_over() {
+        assert!(matches!(check(|_| {}, "0:9"), Some(Reason::OutsideLog { next_offset: 9, .. })));
+        assert!(matches!(check(|_| {}, "0:21"), Some(Reason::OutsideLog { next_offset: 21, .. })));
+        assert_eq!(check(|_| {}, "1:0"), Some(Reason::PartitionGone { partition: 1 }));
+        assert!(matches!(check(|meta| meta.schema_version = 0, ""), Some(Reason::OtherVersion { .. })));
+        assert!(matches!(check(|meta| meta.fold_version += 1, ""), Some(Reason::OtherFold { .. })));
+        assert!(matches!(check(|meta| meta.topic = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
+        assert!(matches!(check(|meta| meta.topic_identity = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
+        let too_old = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS - 1);
+        assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(Reason::TooOld { .. })));
+    }
+}

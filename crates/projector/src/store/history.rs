@@ -1,0 +1,159 @@
+//! The newest changes, kept in order: what a subscriber who was away is sent first.
+
+use std::sync::Arc;
+
+use domain::fold::RecordHead;
+use domain::{Checkpoint, Position, UnixMillis, UserId};
+use rusqlite::{Connection, params};
+
+use super::rows::{read_gaps, signed};
+use super::{GapRow, meta};
+
+/// How many changes are kept: about a day of a large call centre, some 60 MB.
+pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
+/// How far the table may grow over that before the oldest are removed: removing some at once costs less than one each time.
+const CHANGES_SLACK: i64 = 10_000;
+
+/// One change of one user's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub position: Position,
+    pub user_id: UserId,
+    /// The record's value; `None` when the user was forgotten.
+    pub event: Option<Arc<[u8]>>,
+    pub forgotten_at: Option<UnixMillis>,
+    pub gaps: Vec<GapRow>,
+}
+
+/// Changes since a checkpoint, as far as one call returns them.
+#[derive(Clone, Debug)]
+pub enum Since {
+    /// Each change that there was, in order, from one that is at `next_seq` or later.
+    Each { changes: Vec<Change>, next_seq: i64, end: Option<Checkpoint> },
+    /// The history does not reach back so far.
+    Beyond,
+}
+
+impl Change {
+    pub(crate) fn new(
+        position: Position,
+        user_id: UserId,
+        head: RecordHead,
+        value: Option<Vec<u8>>,
+        gaps: Vec<GapRow>,
+    ) -> Self {
+        let forgotten_at = match head {
+            RecordHead::Forgotten { at } => Some(at),
+            RecordHead::Event(_) => None,
+        };
+        Self { position, user_id, event: value.map(Arc::from), forgotten_at, gaps }
+    }
+}
+
+/// Adds changes and lets the oldest go.
+pub(super) fn append(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO changes (partition, offset, user_id, event, forgotten_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for change in changes {
+        let Position { partition, offset } = change.position;
+        let at = change.forgotten_at.map(UnixMillis::millis);
+        insert.execute(params![partition, offset, change.user_id.get(), change.event.as_deref(), at])?;
+    }
+    let (first, last): (i64, i64) = connection
+        .prepare_cached(
+            "SELECT coalesce((SELECT min(seq) FROM changes), 0), coalesce((SELECT max(seq) FROM changes), 0)",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if last - first > CHANGES_KEPT_MAX + CHANGES_SLACK {
+        trim(connection, last - CHANGES_KEPT_MAX)?;
+    }
+    Ok(())
+}
+
+/// Removes the changes up to `seq`, and raises the mark from which on the history is whole.
+fn trim(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE checkpoint SET history_offset = max(history_offset, coalesce((SELECT max(offset) + 1 FROM changes \
+         WHERE changes.partition = checkpoint.partition AND seq <= ?1), 0))",
+        [seq],
+    )?;
+    connection.execute("DELETE FROM changes WHERE seq <= ?1", [seq])?;
+    Ok(())
+}
+
+/// Returns up to `limit` changes that `from` does not cover, beginning at `seq`.
+///
+/// `end` is the checkpoint of the store when there is nothing more.
+pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit: usize) -> rusqlite::Result<Since> {
+    let floor = meta::read_history_floor(connection)?;
+    if floor.iter().any(|(partition, offset)| from.next(partition).unwrap_or(0) < offset) {
+        return Ok(Since::Beyond);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, partition, offset, user_id, event, forgotten_at FROM changes WHERE seq >= ?1 ORDER BY seq",
+    )?;
+    let mut rows = statement.query([seq])?;
+    let (mut changes, mut next_seq) = (Vec::new(), seq);
+    while let Some(row) = rows.next()? {
+        let position = Position { partition: row.get(1)?, offset: row.get(2)? };
+        if changes.len() == limit {
+            return Ok(Since::Each { changes, next_seq, end: None });
+        }
+        next_seq = row.get::<_, i64>(0)? + 1;
+        if from.covers(position) {
+            continue;
+        }
+        let Ok(user_id) = UserId::new(row.get(3)?) else { continue };
+        let event: Option<Vec<u8>> = row.get(4)?;
+        let forgotten_at: Option<i64> = row.get(5)?;
+        let mut gaps = read_gaps(connection, user_id)?;
+        gaps.retain(|gap| gap.position.partition != position.partition || gap.position.offset <= position.offset);
+        changes.push(Change {
+            position,
+            user_id,
+            event: event.map(Arc::from),
+            forgotten_at: forgotten_at.map(UnixMillis::from_millis),
+            gaps,
+        });
+    }
+    Ok(Since::Each { changes, next_seq, end: Some(meta::read_checkpoint(connection)?) })
+}
+
+/// Returns up to `limit` users, forgotten ones too, whose winning record on `partition` is at `offset` or later, in that
+/// order; with them the checkpoint of the table they are of.
+///
+/// This is what is left of the changes when each can no longer be told.
+pub(super) fn latest(
+    connection: &Connection,
+    partition: i32,
+    offset: i64,
+    limit: usize,
+) -> rusqlite::Result<(Vec<Change>, Checkpoint)> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM (SELECT winner_offset, user_id, event, NULL, gaps FROM users \
+           WHERE partition = ?1 AND winner_offset >= ?2 ORDER BY winner_offset LIMIT ?3) \
+         UNION ALL \
+         SELECT * FROM (SELECT winner_offset, user_id, NULL, forgotten_at, 0 FROM forgotten \
+           WHERE partition = ?1 AND winner_offset >= ?2 ORDER BY winner_offset LIMIT ?3) \
+         ORDER BY 1 LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![partition, offset, signed(limit)])?;
+    let mut changes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Ok(user_id) = UserId::new(row.get(1)?) else { continue };
+        let (event, forgotten_at): (Option<Vec<u8>>, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let gaps = if row.get::<_, i64>(4)? > 0 { read_gaps(connection, user_id)? } else { Vec::new() };
+        changes.push(Change {
+            position: Position { partition, offset: row.get(0)? },
+            user_id,
+            event: event.map(Arc::from),
+            forgotten_at: forgotten_at.map(UnixMillis::from_millis),
+            gaps,
+        });
+    }
+    Ok((changes, meta::read_checkpoint(connection)?))
+}

@@ -1,0 +1,151 @@
+//! Questions about the table.
+
+use domain::{Position, UserId};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+
+use super::UserRow;
+use super::rows::{read_gaps, signed};
+
+/// What is known of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    Found(UserRow),
+    /// The user was forgotten, by the record at this position, and has not come back.
+    Forgotten(Position),
+    Unknown,
+}
+
+/// Which users to return: those for which everything holds that is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub state: Option<String>,
+    pub is_agent: Option<bool>,
+    pub priv_group: Option<i64>,
+    /// Text that the username, name, e-mail address or extension begins with; the case of ASCII letters does not matter.
+    pub begins: Option<String>,
+    /// Exact but for the case of ASCII letters, as the next two.
+    pub username: Option<String>,
+    pub email: Option<String>,
+    pub extension: Option<String>,
+}
+
+/// Some users in the order of their identifiers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub users: Vec<UserRow>,
+    /// Where the next page begins: after this user. `None` when this page is the last.
+    pub next_after: Option<UserId>,
+}
+
+const COLUMNS: &str = "user_id, partition, winner_offset, gaps, event";
+/// The largest character: what begins with a text sorts below the text with this behind it.
+const LAST_CHARACTER: char = '\u{10FFFF}';
+
+pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<Lookup> {
+    let mut statement = connection
+        .prepare_cached("SELECT user_id, partition, winner_offset, gaps, event FROM users WHERE user_id = ?1")?;
+    if let Some(user) = statement.query_row([user_id.get()], |row| user_row(connection, row)).optional()? {
+        return Ok(Lookup::Found(user));
+    }
+    let forgotten = connection
+        .prepare_cached("SELECT partition, winner_offset FROM forgotten WHERE user_id = ?1")?
+        .query_row([user_id.get()], |row| Ok(Position { partition: row.get(0)?, offset: row.get(1)? }))
+        .optional()?;
+    Ok(forgotten.map_or(Lookup::Unknown, Lookup::Forgotten))
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    filter: &Filter,
+    after: Option<UserId>,
+    limit: usize,
+) -> rusqlite::Result<Page> {
+    let (sql, values) = filter.sql(after, limit.saturating_add(1));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| user_row(connection, row))?;
+    let mut users = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let more = users.len() > limit;
+    users.truncate(limit);
+    Ok(Page { next_after: users.last().map(|user| user.user_id).filter(|_| more), users })
+}
+
+fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow> {
+    let user_id = UserId::new(row.get(0)?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Integer, Box::new(error))
+    })?;
+    let gaps: i64 = row.get(3)?;
+    Ok(UserRow {
+        user_id,
+        position: Position { partition: row.get(1)?, offset: row.get(2)? },
+        event: row.get(4)?,
+        gaps: if gaps > 0 { read_gaps(connection, user_id)? } else { Vec::new() },
+    })
+}
+
+impl Filter {
+    /// Returns the statement and its values. Only the set of conditions shapes the text, so that few statements are prepared.
+    fn sql(&self, after: Option<UserId>, limit: usize) -> (String, Vec<Value>) {
+        let mut conditions = vec!["user_id > ?".to_owned()];
+        let mut values = vec![Value::Integer(after.map_or(-1, UserId::get))];
+        let mut equal = |column: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                conditions.push(format!("{column} = ?"));
+                values.push(value);
+            }
+        };
+        equal("state", self.state.clone().map(Value::Text));
+        equal("is_agent", self.is_agent.map(|is_agent| Value::Integer(is_agent.into())));
+        equal("priv_group", self.priv_group.map(Value::Integer));
+        equal("username", self.username.clone().map(Value::Text));
+        equal("email", self.email.clone().map(Value::Text));
+        equal("extension", self.extension.clone().map(Value::Text));
+        if let Some(begins) = &self.begins {
+            let range = |column: &str| format!("SELECT user_id FROM users WHERE {column} >= ? AND {column} < ?");
+            let columns = ["username", "name", "email", "extension"];
+            conditions.push(format!("user_id IN ({})", columns.map(range).join(" UNION ALL ")));
+            for _ in columns {
+                values.push(Value::Text(begins.clone()));
+                values.push(Value::Text(format!("{begins}{LAST_CHARACTER}")));
+            }
+        }
+        values.push(Value::Integer(signed(limit)));
+        let conditions = conditions.join(" AND ");
+        (format!("SELECT {COLUMNS} FROM users WHERE {conditions} ORDER BY user_id LIMIT ?"), values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{create_indexes, create_tables};
+
+    fn plan(filter: &Filter) -> String {
+        let connection = Connection::open_in_memory().unwrap();
+        create_tables(&connection).unwrap();
+        create_indexes(&connection).unwrap();
+        let (sql, values) = filter.sql(None, 10);
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn every_condition_uses_its_index_and_none_sorts() {
+        let text = || Some("x".to_owned());
+        for (filter, index) in [
+            (Filter { state: text(), ..Filter::default() }, "users_by_state"),
+            (Filter { is_agent: Some(true), ..Filter::default() }, "users_by_is_agent"),
+            (Filter { priv_group: Some(1), ..Filter::default() }, "users_by_priv_group"),
+            (Filter { username: text(), ..Filter::default() }, "users_by_username"),
+            (Filter { email: text(), ..Filter::default() }, "users_by_email"),
+            (Filter { extension: text(), ..Filter::default() }, "users_by_extension"),
+            (Filter { begins: text(), ..Filter::default() }, "users_by_name"),
+            (Filter::default(), "PRIMARY KEY"),
+        ] {
+            let plan = plan(&filter);
+            assert!(plan.contains(index), "{filter:?}: {plan}");
+            assert!(!plan.contains("ORDER BY"), "{filter:?}: {plan}");
+        }
+    }
+}

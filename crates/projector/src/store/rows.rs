@@ -1,0 +1,112 @@
+//! The rows that go in and out.
+
+use domain::gap::Gap;
+use domain::{Position, User, UserId, Version};
+use rusqlite::{Connection, Row, params};
+
+/// A user as stored: the value of the winning record, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    pub user_id: UserId,
+    pub position: Position,
+    /// The record's value as it was received; `domain::wire::decode` reads it.
+    pub event: Vec<u8>,
+    pub gaps: Vec<GapRow>,
+}
+
+/// A break in a user's lineage: a delivery that never came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapRow {
+    /// The event that was built on a state never seen.
+    pub position: Position,
+    pub gap: Gap,
+    /// The fields in which the state known and the state never seen differ.
+    pub fields: Vec<String>,
+}
+
+/// The fields that queries can ask for, each a column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facets {
+    pub(crate) username: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) extension: Option<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) is_agent: Option<bool>,
+    pub(crate) priv_group: Option<i64>,
+}
+
+impl Facets {
+    /// The columns in the order of [`Facets::read`].
+    pub(super) const COLUMNS: &'static str = "username, name, email, extension, state, is_agent, priv_group";
+
+    /// Returns the facets of the user that `event`, a record's value, describes; none when its head alone can be read.
+    pub(crate) fn of_event(event: &[u8]) -> Self {
+        domain::wire::decode(event).map(|event| Self::from(event.new)).unwrap_or_default()
+    }
+
+    pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            username: row.get(first)?,
+            name: row.get(first + 1)?,
+            email: row.get(first + 2)?,
+            extension: row.get(first + 3)?,
+            state: row.get(first + 4)?,
+            is_agent: row.get(first + 5)?,
+            priv_group: row.get(first + 6)?,
+        })
+    }
+}
+
+impl From<User> for Facets {
+    fn from(user: User) -> Self {
+        Self {
+            username: user.username,
+            name: user.name,
+            email: user.email,
+            extension: user.extension,
+            state: user.state,
+            is_agent: user.is_agent,
+            priv_group: user.priv_group,
+        }
+    }
+}
+
+/// Returns the gaps of a user, oldest first.
+pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<GapRow>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT partition, offset, held, missing, fields FROM gaps WHERE user_id = ?1 ORDER BY partition, offset",
+    )?;
+    let rows = statement.query_map([user_id.get()], gap_row)?;
+    rows.collect()
+}
+
+pub(super) fn gap_row(row: &Row<'_>) -> rusqlite::Result<GapRow> {
+    let fields: String = row.get(4)?;
+    Ok(GapRow {
+        position: Position { partition: row.get(0)?, offset: row.get(1)? },
+        gap: Gap { held: Version::from_bytes(row.get(2)?), missing: Version::from_bytes(row.get(3)?) },
+        fields: serde_json::from_str(&fields).unwrap_or_default(),
+    })
+}
+
+pub(crate) fn write_gaps(connection: &Connection, user_id: UserId, gaps: &[GapRow]) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("INSERT INTO gaps VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for GapRow { position, gap, fields } in gaps {
+        let fields = serde_json::to_string(fields).expect("texts are JSON");
+        statement.execute(params![
+            user_id.get(),
+            position.partition,
+            position.offset,
+            gap.held.as_bytes(),
+            gap.missing.as_bytes(),
+            fields
+        ])?;
+    }
+    Ok(())
+}
+
+/// Returns a count as SQLite counts.
+pub(crate) fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

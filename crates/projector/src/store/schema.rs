@@ -1,0 +1,101 @@
+//! The tables. They are documented here because people read them: `sqlite3 -readonly users.db` works while the service runs.
+
+use rusqlite::Connection;
+
+/// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
+pub const SCHEMA_VERSION: i64 = 1;
+/// Version of the rule that made the rows: to be raised when `domain::order` or `domain::fold` decides anything differently.
+pub const FOLD_VERSION: i64 = 1;
+
+const TABLES: &str = "
+-- What the store is: topic, identity of the topic, fold_version, created_at and committed_at (milliseconds since 1970, UTC),
+-- records_unreadable (how many there were in all).
+CREATE TABLE meta (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How far the log was read. The rows of all other tables are exactly what the records below next_offset make.
+CREATE TABLE checkpoint (
+  partition      INTEGER PRIMARY KEY,
+  next_offset    INTEGER NOT NULL,
+  history_offset INTEGER NOT NULL  -- every change at or above this offset is in changes
+) STRICT;
+
+-- One row per user that is known and not forgotten: the record that won.
+CREATE TABLE users (
+  user_id       INTEGER PRIMARY KEY,
+  partition     INTEGER NOT NULL,
+  winner_offset INTEGER NOT NULL,  -- where the winning record is
+  last_offset   INTEGER NOT NULL,  -- where the last record of the user is; a delivery that came late makes it larger
+  gaps          INTEGER NOT NULL,  -- number of the user's rows in gaps
+  username      TEXT COLLATE NOCASE,
+  name          TEXT COLLATE NOCASE,
+  email         TEXT COLLATE NOCASE,
+  extension     TEXT COLLATE NOCASE,
+  state         TEXT,
+  is_agent      INTEGER,
+  priv_group    INTEGER,
+  event         BLOB NOT NULL      -- the record's value as it was received: Avro, schemas/user-event.v1.avsc
+) STRICT;
+
+-- One row per user that was forgotten and has not come back.
+CREATE TABLE forgotten (
+  user_id       INTEGER PRIMARY KEY,
+  partition     INTEGER NOT NULL,
+  winner_offset INTEGER NOT NULL,
+  last_offset   INTEGER NOT NULL,
+  forgotten_at  INTEGER NOT NULL   -- milliseconds since 1970, UTC
+) STRICT;
+
+-- Breaks in the lineage of users: deliveries that never came. held and missing are versions (SHA-256, 16 bytes).
+CREATE TABLE gaps (
+  user_id   INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
+  offset    INTEGER NOT NULL,      -- the event that was built on a state never seen
+  held      BLOB NOT NULL,         -- the state that was known before
+  missing   BLOB NOT NULL,         -- the state that the event was built on
+  fields    TEXT NOT NULL,         -- JSON array: the fields in which the two differ
+  PRIMARY KEY (user_id, partition, offset)
+) STRICT, WITHOUT ROWID;
+
+-- The newest changes in the order of their commits, so that a subscriber who was away misses none.
+CREATE TABLE changes (
+  seq          INTEGER PRIMARY KEY,
+  partition    INTEGER NOT NULL,
+  offset       INTEGER NOT NULL,
+  user_id      INTEGER NOT NULL,
+  event        BLOB,               -- NULL when the user was forgotten
+  forgotten_at INTEGER
+) STRICT;
+
+-- Records that could not be read: they stay in the log, and are listed here (the newest of them).
+CREATE TABLE unreadable (
+  partition INTEGER NOT NULL,
+  offset    INTEGER NOT NULL,
+  reason    TEXT NOT NULL,
+  PRIMARY KEY (partition, offset)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Made after a rebuild has loaded its rows: filling an index in order is several times cheaper than keeping it up to date.
+const INDEXES: &str = "
+CREATE INDEX users_by_position ON users (partition, winner_offset);
+CREATE INDEX users_by_username ON users (username) WHERE username IS NOT NULL;
+CREATE INDEX users_by_name ON users (name) WHERE name IS NOT NULL;
+CREATE INDEX users_by_email ON users (email) WHERE email IS NOT NULL;
+CREATE INDEX users_by_extension ON users (extension) WHERE extension IS NOT NULL;
+CREATE INDEX users_by_state ON users (state) WHERE state IS NOT NULL;
+CREATE INDEX users_by_priv_group ON users (priv_group) WHERE priv_group IS NOT NULL;
+CREATE INDEX users_by_is_agent ON users (is_agent) WHERE is_agent IS NOT NULL;
+CREATE INDEX forgotten_by_position ON forgotten (partition, winner_offset);
+";
+
+pub(crate) fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)
+}
+
+pub(crate) fn create_indexes(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(INDEXES)
+}

@@ -1,0 +1,123 @@
+//! The service from outside: records in, answers out.
+
+mod support;
+
+use support::{Kafka, Service, event, get, request, user};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_answered_as_the_newest_event_says() {
+    let (kafka, store) = (Kafka::start(3), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    let (first, second) = (user(180, "Rachel"), user(180, "Rachel Smith"));
+    kafka.publish(&event(None, first.clone(), 10)).await;
+    let position = kafka.publish(&event(Some(first), second, 20)).await;
+    service.ready().await;
+
+    let answer = service.get(&format!("/users/180?at_least={position}")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let json = answer.json();
+    assert_eq!(json["name"], "Rachel Smith");
+    assert_eq!(json["_meta"]["position"], position.to_string());
+    assert_eq!(json["_meta"]["continuity"]["unbroken"], true);
+
+    let etag = answer.header("etag").unwrap().to_owned();
+    assert_eq!(get(service.http, "/users/180", &[("if-none-match", &etag)]).await.status, 304);
+    let head = request(service.http, "HEAD", "/users/180", &[]).await;
+    assert_eq!((head.status, head.body.as_str(), head.header("etag")), (200, "", Some(etag.as_str())));
+    assert_eq!(service.get("/users/181").await.status, 404);
+    assert_eq!(service.get("/users/x").await.status, 400);
+    assert_eq!(request(service.http, "POST", "/users/180", &[]).await.status, 405);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_user_is_gone_until_something_newer() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    kafka.publish(&event(None, user(7, "A"), 10)).await;
+    let at = kafka.forget(7, 20_000).await;
+    service.ready().await;
+    assert_eq!(service.get(&format!("/users/7?at_least={at}")).await.status, 410);
+    let at = kafka.publish(&event(Some(user(7, "A")), user(7, "late"), 15)).await;
+    assert_eq!(
+        service.get(&format!("/users/7?at_least={at}")).await.status,
+        410,
+        "an older event does not bring it back"
+    );
+    let at = kafka.publish(&event(Some(user(7, "A")), user(7, "back"), 30)).await;
+    let answer = service.get(&format!("/users/7?at_least={at}")).await;
+    assert_eq!(answer.json()["name"], "back");
+    assert_eq!(service.get("/status").await.json()["forgotten"], 0);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_does_not_come_is_503_after_the_wait() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let answer = service.get("/users/1?at_least=0:99&wait_ms=20").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert!(answer.json()["detail"].as_str().unwrap().contains("0:99"));
+    for path in
+        ["/users?at_least=x", "/users?wait_ms=x", "/users?wait_ms=999999", "/users?limit=0", "/users?nonsense=1"]
+    {
+        assert_eq!(service.get(path).await.status, 400, "{path}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_filtered_searched_and_paged() {
+    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    for id in 1..=20 {
+        kafka.publish(&event(None, user(id, &format!("Name {id}")), id)).await;
+    }
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let ids = |answer: &support::Answer| -> Vec<i64> {
+        answer.json()["users"].as_array().unwrap().iter().map(|user| user["userId"].as_i64().unwrap()).collect()
+    };
+    let mut found = Vec::new();
+    let mut next = Some("/users?isAgent=true&limit=3".to_owned());
+    while let Some(path) = next {
+        let answer = service.get(&path).await;
+        found.extend(ids(&answer));
+        next = answer.json()["next"].as_str().map(str::to_owned);
+        assert_eq!(answer.header("link").is_some(), next.is_some());
+    }
+    assert_eq!(found, (1..=10).map(|half| half * 2).collect::<Vec<i64>>());
+    assert_eq!(ids(&service.get("/users?privGroup=3").await), [3, 8, 13, 18]);
+    assert_eq!(ids(&service.get("/users?q=NAME%202").await), [2, 20]);
+    assert_eq!(ids(&service.get("/users?q=user7@").await), [7]);
+    assert_eq!(ids(&service.get("/users?state=inactive").await), Vec::<i64>::new());
+    assert_eq!(ids(&service.get("/users/by-username/USER5").await), [5]);
+    assert_eq!(ids(&service.get("/users/by-email/user6@example.com").await), [6]);
+    assert_eq!(ids(&service.get("/users/by-extension/7").await), [7]);
+    assert_eq!(service.get("/users/by-email/nobody").await.status, 404);
+
+    let all = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await;
+    assert_eq!(all.header("content-type"), Some("application/x-ndjson"));
+    assert_eq!(all.body.lines().count(), 20);
+    let some = get(service.http, "/users?limit=4&after=5", &[("accept", "application/x-ndjson")]).await;
+    assert_eq!(some.body.lines().count(), 4);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_is_there_after_a_restart() {
+    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let mut summary = None;
+    for round in 0..4_i64 {
+        let service = Service::start(&kafka, &store).await;
+        let position = kafka.publish(&event(None, user(round, "x"), round)).await;
+        service.ready().await;
+        assert_eq!(service.get(&format!("/status?at_least={position}&wait_ms=20000")).await.status, 200);
+        for known in 0..=round {
+            assert_eq!(service.get(&format!("/users/{known}")).await.status, 200, "{known} in round {round}");
+        }
+        summary = Some(service.stop().await);
+    }
+    let covered: i64 = summary.unwrap().checkpoint.iter().map(|(_, next)| next).sum();
+    assert_eq!(covered, 4);
+}
