@@ -52,6 +52,10 @@ impl EventId {
         Self::of_text(&format!("{user_id}\n{timestamp}\n{version}\n{parent}"))
     }
 
+    pub(crate) fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
     pub(crate) fn of_text(text: &str) -> Self {
         Self(uuid::Builder::from_custom_bytes(first_16(&Sha256::digest(text))).into_uuid())
     }

@@ -1,0 +1,50 @@
+//! The first six fields of version 1, read by hand: whoever folds the log reads nothing else of most records.
+//!
+//! Measured on the records of a rebuild: 17 times as fast as the library, which builds its values field by field through
+//! serde. What is not as it must be is left to the library to judge, so that there is one definition of an error; a property
+//! test holds the two equal.
+
+use uuid::Uuid;
+
+use crate::{EventId, EventType, Head, UnixMillis, UserId, Version};
+
+/// Returns the head at the beginning of `datum`; `None` when the library must say what is wrong with it.
+pub(super) fn read(datum: &[u8]) -> Option<Head> {
+    let mut bytes = datum;
+    let user_id = UserId::new(long(&mut bytes)?).ok()?;
+    let kind = match long(&mut bytes)? {
+        0 => EventType::Created,
+        1 => EventType::Changed,
+        _ => return None,
+    };
+    let occurred_at = UnixMillis::from_millis(long(&mut bytes)?);
+    let version = Version::from_bytes(fixed(&mut bytes)?);
+    let parent = match long(&mut bytes)? {
+        0 => None,
+        1 => Some(Version::from_bytes(fixed(&mut bytes)?)),
+        _ => return None,
+    };
+    let length = usize::try_from(long(&mut bytes)?).ok()?;
+    let event_id = EventId::from_uuid(Uuid::try_parse_ascii(bytes.get(..length)?).ok()?);
+    Some(Head { user_id, kind, occurred_at, version, parent, event_id })
+}
+
+/// Reads a long: zigzag, seven bits a byte, the least first (Avro 1.12, "Binary Encoding").
+fn long(bytes: &mut &[u8]) -> Option<i64> {
+    let mut number = 0_u64;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed());
+        }
+    }
+    None
+}
+
+fn fixed(bytes: &mut &[u8]) -> Option<[u8; 16]> {
+    let (fixed, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*fixed)
+}
