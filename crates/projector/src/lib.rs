@@ -14,6 +14,8 @@
 //!
 //! Any number of projections may follow the same topic, each complete: there is no group, and positions are the same everywhere.
 
+#![forbid(unsafe_code)]
+
 mod projection;
 
 mod project;
@@ -24,7 +26,7 @@ mod lineage;
 
 pub mod store;
 
-mod rebuild;
+pub mod rebuild;
 
 mod subscribe;
 
@@ -39,7 +41,6 @@ mod run;
 pub use config::{Config, Raw};
 pub use project::{Phase, RECORDS_PER_COMMIT};
 pub use projection::{CHANGES_WAITING_MAX, Error, Options, Projection};
-pub use rebuild::Progress;
 pub use run::{Error as RunError, Listeners, Summary, run};
 pub use start::Reason;
 pub use subscribe::{Announced, Changes, Ended, Item};

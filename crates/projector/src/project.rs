@@ -14,7 +14,7 @@ use log::topics::{self, Severity, Spec};
 use tokio::sync::broadcast;
 
 use crate::metrics::Partition;
-use crate::projection::{CHANGES_WAITING_MAX, Error, Shared};
+use crate::projection::{Error, Shared};
 use crate::rebuild;
 use crate::start::{self, Reason, Topic};
 use crate::store::{self, Batch, Commit, Folder, Meta, Readers, Writer};
@@ -185,7 +185,8 @@ impl<'s> Follower<'s> {
         let readers = Arc::new(Readers::new(writer.path()));
         shared.committed.send_replace(Arc::new(writer.checkpoint().clone()));
         // Whoever heard changes of a former table is cut off: between it and this one, none were told.
-        *shared.changes.write().unwrap_or_else(PoisonError::into_inner) = broadcast::Sender::new(CHANGES_WAITING_MAX);
+        let heard = broadcast::Sender::new(shared.options.changes_waiting_max);
+        *shared.changes.write().unwrap_or_else(PoisonError::into_inner) = heard;
         *shared.readers.write().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         shared.phase.send_replace(Phase::CatchingUp);
         let follower = Self { shared, writer: Some(writer), goal };

@@ -33,6 +33,8 @@ pub struct Options {
     pub rebuild: bool,
     /// How much memory a rebuild may use for its tables; more users than fit are folded in several passes.
     pub rebuild_memory_bytes_max: usize,
+    /// How many changes wait for the slowest subscriber; one that falls further behind is cut off.
+    pub changes_waiting_max: usize,
     /// Says what time it is; only the age of the store is told by it.
     pub clock: fn() -> UnixMillis,
 }
@@ -104,6 +106,7 @@ impl Options {
             store: store.into(),
             rebuild: false,
             rebuild_memory_bytes_max: Self::REBUILD_MEMORY_BYTES_MAX,
+            changes_waiting_max: CHANGES_WAITING_MAX,
             clock: system_clock,
         }
     }
@@ -131,12 +134,13 @@ impl Projection {
             return Err(Error::Options(faults.join("; ")));
         }
         let folder = Folder::take(&options.store)?;
+        let changes = RwLock::new(broadcast::Sender::new(options.changes_waiting_max));
         let shared = Arc::new(Shared {
             options,
             readers: RwLock::new(None),
             phase: watch::Sender::new(Phase::Starting { waits_for: "the cluster".to_owned() }),
             committed: watch::Sender::new(Arc::default()),
-            changes: RwLock::new(broadcast::Sender::new(CHANGES_WAITING_MAX)),
+            changes,
             ends: Mutex::default(),
             metrics: Metrics::default(),
             shutdown: Shutdown::new(),

@@ -63,7 +63,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
         })
     };
 
-    let routes = http::router(Api { projection: projection.clone(), heartbeat: http::HEARTBEAT }, &config.cors_origins);
+    let api = Api { projection: projection.clone(), heartbeat: http::HEARTBEAT, shutdown: shutdown.clone() };
+    let routes = http::router(api, &config.cors_origins);
     let drained = serve::serve(http, tls, config.limits, metrics.instrument(routes), shutdown.clone()).await;
     ready.abort();
     readiness.lacks(TABLE, "the service is stopping");

@@ -6,7 +6,7 @@
 //! | `changed` | the user | each change after it, and before it where each can still be told |
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
 //! | `caught-up` | `{"checkpoint"}` | once; what follows is new |
-//! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, or the table is made anew |
+//! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is made anew, the service stops |
 //!
 //! Each event's `id` is the checkpoint that covers it and all before it; a reader that comes back with `Last-Event-ID` goes on
 //! there, here or at another replica. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
@@ -28,6 +28,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 use serde_json::json;
+use service::Shutdown;
 
 use super::refusal::Refusal;
 use super::users::parse_is_agent;
@@ -75,6 +76,7 @@ pub(super) async fn changes(
         filter,
         cut_off: api.projection.metrics().subscribers_cut_off.clone(),
         heartbeat: api.heartbeat,
+        shutdown: api.shutdown.clone(),
         ended: false,
         _counted: Counted::new(&api.projection.metrics().subscribers),
     };
@@ -101,6 +103,7 @@ struct Subscriber {
     filter: Filter,
     cut_off: prometheus_client::metrics::counter::Counter,
     heartbeat: Duration,
+    shutdown: Shutdown,
     ended: bool,
     _counted: Counted,
 }
@@ -113,8 +116,13 @@ impl Subscriber {
         }
         let quiet_until = tokio::time::Instant::now() + self.heartbeat;
         loop {
-            let Ok(item) = tokio::time::timeout_at(quiet_until, self.changes.next()).await else {
-                return Some(Bytes::from(format!("id: {}\n: heartbeat\n\n", self.changes.checkpoint())));
+            let item = tokio::select! {
+                biased;
+                () = self.shutdown.requested() => return Some(self.end("the service is stopping")),
+                item = self.changes.next() => item,
+                () = tokio::time::sleep_until(quiet_until) => {
+                    return Some(Bytes::from(format!("id: {}\n: heartbeat\n\n", self.changes.checkpoint())));
+                }
             };
             let frame = match item {
                 Ok(Item::State(announced)) => self.change("user", &announced),
@@ -124,7 +132,10 @@ impl Subscriber {
                     let data = json!({ "checkpoint": checkpoint.to_string() }).to_string();
                     Some(frame(checkpoint, "caught-up", data.as_bytes()))
                 }
-                Err(error) => Some(self.end(&error)),
+                Err(error) => {
+                    self.cut_off.inc_by(u64::from(matches!(error, Ended::TooSlow(_))));
+                    Some(self.end(&error.to_string()))
+                }
             };
             if frame.is_some() {
                 return frame;
@@ -140,12 +151,9 @@ impl Subscriber {
         Some(frame(self.changes.checkpoint(), event, announced.json.get_or_init(|| data(announced))))
     }
 
-    fn end(&mut self, error: &Ended) -> Bytes {
+    fn end(&mut self, reason: &str) -> Bytes {
         self.ended = true;
-        if matches!(error, Ended::TooSlow(_)) {
-            self.cut_off.inc();
-        }
-        let data = json!({ "reason": error.to_string() }).to_string();
+        let data = json!({ "reason": reason }).to_string();
         frame(self.changes.checkpoint(), "cut-off", data.as_bytes())
     }
 }

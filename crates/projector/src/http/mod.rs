@@ -22,7 +22,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use service::Problem;
+use service::{Problem, Shutdown};
 
 use crate::Projection;
 
@@ -46,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) projection: Projection,
     /// How often a quiet subscriber hears something.
     pub(crate) heartbeat: Duration,
+    /// Ends the streams, which would go on for ever.
+    pub(crate) shutdown: Shutdown,
 }
 
 /// Returns the routes of the service.

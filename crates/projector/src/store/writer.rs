@@ -123,6 +123,26 @@ impl Writer {
         &self.meta
     }
 
+    /// Returns how many pages the store has.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be read.
+    pub fn pages(&self) -> Result<u32, Error> {
+        let pages = self.connection.pragma_query_value(None, "page_count", |row| row.get(0));
+        pages.map_err(|source| Error::of(&self.path, source))
+    }
+
+    /// Lets the store grow to so many pages and no further; `None` takes the limit away.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be set.
+    pub fn limit_pages(&self, pages: Option<u32>) -> Result<(), Error> {
+        // SQLite's own limit (limits.html, "Maximum Number Of Pages In A Database File").
+        let pages = pages.unwrap_or(u32::MAX - 1);
+        let set = self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
+        set.map_err(|source| Error::of(&self.path, source))
+    }
+
     /// Folds the batch into the table and moves the checkpoint past it, in one transaction.
     ///
     /// Records below the checkpoint are passed over: they have been folded before.

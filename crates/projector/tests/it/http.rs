@@ -1,8 +1,6 @@
 //! The service from outside: records in, answers out.
 
-mod support;
-
-use support::{Kafka, Service, event, get, request, user};
+use crate::support::{Kafka, Service, event, get, request, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_answered_as_the_newest_event_says() {
@@ -75,7 +73,7 @@ async fn lists_are_filtered_searched_and_paged() {
     }
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
-    let ids = |answer: &support::Answer| -> Vec<i64> {
+    let ids = |answer: &crate::support::Answer| -> Vec<i64> {
         answer.json()["users"].as_array().unwrap().iter().map(|user| user["userId"].as_i64().unwrap()).collect()
     };
     let mut found = Vec::new();

@@ -1,6 +1,4 @@
 //! What the tests of this folder share: an embedded broker, a running service, and a small HTTP client.
-#![expect(clippy::unwrap_used, reason = "a test's helper fails by panicking")]
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,37 +13,37 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-pub const TOPIC: &str = "vcc.users";
+pub(crate) const TOPIC: &str = "vcc.users";
 /// How long a condition is waited for before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker with the topic, and a publisher on it.
-pub struct Kafka {
-    pub broker: EmbeddedBroker,
+pub(crate) struct Kafka {
+    pub(crate) broker: EmbeddedBroker,
     publisher: Publisher,
 }
 
 impl Kafka {
-    pub fn start(partitions: i32) -> Self {
+    pub(crate) fn start(partitions: i32) -> Self {
         let broker = EmbeddedBroker::start(&[(TOPIC, partitions)]).unwrap();
         let publisher = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
         Self { broker, publisher }
     }
 
-    pub async fn publish(&self, event: &UserEvent) -> Position {
+    pub(crate) async fn publish(&self, event: &UserEvent) -> Position {
         let headers =
             headers::for_event(event, None).into_iter().map(|(n, v)| (n.to_owned(), v.into_bytes())).collect();
         self.append(event.user_id, Some(wire::encode(event)), headers, event.received_at).await
     }
 
-    pub async fn forget(&self, id: i64, at: i64) -> Position {
+    pub(crate) async fn forget(&self, id: i64, at: i64) -> Position {
         let (user_id, at) = (UserId::new(id).unwrap(), UnixMillis::from_millis(at));
         let headers =
             headers::for_forgotten(user_id, at).into_iter().map(|(n, v)| (n.to_owned(), v.into_bytes())).collect();
         self.append(user_id, None, headers, at).await
     }
 
-    pub async fn append(
+    pub(crate) async fn append(
         &self,
         user_id: UserId,
         value: Option<Vec<u8>>,
@@ -59,7 +57,7 @@ impl Kafka {
 }
 
 /// A user with a name that says which it is.
-pub fn user(id: i64, name: &str) -> User {
+pub(crate) fn user(id: i64, name: &str) -> User {
     let mut user = User::new(UserId::new(id).unwrap());
     user.name = Some(name.to_owned());
     user.username = Some(format!("user{id}"));
@@ -72,7 +70,7 @@ pub fn user(id: i64, name: &str) -> User {
 }
 
 /// The event that made `new` out of `old`, so many seconds after the epoch.
-pub fn event(old: Option<User>, new: User, second: i64) -> UserEvent {
+pub(crate) fn event(old: Option<User>, new: User, second: i64) -> UserEvent {
     UserEvent::new(Facts {
         old,
         new,
@@ -85,19 +83,19 @@ pub fn event(old: Option<User>, new: User, second: i64) -> UserEvent {
 }
 
 /// A running service.
-pub struct Service {
-    pub http: SocketAddr,
-    pub admin: SocketAddr,
+pub(crate) struct Service {
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
     shutdown: Shutdown,
     running: JoinHandle<Result<Summary, RunError>>,
 }
 
 impl Service {
-    pub async fn start(kafka: &Kafka, store: &TempDir) -> Self {
+    pub(crate) async fn start(kafka: &Kafka, store: &TempDir) -> Self {
         Self::start_with(kafka, store, |_| {}).await
     }
 
-    pub async fn start_with(kafka: &Kafka, store: &TempDir, change: impl FnOnce(&mut Raw)) -> Self {
+    pub(crate) async fn start_with(kafka: &Kafka, store: &TempDir, change: impl FnOnce(&mut Raw)) -> Self {
         let mut raw = Raw::default();
         raw.store.dir = store.path().to_owned();
         raw.kafka.bootstrap = kafka.broker.bootstrap();
@@ -112,7 +110,7 @@ impl Service {
         Self { http, admin, shutdown, running }
     }
 
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         let ready = async {
             while get(self.admin, "/readyz", &[]).await.status != 200 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -121,11 +119,11 @@ impl Service {
         tokio::time::timeout(PATIENCE, ready).await.unwrap();
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         get(self.http, path, &[]).await
     }
 
-    pub async fn stop(self) -> Summary {
+    pub(crate) async fn stop(self) -> Summary {
         self.shutdown.trigger();
         self.running.await.unwrap().unwrap()
     }
@@ -133,34 +131,34 @@ impl Service {
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
-pub async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
     request(address, "GET", path, headers).await
 }
 
-pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut stream = send(address, method, path, headers).await;
     let mut bytes = Vec::new();
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
     parse(&String::from_utf8(bytes).unwrap())
 }
 
-pub async fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+pub(crate) async fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     for (name, value) in headers {

@@ -1,0 +1,167 @@
+//! The one sorted load: rows in the order of their keys, then the indexes.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use domain::Checkpoint;
+use domain::fold::RecordHead;
+use domain::order::{self, Order};
+use rusqlite::{Connection, params};
+
+use super::progress::{Meter, Stage};
+use super::table::{Slot, Table};
+use crate::store::{self, Error, Facets, Meta, Unread, create_indexes, create_tables, note_unreadable, write_gaps};
+
+/// How many rows one thread hands to the other at once.
+const ROWS_PER_HAND: usize = 512;
+/// How many such hands may wait.
+const HANDS_WAITING: usize = 8;
+/// Page cache of the load, in KiB, negative as SQLite wants it: also what the sort of an index has before it goes to disk.
+const CACHE_KIB: i64 = -64 * 1024;
+/// How much of the file is read through the page cache of the system instead of being copied, while the indexes are made.
+const MMAP_BYTES: i64 = 64 << 30;
+
+/// A store that is being loaded; nobody else sees it.
+#[derive(Debug)]
+pub(super) struct Loader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+/// A key and where it is: table and slot.
+type Place<'t> = (i64, &'t Table, u32);
+
+impl Loader {
+    /// Makes an empty store. It is synced as a whole when it is finished, so that it needs no journal before.
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        let create = || {
+            let connection = Connection::open(path)?;
+            connection.pragma_update(None, "journal_mode", "OFF")?;
+            connection.pragma_update(None, "synchronous", "OFF")?;
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            connection.pragma_update(None, "temp_store", "MEMORY")?;
+            connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+            connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+            create_tables(&connection)?;
+            Ok(connection)
+        };
+        let connection = create().map_err(|source| Error::of(path, source))?;
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    /// Loads the keys of all tables, which are above those loaded before.
+    pub(super) fn load(&mut self, tables: &[Table], meter: &Meter) -> Result<(), Error> {
+        meter.begin(Stage::Loading);
+        let places = sorted(tables);
+        let path = self.path.clone();
+        let mut load = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction()?;
+            insert_all(&transaction, &places, meter)?;
+            transaction.commit()
+        };
+        load().map_err(|source| Error::of(&path, source))
+    }
+
+    /// Makes the indexes and writes what the store is of, at which position. Then it is whole.
+    pub(super) fn finish(
+        self,
+        meta: &Meta,
+        checkpoint: &Checkpoint,
+        unreadable: &[Unread],
+        meter: &Meter,
+    ) -> Result<(), Error> {
+        meter.begin(Stage::Indexing);
+        let finish = || -> rusqlite::Result<()> {
+            create_indexes(&self.connection)?;
+            let transaction = self.connection.unchecked_transaction()?;
+            meta.write(&transaction)?;
+            if !unreadable.is_empty() {
+                note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
+            }
+            // Of the changes before nothing is told one by one.
+            for (partition, next) in checkpoint.iter() {
+                transaction.execute("INSERT INTO checkpoint VALUES (?1, ?2, ?2)", params![partition, next])?;
+            }
+            transaction.commit()
+        };
+        finish().map_err(|source| Error::of(&self.path, source))?;
+        self.connection.close().map_err(|(_, source)| Error::of(&self.path, source))
+    }
+}
+
+/// Returns every key once, in order. A key that has records on two partitions, because the topic was given more of them, is
+/// decided by the order, as everywhere.
+fn sorted(tables: &[Table]) -> Vec<Place<'_>> {
+    let mut places: Vec<Place<'_>> =
+        tables.iter().flat_map(|table| table.keys().map(move |(key, place)| (key, table, place))).collect();
+    places.sort_unstable_by_key(|(key, table, place)| (*key, table.slot(*place).partition));
+    places.dedup_by(|later, kept| {
+        if later.0 != kept.0 {
+            return false;
+        }
+        let (incoming, current) = (later.1.slot(later.2), kept.1.slot(kept.2));
+        if order::compare(&incoming.state.winner, &current.state.winner) != Order::Stale {
+            *kept = *later;
+        }
+        true
+    });
+    places
+}
+
+/// Decodes on one thread and inserts on this one.
+fn insert_all(connection: &Connection, places: &[Place<'_>], meter: &Meter) -> rusqlite::Result<()> {
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel::<Vec<(&Slot, &[u8], Facets)>>(HANDS_WAITING);
+        scope.spawn(move || {
+            for places in places.chunks(ROWS_PER_HAND) {
+                let rows = places.iter().filter_map(|(_, table, place)| {
+                    let slot = table.slot(*place);
+                    table.value(slot).map(|value| (slot, value, Facets::of_event(value)))
+                });
+                if meter.is_stopped() || sender.send(rows.collect()).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut insert =
+            connection.prepare("INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?;
+        for rows in receiver {
+            meter.load(rows.len() as u64);
+            for (slot, value, facets) in rows {
+                let gaps = slot.gaps.as_deref().map_or(&[][..], Vec::as_slice);
+                insert.execute(params![
+                    slot.user_id.get(),
+                    slot.partition,
+                    slot.state.winner_offset,
+                    slot.state.last_offset,
+                    store::signed(gaps.len()),
+                    facets.username,
+                    facets.name,
+                    facets.email,
+                    facets.extension,
+                    facets.state,
+                    facets.is_agent,
+                    facets.priv_group,
+                    value
+                ])?;
+                if !gaps.is_empty() {
+                    write_gaps(connection, slot.user_id, gaps)?;
+                }
+            }
+        }
+        insert_forgotten(connection, places)
+    })
+}
+
+fn insert_forgotten(connection: &Connection, places: &[Place<'_>]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare("INSERT INTO forgotten VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (key, table, place) in places {
+        let slot = table.slot(*place);
+        if let RecordHead::Forgotten { at } = slot.state.winner {
+            let (winner, last) = (slot.state.winner_offset, slot.state.last_offset);
+            insert.execute(params![key, slot.partition, winner, last, at.millis()])?;
+        }
+    }
+    Ok(())
+}

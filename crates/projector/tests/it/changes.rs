@@ -1,0 +1,275 @@
+//! Subscriptions over HTTP: no gap and no repeat, whatever is restarted or moved to in between.
+
+use std::collections::BTreeMap;
+
+use domain::Position;
+use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::{Kafka, PATIENCE, Service, event, send, user};
+
+/// One event of a stream.
+#[derive(Clone, Debug)]
+struct Event {
+    id: Option<String>,
+    name: Option<String>,
+    data: Option<Value>,
+}
+
+/// A stream that is read event by event.
+struct Events {
+    stream: TcpStream,
+    raw: Vec<u8>,
+    text: String,
+    in_body: bool,
+}
+
+impl Events {
+    async fn open(service: &Service, path: &str, last_event_id: Option<&str>) -> Self {
+        let headers: Vec<(&str, &str)> = last_event_id.map(|id| ("last-event-id", id)).into_iter().collect();
+        let stream = send(service.http, "GET", path, &headers).await;
+        Self { stream, raw: Vec::new(), text: String::new(), in_body: false }
+    }
+
+    /// Waits for the next event with a name; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some((text, rest)) = self.text.split_once("\n\n") {
+                let event = parse(text);
+                self.text = rest.to_owned();
+                if event.name.is_some() {
+                    return Some(event);
+                }
+            }
+            let mut bytes = vec![0; 16 * 1024];
+            let count = tokio::time::timeout(PATIENCE, self.stream.read(&mut bytes)).await.unwrap().unwrap();
+            if count == 0 {
+                return None;
+            }
+            self.raw.extend(&bytes[..count]);
+            self.unchunk();
+        }
+    }
+
+    async fn until(&mut self, name: &str) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before {name}: {events:?}"));
+            events.push(event.clone());
+            if event.name.as_deref() == Some(name) {
+                return events;
+            }
+        }
+    }
+
+    async fn take(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.push(self.next().await.unwrap());
+        }
+        events
+    }
+
+    fn unchunk(&mut self) {
+        if !self.in_body {
+            let Some(end) = self.raw.windows(4).position(|window| window == b"\r\n\r\n") else { return };
+            let head = String::from_utf8(self.raw.drain(..end + 4).collect()).unwrap();
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            self.in_body = true;
+        }
+        while let Some(line) = self.raw.windows(2).position(|window| window == b"\r\n") {
+            let size = usize::from_str_radix(std::str::from_utf8(&self.raw[..line]).unwrap(), 16).unwrap();
+            if self.raw.len() < line + 2 + size + 2 {
+                return;
+            }
+            self.text.push_str(std::str::from_utf8(&self.raw[line + 2..line + 2 + size]).unwrap());
+            self.raw.drain(..line + 2 + size + 2);
+        }
+    }
+}
+
+fn parse(text: &str) -> Event {
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned);
+    Event {
+        id: field("id"),
+        name: field("event"),
+        data: field("data").map(|data| serde_json::from_str(&data).unwrap()),
+    }
+}
+
+fn positions(events: &[Event]) -> Vec<Position> {
+    let position = |event: &Event| event.data.as_ref()?["_meta"]["position"].as_str()?.parse().ok();
+    events.iter().filter_map(position).collect()
+}
+
+fn last_id(events: &[Event]) -> String {
+    events.last().unwrap().id.clone().unwrap()
+}
+
+/// Publishes one more change of each of the users.
+async fn change_all(kafka: &Kafka, users: i64, round: i64) -> Vec<Position> {
+    let mut published = Vec::new();
+    for id in 0..users {
+        let old = (round > 0).then(|| user(id, &format!("round {}", round - 1)));
+        published.push(kafka.publish(&event(old, user(id, &format!("round {round}")), round * 100 + id)).await);
+    }
+    published
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_the_table_then_caught_up_then_every_change() {
+    let (kafka, store) = (Kafka::start(3), tempfile::tempdir().unwrap());
+    change_all(&kafka, 5, 0).await;
+    let newest = change_all(&kafka, 5, 1).await;
+    kafka.forget(4, 150_000).await;
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+
+    let mut events = Events::open(&service, "/changes", None).await;
+    let table = events.until("caught-up").await;
+    let names: Vec<_> = table.iter().filter_map(|event| event.name.as_deref()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "user").count(), 4);
+    assert_eq!(names.iter().filter(|name| **name == "forgotten").count(), 1);
+    let mut told = positions(&table);
+    told.sort();
+    assert!(newest[..4].iter().all(|position| told.contains(position)));
+
+    let published = change_all(&kafka, 4, 2).await;
+    let changes = events.take(4).await;
+    assert!(changes.iter().all(|event| event.name.as_deref() == Some("changed")));
+    let mut told = positions(&changes);
+    told.sort();
+    let mut expected = published;
+    expected.sort();
+    assert_eq!(told, expected);
+    service.stop().await;
+    assert_eq!(events.next().await.and_then(|event| event.name).as_deref(), Some("cut-off"));
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_comes_back_misses_nothing_and_hears_nothing_twice() {
+    let (kafka, store, other_store) = (Kafka::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut service, replica) = (Service::start(&kafka, &store).await, Service::start(&kafka, &other_store).await);
+    service.ready().await;
+    replica.ready().await;
+    let mut events = Events::open(&service, "/changes", None).await;
+    let mut id = last_id(&events.until("caught-up").await);
+    let (mut published, mut told, mut rounds) = (Vec::new(), Vec::new(), 0);
+    for step in 0..6 {
+        // While the reader is away, each user changes twice.
+        drop(events);
+        for _ in 0..2 {
+            published.extend(change_all(&kafka, 4, rounds).await);
+            rounds += 1;
+        }
+        if step % 3 == 1 {
+            service.stop().await;
+            service = Service::start(&kafka, &store).await;
+            service.ready().await;
+        }
+        let at = if step % 2 == 0 { &service } else { &replica };
+        let reached = published.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        assert_eq!(at.get(&format!("/status?at_least={reached}")).await.status, 200);
+        events = Events::open(at, "/changes", Some(&id)).await;
+        let missed = events.until("caught-up").await;
+        told.extend(positions(&missed));
+        // And while it listens, once; it takes a part and goes away.
+        published.extend(change_all(&kafka, 4, rounds).await);
+        rounds += 1;
+        let heard = events.take(3).await;
+        told.extend(positions(&heard));
+        id = last_id(&heard);
+    }
+    let at = events.take(1).await;
+    told.extend(positions(&at));
+    let mut counts = BTreeMap::new();
+    for position in told {
+        *counts.entry(position).or_insert(0) += 1;
+    }
+    let expected: BTreeMap<Position, i32> = published.into_iter().map(|position| (position, 1)).collect();
+    assert_eq!(counts, expected);
+    service.stop().await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_older_than_the_history_is_told_each_user_s_newest_state() {
+    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    change_all(&kafka, 6, 0).await;
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let mut events = Events::open(&service, "/changes", None).await;
+    let id = last_id(&events.until("caught-up").await);
+    service.stop().await;
+    let newest = [change_all(&kafka, 3, 1).await, change_all(&kafka, 3, 2).await];
+    // A table made anew knows nothing of the changes on the way to it.
+    let service = Service::start_with(&kafka, &store, |raw| raw.store.rebuild = true).await;
+    service.ready().await;
+    let mut events = Events::open(&service, "/changes", Some(&id)).await;
+    let missed = events.until("caught-up").await;
+    let mut told = positions(&missed);
+    told.sort();
+    let mut expected = newest[1].clone();
+    expected.sort();
+    assert_eq!(told, expected, "three users changed, and three did not");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_lets_through_who_comes_stays_and_leaves() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let mut inactive = Events::open(&service, "/changes?state=inactive", None).await;
+    let mut two = Events::open(&service, "/changes?userId=1,2", None).await;
+    inactive.until("caught-up").await;
+    two.until("caught-up").await;
+    let (mut away, back) = (user(1, "a"), user(1, "b"));
+    away.state = Some("inactive".to_owned());
+    kafka.publish(&event(None, user(1, "a"), 1)).await;
+    let left = kafka.publish(&event(Some(user(1, "a")), away.clone(), 2)).await;
+    let came_back = kafka.publish(&event(Some(away), back, 3)).await;
+    let other = kafka.publish(&event(None, user(3, "c"), 4)).await;
+    let forgotten = kafka.forget(3, 5_000).await;
+    let last = kafka.publish(&event(None, user(2, "d"), 6)).await;
+    assert_eq!(positions(&inactive.take(3).await), [left, came_back, forgotten]);
+    let heard = positions(&two.take(4).await);
+    assert!(heard.contains(&last) && !heard.contains(&other));
+    assert_eq!(service.get("/changes?isAgent=maybe").await.status, 400);
+    let strange = send(service.http, "GET", "/changes", &[("last-event-id", "yesterday")]).await;
+    let mut strange = Events { stream: strange, raw: Vec::new(), text: String::new(), in_body: true };
+    let mut head = [0; 12];
+    strange.stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 400");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_readers_hear_every_change_beside_one_that_does_not_read() {
+    const READERS: usize = 1_000;
+    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    change_all(&kafka, 3, 0).await;
+    let service = Service::start_with(&kafka, &store, |raw| raw.http.connections_max = READERS + 10).await;
+    service.ready().await;
+    let asleep = Events::open(&service, "/changes", None).await;
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(Events::open(&service, "/changes", None).await);
+    }
+    for reader in &mut readers {
+        reader.until("caught-up").await;
+    }
+    let mut published = change_all(&kafka, 3, 1).await;
+    published.extend(change_all(&kafka, 3, 2).await);
+    published.sort();
+    for reader in &mut readers {
+        let mut told = positions(&reader.take(published.len()).await);
+        told.sort();
+        assert_eq!(told, published);
+    }
+    drop((readers, asleep));
+    service.stop().await;
+}

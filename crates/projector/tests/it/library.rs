@@ -1,0 +1,75 @@
+//! The projection as a library.
+
+use std::time::Duration;
+
+use domain::{Checkpoint, Position, UserId};
+use projector::store::Lookup;
+use projector::{Ended, Item, Options, Projection};
+use tempfile::TempDir;
+
+use crate::support::{Kafka, TOPIC, event, user};
+
+fn options(kafka: &Kafka, store: &TempDir) -> Options {
+    Options { kafka: kafka.broker.client_options(), ..Options::new("", TOPIC, store.path()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_one_s_own() {
+    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    for id in 0..5 {
+        kafka.publish(&event(None, user(id, "a"), id)).await;
+    }
+    let table = Projection::open(options(&kafka, &store)).unwrap();
+    table.ready().await.unwrap();
+    let mut seen = Vec::new();
+    table
+        .iterate(|user| {
+            seen.push(user.user_id.get());
+            true
+        })
+        .await
+        .unwrap();
+    assert_eq!(seen, [0, 1, 2, 3, 4]);
+    let position = kafka.publish(&event(Some(user(3, "a")), user(3, "b"), 10)).await;
+    table.wait_for(position, Duration::from_secs(20)).await.unwrap();
+    let Lookup::Found(row) = table.get(UserId::new(3).unwrap()).unwrap() else { panic!("user 3 is there") };
+    assert_eq!(row.position, position);
+    let never = Position { partition: 0, offset: 1_000 };
+    assert!(matches!(table.wait_for(never, Duration::from_millis(1)).await, Err(projector::Error::NotReached { .. })));
+    assert!(Projection::open(options(&kafka, &store)).is_err(), "the folder has an owner");
+    table.close().await.unwrap();
+    assert!(table.get(UserId::new(3).unwrap()).is_err(), "a closed table does not answer");
+    Projection::open(options(&kafka, &store)).unwrap().close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_is_cut_off_and_goes_on_from_its_checkpoint() {
+    const CHANGES: i64 = 40;
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let table = Projection::open(Options { changes_waiting_max: 8, ..options(&kafka, &store) }).unwrap();
+    table.ready().await.unwrap();
+    let mut slow = table.subscribe(Checkpoint::default());
+    assert!(matches!(slow.next().await, Ok(Item::CaughtUp)));
+    let mut last = Position { partition: 0, offset: 0 };
+    for id in 0..CHANGES {
+        last = kafka.publish(&event(None, user(id, "a"), id)).await;
+    }
+    table.wait_for(last, Duration::from_secs(20)).await.unwrap();
+    assert!(matches!(slow.next().await, Err(Ended::TooSlow(behind)) if behind >= 8));
+    let mut again = table.subscribe(slow.checkpoint().clone());
+    let mut told = Vec::new();
+    while let Item::Change(announced) = again.next().await.unwrap() {
+        told.push(announced.change.position.offset);
+    }
+    assert_eq!(told, (0..CHANGES).collect::<Vec<_>>());
+    table.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_there_is_an_error_that_says_so() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let table = Projection::open(Options { topic: "nowhere".to_owned(), ..options(&kafka, &store) }).unwrap();
+    let error = table.ready().await.unwrap_err();
+    assert!(error.to_string().contains("nowhere"), "{error}");
+    assert!(table.close().await.is_err());
+}

@@ -1,0 +1,12 @@
+//! The projection and its service against the embedded broker: one binary, a broker and a folder for each test.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+mod http;
+
+mod changes;
+
+mod rebuild;
+
+mod library;

@@ -1,0 +1,64 @@
+//! A table made anew equals one that lived through everything, however little memory there is for making it.
+
+use domain::{UnixMillis, UserId, wire};
+
+use crate::support::{Kafka, Service, event, get, user};
+
+/// Users change, are forgotten, come late, come twice, are missed; some records are none.
+async fn live(kafka: &Kafka, users: i64) {
+    for round in 0..3 {
+        for id in 0..users {
+            let old = (round > 0).then(|| user(id, &format!("round {}", round - 1)));
+            let next = event(old, user(id, &format!("round {round}")), 1_000 * round + id);
+            match (round, id % 10) {
+                (1, 3) => {}
+                (2, 7) => drop(kafka.forget(id, (1_000 * round + id) * 1_000).await),
+                (2, 5) => {
+                    kafka.publish(&next).await;
+                    kafka.publish(&event(None, user(id, "late"), 1)).await;
+                    kafka.publish(&next).await;
+                }
+                _ => drop(kafka.publish(&next).await),
+            }
+        }
+    }
+    let at = UnixMillis::from_millis(0);
+    let misplaced = wire::encode(&event(None, user(1, "x"), 1));
+    kafka.append(UserId::new(2).unwrap(), Some(misplaced), Vec::new(), at).await;
+    kafka.append(UserId::new(users + 9).unwrap(), Some(b"none".to_vec()), Vec::new(), at).await;
+}
+
+/// Everything that can be asked: the table, and what is told of the records that are not in it.
+async fn everything(service: &Service) -> (String, serde_json::Value) {
+    let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await.body;
+    let mut status = service.get("/status").await.json();
+    status.as_object_mut().unwrap().remove("asOf");
+    (table, status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_equals_a_life() {
+    let (kafka, lived, made) = (Kafka::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &lived).await;
+    service.ready().await;
+    live(&kafka, 60).await;
+    service.stop().await;
+    let service = Service::start(&kafka, &lived).await;
+    service.ready().await;
+    let expected = everything(&service).await;
+    assert!(
+        expected.1["gaps"]["open"].as_u64() > Some(0) && expected.1["unreadable"]["records"] == 2,
+        "{}",
+        expected.1
+    );
+    service.stop().await;
+
+    let other = Service::start(&kafka, &made).await;
+    other.ready().await;
+    assert_eq!(everything(&other).await, expected);
+    other.stop().await;
+    let other = Service::start_with(&kafka, &lived, |raw| raw.store.rebuild = true).await;
+    other.ready().await;
+    assert_eq!(everything(&other).await, expected, "over a table that is there");
+    other.stop().await;
+}

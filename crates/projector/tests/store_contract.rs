@@ -1,0 +1,190 @@
+//! What the store promises, whoever writes and whoever reads.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod history;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use domain::{Checkpoint, UnixMillis, UserId};
+use history::{Random, assert_is_fold, records};
+use projector::store::{Batch, Error, Filter, Meta, Reader, Readers, Since, Writer};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+fn meta() -> Meta {
+    Meta::new("vcc.users", "cluster/topic", UnixMillis::from_millis(5))
+}
+
+fn store() -> (TempDir, Writer) {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::create(&dir.path().join("users.1.db"), &meta()).unwrap();
+    (dir, writer)
+}
+
+fn batch(seed: u64, count: usize) -> Batch {
+    Batch { records: records(&mut Random(seed), count), ends: Vec::new() }
+}
+
+const LATER: UnixMillis = UnixMillis::from_millis(10);
+
+#[test]
+fn state_and_checkpoint_change_together() {
+    let (_dir, mut writer) = store();
+    let batch = batch(1, 100);
+    let before = Reader::open(writer.path()).unwrap();
+    let commit = writer.commit(&batch, LATER).unwrap();
+    assert_eq!(&commit.checkpoint, writer.checkpoint());
+    assert_eq!(before.checkpoint().unwrap(), commit.checkpoint);
+    assert_is_fold(&before, &batch.records, "one commit");
+    assert_eq!(before.meta().unwrap().committed_at, LATER);
+}
+
+#[test]
+fn a_batch_again_changes_nothing() {
+    let (_dir, mut writer) = store();
+    let batch = batch(2, 100);
+    let first = writer.commit(&batch, LATER).unwrap();
+    let again = writer.commit(&batch, LATER).unwrap();
+    assert!(!first.changes.is_empty() && again.changes.is_empty());
+    assert_eq!(again.unreadable.len() + usize::try_from(again.newer).unwrap(), 0);
+    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "twice");
+}
+
+#[test]
+fn the_size_of_batches_does_not_matter() {
+    let (_dir, mut whole) = store();
+    let (_other, mut single) = store();
+    let batch = batch(3, 300);
+    whole.commit(&batch, LATER).unwrap();
+    for record in &batch.records {
+        single.commit(&Batch { records: vec![record.clone()], ends: Vec::new() }, LATER).unwrap();
+    }
+    let (whole, single) = (Reader::open(whole.path()).unwrap(), Reader::open(single.path()).unwrap());
+    let all = |reader: &Reader| reader.find(&Filter::default(), None, 1_000).unwrap();
+    assert_eq!(all(&whole), all(&single), "gaps included");
+    assert!(!whole.gaps(100).unwrap().is_empty(), "this history has gaps");
+    assert_eq!(whole.gaps(100).unwrap(), single.gaps(100).unwrap());
+    assert_eq!(whole.unreadable(100).unwrap(), single.unreadable(100).unwrap());
+}
+
+#[test]
+fn every_change_is_told_since_any_checkpoint_and_none_twice() {
+    let (_dir, mut writer) = store();
+    let batch = batch(4, 200);
+    let mut all = Vec::new();
+    let mut checkpoints = vec![Checkpoint::default()];
+    for records in batch.records.chunks(7) {
+        let commit = writer.commit(&Batch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
+        all.extend(commit.changes.iter().map(|change| change.position));
+        checkpoints.push(commit.checkpoint);
+    }
+    let reader = Reader::open(writer.path()).unwrap();
+    for from in checkpoints {
+        let (mut told, mut seq) = (Vec::new(), 0);
+        loop {
+            let Since::Each { changes, next_seq, end } = reader.since(&from, seq, 5).unwrap() else { panic!("{from}") };
+            told.extend(changes.iter().map(|change| change.position));
+            seq = next_seq;
+            if let Some(end) = end {
+                assert_eq!(&end, writer.checkpoint());
+                break;
+            }
+        }
+        let expected: Vec<_> = all.iter().copied().filter(|position| !from.covers(*position)).collect();
+        assert_eq!(told, expected, "from {from}");
+    }
+}
+
+#[test]
+fn an_end_moves_the_checkpoint_over_what_compaction_removed() {
+    let (_dir, mut writer) = store();
+    writer.commit(&Batch { records: Vec::new(), ends: vec![(0, 17), (1, 0)] }, LATER).unwrap();
+    assert_eq!(Reader::open(writer.path()).unwrap().checkpoint().unwrap().to_string(), "0:17,1:0");
+}
+
+#[test]
+fn a_reader_cannot_write_and_sees_one_moment() {
+    let (_dir, mut writer) = store();
+    let outside = Connection::open_with_flags(writer.path(), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    assert!(outside.execute("DELETE FROM users", []).is_err());
+    outside.execute_batch("BEGIN; SELECT count(*) FROM users").unwrap();
+    writer.commit(&batch(5, 50), LATER).unwrap();
+    let count = |connection: &Connection| -> i64 {
+        connection.query_row("SELECT count(*) FROM users", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(count(&outside), 0, "a snapshot stays what it was");
+    outside.execute_batch("COMMIT").unwrap();
+    assert!(count(&outside) > 0);
+}
+
+#[test]
+fn a_locked_store_is_a_passing_error_and_nothing_is_half_done() {
+    let (_dir, mut writer) = store();
+    let outside = Connection::open(writer.path()).unwrap();
+    outside.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let batch = batch(6, 50);
+    let error = writer.commit(&batch, LATER).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }) && error.is_transient(), "{error}");
+    outside.execute_batch("ROLLBACK").unwrap();
+    assert!(writer.checkpoint().is_empty());
+    writer.commit(&batch, LATER).unwrap();
+    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "after the lock was let go");
+}
+
+#[test]
+fn a_full_disk_is_a_passing_error_and_nothing_is_half_done() {
+    let (_dir, mut writer) = store();
+    // SQLite's own limit of pages stands for the disk's end: it fails with the same code.
+    writer.limit_pages(Some(writer.pages().unwrap() + 2)).unwrap();
+    let batch = batch(7, 2_000);
+    let error = writer.commit(&batch, LATER).unwrap_err();
+    assert!(matches!(error, Error::DiskFull { .. }) && error.is_transient(), "{error}");
+    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "while it is full");
+    writer.limit_pages(None).unwrap();
+    writer.commit(&batch, LATER).unwrap();
+    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "with room again");
+}
+
+#[test]
+fn what_is_no_store_is_told_in_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.1.db");
+    fs::write(&path, vec![7; 8192]).unwrap();
+    let error = Writer::open(&path).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("--rebuild"), "{error}");
+    assert!(Reader::open(&path).and_then(|reader| reader.get(UserId::new(1).unwrap())).is_err());
+    assert!(Readers::new(&dir.path().join("missing.db")).with(Reader::checkpoint).is_err());
+}
+
+#[test]
+fn a_damaged_page_is_an_error_and_never_an_answer() {
+    let (_dir, mut writer) = store();
+    let batch = batch(8, 3_000);
+    writer.commit(&batch, LATER).unwrap();
+    let path = writer.path().to_owned();
+    drop(writer);
+    let mut bytes = fs::read(&path).unwrap();
+    for byte in bytes.iter_mut().skip(4096) {
+        *byte = 0xff;
+    }
+    fs::write(&path, bytes).unwrap();
+    let error = Writer::open(&path).and_then(|mut writer| writer.commit(&batch, LATER)).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_read_only_file_is_told_in_a_sentence() {
+    let (_dir, writer) = store();
+    let path = writer.path().to_owned();
+    drop(writer);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    // The superuser may write all the same.
+    if fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        return;
+    }
+    let opened = Writer::open(&path).and_then(|mut writer| writer.commit(&batch(9, 10), LATER));
+    assert!(matches!(opened, Err(Error::NotWritable { .. } | Error::NotOpened { .. })));
+}
