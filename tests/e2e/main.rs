@@ -9,6 +9,8 @@
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
+//! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
+//! | [`webhook_to_query`] | the main job: a webhook in, the current user out |
 
 #![forbid(unsafe_code)]
 
@@ -17,3 +19,5 @@ mod support;
 mod broker_down;
 mod leaders_killed;
 mod log_roundtrip;
+mod restart;
+mod webhook_to_query;

@@ -1,0 +1,154 @@
+//! Ingest and projector in this process, on ports of their own, each from `run(config, listeners, shutdown)`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use log::ClientOptions;
+use log::topics::Names;
+use service::Shutdown;
+use service::secret::Secret;
+use service::settings;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::broker::Broker;
+use super::eventually::eventually;
+use super::http::{Answer, Http};
+
+/// The secret that the sender of these tests puts into the webhook's address.
+pub(crate) const SECRET: &str = "a secret of the tests";
+/// Where it posts to, with the secret as it stands in a query.
+pub(crate) const WEBHOOK: &str = "/webhooks/users?secret-key=a%20secret%20of%20the%20tests";
+/// How long a service may take to be ready or to stop.
+const SERVICE_MAX: Duration = Duration::from_secs(60);
+
+/// A running service.
+pub(crate) struct Running<Outcome> {
+    pub(crate) http: Http,
+    admin: Http,
+    shutdown: Shutdown,
+    task: JoinHandle<Outcome>,
+}
+
+pub(crate) type Ingest = Running<Result<ingest::Summary, ingest::Error>>;
+pub(crate) type Projector = Running<Result<projector::Summary, projector::RunError>>;
+
+impl Ingest {
+    /// Starts ingest with the configuration as `adjust` leaves it, ready or not.
+    pub(crate) async fn start(
+        options: &ClientOptions,
+        names: &Names,
+        adjust: impl FnOnce(&mut ingest::config::Raw),
+    ) -> Self {
+        let mut raw = ingest::config::Raw { kafka: kafka(options), topics: topics(names), ..Default::default() };
+        raw.security.secret_keys = vec![Secret::new(SECRET)];
+        adjust(&mut raw);
+        let config = raw.try_into().expect("the configuration has no fault");
+        let (webhooks, admin) = (listener().await, listener().await);
+        let (http, admin_http) = (client_of(&webhooks), client_of(&admin));
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(ingest::run(config, ingest::Listeners { webhooks, admin }, shutdown.clone()));
+        Self { http, admin: admin_http, shutdown, task }
+    }
+
+    /// Delivers a webhook.
+    pub(crate) async fn post(&self, body: impl Into<Bytes>) -> Answer {
+        self.http.post(WEBHOOK, body).await
+    }
+}
+
+impl Projector {
+    /// Starts a projector on the store in a folder, with the configuration as `adjust` leaves it, ready or not.
+    pub(crate) async fn start(
+        options: &ClientOptions,
+        names: &Names,
+        dir: &Path,
+        adjust: impl FnOnce(&mut projector::Raw),
+    ) -> Self {
+        let mut raw = projector::Raw { kafka: kafka(options), topics: topics(names), ..Default::default() };
+        raw.store.dir = dir.to_owned();
+        adjust(&mut raw);
+        let config = raw.try_into().expect("the configuration has no fault");
+        let (http, admin) = (listener().await, listener().await);
+        let (client, admin_http) = (client_of(&http), client_of(&admin));
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(projector::run(config, projector::Listeners { http, admin }, shutdown.clone()));
+        Self { http: client, admin: admin_http, shutdown, task }
+    }
+}
+
+impl<Outcome> Running<Outcome> {
+    /// Waits until the service says that it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("the service is ready", SERVICE_MAX, async || {
+            assert!(!self.task.is_finished(), "the service has ended instead of getting ready");
+            (self.admin.get("/readyz").await.status == StatusCode::OK).then_some(())
+        })
+        .await;
+    }
+
+    /// Stops the service as an operator does, and returns what its run came to.
+    pub(crate) async fn stop(self) -> Outcome {
+        self.shutdown.trigger();
+        let stopped = tokio::time::timeout(SERVICE_MAX, self.task).await;
+        stopped.expect("the service stops in time").expect("the service does not panic")
+    }
+}
+
+/// Both services on topics of their own, ready.
+pub(crate) struct System {
+    pub(crate) names: Names,
+    pub(crate) ingest: Ingest,
+    pub(crate) projector: Projector,
+    /// The projector's; it goes when the system goes.
+    _store: TempDir,
+}
+
+impl System {
+    pub(crate) async fn start(broker: &Broker, partitions: i32) -> Self {
+        let names = broker.make_topics(partitions).await;
+        let options = broker.client_options();
+        let store = TempDir::new().expect("a folder can be made");
+        let ingest = Ingest::start(&options, &names, |_| {}).await;
+        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
+        ingest.ready().await;
+        projector.ready().await;
+        Self { names, ingest, projector, _store: store }
+    }
+
+    /// Returns the current state of a user, once the projector has seen a delivery that was answered so.
+    pub(crate) async fn user_after(&self, user_id: u64, delivery: &Answer) -> Answer {
+        let position = delivery.text("/position");
+        self.projector.http.get(&format!("/users/{user_id}?at_least={position}&wait_ms=30000")).await
+    }
+
+    /// Stops both services; neither may have failed.
+    pub(crate) async fn stop(self) -> ingest::Summary {
+        let summary = self.ingest.stop().await.expect("ingest ends well");
+        self.projector.stop().await.expect("the projector ends well");
+        summary
+    }
+}
+
+fn kafka(options: &ClientOptions) -> settings::Kafka {
+    let ClientOptions { bootstrap, client_id, properties } = options.clone();
+    settings::Kafka { bootstrap, client_id, properties }
+}
+
+fn topics(names: &Names) -> settings::Topics {
+    let Names { users, late, dead_letter } = names.clone();
+    settings::Topics { users, late, dead_letter }
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free")
+}
+
+fn client_of(listener: &TcpListener) -> Http {
+    let address: SocketAddr = listener.local_addr().expect("a listener has an address");
+    Http::to(address)
+}
