@@ -18,7 +18,7 @@ use crate::pipeline::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
 /// Where webhooks are received unless the configuration says otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
 /// Where the admin routes are; not for the internet.
-pub const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+pub const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
 /// The configuration as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

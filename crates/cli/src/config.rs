@@ -1,0 +1,57 @@
+//! `rollcall config`: what a service would be configured with, and whether it could run with it.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::sources::Sources;
+
+/// Checks or shows a service's configuration
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Says everything that is wrong with a configuration; exit status 1 if anything is
+    Check(Args),
+    /// Prints the configuration that file, environment and flags make together, secrets left out
+    Show(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Whose configuration it is
+    service: Service,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Service {
+    Ingest,
+    Projector,
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(Args { service, sources }) => {
+            match service {
+                Service::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
+                Service::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
+            }
+            println!("the configuration is right");
+        }
+        Command::Show(Args { service, sources }) => print!(
+            "{}",
+            match service {
+                Service::Ingest => shown::<ingest::config::Raw>(sources)?,
+                Service::Projector => shown::<projector::Raw>(sources)?,
+            }
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Secrets serialize as a placeholder: what is printed holds none.
+fn shown<Raw: DeserializeOwned + Serialize>(sources: &Sources) -> anyhow::Result<String> {
+    Ok(toml::to_string_pretty(&sources.load::<Raw>()?)?)
+}

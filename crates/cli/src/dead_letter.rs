@@ -1,0 +1,117 @@
+//! `rollcall dead-letter`: looks at what could not be read, and sends it through the pipeline again.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use ingest::Config;
+use ingest::config::Raw;
+use ingest::dead_letter::{Kept, Outcome, Store};
+use log::publish::Publisher;
+
+use crate::environment::now;
+use crate::kafka::Cluster;
+use crate::sources::Sources;
+
+/// Lists, shows or replays bodies that could not be read
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Lists the dead letters, oldest first
+    List {
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Shows one dead letter, the body as it was received
+    Show {
+        /// The beginning of its key, as long as it takes to be the only one
+        key: String,
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Sends dead letters through the pipeline again, with the keys of ingest's configuration. What now passes is published and
+    /// removed; exit status 1 if any is still refused
+    Replay {
+        /// Beginnings of keys; none means all
+        keys: Vec<String>,
+        /// Only says what would happen
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        sources: Sources,
+    },
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { sources } => {
+            for kept in read(store(&sources)?, String::new()).await? {
+                println!("{}", line(&kept));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Show { key, sources } => {
+            let found = read(store(&sources)?, key.clone()).await?;
+            let [kept] = found.as_slice() else {
+                anyhow::bail!("{} dead letters have a key that begins with {key:?}; one is expected", found.len());
+            };
+            print!("{}", whole(kept));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Replay { keys, dry_run, sources } => replay(&keys, dry_run, &sources).await,
+    }
+}
+
+async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let config = Config::try_from(sources.load::<Raw>()?)?;
+    let store = Store { options: config.kafka.clone(), topics: config.topics.clone() };
+    let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
+    let publisher = (!dry_run).then_some(&publisher);
+    let mut refused = 0;
+    for kept in read(store.clone(), String::new()).await? {
+        if !keys.is_empty() && !keys.iter().any(|key| kept.key.starts_with(key)) {
+            continue;
+        }
+        let replayed = store.replay(&kept, &config.policy.body, publisher, now()).await?;
+        let outcome = match replayed.outcome {
+            Outcome::WouldPass { user_id, event_id } => format!("would pass: user {user_id}, event {event_id}"),
+            Outcome::Published { user_id, event_id, position } => {
+                format!("published at {position}: user {user_id}, event {event_id}")
+            }
+            Outcome::Refused(rejection) => {
+                refused += 1;
+                format!("still refused: {rejection}")
+            }
+        };
+        println!("{:.12} {outcome}", replayed.key);
+    }
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn store(sources: &Sources) -> anyhow::Result<Store> {
+    let Cluster { options, names } = Cluster::load(sources)?;
+    Ok(Store { options, topics: names })
+}
+
+async fn read(store: Store, prefix: String) -> anyhow::Result<Vec<Kept>> {
+    Ok(tokio::task::spawn_blocking(move || store.find(&prefix)).await??)
+}
+
+fn line(kept: &Kept) -> String {
+    let letter = &kept.letter;
+    format!("{:.12} {} {:<14} {}", kept.key, letter.received_at(), letter.rejection(), letter.reason())
+}
+
+fn whole(kept: &Kept) -> String {
+    let letter = &kept.letter;
+    let body = String::from_utf8_lossy(letter.body());
+    format!(
+        "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\niv          {}\n\n{body}\n",
+        kept.key,
+        kept.position,
+        letter.received_at(),
+        letter.rejection(),
+        letter.reason(),
+        letter.pointer(),
+        letter.iv().unwrap_or("none"),
+    )
+}

@@ -1,0 +1,294 @@
+//! `rollcall dev`: everything in one process, to look at.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::{Position, UserId};
+use log::ClientOptions;
+use log::embedded::EmbeddedBroker;
+use log::placement::partition_for;
+use log::topics::{self, Names, Severity, Spec};
+use service::telemetry::{self, Format};
+use service::{Secret, Shutdown};
+use tokio::net::TcpListener;
+
+use crate::environment;
+use crate::kafka::ANSWER_WAIT_MAX;
+use crate::listen::bind;
+use crate::simulate::delivery::{Line, deliver};
+use crate::simulate::history::{History, Population};
+use crate::simulate::post::Post;
+use crate::simulate::sender::{Habits, Sender};
+
+/// Where webhooks are received.
+const WEBHOOK_PORT: u16 = 8080;
+/// Where users are asked for.
+const QUERY_PORT: u16 = 8081;
+const INGEST_ADMIN_PORT: u16 = 9090;
+const PROJECTOR_ADMIN_PORT: u16 = 9091;
+/// Enough that more than one shows.
+const PARTITIONS: i32 = 3;
+/// The vendor's own sample of a User Created webhook.
+const SAMPLE: &str = include_str!("../../../schemas/golden/v1/user-created.json");
+/// Who the sample is about.
+const SAMPLE_USER: i64 = 180;
+/// Bytes of the generated secret.
+const SECRET_BYTES: usize = 16;
+/// `--simulate`: slow enough to read along.
+const SIMULATED_PER_SECOND: f64 = 2.0;
+const SIMULATED_USERS: u32 = 25;
+
+/// Starts everything in one process, with a broker in memory: for a look, and for development
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Uses this Kafka instead of a broker in memory, and makes the topics there that do not exist
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap: Option<String>,
+    /// Keeps the projector's table in this folder instead of one that goes with the process
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Also plays the vendor, and tells what happens
+    #[arg(long)]
+    simulate: bool,
+    /// The port for webhooks; 0 takes any that is free, as with the other ports
+    #[arg(long, value_name = "PORT", default_value_t = WEBHOOK_PORT)]
+    port_webhooks: u16,
+    /// The port for queries
+    #[arg(long, value_name = "PORT", default_value_t = QUERY_PORT)]
+    port_queries: u16,
+    /// The admin port of ingest
+    #[arg(long, value_name = "PORT", default_value_t = INGEST_ADMIN_PORT)]
+    port_ingest_admin: u16,
+    /// The admin port of the projector
+    #[arg(long, value_name = "PORT", default_value_t = PROJECTOR_ADMIN_PORT)]
+    port_projector_admin: u16,
+    /// What is logged: info, or by target, warn,ingest=debug
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    log: String,
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
+    telemetry::init(Format::Text, &args.log).context("logging cannot start")?;
+    let ports = Ports::bind(&args).await?;
+    let folder = Folder::open(args.data_dir.clone())?;
+    let broker = Broker::start(args.bootstrap.as_deref()).await?;
+    let secret = generated_secret()?;
+
+    let webhooks = ports.ingest.webhooks.local_addr()?;
+    let queries = ports.projector.http.local_addr()?;
+    let webhook_url = format!("http://{webhooks}/webhooks/users?secret-key={}", secret.expose());
+    print!("{}", welcome(&broker, &webhook_url, queries, &ports, &folder)?);
+
+    let ingest_stop = Shutdown::new();
+    let projector_stop = Shutdown::new();
+    let mut ingest = tokio::spawn(ingest::run(ingest_config(&broker, secret)?, ports.ingest, ingest_stop.clone()));
+    let projector = projector::run(projector_config(&broker, folder.path())?, ports.projector, projector_stop.clone());
+    let mut projector = tokio::spawn(projector);
+    let vendor = args.simulate.then(|| tokio::spawn(play_vendor(webhook_url, shutdown.clone())));
+
+    // The services first: one that ends by itself ends everything, and its error is the answer.
+    let ended = tokio::select! {
+        ended = &mut ingest => Some(ended?.map(drop).context("ingest has ended")),
+        ended = &mut projector => Some(ended?.map(drop).context("the projector has ended")),
+        () = shutdown.requested() => None,
+    };
+    shutdown.trigger();
+    if let Some(vendor) = vendor {
+        vendor.await??;
+    }
+    ingest_stop.trigger();
+    if !ingest.is_finished() {
+        ingest.await?.context("ingest has ended")?;
+    }
+    projector_stop.trigger();
+    if !projector.is_finished() {
+        projector.await?.context("the projector has ended")?;
+    }
+    ended.transpose()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Ports {
+    ingest: ingest::Listeners,
+    projector: projector::Listeners,
+}
+
+impl Ports {
+    async fn bind(args: &Args) -> anyhow::Result<Self> {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let ingest = ingest::Listeners {
+            webhooks: bind(local(args.port_webhooks), "--port-webhooks").await?,
+            admin: bind(local(args.port_ingest_admin), "--port-ingest-admin").await?,
+        };
+        let projector = projector::Listeners {
+            http: bind(local(args.port_queries), "--port-queries").await?,
+            admin: bind(local(args.port_projector_admin), "--port-projector-admin").await?,
+        };
+        Ok(Self { ingest, projector })
+    }
+}
+
+/// Where the table is: in a folder of the user's, or in one that is removed in the end.
+enum Folder {
+    Given(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Folder {
+    fn open(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(path) = given else {
+            return Ok(Self::Temporary(tempfile::tempdir().context("no temporary folder can be made")?));
+        };
+        // A file that is made and removed is the one sure sign that a folder can be written.
+        let writable = std::fs::create_dir_all(&path).and_then(|()| tempfile::tempfile_in(&path));
+        writable.with_context(|| {
+            format!("the folder {} cannot be written; choose another with --data-dir", path.display())
+        })?;
+        Ok(Self::Given(path))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Given(path) => path.clone(),
+            Self::Temporary(folder) => folder.path().to_owned(),
+        }
+    }
+}
+
+/// The broker, kept alive for as long as the process uses it.
+struct Broker {
+    options: ClientOptions,
+    embedded: Option<EmbeddedBroker>,
+    /// Where the sample's record will be if it is the next one: the query waits for it, however soon it is asked.
+    sample_position: Position,
+}
+
+impl Broker {
+    async fn start(bootstrap: Option<&str>) -> anyhow::Result<Self> {
+        let (options, embedded) = Self::connect(bootstrap).await?;
+        let partitions = topics::watermarks(&options, &Names::default().users, ANSWER_WAIT_MAX).await?;
+        let count = i32::try_from(partitions.len()).context("the number of partitions")?;
+        let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), count);
+        let log = partitions.iter().find(|log| log.partition == partition).context("the sample's partition")?;
+        Ok(Self { options, embedded, sample_position: Position { partition, offset: log.high } })
+    }
+
+    async fn connect(bootstrap: Option<&str>) -> anyhow::Result<(ClientOptions, Option<EmbeddedBroker>)> {
+        let names = Names::default();
+        let Some(bootstrap) = bootstrap else {
+            let topics =
+                [(names.users.as_str(), PARTITIONS), (names.late.as_str(), 1), (names.dead_letter.as_str(), 1)];
+            let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
+            return Ok((embedded.client_options(), Some(embedded)));
+        };
+        let options = ClientOptions::new(bootstrap);
+        let faults = options.validate();
+        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+        let specs = Spec::contract(&names, PARTITIONS, 1);
+        let unreachable = || format!("the Kafka at {bootstrap} does not make the topics");
+        topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+        let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+        let refused: Vec<String> =
+            findings.iter().filter(|finding| finding.severity == Severity::Refuse).map(ToString::to_string).collect();
+        anyhow::ensure!(refused.is_empty(), "{}", refused.join("; "));
+        Ok((options, None))
+    }
+}
+
+fn generated_secret() -> anyhow::Result<Secret> {
+    let mut bytes = [0; SECRET_BYTES];
+    openssl::rand::rand_bytes(&mut bytes).context("no secret can be generated")?;
+    Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Config> {
+    let mut raw = ingest::config::Raw::default();
+    raw.kafka.bootstrap.clone_from(&broker.options.bootstrap);
+    raw.security.secret_keys = vec![secret];
+    Ok(ingest::Config::try_from(raw)?)
+}
+
+fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
+    let mut raw = projector::Raw::default();
+    raw.kafka.bootstrap.clone_from(&broker.options.bootstrap);
+    raw.store.dir = folder;
+    Ok(projector::Config::try_from(raw)?)
+}
+
+fn welcome(
+    broker: &Broker,
+    webhook_url: &str,
+    queries: SocketAddr,
+    ports: &Ports,
+    folder: &Folder,
+) -> anyhow::Result<String> {
+    let address = |listener: &TcpListener| listener.local_addr();
+    let sample: String = SAMPLE.lines().map(str::trim).collect();
+    let memory = match (&broker.embedded, folder) {
+        (Some(_), Folder::Temporary(_)) => {
+            "Everything is in memory or in a temporary folder: nothing outlives this process.\n"
+        }
+        (Some(_), Folder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
+        (None, Folder::Temporary(_)) => "The table is in a temporary folder, and made again from the log each time.\n",
+        (None, Folder::Given(_)) => "",
+    };
+    Ok(format!(
+        "Rollcall {version}, for a look and for development. {memory}
+  webhooks   {webhook_url}
+  queries    http://{queries}/users
+  changes    http://{queries}/changes
+  admin      http://{ingest_admin}/metrics  http://{projector_admin}/metrics
+  Kafka      {bootstrap}
+             kcat -C -e -b {bootstrap} -t vcc.users -f '%p:%o %k %h\\n'
+
+The vendor's sample in, the user out:
+
+curl -sS -w '\n' '{webhook_url}' -H 'content-type: application/json' -d '{sample}'
+curl -sS -w '\n' 'http://{queries}/users/{SAMPLE_USER}?at_least={next}'
+
+",
+        version = env!("CARGO_PKG_VERSION"),
+        ingest_admin = address(&ports.ingest.admin)?,
+        projector_admin = address(&ports.projector.admin)?,
+        bootstrap = broker.options.bootstrap,
+        next = broker.sample_position,
+    ))
+}
+
+/// Plays the vendor until the shutdown, and prints a line for each answer.
+async fn play_vendor(url: String, shutdown: Shutdown) -> anyhow::Result<()> {
+    let population = Population {
+        seed: 1,
+        users: SIMULATED_USERS,
+        first_user: UserId::new(1000).context("the first user's identifier")?,
+        start: environment::now(),
+        events_per_second: SIMULATED_PER_SECOND,
+        passwords: false,
+    };
+    let habits = Habits {
+        events_per_second: SIMULATED_PER_SECOND,
+        events: None,
+        late: 0.1,
+        repeat: 0.05,
+        minute: Duration::from_secs(1),
+    };
+    let mut sender = Sender::new(habits, History::new(population), 1);
+    let post = Arc::new(Post::new(&url, None)?);
+    deliver(&mut sender, &post, NonZeroUsize::MIN.saturating_add(7), &shutdown, |line| println!("{}", told(&line)))
+        .await;
+    Ok(())
+}
+
+/// `changed user 1007 (phone number), attempt 2: 200 superseded`
+fn told(line: &Line<'_>) -> String {
+    let told = &line.attempt.told;
+    let attempt = if line.attempt.number > 1 { format!(", attempt {}", line.attempt.number) } else { String::new() };
+    let kind = told.kind();
+    format!("{kind} user {} ({}){attempt}: {}", told.event.user_id, told.what, line.answer.label())
+}

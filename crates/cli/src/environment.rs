@@ -1,0 +1,16 @@
+//! What a process is given from outside: the clock and the environment. No other file of the workspace but
+//! `ingest/http.rs`, which stamps arrivals, reads either.
+
+use domain::UnixMillis;
+
+/// Returns the time.
+pub(crate) fn now() -> UnixMillis {
+    UnixMillis::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// Returns the environment, for the configuration. A variable that is not UTF-8 cannot be one of ours and is left out.
+pub(crate) fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

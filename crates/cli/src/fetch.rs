@@ -1,0 +1,56 @@
+//! Asks a projector, over plain HTTP.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// How long an answer may take.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// The largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// A service that answers GET with JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    base: String,
+}
+
+impl Service {
+    /// Returns the service at `base`: `http://host:port`.
+    ///
+    /// # Errors
+    /// If the address is not one of plain HTTP.
+    pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
+        let uri: Uri = base.parse().with_context(|| format!("{base} is not an address"))?;
+        anyhow::ensure!(
+            uri.scheme_str() == Some("http") && uri.host().is_some(),
+            "{base} is not an address of the form http://host:port"
+        );
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// Returns the status and the JSON that GET `path` is answered; JSON null where the body is none.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<(StatusCode, Value)> {
+        let url = format!("{}{path}", self.base);
+        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.get(url.parse()?))
+            .await
+            .with_context(|| format!("{url} has not answered in time"))?
+            .with_context(|| format!("{url} does not answer"))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("the answer of {url} was cut off: {error}"))?;
+        Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
+    }
+}

@@ -1,0 +1,123 @@
+//! `rollcall forget`: removes a user, and tells what is removed when.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use domain::{UnixMillis, UserId};
+use ingest::Config;
+use ingest::config::Raw;
+use ingest::forget::{Forgotten, forget};
+use log::publish::Publisher;
+
+use crate::environment::now;
+use crate::sources::Sources;
+
+/// Forgets a user: late deliveries of what happened before do not bring the user back, newer events do
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The user's identifier
+    user_id: UserId,
+    /// As of when, ISO 8601 with an offset; by default now
+    #[arg(long, value_parser = instant)]
+    at: Option<UnixMillis>,
+    /// Does not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // Ingest's configuration, since its keys read encrypted dead letters; that it would take requests is not asked of it here.
+    let mut raw = args.sources.load::<Raw>()?;
+    raw.security.allow_unauthenticated =
+        raw.security.secret_keys.is_empty() && raw.security.secret_key_files.is_empty();
+    let config = Config::try_from(raw)?;
+    if !args.yes && !confirmed(args.user_id)? {
+        println!("nothing was done");
+        return Ok(ExitCode::FAILURE);
+    }
+    let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
+    let now = now();
+    let at = args.at.unwrap_or(now);
+    let forgotten =
+        forget(&config.kafka, &config.topics, &publisher, config.policy.body, args.user_id, at, now).await?;
+    print!("{}", report(args.user_id, at, &forgotten));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn confirmed(user_id: UserId) -> anyhow::Result<bool> {
+    anyhow::ensure!(std::io::stdin().is_terminal(), "nobody is there to confirm it; say --yes");
+    print!("forget user {user_id}? This cannot be undone. [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+fn report(user_id: UserId, at: UnixMillis, forgotten: &Forgotten) -> String {
+    let Forgotten { position, dead_letters_removed, dead_letters_unreadable, late, deadlines } = forgotten;
+    let by = |deadline: Option<UnixMillis>| {
+        deadline.map_or_else(|| "at a time that the broker does not tell".to_owned(), |at| format!("by {at}"))
+    };
+    let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {position}\n");
+    let mut say = |line: String| writeln!(text, "{line}").expect("a String takes every character");
+    say(format!("events on the users topic: compaction may remove them {}", by(deadlines.events)));
+    say(format!("the tombstone itself: removed {}", by(deadlines.tombstone)));
+    say(format!(
+        "dead letters that named the user: {dead_letters_removed} removed; their bodies are gone {}",
+        by(deadlines.dead_letters)
+    ));
+    if *dead_letters_unreadable > 0 {
+        say(format!(
+            "dead letters that nobody can read: {dead_letters_unreadable}; whether they are about the user is not known"
+        ));
+    }
+    match late.records {
+        0 => say("late deliveries of the user: none".to_owned()),
+        records => say(format!(
+            "late deliveries of the user: {records}, which stay until retention removes them {}",
+            by(deadlines.late)
+        )),
+    }
+    text
+}
+
+fn instant(text: &str) -> Result<UnixMillis, String> {
+    UnixMillis::parse_iso8601(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Position;
+    use ingest::forget::{Deadlines, Late};
+
+    #[test]
+    fn the_report_tells_what_stays_and_until_when() {
+        let (id, at) = (UserId::new(180).unwrap(), UnixMillis::from_millis(0));
+        let mut forgotten = Forgotten {
+            position: Position { partition: 0, offset: 7 },
+            dead_letters_removed: 1,
+            dead_letters_unreadable: 2,
+            late: Late { records: 3, newest: Some(at) },
+            deadlines: Deadlines { events: Some(UnixMillis::from_millis(86_400_000)), ..Deadlines::default() },
+        };
+        let text = report(id, at, &forgotten);
+        for part in [
+            "tombstone at 0:7",
+            "by 1970-01-02T00:00:00Z",
+            "1 removed",
+            "read: 2",
+            "user: 3, which stay",
+            "does not tell",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        forgotten.late = Late::default();
+        assert!(report(id, at, &forgotten).contains("late deliveries of the user: none"));
+    }
+}

@@ -1,0 +1,33 @@
+//! Binds ports, and says in one sentence why one cannot be had.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+/// Binds `address`; `setting` is what to change when it cannot be had.
+///
+/// # Errors
+/// One sentence: what is taken, and what to do about it.
+pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!("{address} is taken by another process; choose another with {setting}"),
+        ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("{address} may not be listened on by this user; choose another with {setting}")
+        }
+        _ => anyhow::anyhow!("{address} cannot be listened on ({error}); choose another with {setting}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_what_to_change() {
+        let taken = bind(([127, 0, 0, 1], 0).into(), "--port").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind(address, "--port").await.unwrap_err().to_string();
+        assert_eq!(error, format!("{address} is taken by another process; choose another with --port"));
+    }
+}

@@ -1,0 +1,199 @@
+//! `rollcall simulate`: plays the vendor against a webhook address.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `history.rs` | what happens to whom: pure, the same for the same seed |
+//! | `sender.rs` | which delivery is attempted when, what an answer means: pure |
+//! | `encrypt.rs` | the body as the vendor's PHP encrypts it |
+//! | `post.rs` | one attempt over HTTP |
+//! | `delivery.rs` | the loop that joins the four, with bounded concurrency |
+//! | `tally.rs` | what is counted, and the report |
+
+pub(crate) mod delivery;
+mod encrypt;
+pub(crate) mod history;
+pub(crate) mod post;
+pub(crate) mod sender;
+mod tally;
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::{SAFE_INTEGER_MAX, UnixMillis, UserId};
+use indicatif::{ProgressBar, ProgressStyle};
+use service::Shutdown;
+
+use crate::environment;
+use crate::expect::{self, Expected};
+use delivery::{Line, deliver};
+use encrypt::Encryption;
+use history::{History, Population};
+use post::Post;
+use sender::{Habits, Sender};
+
+/// Plays the vendor: posts the events of a made-up call centre to a webhook address
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to post, the secret in it: http://127.0.0.1:8080/webhooks/users?secret-key=…
+    url: String,
+    /// Events per second
+    #[arg(long, default_value_t = 50.0, value_parser = positive)]
+    rate: f64,
+    /// How many users there are
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    users: u32,
+    /// The identifier of the first user; a second simulation of one topic needs users of its own
+    #[arg(long, default_value = "1000")]
+    first_user: UserId,
+    /// How many events there are
+    #[arg(long, default_value_t = 1000, conflicts_with = "duration")]
+    events: u64,
+    /// For how long events are made, in seconds, instead of a number of events
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    duration: Option<f64>,
+    /// The same seed (and --start) gives the same history
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// When the first event occurs, ISO 8601 with an offset; by default now
+    #[arg(long, value_parser = instant)]
+    start: Option<UnixMillis>,
+    /// The share of events, 0 to 1, that arrive late because their first attempts are lost
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    late: f64,
+    /// The share of deliveries, 0 to 1, that are sent again although they were accepted
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    repeat: f64,
+    /// How long one minute of the vendor's retry rule (1, 2, 4, 8 … minutes, 15 attempts) takes, in milliseconds
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    minute_ms: u64,
+    /// Encrypts bodies, with a cipher as PHP names it: aes-256-ctr
+    #[arg(long, value_name = "CIPHER", requires = "key")]
+    encrypt: Option<String>,
+    /// The key of --encrypt; may be given as ROLLCALL_SIMULATE_KEY
+    #[arg(long, env = "ROLLCALL_SIMULATE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// How many requests may be open at a time
+    #[arg(long, default_value = "64")]
+    concurrency: NonZeroUsize,
+    /// Writes the state that each user must have in the end, for `rollcall verify --expect FILE`
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
+    let encryption = encryption(&args)?;
+    let population = population(&args, encryption.is_some())?;
+    let mut sender = Sender::new(habits(&args), History::new(population), args.seed);
+    let post = Arc::new(Post::new(&args.url, encryption)?);
+    // Before anything is sent: a folder that cannot be written must not cost a whole run.
+    let expect = args.expect.as_deref().map(create).transpose()?;
+
+    let bar = progress_bar(sender.events());
+    let tally = deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Line<'_>| show(&bar, &line)).await;
+    bar.finish_and_clear();
+
+    print!("{}", tally.report());
+    if let (Some(file), Some(path)) = (expect, &args.expect) {
+        let users = sender.history().newest().map(Expected::from);
+        expect::write(BufWriter::new(file), users).with_context(|| format!("{} cannot be written", path.display()))?;
+        println!("{:<12} {}", "expected", path.display());
+    }
+    Ok(if tally.dropped > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn encryption(args: &Args) -> anyhow::Result<Option<Encryption>> {
+    match (&args.encrypt, &args.key) {
+        (Some(cipher), Some(key)) => Encryption::new(cipher, key).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn population(args: &Args, passwords: bool) -> anyhow::Result<Population> {
+    anyhow::ensure!(
+        args.first_user.get() <= SAFE_INTEGER_MAX - i64::from(args.users),
+        "the identifiers of {} users from {} are too large",
+        args.users,
+        args.first_user
+    );
+    Ok(Population {
+        seed: args.seed,
+        users: args.users,
+        first_user: args.first_user,
+        start: args.start.unwrap_or_else(environment::now),
+        events_per_second: args.rate,
+        passwords,
+    })
+}
+
+fn habits(args: &Args) -> Habits {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number of events; the cast saturates"
+    )]
+    let events = args.duration.map_or(args.events, |seconds| (seconds * args.rate).ceil() as u64);
+    Habits {
+        events_per_second: args.rate,
+        events: Some(events),
+        late: args.late,
+        repeat: args.repeat,
+        minute: Duration::from_millis(args.minute_ms),
+    }
+}
+
+fn create(path: &Path) -> anyhow::Result<File> {
+    File::create(path).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn progress_bar(events: Option<u64>) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} delivered, {per_sec}, {eta} left{msg}")
+        .expect("the template names what indicatif knows");
+    events.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_style(style)
+}
+
+fn show(bar: &ProgressBar, line: &Line<'_>) {
+    bar.set_position(line.delivered);
+    if !line.answer.is_accepted() {
+        bar.set_message(format!(", last failure: {}", line.answer.label()));
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "must be a number above 0".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "must be a share from 0 to 1".to_owned())
+}
+
+fn instant(text: &str) -> Result<UnixMillis, String> {
+    UnixMillis::parse_iso8601(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_rates_have_bounds() {
+        for text in ["0", "0.3", "1", "1.0"] {
+            assert!(share(text).is_ok(), "{text}");
+        }
+        for text in ["", "-0.1", "1.01", "30%", "NaN"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+        for text in ["0", "-1", "inf", "NaN", "fast"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+        assert_eq!(positive("2.5"), Ok(2.5));
+    }
+}

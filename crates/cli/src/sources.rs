@@ -1,0 +1,103 @@
+//! Where a configuration comes from: a file, the environment over it, flags over both.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use service::config::{self, Faults};
+use toml::{Table, Value};
+
+use crate::environment;
+
+/// The sources that every command with a configuration has.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Sources {
+    /// The configuration file (TOML). Variables such as ROLLCALL_HTTP__LISTEN win over it, flags win over both
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The Kafka cluster: kafka.bootstrap
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap: Option<String>,
+    /// Any other key of the configuration: --set log.format=json
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<(String, Value)>,
+}
+
+impl Sources {
+    /// Returns the raw configuration that the sources make together.
+    ///
+    /// # Errors
+    /// All faults, each with where it was set.
+    pub(crate) fn load<Raw: DeserializeOwned>(&self) -> Result<Raw, Faults> {
+        config::load(self.config.as_deref(), &environment::variables(), self.flags())
+    }
+
+    fn flags(&self) -> Table {
+        let mut flags = Table::new();
+        for (key, value) in &self.set {
+            put(&mut flags, key, value.clone());
+        }
+        if let Some(bootstrap) = &self.bootstrap {
+            put(&mut flags, "kafka.bootstrap", Value::String(bootstrap.clone()));
+        }
+        flags
+    }
+}
+
+/// Reads `key=value`; the value is TOML where it can be, else text, as in the environment.
+fn assignment(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("expected KEY=VALUE")?;
+    let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
+    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
+}
+
+/// Sets the value at the path `section.key`. What follows `kafka.properties.` is one key, dots and all.
+fn put(table: &mut Table, path: &str, value: Value) {
+    const PROPERTIES: &str = "kafka.properties.";
+    let keys: Vec<&str> = match path.strip_prefix(PROPERTIES) {
+        Some(property) => vec!["kafka", "properties", property],
+        None => path.split('.').collect(),
+    };
+    let Some((last, sections)) = keys.split_last() else { return };
+    let mut inner = table;
+    for section in sections {
+        let entry = inner.entry(*section).or_insert_with(|| Value::Table(Table::new()));
+        if !entry.is_table() {
+            *entry = Value::Table(Table::new());
+        }
+        inner = entry.as_table_mut().expect("it was made one a line above");
+    }
+    inner.insert((*last).to_owned(), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_become_a_table() {
+        let sources = Sources {
+            bootstrap: Some("broker:9092".to_owned()),
+            set: ["log.format=json", "http.connections_max=5", "kafka.properties.sasl.mechanism=PLAIN"]
+                .map(|text| assignment(text).unwrap())
+                .to_vec(),
+            ..Sources::default()
+        };
+        let expected = "
+            [log]
+            format = 'json'
+            [http]
+            connections_max = 5
+            [kafka]
+            bootstrap = 'broker:9092'
+            properties = { 'sasl.mechanism' = 'PLAIN' }";
+        assert_eq!(sources.flags(), expected.parse::<Table>().unwrap());
+    }
+
+    #[test]
+    fn what_is_no_assignment_is_refused() {
+        for text in ["", "log.format", "=json"] {
+            assert!(assignment(text).is_err(), "{text:?}");
+        }
+    }
+}

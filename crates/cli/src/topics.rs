@@ -1,0 +1,93 @@
+//! `rollcall topics`: makes the topics that DESIGN section 2 describes, and tells whether a cluster keeps to it.
+
+use std::process::ExitCode;
+
+use log::topics::{self, Created, Finding, Severity, Spec};
+
+use crate::kafka::{ANSWER_WAIT_MAX, Cluster};
+use crate::sources::Sources;
+
+/// One user fits everywhere, a hundred thousand still fit one partition; six let a handful of readers share the work.
+const PARTITIONS: i32 = 6;
+/// What a production cluster has: one replica may fail without stopping the writers.
+const REPLICATION: i32 = 3;
+
+/// Makes the topics, or checks that they are as they must be
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Makes the topics that do not exist yet, then checks all
+    Create(Args),
+    /// Compares the topics with what they must be; exit status 1 on any finding
+    Check(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    sources: Sources,
+    /// Partitions of each new topic. Readers that join by key need the same number; it cannot be changed later without moving users
+    #[arg(long, default_value_t = PARTITIONS, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+    /// Replicas of each partition; 1 on a cluster of one broker
+    #[arg(long, default_value_t = REPLICATION, value_parser = clap::value_parser!(i32).range(1..))]
+    replication: i32,
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let args = match &command {
+        Command::Create(args) | Command::Check(args) => args,
+    };
+    let Cluster { options, names } = Cluster::load(&args.sources)?;
+    let specs = Spec::contract(&names, args.partitions, args.replication);
+    if matches!(command, Command::Create(_)) {
+        for (topic, created) in topics::create(&options, &specs, ANSWER_WAIT_MAX).await? {
+            println!("{topic}: {}", outcome(created));
+        }
+    }
+    let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await?;
+    print!("{}", report(&specs, &findings));
+    let wrong = findings.iter().any(|finding| finding.severity > Severity::Note);
+    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn outcome(created: Created) -> &'static str {
+    match created {
+        Created::Now => "created",
+        Created::Before => "exists",
+    }
+}
+
+fn report(specs: &[Spec], findings: &[Finding]) -> String {
+    let mut lines = String::new();
+    for spec in specs {
+        if findings.iter().all(|finding| finding.topic != spec.topic) {
+            lines.push_str(&format!("{}: as it must be\n", spec.topic));
+        }
+    }
+    for finding in findings {
+        let weight = match finding.severity {
+            Severity::Note => "note",
+            Severity::Warn => "warning",
+            Severity::Refuse => "refused",
+        };
+        lines.push_str(&format!("{finding} ({weight})\n"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::topics::Names;
+
+    #[test]
+    fn each_topic_is_right_or_has_its_findings() {
+        let specs = Spec::contract(&Names::default(), 1, 1);
+        let findings = topics::judge(&specs[0], None);
+        let expected = "vcc.users.late: as it must be\n\
+                        vcc.users.dead-letter: as it must be\n\
+                        vcc.users: topic is missing, expected present (refused)\n";
+        assert_eq!(report(&specs, &findings), expected);
+    }
+}

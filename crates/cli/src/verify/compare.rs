@@ -1,0 +1,149 @@
+//! Compares what is with what is expected: the log's newest records, and a projector's answers.
+
+use std::collections::BTreeMap;
+
+use domain::fold::RecordHead;
+use domain::{UserId, wire};
+use futures_util::StreamExt as _;
+use http::StatusCode;
+use ingest::verify::{EXAMPLES_MAX, Winner};
+use serde_json::{Map, Value};
+
+use crate::expect::{Expected, State};
+use crate::fetch::Service;
+
+/// How many users a projector is asked for at a time.
+const QUESTIONS: usize = 16;
+
+/// Users that are not as expected: how many, and the first of them.
+#[derive(Debug, Default)]
+pub(super) struct Differences {
+    count: u64,
+    examples: Vec<String>,
+}
+
+impl Differences {
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn examples(&self) -> &[String] {
+        &self.examples
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Compares the newest record of each expected user; users that nobody expected are not looked at.
+    pub(super) fn compare_log(&mut self, expected: &BTreeMap<UserId, Expected>, winners: &BTreeMap<UserId, Winner>) {
+        for expected in expected.values() {
+            self.note("log", expected.user_id, log_difference(&expected.state, winners.get(&expected.user_id)));
+        }
+    }
+
+    /// Asks the projector for each expected user.
+    pub(super) async fn compare_projector(
+        &mut self,
+        expected: &BTreeMap<UserId, Expected>,
+        projector: &Service,
+    ) -> anyhow::Result<()> {
+        let questions = expected.values().map(async |expected| {
+            let (status, user) = projector.get(&format!("/users/{}", expected.user_id)).await?;
+            anyhow::Ok((expected.user_id, answer_difference(&expected.state, status, user)))
+        });
+        let mut answers = futures_util::stream::iter(questions).buffer_unordered(QUESTIONS);
+        while let Some(answer) = answers.next().await {
+            let (user_id, difference) = answer?;
+            self.note("projector", user_id, difference);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, place: &str, user_id: UserId, difference: Option<String>) {
+        let Some(difference) = difference else { return };
+        self.count += 1;
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(format!("{place}: user {user_id} {difference}"));
+        }
+    }
+}
+
+fn log_difference(expected: &State, winner: Option<&Winner>) -> Option<String> {
+    match (expected, winner.map(|winner| (winner.head, winner))) {
+        (_, None) => Some("is missing".to_owned()),
+        (State::Forgotten, Some((RecordHead::Forgotten { .. }, _))) => None,
+        (State::Forgotten, Some((RecordHead::Event(_), _))) => Some("is there, and was to be forgotten".to_owned()),
+        (State::Present { .. }, Some((RecordHead::Forgotten { .. }, _))) => Some("is forgotten".to_owned()),
+        (State::Present { event_id, user, .. }, Some((RecordHead::Event(head), winner))) => {
+            if head.event_id != *event_id {
+                return Some(format!("is in the state of event {}, not {event_id}", head.event_id));
+            }
+            match wire::decode(&winner.value) {
+                Ok(event) => fields_difference(user, &event.new.to_json()),
+                Err(error) => Some(format!("cannot be read: {error}")),
+            }
+        }
+    }
+}
+
+fn answer_difference(expected: &State, status: StatusCode, answer: Value) -> Option<String> {
+    match (expected, status, answer) {
+        (State::Forgotten, StatusCode::GONE | StatusCode::NOT_FOUND, _) => None,
+        (State::Present { event_id, user, .. }, StatusCode::OK, Value::Object(mut answer)) => {
+            let meta = answer.remove("_meta").unwrap_or_default();
+            if meta["eventId"] != event_id.to_string() {
+                return Some(format!("is in the state of event {}, not {event_id}", meta["eventId"]));
+            }
+            fields_difference(user, &answer)
+        }
+        (_, status, _) => Some(format!("is answered {status}")),
+    }
+}
+
+fn fields_difference(expected: &Map<String, Value>, found: &Map<String, Value>) -> Option<String> {
+    let names: std::collections::BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    let differ: Vec<&str> =
+        names.into_iter().filter(|name| expected.get(*name) != found.get(*name)).map(String::as_str).collect();
+    (!differ.is_empty()).then(|| format!("differs in {}", differ.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::UnixMillis;
+    use serde_json::json;
+
+    fn present() -> State {
+        let Value::Object(user) = json!({"userId": 1, "name": "a"}) else { unreachable!() };
+        let event_id = "7f3c1a52-0000-8000-8000-000000000000".parse().unwrap();
+        State::Present { event_id, occurred_at: UnixMillis::from_millis(0), user }
+    }
+
+    #[test]
+    fn answers_are_compared_by_event_and_by_field() {
+        let meta = json!({"eventId": "7f3c1a52-0000-8000-8000-000000000000", "position": "0:1"});
+        let same = json!({"userId": 1, "name": "a", "_meta": meta});
+        assert_eq!(answer_difference(&present(), StatusCode::OK, same), None);
+        let other = json!({"userId": 1, "name": "b", "extra": 1, "_meta": meta});
+        let told = answer_difference(&present(), StatusCode::OK, other);
+        assert_eq!(told.as_deref(), Some("differs in extra, name"));
+        let stale = json!({"userId": 1, "name": "a", "_meta": {"eventId": "x"}});
+        assert!(answer_difference(&present(), StatusCode::OK, stale).is_some());
+        assert!(answer_difference(&present(), StatusCode::GONE, json!({})).is_some());
+        assert_eq!(answer_difference(&State::Forgotten, StatusCode::GONE, json!({})), None);
+        assert!(answer_difference(&State::Forgotten, StatusCode::OK, json!({})).is_some());
+    }
+
+    #[test]
+    fn the_log_is_compared_by_its_winner() {
+        assert_eq!(log_difference(&present(), None).as_deref(), Some("is missing"));
+        let marker = Winner {
+            head: RecordHead::Forgotten { at: UnixMillis::from_millis(0) },
+            position: "0:1".parse().unwrap(),
+            value: Vec::new(),
+        };
+        assert_eq!(log_difference(&State::Forgotten, Some(&marker)), None);
+        assert_eq!(log_difference(&present(), Some(&marker)).as_deref(), Some("is forgotten"));
+    }
+}
