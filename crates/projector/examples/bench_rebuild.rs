@@ -191,12 +191,14 @@ async fn fill(kafka: &ClientOptions, topic: &str, arguments: &Arguments, numbers
     let limits = Limits { deadline: Duration::from_secs(120), queue_messages: 100_000, queue_kbytes: 256 * 1024 };
     let publisher = Publisher::open(kafka, limits)?;
     let (began, count) = (Instant::now(), numbers.end - numbers.start);
+    // Recent, or the cleaner would begin to compact while the topic is filled, and a run would measure something else.
+    let now_ms = now_ms()?;
     let mut waiting = FuturesUnordered::new();
     for number in numbers {
         if waiting.len() == IN_FLIGHT {
             waiting.next().await.ok_or("nothing was waiting")???;
         }
-        let event = nth_event(number, arguments.users);
+        let event = nth_event(number, arguments.users, now_ms);
         let outgoing = Outgoing {
             topic: topic.to_owned(),
             key: event.user_id.to_string().into_bytes(),
@@ -219,7 +221,7 @@ async fn fill(kafka: &ClientOptions, topic: &str, arguments: &Arguments, numbers
 }
 
 /// The n-th record: the users in a scattered order, each time round with the next change of each.
-fn nth_event(number: u64, users: u64) -> UserEvent {
+fn nth_event(number: u64, users: u64, began: i64) -> UserEvent {
     const SCATTER: u64 = 2_654_435_761;
     let (round, place) = (number / users, number % users);
     let id = i64::try_from((place * SCATTER) % users).expect("fewer users than that");
@@ -231,7 +233,7 @@ fn nth_event(number: u64, users: u64) -> UserEvent {
         bytes[8..].copy_from_slice(&round.to_be_bytes());
         Version::from_bytes(bytes)
     };
-    let occurred_at = UnixMillis::from_millis(1_700_000_000_000 + round * 86_400_000);
+    let occurred_at = UnixMillis::from_millis(began + round * 1_000);
     let parent = (round > 0).then(|| version(round - 1));
     let timestamp = occurred_at.to_string();
     UserEvent {
@@ -248,6 +250,12 @@ fn nth_event(number: u64, users: u64) -> UserEvent {
         old: (round > 0).then(|| user(user_id, round - 1)),
         extra: Default::default(),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program's edge")]
+fn now_ms() -> Outcome<i64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(i64::try_from(since.as_millis())?)
 }
 
 fn user(user_id: UserId, round: i64) -> User {

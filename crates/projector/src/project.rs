@@ -14,7 +14,7 @@ use log::topics::{self, Severity, Spec};
 use tokio::sync::broadcast;
 
 use crate::metrics::Partition;
-use crate::projection::{Error, Shared};
+use crate::projection::{Committed, Error, Shared};
 use crate::rebuild;
 use crate::start::{self, Reason, Topic};
 use crate::store::{self, Batch, Commit, Folder, Meta, Readers, Writer};
@@ -24,6 +24,8 @@ use crate::subscribe::Announced;
 pub const RECORDS_PER_COMMIT: usize = 8_000;
 /// How long to wait before trying again what failed for a reason that passes.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a topic may be missing at first: a broker may hear of a new topic a moment after it was made.
+const MISSED_MAX: u32 = 3;
 /// How long the cluster may take to answer a question.
 const ASK_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the ends of the log are asked for, and an idle store is marked as up to date.
@@ -105,17 +107,19 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), E
 /// Asks the cluster about the topic, for as long as it takes; `None` when the shutdown came first.
 async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
     let (kafka, name) = (&shared.options.kafka, &shared.options.topic);
+    let mut missed = 0;
     loop {
         shared.phase.send_replace(Phase::Starting { waits_for: "the cluster".to_owned() });
         let asked = async {
             let description = topics::describe(kafka, name, ASK_DEADLINE).await?;
-            Ok((description, topics::watermarks(kafka, name, ASK_DEADLINE).await?))
+            Ok::<_, topics::Error>((description, topics::watermarks(kafka, name, ASK_DEADLINE).await?))
         };
         let (description, log) = match until_shutdown(shared, asked).await {
             None => return Ok(None),
             Some(Ok(answer)) => answer,
-            Some(Err(error)) if topics::Error::is_transient(&error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the cluster does not answer: waiting for it");
+            Some(Err(error)) if error.is_transient() || missed < MISSED_MAX => {
+                missed += u32::from(matches!(error, topics::Error::Missing { .. }));
+                tracing::warn!(error = &error as &dyn std::error::Error, "the topic cannot be described: trying again");
                 if until_shutdown(shared, tokio::time::sleep(RETRY)).await.is_none() {
                     return Ok(None);
                 }
@@ -183,7 +187,7 @@ impl<'s> Follower<'s> {
         *shared.ends.lock().unwrap_or_else(PoisonError::into_inner) =
             Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
         let readers = Arc::new(Readers::new(writer.path()));
-        shared.committed.send_replace(Arc::new(writer.checkpoint().clone()));
+        shared.committed.send_replace(Committed::new(writer.checkpoint().clone()));
         // Whoever heard changes of a former table is cut off: between it and this one, none were told.
         let heard = broadcast::Sender::new(shared.options.changes_waiting_max);
         *shared.changes.write().unwrap_or_else(PoisonError::into_inner) = heard;
@@ -282,7 +286,7 @@ impl<'s> Follower<'s> {
     /// First the position, so that whoever waits for it can read, then the changes, then the numbers.
     fn announce(&self, commit: Commit) {
         let Commit { checkpoint, changes, newer, duplicate, stale, forgotten, gaps_found, unreadable } = commit;
-        self.shared.committed.send_replace(Arc::new(checkpoint));
+        self.shared.committed.send_replace(Committed::new(checkpoint));
         {
             let subscribers = self.shared.changes.read().unwrap_or_else(PoisonError::into_inner);
             for change in changes {
@@ -309,7 +313,7 @@ impl<'s> Follower<'s> {
     }
 
     fn announce_progress(&self) {
-        let committed = Arc::clone(&self.shared.committed.borrow());
+        let committed = self.checkpoint();
         {
             let mut ends = self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner);
             for (partition, next) in committed.iter() {
@@ -364,7 +368,7 @@ impl<'s> Follower<'s> {
     }
 
     fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::clone(&self.shared.committed.borrow())
+        self.shared.committed.borrow().checkpoint.clone()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::{Checkpoint, Position, UnixMillis, UserId};
+use http::HeaderValue;
 use log::ClientOptions;
 use service::Shutdown;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -76,6 +77,24 @@ pub struct Projection {
     shared: Arc<Shared>,
 }
 
+/// How far the table has been read.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    pub(crate) checkpoint: Checkpoint,
+    /// The last position of each partition, parted by commas: as a header, since every answer has it.
+    pub(crate) positions: Option<HeaderValue>,
+}
+
+impl Committed {
+    pub(crate) fn new(checkpoint: Checkpoint) -> Arc<Self> {
+        let last = checkpoint.iter().filter(|(_, next)| *next > 0);
+        let positions: Vec<String> =
+            last.map(|(partition, next)| Position { partition, offset: next - 1 }.to_string()).collect();
+        let positions = HeaderValue::from_str(&positions.join(",")).ok().filter(|positions| !positions.is_empty());
+        Arc::new(Self { checkpoint, positions })
+    }
+}
+
 /// What the follower writes and the readers read.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -83,7 +102,7 @@ pub(crate) struct Shared {
     pub(crate) readers: RwLock<Option<Arc<Readers>>>,
     pub(crate) phase: watch::Sender<Phase>,
     /// What is committed. Readers hear of a position only after its commit.
-    pub(crate) committed: watch::Sender<Arc<Checkpoint>>,
+    pub(crate) committed: watch::Sender<Arc<Committed>>,
     /// Replaced with the table.
     pub(crate) changes: RwLock<broadcast::Sender<Arc<Announced>>>,
     /// Where each partition was last seen to end.
@@ -210,7 +229,11 @@ impl Projection {
     }
 
     /// Returns how far the table has been read: every record below is in it.
-    pub fn checkpoint(&self) -> Arc<Checkpoint> {
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.committed().checkpoint.clone()
+    }
+
+    pub(crate) fn committed(&self) -> Arc<Committed> {
         Arc::clone(&self.shared.committed.borrow())
     }
 
@@ -225,10 +248,10 @@ impl Projection {
     /// [`Error::NotReached`] when `wait_max` passes before.
     pub async fn wait_for(&self, position: Position, wait_max: Duration) -> Result<(), Error> {
         let mut committed = self.shared.committed.subscribe();
-        if committed.borrow().covers(position) {
+        if committed.borrow().checkpoint.covers(position) {
             return Ok(());
         }
-        let reached = committed.wait_for(|checkpoint| checkpoint.covers(position));
+        let reached = committed.wait_for(|committed| committed.checkpoint.covers(position));
         match tokio::time::timeout(wait_max, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Error::NotReached { position }),

@@ -68,7 +68,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let drained = serve::serve(http, tls, config.limits, metrics.instrument(routes), shutdown.clone()).await;
     ready.abort();
     readiness.lacks(TABLE, "the service is stopping");
-    let checkpoint = Checkpoint::clone(&projection.checkpoint());
+    let checkpoint = projection.checkpoint();
     let closed = projection.close().await;
     failed.abort();
     admin_shutdown.trigger();

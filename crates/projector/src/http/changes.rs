@@ -29,7 +29,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 use serde_json::json;
 use service::Shutdown;
+use utoipa::IntoParams;
 
+use super::docs::{AtLeast, ProblemBody};
 use super::refusal::Refusal;
 use super::users::parse_is_agent;
 use super::{Api, render};
@@ -42,23 +44,42 @@ const USER_IDS_MAX: usize = 1_000;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
 pub(super) struct ChangesQuery {
     /// Identifiers, parted by commas.
     user_id: Option<String>,
     state: Option<String>,
+    #[param(value_type = Option<bool>)]
     is_agent: Option<String>,
     priv_group: Option<i64>,
     /// As the header, for those who cannot send one.
     last_event_id: Option<String>,
     #[serde(rename = "at_least")]
+    #[param(ignore)]
     _at_least: Option<String>,
     #[serde(rename = "wait_ms")]
+    #[param(ignore)]
     _wait_ms: Option<String>,
 }
 
-/// Answers with the stream; refuses what it cannot begin.
+/// Answers with Server-Sent Events: the table (or what is new since `Last-Event-ID`), `caught-up`, then every change.
+#[utoipa::path(
+    get,
+    path = "/changes",
+    params(
+        ChangesQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that the reader has seen"),
+        AtLeast
+    ),
+    responses(
+        (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is a checkpoint",
+            body = String, content_type = "text/event-stream"),
+        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
+        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+    )
+)]
 pub(super) async fn changes(
     State(api): State<Arc<Api>>,
     query: Result<Query<ChangesQuery>, QueryRejection>,

@@ -16,13 +16,19 @@ mod changes;
 
 mod status;
 
+mod docs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method};
 use service::{Problem, Shutdown};
+
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::Projection;
 
@@ -38,6 +44,9 @@ pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often a quiet subscriber hears something: below the minute after which proxies take a connection for dead.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long a browser keeps the answer to its preflight.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
+
 const ALLOWED: &str = "GET, HEAD";
 
 /// What the handlers share.
@@ -50,10 +59,22 @@ pub(crate) struct Api {
     pub(crate) shutdown: Shutdown,
 }
 
-/// Returns the routes of the service.
-pub(crate) fn router(api: Api, _cors_origins: &[String]) -> Router {
+/// The routes that the OpenAPI document has.
+#[cfg(test)]
+const ROUTES: [&str; 7] = [
+    "/users",
+    "/users/{userId}",
+    "/users/by-username/{username}",
+    "/users/by-email/{email}",
+    "/users/by-extension/{extension}",
+    "/changes",
+    "/status",
+];
+
+/// Returns the routes of the service. Pages of these origins may read the answers; of none, if there are none.
+pub(crate) fn router(api: Api, cors_origins: &[String]) -> Router {
     let api = Arc::new(api);
-    Router::new()
+    let routes = Router::new()
         .route("/users", get(users::list))
         .route("/users/{userId}", get(users::one))
         .route("/users/by-username/{username}", get(users::by_username))
@@ -62,7 +83,26 @@ pub(crate) fn router(api: Api, _cors_origins: &[String]) -> Router {
         .route("/changes", get(changes::changes))
         .route("/status", get(status::status))
         .layer(from_fn_with_state(Arc::clone(&api), wait::wait))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::to_page))
+        .route("/docs/", get(docs::index))
+        .route("/docs/{file}", get(docs::page))
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
         .fallback(|| async { Problem::not_found() })
-        .with_state(api)
+        .with_state(api);
+    if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) }
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::HEAD])
+        .allow_headers([ACCEPT, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
+        .expose_headers([ETAG, LINK, RETRY_AFTER, wait::POSITIONS])
+        .max_age(PREFLIGHT_MAX_AGE)
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
+use super::docs::{AtLeast, ProblemBody};
 use super::refusal::Refusal;
 
 /// How many gaps and unreadable records are listed; all are counted.
 const LISTED_MAX: usize = 100;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
     phase: String,
@@ -27,7 +29,7 @@ pub(super) struct Status {
     as_of: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PartitionStatus {
     partition: i32,
@@ -36,14 +38,14 @@ struct PartitionStatus {
     lag: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct GapStatus {
     open: u64,
     listed: Vec<ListedGap>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListedGap {
     user_id: i64,
@@ -51,20 +53,31 @@ struct ListedGap {
     fields: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct UnreadableStatus {
     records: u64,
     listed: Vec<ListedRecord>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListedRecord {
     position: String,
     reason: String,
 }
 
+/// Answers with how far the table is, how much is in it, and what is missing.
+#[utoipa::path(
+    get,
+    path = "/status",
+    params(AtLeast),
+    responses(
+        (status = 200, description = "partitions, positions, lag, counts, gaps, unreadable records", body = Status),
+        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
+        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+    )
+)]
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Result<Json<Status>, Refusal> {
     let projection = &api.projection;
     let read = projection.read(|reader| {

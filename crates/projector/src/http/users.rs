@@ -11,7 +11,9 @@ use futures_util::stream;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
+use super::docs::{AtLeast, ProblemBody, UserBody, UserMatches, UserPage};
 use super::refusal::Refusal;
 use super::{Api, PAGE_DEFAULT, PAGE_MAX, render};
 use crate::Projection;
@@ -23,23 +25,45 @@ const NDJSON: &str = "application/x-ndjson";
 const STREAM_STEP: usize = 500;
 
 /// The parameters of a list.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     state: Option<String>,
+    #[param(value_type = Option<bool>)]
     is_agent: Option<String>,
     priv_group: Option<i64>,
+    /// What the username, name, e-mail address or extension begins with.
     q: Option<String>,
+    /// How many users at most: 100 if nothing is said, 1000 at most; as NDJSON any number.
+    #[param(minimum = 1)]
     limit: Option<usize>,
+    /// Only users with a larger identifier.
+    #[param(value_type = Option<i64>)]
     after: Option<String>,
     /// [`super::wait`] has seen to them.
     #[serde(rename = "at_least")]
+    #[param(ignore)]
     _at_least: Option<String>,
     #[serde(rename = "wait_ms")]
+    #[param(ignore)]
     _wait_ms: Option<String>,
 }
 
 /// Answers with one user.
+#[utoipa::path(
+    get,
+    path = "/users/{userId}",
+    params(("userId" = i64, Path, description = "the vendor's identifier"), AtLeast),
+    responses(
+        (status = 200, description = "the user's current state", body = UserBody, headers(("ETag" = String))),
+        (status = 304, description = "the state that `If-None-Match` names is the current one"),
+        (status = 404, description = "no such user", body = ProblemBody),
+        (status = 410, description = "the user was forgotten", body = ProblemBody),
+        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
+        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+    )
+)]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
@@ -84,6 +108,19 @@ fn names(known: &HeaderValue, etag: &str) -> bool {
 }
 
 /// Answers with a page, or with all users as NDJSON.
+#[utoipa::path(
+    get,
+    path = "/users",
+    params(ListQuery, AtLeast),
+    responses(
+        (status = 200, description = "a page; with `Accept: application/x-ndjson` all of them, one a line", content(
+            (UserPage = "application/json"),
+            (UserBody = "application/x-ndjson")
+        )),
+        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
+        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+    )
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -135,6 +172,18 @@ fn next_page(uri: &Uri, last: UserId) -> String {
     format!("{}?{}", uri.path(), pairs.join("&"))
 }
 
+/// Answers with all users that have this username.
+#[utoipa::path(
+    get,
+    path = "/users/by-username/{username}",
+    params(("username" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    responses(
+        (status = 200, description = "those who have it", body = UserMatches),
+        (status = 404, description = "nobody has it", body = ProblemBody),
+        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
+        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+    )
+)]
 pub(super) async fn by_username(
     State(api): State<Arc<Api>>,
     username: Result<Path<String>, PathRejection>,
@@ -143,6 +192,18 @@ pub(super) async fn by_username(
     matching(&api, Filter { username: Some(username), ..Filter::default() }).await
 }
 
+/// Answers with all users that have this e-mail address.
+#[utoipa::path(
+    get,
+    path = "/users/by-email/{email}",
+    params(("email" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    responses(
+        (status = 200, description = "those who have it", body = UserMatches),
+        (status = 404, description = "nobody has it", body = ProblemBody),
+        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
+        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+    )
+)]
 pub(super) async fn by_email(
     State(api): State<Arc<Api>>,
     email: Result<Path<String>, PathRejection>,
@@ -151,6 +212,18 @@ pub(super) async fn by_email(
     matching(&api, Filter { email: Some(email), ..Filter::default() }).await
 }
 
+/// Answers with all users that have this extension.
+#[utoipa::path(
+    get,
+    path = "/users/by-extension/{extension}",
+    params(("extension" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    responses(
+        (status = 200, description = "those who have it", body = UserMatches),
+        (status = 404, description = "nobody has it", body = ProblemBody),
+        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
+        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+    )
+)]
 pub(super) async fn by_extension(
     State(api): State<Arc<Api>>,
     extension: Result<Path<String>, PathRejection>,

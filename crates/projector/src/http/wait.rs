@@ -7,7 +7,7 @@ use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::Position;
-use http::Uri;
+use http::{HeaderName, Uri};
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 
@@ -20,7 +20,11 @@ struct Wait {
     wait_ms: Option<String>,
 }
 
-/// Lets a request through once every position it names is in the table.
+/// Where the answer's table stood: the last position of each partition, as `at_least` takes them. A reader that hands them on
+/// to another replica never goes back in time.
+pub(super) const POSITIONS: HeaderName = HeaderName::from_static("rollcall-positions");
+
+/// Lets a request through once every position it names is in the table, and says in the answer where the table stood before.
 pub(super) async fn wait(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     // The common request names none, and is not made to pay for those that do.
     if request.uri().query().is_some_and(|query| query.contains("at_least") || query.contains("wait_ms"))
@@ -28,7 +32,12 @@ pub(super) async fn wait(State(api): State<Arc<Api>>, request: Request, next: Ne
     {
         return refusal.into_response();
     }
-    next.run(request).await
+    let positions = api.projection.committed().positions.clone();
+    let mut response = next.run(request).await;
+    if let Some(positions) = positions {
+        response.headers_mut().insert(POSITIONS, positions);
+    }
+    response
 }
 
 async fn until_reached(api: &Api, uri: &Uri) -> Result<(), Refusal> {

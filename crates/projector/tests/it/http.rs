@@ -119,3 +119,59 @@ async fn what_was_committed_is_there_after_a_restart() {
     let covered: i64 = summary.unwrap().checkpoint.iter().map(|(_, next)| next).sum();
     assert_eq!(covered, 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_and_its_page_are_there_without_any_other_network() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    assert!(service.get("/openapi.json").await.json()["paths"]["/users/{userId}"].is_object());
+    assert_eq!(service.get("/docs").await.header("location"), Some("/docs/"));
+    let page = service.get("/docs/").await;
+    assert!(page.header("content-type").unwrap().starts_with("text/html"));
+    let sources: Vec<&str> = page.body.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(!sources.is_empty());
+    for source in sources {
+        assert!(!source.contains("://"), "{source}");
+        assert_eq!(service.get(&format!("/docs/{}", source.trim_start_matches("./"))).await.status, 200, "{source}");
+    }
+    assert!(service.get("/docs/swagger-initializer.js").await.body.contains("/openapi.json"));
+    assert_eq!(service.get("/docs/nothing.js").await.status, 404);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_read_answers_only_when_told_so() {
+    let (kafka, store, other) = (Kafka::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let origin = [("origin", "https://desk.example")];
+    let closed = Service::start(&kafka, &store).await;
+    assert_eq!(get(closed.http, "/status", &origin).await.header("access-control-allow-origin"), None);
+    closed.stop().await;
+    let open = Service::start_with(&kafka, &other, |raw| raw.cors.origins = vec![origin[0].1.to_owned()]).await;
+    let allowed = get(open.http, "/status", &origin).await;
+    assert_eq!(allowed.header("access-control-allow-origin"), Some(origin[0].1));
+    let stranger = get(open.http, "/status", &[("origin", "https://other.example")]).await;
+    assert_eq!(stranger.header("access-control-allow-origin"), None);
+    let preflight = [origin[0], ("access-control-request-method", "GET")];
+    assert_eq!(request(open.http, "OPTIONS", "/users/1", &preflight).await.status, 200);
+    open.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_positions_of_an_answer_are_what_another_replica_waits_for() {
+    let (kafka, store, other) = (Kafka::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (Service::start(&kafka, &store).await, Service::start(&kafka, &other).await);
+    first.ready().await;
+    second.ready().await;
+    assert_eq!(first.get("/users/1").await.header("rollcall-positions"), None, "nothing has been read");
+    for id in 0..9 {
+        kafka.publish(&event(None, user(id, "x"), id)).await;
+    }
+    let last = kafka.publish(&event(Some(user(8, "x")), user(8, "y"), 20)).await;
+    let answer = first.get(&format!("/users/8?at_least={last}")).await;
+    let positions = answer.header("rollcall-positions").unwrap();
+    assert!(positions.split(',').any(|position| position == last.to_string()), "{positions}");
+    let answer = second.get(&format!("/users/8?at_least={positions}")).await;
+    assert_eq!(answer.json()["name"], "y");
+    first.stop().await;
+    second.stop().await;
+}
