@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use domain::{Position, UnixMillis};
 use rdkafka::bindings as c;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaAdminOptions;
@@ -225,8 +225,8 @@ unsafe fn bytes<'a>(start: *const c_void, size: usize) -> Option<&'a [u8]> {
 }
 
 /// Returns Kafka's id of a topic, or `None` where the broker gives topics none.
-pub(crate) fn topic_id(
-    consumer: &BaseConsumer<TracingContext>,
+pub(crate) fn topic_id<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     topic: &CStr,
     deadline: Duration,
 ) -> Result<Option<String>, Fault> {

@@ -74,6 +74,9 @@ pub enum Error {
     PartitionMissing { partition: i32 },
     #[error("the topic {topic} does not exist")]
     TopicMissing { topic: String },
+    /// The topic was deleted and made anew under the same name. The reader must start over.
+    #[error("the topic {topic} was made anew")]
+    TopicReplaced { topic: String },
     /// The cluster did not answer while the tail was being opened.
     #[error("the cluster does not answer")]
     Unreachable(#[source] Fault),
@@ -93,6 +96,7 @@ impl Error {
             Self::PositionOutsideLog { .. }
             | Self::PartitionMissing { .. }
             | Self::TopicMissing { .. }
+            | Self::TopicReplaced { .. }
             | Self::Refused(_)
             | Self::Ended => false,
         }

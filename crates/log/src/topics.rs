@@ -2,15 +2,17 @@
 
 mod admin;
 mod check;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{ClientOptions, Fault};
 
+pub(crate) use admin::watermarks_of;
 pub use admin::{Created, Watermarks, create, describe, watermarks};
-pub(crate) use admin::{shape_of, watermarks_of};
 pub use check::{Finding, Severity, judge};
+pub(crate) use watch::Watch;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long the newest record of a key cannot be compacted away: the keeper has this long to repair a late delivery.

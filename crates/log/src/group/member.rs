@@ -17,6 +17,7 @@ use super::Event;
 use crate::client::TracingContext;
 use crate::native::Message;
 use crate::tail::{Batch, Error, Limits, POLL, Verdict, verdict};
+use crate::topics::Watch;
 use crate::{ClientOptions, Fault, Record};
 
 pub(super) struct Member {
@@ -26,6 +27,7 @@ pub(super) struct Member {
     next: BTreeMap<i32, i64>,
     batch: Batch,
     events: mpsc::Sender<Result<Event, Error>>,
+    watch: Watch,
 }
 
 /// What ends the thread: the handle is gone, or an error was sent.
@@ -55,12 +57,13 @@ impl Member {
             next: BTreeMap::new(),
             batch: Batch::new(limits.records_per_batch, limits.bytes_per_batch),
             events,
+            watch: Watch::new(topic),
         })
     }
 
     pub(super) fn run(mut self) {
         while !self.events.is_closed() {
-            if self.poll().is_break() {
+            if self.poll().is_break() || self.look().is_break() {
                 return;
             }
         }
@@ -107,6 +110,17 @@ impl Member {
                         return Step::Break(End);
                     }
                 },
+            }
+        }
+    }
+
+    /// From time to time: ends if the topic is not the same any more. New partitions are shared out by the group itself.
+    fn look(&mut self) -> Step {
+        match self.watch.look(&self.consumer) {
+            Ok(_) => Step::Continue(()),
+            Err(error) => {
+                send(&self.events, Err(error))?;
+                Step::Break(End)
             }
         }
     }

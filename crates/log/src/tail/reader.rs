@@ -1,24 +1,24 @@
 //! The thread of a tail: polls the client library and turns what it says into events.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use domain::Checkpoint;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::cursors::Cursors;
 use super::{Batch, Error, Event, Extent, Limits, POLL};
 use crate::client::UNJOINED_GROUP;
 use crate::native::{Intake, Taken, topic_name};
-use crate::{ClientOptions, Fault, Record, topics};
+use crate::topics::{self, Watch};
+use crate::{ClientOptions, Fault, Record};
 
-/// How many polls lie between two looks for new partitions: about a minute when nothing happens, which is as often as
-/// the client library asks for metadata.
-const POLLS_BETWEEN_LOOKS: u32 = 600;
-/// How many polls lie between two attempts to tell whether the log holds the cursors, while the cluster does not answer.
-const POLLS_BETWEEN_CHECKS: u32 = 10;
+/// How long to wait before asking again whether the log holds the cursors, while the cluster does not answer.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader {
     intake: Intake,
@@ -28,8 +28,9 @@ pub(super) struct Reader {
     cursors: Cursors,
     batch: Batch,
     events: mpsc::Sender<Result<Event, Error>>,
-    /// Set while a cursor may be outside the log: after how many polls to ask.
-    check_in: Option<u32>,
+    watch: Watch,
+    /// Set while a cursor may be outside the log: when to ask.
+    check_at: Option<Instant>,
 }
 
 /// What ends the thread: the handle is gone, or an error was sent.
@@ -52,6 +53,8 @@ impl Reader {
             .create_with_context(options.context())
             .map_err(|error| Error::from_fault(error.into()))?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
+        let mut watch = Watch::new(&topic);
+        watch.look(&consumer)?;
         let reader = Self {
             intake: Intake::new(consumer),
             topic,
@@ -60,31 +63,24 @@ impl Reader {
             limits,
             batch: Batch::new(limits.records_per_batch, limits.bytes_per_batch),
             events,
-            check_in: None,
+            watch,
+            check_at: None,
         };
         reader.assign().map_err(Error::from_fault)?;
         Ok(reader)
     }
 
     pub(super) fn run(mut self) {
-        let mut polls = 0_u32;
         while !self.events.is_closed() {
-            if self.poll().is_break() || self.check().is_break() {
+            if self.poll().is_break() || self.check().is_break() || self.look().is_break() {
                 return;
-            }
-            polls += 1;
-            if polls >= POLLS_BETWEEN_LOOKS {
-                polls = 0;
-                if self.look_for_partitions().is_break() {
-                    return;
-                }
             }
         }
     }
 
     /// Waits until there is something at all, then takes what is there without waiting for more.
     fn poll(&mut self) -> Step {
-        let Self { intake, topic, cursors, batch, events, check_in, .. } = self;
+        let Self { intake, topic, cursors, batch, events, check_at, .. } = self;
         intake.take(POLL, |taken| {
             match taken {
                 Taken::Record(message) => {
@@ -103,7 +99,7 @@ impl Reader {
                 }
                 Taken::Fault(fault) => match verdict(fault, topic) {
                     Verdict::Wait => {}
-                    Verdict::Check => *check_in = Some(0),
+                    Verdict::Check => *check_at = Some(Instant::now()),
                     Verdict::End(error) => {
                         flush(batch, events)?;
                         return fail(events, error);
@@ -117,13 +113,8 @@ impl Reader {
 
     /// After the library has said that a position is not in the log: tells whether that is so, and goes on if it is not.
     fn check(&mut self) -> Step {
-        match self.check_in {
-            None => return Step::Continue(()),
-            Some(0) => {}
-            Some(polls) => {
-                self.check_in = Some(polls - 1);
-                return Step::Continue(());
-            }
+        if self.check_at.is_none_or(|at| Instant::now() < at) {
+            return Step::Continue(());
         }
         let verified = topics::watermarks_of(self.intake.consumer(), &self.topic, self.limits.open_deadline)
             .map_err(Error::from)
@@ -131,27 +122,26 @@ impl Reader {
             // A replica that lagged behind had answered. All partitions start again where they were.
             .and_then(|()| self.assign().map_err(Error::from_fault));
         match verified {
-            Ok(()) => self.check_in = None,
-            Err(error) if error.is_transient() => self.check_in = Some(POLLS_BETWEEN_CHECKS),
+            Ok(()) => self.check_at = None,
+            Err(error) if error.is_transient() => self.check_at = Some(Instant::now() + CHECK_INTERVAL),
             Err(error) => return fail(&self.events, error),
         }
         Step::Continue(())
     }
 
-    fn look_for_partitions(&mut self) -> Step {
-        if self.extent != Extent::Whole || self.check_in.is_some() {
-            return Step::Continue(());
-        }
-        // An outage is not this function's affair: it looks again later.
-        let Ok(shape) = topics::shape_of(self.intake.consumer(), &self.topic, POLL) else {
-            return Step::Continue(());
+    /// From time to time: ends if the topic is not the same any more, and follows partitions that it was given.
+    fn look(&mut self) -> Step {
+        let partitions = match self.watch.look(self.intake.consumer()) {
+            Ok(Some(partitions)) if self.extent == Extent::Whole => partitions,
+            Ok(_) => return Step::Continue(()),
+            Err(error) => return fail(&self.events, error),
         };
-        let added = self.cursors.add(0..shape.partitions);
+        let added = self.cursors.add(0..partitions);
         if added.is_empty() {
             return Step::Continue(());
         }
         if self.assign().is_err() {
-            self.check_in = Some(POLLS_BETWEEN_CHECKS);
+            self.check_at = Some(Instant::now());
         }
         send(&self.events, Ok(Event::PartitionsAdded(added)))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{Description, Error, Spec};
@@ -89,18 +89,9 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
 pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Description, Error> {
     let client = reader(options)?;
     let name = topic.to_owned();
-    let (shape, topic_id) = tokio::task::spawn_blocking(move || {
-        let shape = shape_of(&client, &name, deadline)?;
-        let not_described = |source| Error::NotDescribed { topic: name.clone(), source };
-        let topic_id = if shape.is_embedded() {
-            None
-        } else {
-            topic_name(&name).and_then(|name| topic_id(&client, &name, deadline)).map_err(not_described)?
-        };
-        Ok((shape, topic_id))
-    })
-    .await
-    .expect("asking does not panic")?;
+    let (shape, topic_id) = tokio::task::spawn_blocking(move || identify(&client, &name, deadline))
+        .await
+        .expect("asking does not panic")?;
     let settings = if shape.is_embedded() { None } else { settings(options, topic, deadline).await? };
     Ok(Description {
         topic: topic.to_owned(),
@@ -141,9 +132,9 @@ pub(crate) fn watermarks_of(
 }
 
 /// What the cluster's metadata says of a topic.
-pub(crate) struct Shape {
-    pub(crate) partitions: i32,
-    pub(crate) replication: i32,
+pub(super) struct Shape {
+    pub(super) partitions: i32,
+    replication: i32,
     cluster_id: Option<String>,
 }
 
@@ -173,7 +164,23 @@ async fn shape(options: &ClientOptions, topic: &str, deadline: Duration) -> Resu
     tokio::task::spawn_blocking(move || shape_of(&client, &topic, deadline)).await.expect("asking does not panic")
 }
 
-pub(crate) fn shape_of(client: &BaseConsumer<TracingContext>, topic: &str, deadline: Duration) -> Result<Shape, Error> {
+/// Returns what the cluster says of a topic, with the topic's id where there is one.
+pub(super) fn identify<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    deadline: Duration,
+) -> Result<(Shape, Option<String>), Error> {
+    let shape = shape_of(client, topic, deadline)?;
+    if shape.is_embedded() {
+        return Ok((shape, None));
+    }
+    let topic_id = topic_name(topic)
+        .and_then(|name| topic_id(client, &name, deadline))
+        .map_err(|source| Error::NotDescribed { topic: topic.to_owned(), source })?;
+    Ok((shape, topic_id))
+}
+
+fn shape_of<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, deadline: Duration) -> Result<Shape, Error> {
     let missing = || Error::Missing { topic: topic.to_owned() };
     let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
     let metadata = client.fetch_metadata(Some(topic), deadline).map_err(|error| not_described(error.into()))?;
