@@ -7,6 +7,7 @@
 //! | file | what it shows |
 //! | --- | --- |
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
+//! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
@@ -17,6 +18,7 @@
 mod support;
 
 mod broker_down;
+mod foreign_clients;
 mod leaders_killed;
 mod log_roundtrip;
 mod restart;
