@@ -34,6 +34,27 @@ impl Gap {
     }
 }
 
+/// Returns whether the events `late` lead from the state that was held to the state that was missing, each as `(from, to)`.
+///
+/// Users return to states they were in before (a switch turned off and on again), so one state can be left by several events: all
+/// ways are followed, which [`Gap::narrow`], one event at a time, cannot do.
+pub fn is_bridged(gap: Gap, late: &[(Version, Version)]) -> bool {
+    let mut reached = vec![gap.held];
+    let mut next = 0;
+    while let Some(at) = reached.get(next).copied() {
+        if at == gap.missing {
+            return true;
+        }
+        next += 1;
+        for (_, to) in late.iter().filter(|(from, _)| *from == at) {
+            if !reached.contains(to) {
+                reached.push(*to);
+            }
+        }
+    }
+    false
+}
+
 /// Returns the names of the fields in which `held`, the state known, and `old`, the state the next event was built on, differ;
 /// in alphabetical order.
 ///
@@ -85,6 +106,20 @@ mod tests {
         assert_eq!(from_the_start.narrow(&head(3, Some(2))), None, "three events, in any order");
         assert_eq!(gap.narrow(&head(7, Some(6))), Some(gap), "a stranger changes nothing");
         assert_eq!(gap.narrow(&head(4, None)), Some(gap), "a creation has no start");
+    }
+
+    #[test]
+    fn a_gap_is_bridged_by_any_way_through_the_late_events() {
+        let version = |byte: u8| Version::from_bytes([byte; 16]);
+        let gap = Gap { held: version(1), missing: version(2) };
+        let edges =
+            |pairs: &[(u8, u8)]| pairs.iter().map(|(from, to)| (version(*from), version(*to))).collect::<Vec<_>>();
+        assert!(is_bridged(gap, &edges(&[(1, 2)])));
+        assert!(is_bridged(gap, &edges(&[(3, 2), (9, 2), (1, 3)])), "another event leads to the same state");
+        assert!(is_bridged(gap, &edges(&[(1, 4), (4, 1), (1, 4), (4, 2)])), "there and back again");
+        for open in [&[][..], &[(3, 2)], &[(1, 3)], &[(1, 3), (4, 2)], &[(2, 1)], &[(1, 1)]] {
+            assert!(!is_bridged(gap, &edges(open)), "{open:?}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use log::topics::{Finding as Setting, Severity};
 
 use crate::Topics;
 
-use gaps::Suspect;
+use gaps::{Late, Suspect};
 use partition::Partition;
 
 /// What to verify, and how.
@@ -134,11 +134,11 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
     settle(options, &mut partitions)?;
 
     let mut report = Report::default();
-    let mut suspects: Vec<Suspect> = Vec::new();
+    let (mut suspects, mut late): (Vec<Suspect>, Late) = Default::default();
     for partition in partitions.into_values() {
-        suspects.extend(partition.report(&mut report));
+        partition.report(&mut report, &mut suspects, &mut late);
     }
-    report.gaps = gaps::confirm(options, suspects)?;
+    report.gaps = gaps::confirm(options, suspects, late)?;
     Ok(report)
 }
 

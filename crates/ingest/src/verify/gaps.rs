@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use domain::gap::{self, changed_fields};
-use domain::{Head, Position, UserId, wire};
+use domain::{Head, Position, UserId, Version, wire};
 use log::Record;
 use log::scan;
 
@@ -20,30 +20,38 @@ pub(super) struct Suspect {
     pub(super) next: Position,
 }
 
-/// Returns the suspects that the late events `late` do not fill, narrowed by those that they fill in part.
-pub(super) fn fill(suspects: Vec<Suspect>, late: &BTreeMap<UserId, Vec<Head>>) -> Vec<Suspect> {
-    let narrowed = suspects.into_iter().filter_map(|suspect| {
+/// Events of users that came late, as the states that they lead from and to.
+pub(super) type Late = BTreeMap<UserId, Vec<(Version, Version)>>;
+
+/// Notes that `head` came late. A creation leads from nowhere.
+pub(super) fn note(late: &mut Late, head: &Head) {
+    if let Some(parent) = head.parent {
+        late.entry(head.user_id).or_default().push((parent, head.version));
+    }
+}
+
+/// Returns the suspects that the late events do not fill.
+fn fill(mut suspects: Vec<Suspect>, late: &Late) -> Vec<Suspect> {
+    suspects.retain(|suspect| {
         let events = late.get(&suspect.user_id).map_or(&[][..], Vec::as_slice);
-        let mut gap = suspect.gap;
-        // Each pass fits the events that the one before made fit: as many passes as events are enough.
-        for _ in 0..events.len() {
-            for event in events {
-                gap = gap.narrow(event)?;
-            }
-        }
-        Some(Suspect { gap, ..suspect })
+        !gap::is_bridged(suspect.gap, events)
     });
-    narrowed.collect()
+    suspects
 }
 
 /// Returns the gaps that are real: neither filled from the late topic, nor of a kind in which nothing but a new member differs.
-pub(super) fn confirm(options: &Options, suspects: Vec<Suspect>) -> Result<Found<Gap>, log::tail::Error> {
+pub(super) fn confirm(
+    options: &Options,
+    suspects: Vec<Suspect>,
+    mut late: Late,
+) -> Result<Found<Gap>, log::tail::Error> {
     let mut found = Found::default();
     if suspects.is_empty() {
         return Ok(found);
     }
     let users: BTreeSet<UserId> = suspects.iter().map(|suspect| suspect.user_id).collect();
-    let open = fill(suspects, &late_events(options, &users)?);
+    read_late_topic(options, &users, &mut late)?;
+    let open = fill(suspects, &late);
     let mut wanted: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
     for position in open.iter().flat_map(|suspect| [suspect.held, suspect.next]) {
         wanted.entry(position.partition).or_default().insert(position.offset);
@@ -67,63 +75,38 @@ pub(super) fn confirm(options: &Options, suspects: Vec<Suspect>) -> Result<Found
     Ok(found)
 }
 
-fn late_events(options: &Options, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, Vec<Head>>, log::tail::Error> {
-    let mut late: BTreeMap<UserId, Vec<Head>> = BTreeMap::new();
+fn read_late_topic(options: &Options, users: &BTreeSet<UserId>, late: &mut Late) -> Result<(), log::tail::Error> {
     let topic = &options.topics.late;
     let ranges = match scan::ranges(&options.kafka, topic, SILENCE_MAX) {
         Ok(ranges) => ranges,
         // The settings say that it is missing; here it fills nothing.
-        Err(log::tail::Error::TopicMissing { .. }) => return Ok(late),
+        Err(log::tail::Error::TopicMissing { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
     scan::scan(&options.kafka, topic, &ranges, SILENCE_MAX, |record| {
         if let Some(head) = record.value().and_then(|value| wire::decode_head(value).ok())
             && users.contains(&head.user_id)
         {
-            late.entry(head.user_id).or_default().push(head);
+            note(late, &head);
         }
         ControlFlow::Continue(())
     })?;
-    Ok(late)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{EventId, EventType, UnixMillis, Version};
-
-    fn version(byte: u8) -> Version {
-        Version::from_bytes([byte; 16])
-    }
-
-    fn event(from: u8, to: u8) -> Head {
-        let user_id = UserId::new(1).unwrap();
-        let event_id = EventId::derive(user_id, "", version(to), Some(version(from)));
-        let occurred_at = UnixMillis::from_millis(0);
-        Head {
-            user_id,
-            kind: EventType::Changed,
-            occurred_at,
-            version: version(to),
-            parent: Some(version(from)),
-            event_id,
-        }
-    }
 
     #[test]
-    fn late_events_fill_a_gap_in_any_order() {
+    fn late_events_of_the_same_user_fill_a_gap() {
+        let version = |byte: u8| Version::from_bytes([byte; 16]);
         let position = Position { partition: 0, offset: 0 };
-        let suspect = Suspect {
-            user_id: UserId::new(1).unwrap(),
-            gap: gap::Gap { held: version(1), missing: version(5) },
-            held: position,
-            next: position,
-        };
-        let late = |events: &[Head]| BTreeMap::from([(suspect.user_id, events.to_vec())]);
-        let all = [event(3, 4), event(1, 2), event(4, 5), event(2, 3)];
-        assert!(fill(vec![suspect], &late(&all)).is_empty());
-        let open = fill(vec![suspect], &late(&all[..3]));
-        assert_eq!(open[0].gap, gap::Gap { held: version(2), missing: version(3) });
-        assert_eq!(fill(vec![suspect], &BTreeMap::new()).len(), 1);
+        let (one, two) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
+        let gap = gap::Gap { held: version(1), missing: version(3) };
+        let suspect = Suspect { user_id: one, gap, held: position, next: position };
+        let steps = vec![(version(2), version(3)), (version(1), version(2))];
+        assert!(fill(vec![suspect], &Late::from([(one, steps.clone())])).is_empty());
+        assert_eq!(fill(vec![suspect], &Late::from([(two, steps)])).len(), 1, "another user's fill nothing");
     }
 }

@@ -1,14 +1,14 @@
 //! One partition, read from its beginning to its end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use domain::fold::{self, Effect, KeyState, RecordHead};
 use domain::headers::{CE_TIME, REASSERTED};
-use domain::{Head, Position, UserId, record};
+use domain::{Position, UserId, record};
 use log::placement::partition_for;
 use log::scan::Scanned;
 
-use super::gaps::Suspect;
+use super::gaps::{self, Late, Suspect};
 use super::{Dirty, Found, Misplaced, Report, Unreadable, Winner};
 
 /// What is known of a partition.
@@ -23,8 +23,8 @@ pub(super) struct Partition {
     keys: HashMap<UserId, KeyState>,
     values: HashMap<UserId, Vec<u8>>,
     suspects: Vec<Suspect>,
-    /// Stale events of users with a suspected gap, and of all before it was suspected: they may fill it.
-    stale: BTreeMap<UserId, Vec<Head>>,
+    /// Stale events: they may fill a gap.
+    stale: Late,
     unreadable: Found<Unreadable>,
     misplaced: Found<Misplaced>,
 }
@@ -41,7 +41,7 @@ impl Partition {
             keys: HashMap::new(),
             values: HashMap::new(),
             suspects: Vec::new(),
-            stale: BTreeMap::new(),
+            stale: Late::new(),
             unreadable: Found::default(),
             misplaced: Found::default(),
         }
@@ -84,7 +84,7 @@ impl Partition {
             }
             (Effect::Stale, _) => {
                 if let RecordHead::Event(head) = head {
-                    self.stale.entry(user_id).or_default().push(head);
+                    gaps::note(&mut self.stale, &head);
                 }
             }
             (Effect::Duplicate, _) if scanned.header(REASSERTED).is_some() => self.reasserted += 1,
@@ -92,8 +92,8 @@ impl Partition {
         }
     }
 
-    /// Adds what was found to `report`; returns the gaps that the partition itself does not fill.
-    pub(super) fn report(mut self, report: &mut Report) -> Vec<Suspect> {
+    /// Adds what was found to `report`, and to what gaps are confirmed by.
+    pub(super) fn report(mut self, report: &mut Report, suspects: &mut Vec<Suspect>, late: &mut Late) {
         report.records += self.records;
         report.reasserted += self.reasserted;
         let position = |offset| Position { partition: self.number, offset };
@@ -120,6 +120,7 @@ impl Partition {
             report.misplaced.push(misplaced);
         }
         report.misplaced.count += self.misplaced.count.saturating_sub(super::EXAMPLES_MAX as u64);
-        super::gaps::fill(self.suspects, &self.stale)
+        suspects.append(&mut self.suspects);
+        late.append(&mut self.stale);
     }
 }
