@@ -14,6 +14,8 @@
 //! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process; the
 //! services are given what they need. Errors are `anyhow`'s here and nowhere else: this is where they are read by people.
 
+#![forbid(unsafe_code)]
+
 mod command;
 mod config;
 mod dead_letter;

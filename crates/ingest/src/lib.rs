@@ -19,6 +19,8 @@
 //!
 //! Invariants: never 200 before the acknowledgement; no password past `parse`; every request is counted exactly once.
 
+#![forbid(unsafe_code)]
+
 mod rejection;
 
 pub mod pipeline;
