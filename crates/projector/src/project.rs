@@ -378,6 +378,10 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
         tail::Error::PositionOutsideLog { partition, next_offset, low, high } => {
             Ok(Some(Stop::Rebuild(Reason::OutsideLog { partition, next_offset, low, high })))
         }
+        tail::Error::TopicReplaced { topic } => {
+            let needed = format!("{topic} (made anew)");
+            Ok(Some(Stop::Rebuild(Reason::OtherTopic { found: topic, needed })))
+        }
         tail::Error::PartitionMissing { partition } => Ok(Some(Stop::Rebuild(Reason::PartitionGone { partition }))),
         error if error.is_transient() => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the log cannot be read now: trying again");
