@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::password::is_password_name;
+
 /// Where JSON is at fault, and how; no value is quoted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -69,8 +71,10 @@ impl Reader {
     }
 }
 
+/// Returns the pointer of the place, or of the password that it lies in: names within a password are as secret as it is.
 fn pointer(path: &[String]) -> String {
-    path.iter().map(|token| format!("/{token}")).collect()
+    let shown = path.iter().position(|name| is_password_name(name)).map_or(path.len(), |at| at + 1);
+    path.iter().take(shown).map(|token| format!("/{token}")).collect()
 }
 
 /// serde_json tells what it expected and where, and never quotes the text.
@@ -166,6 +170,7 @@ mod tests {
             (r#"{"a":1,"\u0061":1}"#, "/a", "is given twice"),
             ("[[[[[]]]]]", "/0/0/0/0", "nests deeper than 3 levels"),
             (r#"{"new":{"userId":}}"#, "/new/userId", "is not JSON: expected value at line 1 column 18"),
+            (r#"{"Password":{"hunter2":1,"hunter2":2}}"#, "/Password", "is given twice"),
             ("", "", "is not JSON: EOF while parsing a value at line 1 column 0"),
             ("{} {}", "", "is not JSON: trailing characters at line 1 column 4"),
             ("hello", "", "is not JSON: expected value at line 1 column 1"),

@@ -1,0 +1,168 @@
+//! Arbitrary requests through every stage of the pipeline.
+//!
+//! The first byte of an input says what kind of case it is, the next two are numbers that the case uses, the rest is what the
+//! sender sends. All three may be digits, so that a seed is a text that can be read.
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use domain::UserEvent;
+use ingest::Rejection;
+use ingest::pipeline::{self, BodyCipher, BodyKey, BodyPolicy, Policy, RawRequest, Refused, SenderPolicy};
+use service::Secret;
+
+use super::{judge, sender};
+
+/// The query of a sender that knows the secret.
+const QUERY: &str = "secret-key=s3cret";
+const SECRET: &str = "s3cret";
+/// Outside every network that a policy names.
+const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
+const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+/// From here on no wrong key makes a text readable: eight bytes of noise are JSON once in 10^11 times, one byte once in 25.
+const TELLING_BYTES: usize = 8;
+
+/// Runs one case and panics when something does not hold that must.
+pub fn check(input: &[u8]) {
+    let Some((&[kind, first, second], sent)) = input.split_first_chunk() else { return };
+    match kind.wrapping_sub(b'0') % 5 {
+        0 => clear(sent),
+        1 => enciphered(first, second, sent),
+        2 => cipher_text(first, sent),
+        3 => request(sent),
+        _ => password(first, second, sent),
+    }
+}
+
+/// A clear-text body.
+fn clear(body: &[u8]) {
+    judge::outcome(&accept(body, QUERY, &CLEAR), &CLEAR.body);
+}
+
+/// A body that is encrypted as the vendor does must fare as it would in clear text.
+fn enciphered(cipher: u8, line_bytes: u8, text: &[u8]) {
+    let policy = pick(&ENCRYPTED, cipher);
+    let (body, query) = sender::encrypt(&policy.body.keys[0], line_bytes.into(), text);
+    let fared = accept(&body, &format!("{QUERY}&{query}"), policy);
+    judge::outcome(&fared, &policy.body);
+    if text.len() < TELLING_BYTES {
+        return;
+    }
+    match fared {
+        Ok(event) => {
+            assert_eq!(Some(event), accept(text, QUERY, &CLEAR).ok(), "an event that clear text does not give")
+        }
+        Err(Refused { rejection: Rejection::Undecryptable { .. }, .. }) => {
+            assert!(!judge::is_json(text), "readable text cannot be decrypted");
+        }
+        Err(refused) => {
+            let clear = accept(text, QUERY, &CLEAR).map_err(|refused| refused.rejection);
+            assert_eq!(Err(refused.rejection), clear, "refused otherwise than clear text");
+        }
+    }
+}
+
+/// What somebody sends who has no key: a vector on the first line, and a body.
+fn cipher_text(cipher: u8, sent: &[u8]) {
+    let policy = pick(&ENCRYPTED, cipher);
+    let (iv, body) = first_line(sent);
+    judge::outcome(&accept(body, &format!("{QUERY}&iv={iv}"), policy), &policy.body);
+}
+
+/// A query on the first line, `X-Forwarded-For` on the second, and a body.
+fn request(sent: &[u8]) {
+    let (query, sent) = first_line(sent);
+    let (forwarded_for, body) = first_line(sent);
+    for (peer, policy) in [(STRANGER, &*CLEAR), (PROXY, &*GUARDED), (STRANGER, &*GUARDED)] {
+        let outcome = pipeline::accept(
+            RawRequest {
+                query: query.clone(),
+                body: Bytes::copy_from_slice(body),
+                peer,
+                forwarded_for: vec![forwarded_for.clone()],
+            },
+            policy,
+            judge::NOW,
+        );
+        judge::outcome(&outcome, &policy.body);
+        let refused = outcome.err().map(|refused| refused.rejection);
+        if !policy.sender.allowed.is_empty() && (peer == STRANGER || !forwarded_for.contains("198.51.100.")) {
+            assert_eq!(refused, Some(Rejection::AddressNotAllowed));
+        } else if !query.contains('%') && !query.contains(SECRET) {
+            assert!(matches!(refused, Some(Rejection::Unauthenticated | Rejection::AddressNotAllowed)));
+        }
+    }
+}
+
+/// A password is put into the body, and the body perhaps cut: whatever becomes of it, the password is in nothing that comes out.
+fn password(place: u8, cut: u8, sent: &[u8]) {
+    let Some(body) = sender::with_password(place, cut, sent) else { return };
+    for policy in [&*CLEAR, pick(&ENCRYPTED, place)] {
+        let outcome = accept(&body, QUERY, policy);
+        judge::outcome(&outcome, &policy.body);
+        judge::holds_no_password(&outcome);
+    }
+}
+
+fn accept(body: &[u8], query: &str, policy: &Policy) -> Result<UserEvent, Refused> {
+    let body = Bytes::copy_from_slice(body);
+    let request = RawRequest { query: query.to_owned(), body, peer: STRANGER, forwarded_for: Vec::new() };
+    let outcome = pipeline::accept(request, policy, judge::NOW);
+    let stranger = outcome.as_ref().err().is_some_and(|refused| refused.rejection == Rejection::Unauthenticated);
+    assert!(!stranger, "the secret was given");
+    outcome
+}
+
+fn first_line(sent: &[u8]) -> (String, &[u8]) {
+    let end = sent.iter().position(|byte| *byte == b'\n').unwrap_or(sent.len());
+    (String::from_utf8_lossy(&sent[..end]).into_owned(), sent.get(end + 1..).unwrap_or_default())
+}
+
+fn pick(policies: &[Policy], number: u8) -> &Policy {
+    &policies[usize::from(number.wrapping_sub(b'0')) % policies.len()]
+}
+
+/// A service whose sender does not encrypt.
+static CLEAR: LazyLock<Policy> = LazyLock::new(|| Policy {
+    sender: SenderPolicy { secrets: vec![Secret::new(SECRET)], ..SenderPolicy::default() },
+    body: BodyPolicy::default(),
+});
+
+/// The same behind a proxy, for one network.
+static GUARDED: LazyLock<Policy> = LazyLock::new(|| Policy {
+    sender: SenderPolicy {
+        secrets: vec![Secret::new("an older one"), Secret::new(SECRET)],
+        allowed: vec!["198.51.100.0/24".parse().expect("a network")],
+        trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+    },
+    body: BodyPolicy::default(),
+});
+
+/// Services for encrypted bodies: a cipher of each shape, and another live key beside it. The last takes clear text, too.
+static ENCRYPTED: LazyLock<Vec<Policy>> = LazyLock::new(|| {
+    let ciphers = [
+        "aes-256-ctr",
+        "aes-256-cbc",
+        "aes-128-ecb",
+        "aes-192-cfb8",
+        "aria-128-cfb1",
+        "camellia-256-ofb",
+        "chacha20",
+        "des-ede3-cbc",
+        "aes-256-wrap-pad",
+        "bf-cbc",
+    ];
+    let key = |cipher: &str, key: &str| BodyKey {
+        cipher: BodyCipher::named(cipher).expect("OpenSSL has it"),
+        key: Secret::new(key),
+    };
+    let policy = |(number, cipher): (usize, &&str)| Policy {
+        sender: SenderPolicy { secrets: vec![Secret::new(SECRET)], ..SenderPolicy::default() },
+        body: BodyPolicy {
+            keys: vec![key(cipher, sender::KEY), key("aes-256-ctr", "the key before it")],
+            clear_text_too: number + 1 == ciphers.len(),
+        },
+    };
+    ciphers.iter().enumerate().map(policy).collect()
+});

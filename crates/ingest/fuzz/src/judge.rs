@@ -1,0 +1,130 @@
+//! What must hold of every outcome.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use domain::fold::RecordHead;
+use domain::{UnixMillis, User, UserEvent, headers, record, wire};
+use ingest::dead_letter::DeadLetter;
+use ingest::pipeline::{self, BodyPolicy, Policy, RawRequest, Refused, SenderPolicy};
+use serde_json::{Map, Value};
+
+use super::sender::PASSWORD_START;
+
+/// When every request arrives.
+pub(crate) const NOW: UnixMillis = UnixMillis::from_millis(1_496_739_300_000);
+
+/// What stands in a kept body for a password.
+const BLANK: &str = "[redacted]";
+
+/// Returns whether `text` is JSON of any kind.
+pub(crate) fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Judges what became of a request.
+pub(crate) fn outcome(outcome: &Result<UserEvent, Refused>, policy: &BodyPolicy) {
+    match outcome {
+        Ok(event) => accepted(event),
+        Err(refused) => rejected(refused, policy),
+    }
+}
+
+/// Panics when the password of the sender is in a byte that would be written, sent or logged.
+pub(crate) fn holds_no_password(outcome: &Result<UserEvent, Refused>) {
+    let mut written = vec![format!("{outcome:?}").into_bytes()];
+    match outcome {
+        Ok(event) => {
+            written.push(wire::encode(event));
+            written.extend(headers::for_event(event, None).into_iter().map(|(_, value)| value.into_bytes()));
+        }
+        Err(refused) => {
+            written.push(refused.rejection.to_string().into_bytes());
+            written.push(format!("{:?}", refused.rejection.problem()).into_bytes());
+            if let Some(letter) = &refused.dead_letter {
+                written.push(letter.body().to_vec());
+                written.extend(letter.headers().into_iter().map(|(_, value)| value));
+            }
+        }
+    }
+    let start = PASSWORD_START.as_bytes();
+    let found = written.iter().find(|bytes| bytes.windows(start.len()).any(|window| window == start));
+    assert!(found.is_none(), "a password came out: {}", String::from_utf8_lossy(found.expect("it was found")));
+}
+
+/// An event is written, read, and read again as the sender might have written it, and stays what it is.
+fn accepted(event: &UserEvent) {
+    assert_eq!(event.received_at, NOW);
+    let bytes = wire::encode(event);
+    assert_eq!(&wire::decode(&bytes).expect("what was encoded can be decoded"), event);
+    let key = event.user_id.to_string();
+    let read = record::read(Some(key.as_bytes()), Some(&bytes), None, NOW).expect("the record can be read");
+    assert_eq!(read, (event.user_id, RecordHead::Event(event.head())));
+
+    let mut body = members(&event.extra);
+    body.insert("new".to_owned(), Value::Object(event.new.to_json()));
+    body.insert("old".to_owned(), event.old.as_ref().map(User::to_json).into());
+    body.insert("timestamp".to_owned(), Value::from(event.timestamp.clone()));
+    let body = Value::Object(body);
+    assert!(passwords(&body).is_empty(), "an event has a password");
+    let again = accept(&body.to_string()).expect("an event that was accepted is accepted again");
+    assert_eq!(again, UserEvent { password_changed: false, ..event.clone() });
+}
+
+/// A refusal has a status of its own kind, and what is kept of the body is kept for good and shows no password.
+fn rejected(refused: &Refused, policy: &BodyPolicy) {
+    let Refused { rejection, dead_letter } = refused;
+    assert!(rejection.status().is_client_error(), "the pipeline refuses what the sender did");
+    assert_eq!(rejection.is_kept(), dead_letter.is_some());
+    let Some(letter) = dead_letter else { return };
+
+    let headers: BTreeMap<String, Vec<u8>> = letter.headers().into_iter().collect();
+    let header = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    let kept = DeadLetter::from_record(letter.body(), header, NOW);
+    assert!(kept == **letter, "a dead letter is read as another one");
+    let place: Vec<&str> = letter.pointer().split('/').collect();
+    let within = place.iter().rev().skip(1).any(|name| name.eq_ignore_ascii_case("password"));
+    assert!(!within, "a pointer leads into a password: {}", letter.pointer());
+
+    match serde_json::from_slice::<Value>(letter.body()) {
+        Ok(body) => assert!(passwords(&body).iter().all(|value| *value == BLANK), "a password is kept"),
+        Err(_) if policy.keys.is_empty() => {
+            let lower = letter.body().to_ascii_lowercase();
+            assert!(!lower.windows(8).any(|word| word == b"password"), "what may be a password is kept");
+        }
+        Err(_) => {}
+    }
+    let again = pipeline::accept_again(&kept, policy, NOW).err().and_then(|refused| refused.dead_letter);
+    let twice = again.map(|again| again.body().clone());
+    assert!(twice.is_none_or(|twice| twice == *letter.body()), "blanking twice is not blanking once");
+}
+
+fn accept(body: &str) -> Result<UserEvent, Refused> {
+    let request = RawRequest {
+        query: String::new(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        peer: std::net::Ipv4Addr::LOCALHOST.into(),
+        forwarded_for: Vec::new(),
+    };
+    pipeline::accept(request, &Policy { sender: SenderPolicy::default(), body: BodyPolicy::default() }, NOW)
+}
+
+fn members(extra: &BTreeMap<String, String>) -> Map<String, Value> {
+    let member = |text: &String| serde_json::from_str(text).expect("extra members are JSON text");
+    extra.iter().map(|(name, text)| (name.clone(), member(text))).collect()
+}
+
+/// Returns the values of all members that are named a password.
+fn passwords(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, value)| match name.eq_ignore_ascii_case("password") {
+                true => vec![value],
+                false => passwords(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(passwords).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,52 @@
+//! Arbitrary bytes as the value of a record.
+//!
+//! An input that begins with `=` is a whole value; any other is what follows the ten bytes that open one, which no fuzzer guesses.
+
+use std::sync::LazyLock;
+
+use domain::fold::RecordHead;
+use domain::{Facts, UnixMillis, User, UserEvent, UserId, gap, headers, record, wire};
+
+/// The marker and the fingerprint of a single-object encoding.
+const FRAME_BYTES: usize = 10;
+
+/// Reads the input and panics when something does not hold that must.
+pub fn check(input: &[u8]) {
+    match input.strip_prefix(b"=") {
+        Some(value) => read(value),
+        None => read(&[FRAME.as_slice(), input].concat()),
+    }
+}
+
+fn read(value: &[u8]) {
+    let head = wire::decode_head(value);
+    let Ok(event) = wire::decode(value) else { return };
+    assert_eq!(head.expect("a whole event has a head"), event.head());
+
+    let again = wire::encode(&event);
+    assert_eq!(wire::decode(&again).expect("what was encoded can be decoded"), event);
+
+    // Whatever was decoded can be keyed, shown, compared and described.
+    let key = event.user_id.to_string();
+    let read =
+        record::read(Some(key.as_bytes()), Some(value), None, event.received_at).expect("the record can be read");
+    assert_eq!(read, (event.user_id, RecordHead::Event(event.head())));
+    assert!(headers::for_event(&event, None).iter().all(|(_, value)| !value.is_empty()));
+    let old = event.old.as_ref().unwrap_or(&event.new);
+    assert!(gap::changed_fields(old, old).is_empty());
+    let differ = old.version() != event.new.version();
+    assert!(differ || gap::changed_fields(old, &event.new).is_empty(), "one version, two states");
+}
+
+static FRAME: LazyLock<[u8; FRAME_BYTES]> = LazyLock::new(|| {
+    let facts = Facts {
+        old: None,
+        new: User::new(UserId::new(1).expect("in range")),
+        timestamp: "1970-01-01T00:00:00Z".to_owned(),
+        received_at: UnixMillis::from_millis(0),
+        password_changed: false,
+        extra: std::collections::BTreeMap::new(),
+    };
+    let event = UserEvent::new(facts).expect("one user, and a time");
+    *wire::encode(&event).first_chunk().expect("a value is longer than what opens it")
+});
