@@ -1,8 +1,13 @@
 //! A table made anew equals one that lived through everything, however little memory there is for making it.
 
-use domain::{UnixMillis, UserId, wire};
+use std::time::Duration;
 
-use crate::support::{Kafka, Service, event, get, user};
+use domain::{UnixMillis, UserId, wire};
+use log::scan;
+use projector::rebuild::{Meter, Plan, make};
+use projector::store::{Filter, Meta, Reader};
+
+use crate::support::{Kafka, PATIENCE, Service, TOPIC, event, get, user};
 
 /// Users change, are forgotten, come late, come twice, are missed; some records are none.
 async fn live(kafka: &Kafka, users: i64) {
@@ -61,4 +66,38 @@ async fn a_rebuild_equals_a_life() {
     other.ready().await;
     assert_eq!(everything(&other).await, expected, "over a table that is there");
     other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_that_do_not_fit_the_memory_are_folded_in_several_readings() {
+    const USERS: i64 = 4_000;
+    let kafka = Kafka::start(3);
+    let events: Vec<_> = (0..USERS).map(|id| event(None, user(id, "x"), id)).collect();
+    futures_util::future::join_all(events.iter().map(|event| kafka.publish(event))).await;
+    kafka.append(UserId::new(USERS).unwrap(), Some(b"none".to_vec()), Vec::new(), UnixMillis::from_millis(0)).await;
+    let options = kafka.broker.client_options();
+    let dir = tempfile::tempdir().unwrap();
+    let made = tokio::task::spawn_blocking(move || {
+        let ranges = scan::ranges(&options, TOPIC, Duration::from_secs(10)).unwrap();
+        let plan = |memory_bytes_max| Plan {
+            kafka: options.clone(),
+            topic: TOPIC.to_owned(),
+            ranges: ranges.clone(),
+            memory_bytes_max,
+            threads: 2,
+        };
+        [usize::MAX, 1].map(|memory| {
+            let (plan, path) = (plan(memory), dir.path().join(format!("{memory}.db")));
+            let meta = Meta::new(TOPIC, "c/t", UnixMillis::from_millis(0));
+            let made = make(&plan, &path, &meta, &Meter::new(plan.offsets())).unwrap().unwrap();
+            let reader = Reader::open(&path).unwrap();
+            let users = reader.find(&Filter::default(), None, 10_000).unwrap().users;
+            (made.passes, users, reader.unreadable(10).unwrap(), reader.meta().unwrap(), reader.checkpoint().unwrap())
+        })
+    });
+    let [roomy, narrow] = tokio::time::timeout(PATIENCE, made).await.unwrap().unwrap();
+    assert_eq!(roomy.0, 1);
+    assert!(narrow.0 > 2, "{} readings", narrow.0);
+    assert_eq!((roomy.1.len(), roomy.2.len()), (4_000, 1));
+    assert_eq!((roomy.1, roomy.2, roomy.3, roomy.4), (narrow.1, narrow.2, narrow.3, narrow.4));
 }
