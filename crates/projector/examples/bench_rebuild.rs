@@ -8,6 +8,9 @@
 //! The topic (`bench.users.<records>.<users>`) is made and filled when it is not there; a second run finds it. Every record is a
 //! user event as the vendor's samples have them, keys in pseudo-random order. `--live N` measures the live path as well: N
 //! records appended, then followed by a projection with a store of its own.
+//!
+//! Beside the time on the clock stands the processor time of this process (the broker's is not in it): on a machine that does
+//! other things as well, that is the number to compare.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -95,8 +98,10 @@ fn stages(kafka: &ClientOptions, topic: &str, arguments: &Arguments) -> Outcome<
     let sample = sample(&plan)?;
     let (_, took) = timed(|| Ok(sample.iter().filter(|value| black_box(wire::decode_head(value)).is_ok()).count()))?;
     report("decode heads alone, 1 thread", sample.len() as u64, took);
+    let (_, took) = timed(|| Ok(sample.iter().filter(|value| black_box(wire::decode_current(value)).is_ok()).count()))?;
+    report("decode the state, 1 thread", sample.len() as u64, took);
     let (_, took) = timed(|| Ok(sample.iter().filter(|value| black_box(wire::decode(value)).is_ok()).count()))?;
-    report("decode whole, 1 thread", sample.len() as u64, took);
+    report("decode the event, 1 thread", sample.len() as u64, took);
     drop(sample);
 
     let meter = Meter::new(plan.offsets());
@@ -111,14 +116,15 @@ fn stages(kafka: &ClientOptions, topic: &str, arguments: &Arguments) -> Outcome<
     let meter = Meter::new(plan.offsets());
     let (made, took) = timed(|| Ok(projector::rebuild::make(&plan, &path, &meta, &meter)?))?;
     let made = made.ok_or("stopped")?;
-    report("  of the whole: fold", records, made.folding);
-    report("  of the whole: load, users", made.users, made.loading);
-    report("  of the whole: index, users", made.users, made.indexing);
+    report_part("  of the whole: fold", records, made.folding);
+    report_part("  of the whole: load, users", made.users, made.loading);
+    report_part("  of the whole: index, users", made.users, made.indexing);
     report("the whole, store on disk", records, took);
     println!(
-        "{:30} {:.2} of reading alone; {} passes; {} MiB on disk; {}",
+        "{:30} {:.2} of reading alone, {:.2} by the processor; {} passes; {} MiB on disk; {}",
         "",
-        read_alone.as_secs_f64() / took.as_secs_f64(),
+        read_alone.clock.as_secs_f64() / took.clock.as_secs_f64(),
+        read_alone.processor / took.processor,
         made.passes,
         std::fs::metadata(&path)?.len() >> 20,
         memory()
@@ -139,7 +145,7 @@ async fn follow_live(kafka: &mut ClientOptions, topic: &str, arguments: &Argumen
     let began = Instant::now();
     let projection = Projection::open(options())?;
     projection.ready().await?;
-    report("followed live", arguments.live, began.elapsed());
+    report_part("followed live", arguments.live, began.elapsed());
     projection.close().await?;
     Ok(())
 }
@@ -216,7 +222,7 @@ async fn fill(kafka: &ClientOptions, topic: &str, arguments: &Arguments, numbers
     while let Some(published) = waiting.next().await {
         published??;
     }
-    report("filled", count, began.elapsed());
+    report_part("filled", count, began.elapsed());
     Ok(())
 }
 
@@ -277,15 +283,38 @@ fn user(user_id: UserId, round: i64) -> User {
     user
 }
 
-fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Duration)> {
-    let began = Instant::now();
+/// What something took: on the clock, and of the processors.
+#[derive(Clone, Copy)]
+struct Took {
+    clock: Duration,
+    processor: f64,
+}
+
+fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Took)> {
+    let (began, processor) = (Instant::now(), processor_seconds());
     let done = work()?;
-    Ok((done, began.elapsed()))
+    Ok((done, Took { clock: began.elapsed(), processor: processor_seconds() - processor }))
+}
+
+/// User and system time of this process (proc(5): fields 14 and 15, in hundredths of a second on Linux).
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate, for people")]
-fn report(what: &str, count: u64, took: Duration) {
-    println!("{what:30} {:8.2} s {:12.0} a second", took.as_secs_f64(), count as f64 / took.as_secs_f64());
+fn rate(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { f64::INFINITY }
+}
+
+fn report(what: &str, count: u64, took: Took) {
+    let (clock, processor) = (took.clock.as_secs_f64(), took.processor);
+    println!("{what:30} {clock:8.2} s {:11.0} a second; processor {processor:7.2} s", rate(count, clock));
+}
+
+fn report_part(what: &str, count: u64, clock: Duration) {
+    println!("{what:30} {:8.2} s {:11.0} a second", clock.as_secs_f64(), rate(count, clock.as_secs_f64()));
 }
 
 /// What the process takes and took at most (proc(5)).

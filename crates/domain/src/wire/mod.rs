@@ -13,7 +13,7 @@ mod v1;
 
 mod head;
 
-use crate::{Head, UserEvent};
+use crate::{EventId, Head, UnixMillis, User, UserEvent};
 
 pub use schema::SCHEMA_V1;
 
@@ -79,6 +79,24 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
         Some(head) => Ok(head),
         None => v1::read_head(&mut datum),
     }
+}
+
+/// What readers of the current state are shown: the user after the event, and when it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current {
+    pub occurred_at: UnixMillis,
+    pub event_id: EventId,
+    pub received_at: UnixMillis,
+    pub user: User,
+}
+
+/// Returns the state that the event in `bytes` made, at about half the cost of [`decode`]; what comes after it, the state
+/// before among it, is not looked at.
+///
+/// # Errors
+/// As [`decode`], for what it looks at.
+pub fn decode_current(bytes: &[u8]) -> Result<Current, DecodeError> {
+    v1::read_current(&mut datum(bytes)?)
 }
 
 fn datum(bytes: &[u8]) -> Result<&[u8], DecodeError> {
@@ -162,6 +180,14 @@ mod tests {
             let (by_hand, library) = (head::read(&datum), v1::read_head(&mut datum.as_slice()));
             proptest::prop_assert_eq!(by_hand, library.ok());
         }
+    }
+
+    #[test]
+    fn the_current_state_is_that_of_the_whole_event() {
+        let event = decode(GOLDEN).unwrap();
+        let UserEvent { occurred_at, event_id, received_at, new: user, .. } = event;
+        assert_eq!(decode_current(GOLDEN).unwrap(), Current { occurred_at, event_id, received_at, user });
+        assert!(decode_current(&GOLDEN[..100]).is_err());
     }
 
     #[test]

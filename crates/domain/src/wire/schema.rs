@@ -11,6 +11,8 @@ pub const SCHEMA_V1: &str = include_str!("../../../../schemas/user-event.v1.avsc
 
 /// How many fields of version 1 make a [`crate::Head`].
 const HEAD_FIELDS: usize = 6;
+/// How many fields of version 1 come before `old`.
+const CURRENT_FIELDS: usize = 10;
 
 /// A released schema with what reads and writes it.
 pub(super) struct Released {
@@ -20,12 +22,15 @@ pub(super) struct Released {
     pub(super) writer: GenericDatumWriter<'static>,
     /// Reads the first fields only: Avro binary has no framing, so a prefix of the fields is a prefix of the bytes.
     pub(super) head_reader: GenericDatumReader<'static>,
+    /// Reads all that comes before `old`, likewise.
+    pub(super) current_reader: GenericDatumReader<'static>,
 }
 
 pub(super) fn v1() -> &'static Released {
     static V1: LazyLock<Released> = LazyLock::new(|| {
         let schema: &'static Schema = leak(SCHEMA_V1);
-        let head: &'static Schema = leak(&head_of(SCHEMA_V1));
+        let head: &'static Schema = leak(&first_fields(SCHEMA_V1, HEAD_FIELDS));
+        let current: &'static Schema = leak(&first_fields(SCHEMA_V1, CURRENT_FIELDS));
         let fingerprint = schema.fingerprint::<apache_avro::rabin::Rabin>().bytes;
         Released {
             fingerprint: fingerprint.try_into().expect("CRC-64 has eight bytes"),
@@ -35,6 +40,7 @@ pub(super) fn v1() -> &'static Released {
                 .build()
                 .expect("a released schema resolves"),
             head_reader: reader(head),
+            current_reader: reader(current),
         }
     });
     &V1
@@ -49,9 +55,9 @@ fn leak(text: &str) -> &'static Schema {
     Box::leak(Box::new(Schema::parse_str(text).expect("a released schema is valid Avro")))
 }
 
-fn head_of(schema: &str) -> String {
+fn first_fields(schema: &str, count: usize) -> String {
     let mut schema: serde_json::Value = serde_json::from_str(schema).expect("a released schema is JSON");
     let fields = schema["fields"].as_array_mut().expect("a released schema is a record");
-    fields.truncate(HEAD_FIELDS);
+    fields.truncate(count);
     schema.to_string()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DecodeError, schema};
+use super::{Current, DecodeError, schema};
 use crate::{EventId, EventType, Head, UnixMillis, User, UserEvent, UserId, Version};
 
 pub(super) fn write(event: &UserEvent, bytes: &mut Vec<u8>) {
@@ -44,6 +44,16 @@ pub(super) fn read(datum: &mut &[u8]) -> Result<UserEvent, DecodeError> {
         new: record.new.into_owned(),
         old: record.old.map(Cow::into_owned),
         extra: record.extra.into_owned(),
+    })
+}
+
+pub(super) fn read_current(datum: &mut &[u8]) -> Result<Current, DecodeError> {
+    let record: CurrentRecord = schema::v1().current_reader.read_deser(datum).map_err(avro)?;
+    Ok(Current {
+        occurred_at: record.occurred_at,
+        event_id: record.event_id.parse().map_err(DecodeError::EventId)?,
+        received_at: record.received_at,
+        user: record.new,
     })
 }
 
@@ -96,6 +106,26 @@ struct HeadRecord {
     #[serde(with = "apache_avro::serde::fixed_opt")]
     parent: Option<[u8; 16]>,
     event_id: String,
+}
+
+/// All that comes before `old` in [`EventRecord`]; the fields must be those of the schema, wanted or not.
+#[derive(Deserialize)]
+#[serde(rename = "UserEvent", rename_all = "camelCase")]
+#[expect(dead_code, reason = "the reader gives every field of the schema")]
+struct CurrentRecord {
+    user_id: UserId,
+    #[serde(rename = "type")]
+    kind: Kind,
+    occurred_at: UnixMillis,
+    #[serde(with = "apache_avro::serde::fixed")]
+    version: [u8; 16],
+    #[serde(with = "apache_avro::serde::fixed_opt")]
+    parent: Option<[u8; 16]>,
+    event_id: String,
+    received_at: UnixMillis,
+    timestamp: String,
+    password_changed: bool,
+    new: User,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]

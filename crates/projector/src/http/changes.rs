@@ -192,8 +192,9 @@ fn data(announced: &Announced) -> Bytes {
     let change = &announced.change;
     let position = change.position;
     let meta = json!({ "position": position.to_string() });
-    let json = match (announced.event(), change.forgotten_at) {
-        (Some(event), _) => return Bytes::from(render::event_json(event, position, &change.gaps)),
+    let current = change.event.as_deref().and_then(|value| wire::decode_current(value).ok());
+    let json = match (current, change.forgotten_at) {
+        (Some(current), _) => return Bytes::from(render::state_json(&current, position, &change.gaps)),
         (None, Some(at)) => json!({ "userId": change.user_id, "forgottenAt": at.to_string(), "_meta": meta }),
         // The record's head alone can be read: the reader is told of the change, and asking for the user says why not more.
         (None, None) => json!({ "userId": change.user_id, "_meta": meta }),

@@ -42,7 +42,7 @@ impl Facets {
 
     /// Returns the facets of the user that `event`, a record's value, describes; none when its head alone can be read.
     pub(crate) fn of_event(event: &[u8]) -> Self {
-        domain::wire::decode(event).map(|event| Self::from(event.new)).unwrap_or_default()
+        domain::wire::decode_current(event).map(|current| Self::from(current.user)).unwrap_or_default()
     }
 
     pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
