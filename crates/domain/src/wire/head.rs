@@ -30,7 +30,7 @@ pub(super) fn read(datum: &[u8]) -> Option<Head> {
 }
 
 /// Reads a long: zigzag, seven bits a byte, the least first (Avro 1.12, "Binary Encoding").
-fn long(bytes: &mut &[u8]) -> Option<i64> {
+pub(super) fn long(bytes: &mut &[u8]) -> Option<i64> {
     let mut number = 0_u64;
     for shift in (0..u64::BITS).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
@@ -43,7 +43,7 @@ fn long(bytes: &mut &[u8]) -> Option<i64> {
     None
 }
 
-fn fixed(bytes: &mut &[u8]) -> Option<[u8; 16]> {
+pub(super) fn fixed(bytes: &mut &[u8]) -> Option<[u8; 16]> {
     let (fixed, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(*fixed)

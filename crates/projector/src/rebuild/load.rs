@@ -7,20 +7,22 @@ use std::thread;
 use domain::Checkpoint;
 use domain::fold::RecordHead;
 use domain::order::{self, Order};
+use domain::wire::Facets;
 use rusqlite::{Connection, params};
 
 use super::progress::{Meter, Stage};
 use super::table::{Slot, Table};
-use crate::store::{self, Error, Facets, Meta, Unread, create_indexes, create_tables, note_unreadable, write_gaps};
+use crate::store::{self, Error, Meta, Unread, create_indexes, create_tables, facets_of, note_unreadable, write_gaps};
 
 /// How many rows one thread hands to the other at once.
 const ROWS_PER_HAND: usize = 512;
 /// How many such hands may wait.
 const HANDS_WAITING: usize = 8;
-/// Page cache of the load, in KiB, negative as SQLite wants it: also what the sort of an index has before it goes to disk.
-const CACHE_KIB: i64 = -64 * 1024;
-/// How much of the file is read through the page cache of the system instead of being copied, while the indexes are made.
-const MMAP_BYTES: i64 = 64 << 30;
+/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, and with more than
+/// one part the sort goes on beside the reading; a larger cache was no faster.
+const CACHE_KIB: i64 = -8 * 1024;
+/// How many threads may sort beside the one that reads.
+const SORT_THREADS: i64 = 2;
 
 /// A store that is being loaded; nobody else sees it.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Loader {
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "temp_store", "MEMORY")?;
             connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-            connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+            connection.pragma_update(None, "threads", SORT_THREADS)?;
             create_tables(&connection)?;
             Ok(connection)
         };
@@ -95,14 +97,16 @@ impl Loader {
 fn sorted(tables: &[Table]) -> Vec<Place<'_>> {
     let mut places: Vec<Place<'_>> =
         tables.iter().flat_map(|table| table.keys().map(move |(key, place)| (key, table, place))).collect();
-    places.sort_unstable_by_key(|(key, table, place)| (*key, table.slot(*place).partition));
-    places.dedup_by(|later, kept| {
-        if later.0 != kept.0 {
+    places.sort_unstable_by_key(|(key, _, _)| *key);
+    places.dedup_by(|other, kept| {
+        if other.0 != kept.0 {
             return false;
         }
-        let (incoming, current) = (later.1.slot(later.2), kept.1.slot(kept.2));
-        if order::compare(&incoming.state.winner, &current.state.winner) != Order::Stale {
-            *kept = *later;
+        let (one, two) = (kept.1.slot(kept.2), other.1.slot(other.2));
+        let (earlier, later) = if one.partition < two.partition { (one, two) } else { (two, one) };
+        let later_wins = order::compare(&later.state.winner, &earlier.state.winner) != Order::Stale;
+        if later_wins == (later.partition == two.partition) {
+            *kept = *other;
         }
         true
     });
@@ -112,12 +116,12 @@ fn sorted(tables: &[Table]) -> Vec<Place<'_>> {
 /// Decodes on one thread and inserts on this one.
 fn insert_all(connection: &Connection, places: &[Place<'_>], meter: &Meter) -> rusqlite::Result<()> {
     thread::scope(|scope| {
-        let (sender, receiver) = sync_channel::<Vec<(&Slot, &[u8], Facets)>>(HANDS_WAITING);
+        let (sender, receiver) = sync_channel::<Vec<(&Slot, &[u8], Facets<'_>)>>(HANDS_WAITING);
         scope.spawn(move || {
             for places in places.chunks(ROWS_PER_HAND) {
                 let rows = places.iter().filter_map(|(_, table, place)| {
                     let slot = table.slot(*place);
-                    table.value(slot).map(|value| (slot, value, Facets::of_event(value)))
+                    table.value(slot).map(|value| (slot, value, facets_of(value)))
                 });
                 if meter.is_stopped() || sender.send(rows.collect()).is_err() {
                     return;

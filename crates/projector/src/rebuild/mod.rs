@@ -35,7 +35,7 @@ use crate::start::Topic;
 use crate::store::{Folder, Meta, Unread, Writer};
 use load::Loader;
 pub use progress::{Meter, Progress, Stage};
-use table::Table;
+use table::{Batch, Table};
 
 /// How long the cluster may be silent in the middle of a rebuild before it is given up and begun again.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -213,6 +213,7 @@ struct Worker<'r> {
     bounds: &'r Bounds,
     meter: &'r Meter,
     table: Table,
+    batch: Batch,
     /// With the key by which they are counted in one reading alone; the lowest for those without one.
     unreadable: Vec<(i64, Unread)>,
     used: usize,
@@ -221,7 +222,15 @@ struct Worker<'r> {
 
 impl<'r> Worker<'r> {
     fn new(bounds: &'r Bounds, meter: &'r Meter) -> Self {
-        Self { bounds, meter, table: Table::default(), unreadable: Vec::new(), used: 0, records: 0 }
+        Self {
+            bounds,
+            meter,
+            table: Table::default(),
+            batch: Batch::default(),
+            unreadable: Vec::new(),
+            used: 0,
+            records: 0,
+        }
     }
 
     fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, log::tail::Error> {
@@ -239,7 +248,10 @@ impl<'r> Worker<'r> {
             ControlFlow::Continue(())
         })?;
         Ok(match outcome {
-            Outcome::Complete => Some((self.table, self.unreadable)),
+            Outcome::Complete => {
+                self.table.apply_all(&mut self.batch);
+                Some((self.table, self.unreadable))
+            }
             Outcome::Stopped => None,
         })
     }
@@ -256,7 +268,12 @@ impl<'r> Worker<'r> {
         // Headers are parsed when they are asked for, and only a tombstone needs one.
         let ce_time = if value.is_none() { scanned.header(headers::CE_TIME) } else { None };
         match record::read(key, value, ce_time, scanned.timestamp()) {
-            Ok((user_id, head)) => self.table.apply(user_id, scanned.position(), head, value),
+            Ok((user_id, head)) => {
+                self.batch.push(user_id, scanned.position(), head, value);
+                if self.batch.is_full() {
+                    self.table.apply_all(&mut self.batch);
+                }
+            }
             Err(error) => {
                 let unread = Unread { position: scanned.position(), reason: error.to_string() };
                 self.unreadable.push((counted_by, unread));

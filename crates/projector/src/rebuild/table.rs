@@ -1,6 +1,7 @@
 //! The fold in memory: the winner of every key of some partitions, its bytes with it.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 
 use domain::fold::{Effect, KeyState, RecordHead};
 use domain::{Position, UserId};
@@ -14,6 +15,41 @@ use crate::store::{GapRow, apply_at};
 const SLOTS_PER_PIECE: usize = 4096;
 /// What an entry of the index takes: key, value, padding and a control byte.
 const INDEX_BYTES_PER_KEY: usize = size_of::<(i64, u32)>() + 1;
+
+/// How many records are folded together. Each of them waits for memory that no cache holds (the index, the slot, the bytes); asked
+/// for one after the other those waits add up, asked for together they overlap.
+const RECORDS_PER_BATCH: usize = 64;
+
+/// Records on their way into a table.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    records: Vec<Pending>,
+    values: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    user_id: UserId,
+    position: Position,
+    head: RecordHead,
+    /// Where in the batch's values; `None` for a tombstone.
+    value: Option<(usize, usize)>,
+}
+
+impl Batch {
+    pub(super) fn push(&mut self, user_id: UserId, position: Position, head: RecordHead, value: Option<&[u8]>) {
+        let value = value.map(|value| {
+            let start = self.values.len();
+            self.values.extend_from_slice(value);
+            (start, self.values.len())
+        });
+        self.records.push(Pending { user_id, position, head, value });
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= RECORDS_PER_BATCH
+    }
+}
 
 /// One key: its state, and where its winner's bytes are.
 #[derive(Debug)]
@@ -44,6 +80,31 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// Folds the records of a batch in their order, and empties it.
+    pub(super) fn apply_all(&mut self, batch: &mut Batch) {
+        self.touch(&batch.records);
+        for Pending { user_id, position, head, value } in batch.records.drain(..) {
+            let value = value.map(|(start, end)| &batch.values[start..end]);
+            self.apply(user_id, position, head, value);
+        }
+        batch.values.clear();
+    }
+
+    /// Reads a little of everything that the records will need, so that all of it is on its way into the cache at once.
+    fn touch(&self, records: &[Pending]) {
+        let mut places = [None; RECORDS_PER_BATCH];
+        for (place, record) in places.iter_mut().zip(records) {
+            *place = self.index.get(&record.user_id.get()).copied();
+        }
+        let mut spans = [None; RECORDS_PER_BATCH];
+        for (span, place) in spans.iter_mut().zip(places.iter().flatten()) {
+            *span = self.slot(*place).value;
+        }
+        let first_bytes =
+            spans.iter().flatten().map(|span| self.values.get(*span).first().copied().unwrap_or_default());
+        black_box(first_bytes.fold(0, |all, byte| all ^ byte));
     }
 
     /// Folds one record.

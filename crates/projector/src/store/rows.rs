@@ -1,7 +1,10 @@
 //! The rows that go in and out.
 
+use std::borrow::Cow;
+
 use domain::gap::Gap;
-use domain::{Position, User, UserId, Version};
+use domain::wire::Facets;
+use domain::{Position, UserId, Version};
 use rusqlite::{Connection, Row, params};
 
 /// A user as stored: the value of the winning record, and where it is.
@@ -24,52 +27,25 @@ pub struct GapRow {
     pub fields: Vec<String>,
 }
 
-/// The fields that queries can ask for, each a column.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Facets {
-    pub(crate) username: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) email: Option<String>,
-    pub(crate) extension: Option<String>,
-    pub(crate) state: Option<String>,
-    pub(crate) is_agent: Option<bool>,
-    pub(crate) priv_group: Option<i64>,
+/// The columns that queries can ask for, in the order of [`read_facets`].
+pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
+
+/// Returns what the user that `event`, a record's value, describes is searched by; nothing when its head alone can be read.
+pub(crate) fn facets_of(event: &[u8]) -> Facets<'_> {
+    domain::wire::facets(event).unwrap_or_default()
 }
 
-impl Facets {
-    /// The columns in the order of [`Facets::read`].
-    pub(super) const COLUMNS: &'static str = "username, name, email, extension, state, is_agent, priv_group";
-
-    /// Returns the facets of the user that `event`, a record's value, describes; none when its head alone can be read.
-    pub(crate) fn of_event(event: &[u8]) -> Self {
-        domain::wire::decode_current(event).map(|current| Self::from(current.user)).unwrap_or_default()
-    }
-
-    pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
-        Ok(Self {
-            username: row.get(first)?,
-            name: row.get(first + 1)?,
-            email: row.get(first + 2)?,
-            extension: row.get(first + 3)?,
-            state: row.get(first + 4)?,
-            is_agent: row.get(first + 5)?,
-            priv_group: row.get(first + 6)?,
-        })
-    }
-}
-
-impl From<User> for Facets {
-    fn from(user: User) -> Self {
-        Self {
-            username: user.username,
-            name: user.name,
-            email: user.email,
-            extension: user.extension,
-            state: user.state,
-            is_agent: user.is_agent,
-            priv_group: user.priv_group,
-        }
-    }
+pub(super) fn read_facets(row: &Row<'_>, first: usize) -> rusqlite::Result<Facets<'static>> {
+    let text = |index: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(first + index)?.map(Cow::Owned));
+    Ok(Facets {
+        username: text(0)?,
+        name: text(1)?,
+        email: text(2)?,
+        extension: text(3)?,
+        state: text(4)?,
+        is_agent: row.get(first + 5)?,
+        priv_group: row.get(first + 6)?,
+    })
 }
 
 /// Returns the gaps of a user, oldest first.

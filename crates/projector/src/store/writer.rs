@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::fold::{self, Effect, KeyState, RecordHead};
+use domain::wire::Facets;
 use domain::{Checkpoint, Position, UnixMillis, UserId, record};
 use log::Record;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::history::{self, Change};
-use super::rows::{read_gaps, signed, write_gaps};
-use super::{Error, Facets, GapRow, Meta, create_indexes, create_tables, meta};
+use super::rows::{FACET_COLUMNS, facets_of, read_facets, read_gaps, signed, write_gaps};
+use super::{Error, GapRow, Meta, create_indexes, create_tables, meta};
 use crate::lineage;
 
 /// How many unreadable records are listed; all are counted.
@@ -189,7 +190,7 @@ struct Key {
     /// The value of the winning record; `None` when forgotten or unknown.
     value: Option<Vec<u8>>,
     gaps: Vec<GapRow>,
-    facets_stored: Option<Facets>,
+    facets_stored: Option<Facets<'static>>,
     value_changed: bool,
     gaps_changed: bool,
 }
@@ -312,13 +313,13 @@ fn load(connection: &Connection, user_id: UserId) -> rusqlite::Result<Key> {
     };
     let mut statement = connection.prepare_cached(&format!(
         "SELECT partition, winner_offset, last_offset, gaps, event, {} FROM users WHERE user_id = ?1",
-        Facets::COLUMNS
+        FACET_COLUMNS
     ))?;
     let user = statement
         .query_row([user_id.get()], |row| {
             let event: Vec<u8> = row.get(4)?;
             let gaps: i64 = row.get(3)?;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, gaps, event, Facets::read(row, 5)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, gaps, event, read_facets(row, 5)?))
         })
         .optional()?;
     if let Some((partition, winner_offset, last_offset, gaps, event, facets)) = user {
@@ -365,7 +366,7 @@ fn store(connection: &Connection, user_id: UserId, key: &Key) -> rusqlite::Resul
                 .execute(params![id, key.partition, state.winner_offset, state.last_offset, at.millis()])?;
         }
         (RecordHead::Event(_), Some(value)) => {
-            let facets = if key.value_changed { Facets::of_event(value) } else { Facets::default() };
+            let facets = if key.value_changed { facets_of(value) } else { Facets::default() };
             if !key.value_changed || key.facets_stored.as_ref() == Some(&facets) {
                 update_user(connection, id, key, state, value)?;
             } else {
@@ -402,7 +403,7 @@ fn put_user(
     key: &Key,
     state: KeyState,
     value: &[u8],
-    facets: &Facets,
+    facets: &Facets<'_>,
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?
