@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let webhooks = ports.ingest.webhooks.local_addr()?;
     let queries = ports.projector.http.local_addr()?;
     let webhook_url = format!("http://{webhooks}/webhooks/users?secret-key={}", secret.expose());
-    print!("{}", welcome(&broker, &webhook_url, queries, &ports, &folder)?);
+    print!("{}", welcome(&broker, &webhook_url, queries, &ports, &folder, args.simulate)?);
 
     let ingest_stop = Shutdown::new();
     let projector_stop = Shutdown::new();
@@ -165,27 +165,16 @@ impl Folder {
 struct Broker {
     options: ClientOptions,
     embedded: Option<EmbeddedBroker>,
-    /// Where the sample's record will be if it is the next one: the query waits for it, however soon it is asked.
-    sample_position: Position,
 }
 
 impl Broker {
     async fn start(bootstrap: Option<&str>) -> anyhow::Result<Self> {
-        let (options, embedded) = Self::connect(bootstrap).await?;
-        let partitions = topics::watermarks(&options, &Names::default().users, ANSWER_WAIT_MAX).await?;
-        let count = i32::try_from(partitions.len()).context("the number of partitions")?;
-        let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), count);
-        let log = partitions.iter().find(|log| log.partition == partition).context("the sample's partition")?;
-        Ok(Self { options, embedded, sample_position: Position { partition, offset: log.high } })
-    }
-
-    async fn connect(bootstrap: Option<&str>) -> anyhow::Result<(ClientOptions, Option<EmbeddedBroker>)> {
         let names = Names::default();
         let Some(bootstrap) = bootstrap else {
             let topics =
                 [(names.users.as_str(), PARTITIONS), (names.late.as_str(), 1), (names.dead_letter.as_str(), 1)];
             let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
-            return Ok((embedded.client_options(), Some(embedded)));
+            return Ok(Self { options: embedded.client_options(), embedded: Some(embedded) });
         };
         let options = ClientOptions::new(bootstrap);
         let faults = options.validate();
@@ -197,7 +186,25 @@ impl Broker {
         let refused: Vec<String> =
             findings.iter().filter(|finding| finding.severity == Severity::Refuse).map(ToString::to_string).collect();
         anyhow::ensure!(refused.is_empty(), "{}", refused.join("; "));
-        Ok((options, None))
+        Ok(Self { options, embedded: None })
+    }
+
+    /// Returns `[kafka]` for the two services, what the broker in memory is tuned with included.
+    fn settings(&self) -> service::settings::Kafka {
+        let ClientOptions { bootstrap, client_id, properties } = self.options.clone();
+        service::settings::Kafka { bootstrap, client_id, properties }
+    }
+
+    /// Returns the line that asks for the sample's user, so that it finds the user however soon after the sample it runs.
+    fn sample_query(&self, queries: SocketAddr, simulated: bool) -> String {
+        let url = format!("http://{queries}/users/{SAMPLE_USER}");
+        if self.embedded.is_some() && !simulated {
+            // Nobody else writes to this broker, so the sample's record is the first of its partition: the query waits for it.
+            let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), PARTITIONS);
+            format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
+        } else {
+            format!("curl -sS -w '\\n' --fail-with-body --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
+        }
     }
 }
 
@@ -209,14 +216,14 @@ fn generated_secret() -> anyhow::Result<Secret> {
 
 fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Config> {
     let mut raw = ingest::config::Raw::default();
-    raw.kafka.bootstrap.clone_from(&broker.options.bootstrap);
+    raw.kafka = broker.settings();
     raw.security.secret_keys = vec![secret];
     Ok(ingest::Config::try_from(raw)?)
 }
 
 fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
     let mut raw = projector::Raw::default();
-    raw.kafka.bootstrap.clone_from(&broker.options.bootstrap);
+    raw.kafka = broker.settings();
     raw.store.dir = folder;
     Ok(projector::Config::try_from(raw)?)
 }
@@ -227,6 +234,7 @@ fn welcome(
     queries: SocketAddr,
     ports: &Ports,
     folder: &Folder,
+    simulated: bool,
 ) -> anyhow::Result<String> {
     let address = |listener: &TcpListener| listener.local_addr();
     let sample: String = SAMPLE.lines().map(str::trim).collect();
@@ -249,15 +257,15 @@ fn welcome(
 
 The vendor's sample in, the user out:
 
-curl -sS -w '\n' '{webhook_url}' -H 'content-type: application/json' -d '{sample}'
-curl -sS -w '\n' 'http://{queries}/users/{SAMPLE_USER}?at_least={next}'
+curl -sS -w '\\n' '{webhook_url}' -H 'content-type: application/json' -d '{sample}'
+{query}
 
 ",
         version = env!("CARGO_PKG_VERSION"),
         ingest_admin = address(&ports.ingest.admin)?,
         projector_admin = address(&ports.projector.admin)?,
         bootstrap = broker.options.bootstrap,
-        next = broker.sample_position,
+        query = broker.sample_query(queries, simulated),
     ))
 }
 
