@@ -1,5 +1,7 @@
 //! Logs: to standard error, as text for people or JSON for machines.
 
+use std::io::IsTerminal as _;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +29,11 @@ pub enum Error {
 /// [`Error`] when the filter cannot be read, or logging was set up before.
 pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     let filter = EnvFilter::builder().parse(filter).map_err(Error::Filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours are for a terminal; in a file or a pipe they are noise.
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => builder.try_init(),
         Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
