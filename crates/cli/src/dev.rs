@@ -1,14 +1,13 @@
 //! `rollcall dev`: everything in one process, to look at.
 
+mod vendor;
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::{Position, UserId};
+use domain::Position;
 use log::ClientOptions;
 use log::embedded::EmbeddedBroker;
 use log::placement::partition_for;
@@ -17,13 +16,8 @@ use service::telemetry::{self, Format};
 use service::{Secret, Shutdown};
 use tokio::net::TcpListener;
 
-use crate::environment;
 use crate::kafka::ANSWER_WAIT_MAX;
 use crate::listen::bind;
-use crate::simulate::delivery::{Line, deliver};
-use crate::simulate::history::{History, Population};
-use crate::simulate::post::Post;
-use crate::simulate::sender::{Habits, Sender};
 
 /// Where webhooks are received.
 const WEBHOOK_PORT: u16 = 8080;
@@ -39,9 +33,6 @@ const SAMPLE: &str = include_str!("../../../schemas/golden/v1/user-created.json"
 const SAMPLE_USER: i64 = 180;
 /// Bytes of the generated secret.
 const SECRET_BYTES: usize = 16;
-/// `--simulate`: slow enough to read along.
-const SIMULATED_PER_SECOND: f64 = 2.0;
-const SIMULATED_USERS: u32 = 25;
 
 /// Starts everything in one process, with a broker in memory: for a look, and for development
 #[derive(Debug, clap::Args)]
@@ -68,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = PROJECTOR_ADMIN_PORT)]
     port_projector_admin: u16,
     /// What is logged: info, or by target, warn,ingest=debug
-    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    #[arg(long, value_name = "FILTER", default_value = "warn,librdkafka=error")]
     log: String,
 }
 
@@ -90,7 +81,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let mut ingest = tokio::spawn(ingest::run(ingest_config(&broker, secret)?, ports.ingest, ingest_stop.clone()));
     let projector = projector::run(projector_config(&broker, folder.path())?, ports.projector, projector_stop.clone());
     let mut projector = tokio::spawn(projector);
-    let vendor = args.simulate.then(|| tokio::spawn(play_vendor(webhook_url, shutdown.clone())));
+    let vendor = args.simulate.then(|| tokio::spawn(vendor::play(webhook_url, shutdown.clone())));
 
     // The services first: one that ends by itself ends everything, and its error is the answer.
     let ended = tokio::select! {
@@ -215,15 +206,13 @@ fn generated_secret() -> anyhow::Result<Secret> {
 }
 
 fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Config> {
-    let mut raw = ingest::config::Raw::default();
-    raw.kafka = broker.settings();
+    let mut raw = ingest::config::Raw { kafka: broker.settings(), ..Default::default() };
     raw.security.secret_keys = vec![secret];
     Ok(ingest::Config::try_from(raw)?)
 }
 
 fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
-    let mut raw = projector::Raw::default();
-    raw.kafka = broker.settings();
+    let mut raw = projector::Raw { kafka: broker.settings(), ..Default::default() };
     raw.store.dir = folder;
     Ok(projector::Config::try_from(raw)?)
 }
@@ -267,36 +256,4 @@ curl -sS -w '\\n' '{webhook_url}' -H 'content-type: application/json' -d '{sampl
         bootstrap = broker.options.bootstrap,
         query = broker.sample_query(queries, simulated),
     ))
-}
-
-/// Plays the vendor until the shutdown, and prints a line for each answer.
-async fn play_vendor(url: String, shutdown: Shutdown) -> anyhow::Result<()> {
-    let population = Population {
-        seed: 1,
-        users: SIMULATED_USERS,
-        first_user: UserId::new(1000).context("the first user's identifier")?,
-        start: environment::now(),
-        events_per_second: SIMULATED_PER_SECOND,
-        passwords: false,
-    };
-    let habits = Habits {
-        events_per_second: SIMULATED_PER_SECOND,
-        events: None,
-        late: 0.1,
-        repeat: 0.05,
-        minute: Duration::from_secs(1),
-    };
-    let mut sender = Sender::new(habits, History::new(population), 1);
-    let post = Arc::new(Post::new(&url, None)?);
-    deliver(&mut sender, &post, NonZeroUsize::MIN.saturating_add(7), &shutdown, |line| println!("{}", told(&line)))
-        .await;
-    Ok(())
-}
-
-/// `changed user 1007 (phone number), attempt 2: 200 superseded`
-fn told(line: &Line<'_>) -> String {
-    let told = &line.attempt.told;
-    let attempt = if line.attempt.number > 1 { format!(", attempt {}", line.attempt.number) } else { String::new() };
-    let kind = told.kind();
-    format!("{kind} user {} ({}){attempt}: {}", told.event.user_id, told.what, line.answer.label())
 }

@@ -37,7 +37,7 @@ use history::{History, Population};
 use post::Post;
 use sender::{Habits, Sender};
 
-/// Plays the vendor: posts the events of a made-up call centre to a webhook address
+/// Plays the vendor: posts the events of a made-up call centre to a webhook address; exit status 1 if any event is given up
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to post, the secret in it: http://127.0.0.1:8080/webhooks/users?secret-key=…
@@ -75,8 +75,8 @@ pub(crate) struct Args {
     /// Encrypts bodies, with a cipher as PHP names it: aes-256-ctr
     #[arg(long, value_name = "CIPHER", requires = "key")]
     encrypt: Option<String>,
-    /// The key of --encrypt; may be given as ROLLCALL_SIMULATE_KEY
-    #[arg(long, env = "ROLLCALL_SIMULATE_KEY", hide_env_values = true)]
+    /// The key of --encrypt. Users then set passwords now and then, as the vendor sends them in encrypted bodies only
+    #[arg(long)]
     key: Option<String>,
     /// How many requests may be open at a time
     #[arg(long, default_value = "64")]
@@ -96,7 +96,10 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let expect = args.expect.as_deref().map(create).transpose()?;
 
     let bar = progress_bar(sender.events());
-    let tally = deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Line<'_>| show(&bar, &line)).await;
+    let mut failures = 0;
+    let tally =
+        deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Line<'_>| show(&bar, &mut failures, &line))
+            .await;
     bar.finish_and_clear();
 
     print!("{}", tally.report());
@@ -158,11 +161,18 @@ fn progress_bar(events: Option<u64>) -> ProgressBar {
     events.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_style(style)
 }
 
-fn show(bar: &ProgressBar, line: &Line<'_>) {
+/// Shows how far it is; the first failure is told at once, since a wrong secret would otherwise be retried for an hour unseen.
+fn show(bar: &ProgressBar, failures: &mut u64, line: &Line<'_>) {
     bar.set_position(line.delivered);
-    if !line.answer.is_accepted() {
-        bar.set_message(format!(", last failure: {}", line.answer.label()));
+    if line.answer.is_accepted() {
+        return;
     }
+    let reason = line.answer.reason();
+    if *failures == 0 {
+        bar.suspend(|| eprintln!("the first failure: {reason}; it is tried again by the vendor's rule"));
+    }
+    *failures += 1;
+    bar.set_message(format!(", {failures} failures, the last: {reason}"));
 }
 
 fn positive(text: &str) -> Result<f64, String> {

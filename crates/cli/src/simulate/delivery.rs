@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::post::{Answer, Post};
-use super::sender::{Attempt, Sender};
+use super::sender::{Attempt, Fate, Sender};
 use super::tally::Tally;
 
 /// One answered attempt, for whoever watches.
@@ -17,6 +17,7 @@ use super::tally::Tally;
 pub(crate) struct Line<'a> {
     pub(crate) attempt: &'a Attempt,
     pub(crate) answer: &'a Answer,
+    pub(crate) fate: Fate,
     pub(crate) delivered: u64,
 }
 
@@ -44,10 +45,10 @@ pub(crate) async fn deliver(
             biased;
             () = shutdown.requested(), if !ending => ending = true,
             Some(answered) = in_flight.join_next() => {
-                let (attempt, answer, sent): (Attempt, Answer, Instant) = answered.expect("posting does not panic");
+                let (attempt, answer, sent, took): (Attempt, Answer, Instant, Duration) = answered.expect("posting does not panic");
                 let fate = sender.answered(attempt.clone(), answer.is_accepted(), started.elapsed());
-                tally.count(&attempt, &answer, fate, sent.elapsed(), (sent - started).saturating_sub(attempt.due));
-                watch(Line { attempt: &attempt, answer: &answer, delivered: tally.delivered() });
+                tally.count(&attempt, &answer, fate, took, (sent - started).saturating_sub(attempt.due));
+                watch(Line { attempt: &attempt, answer: &answer, fate, delivered: tally.delivered() });
             }
             () = tokio::time::sleep_until(started + due.unwrap_or(Duration::ZERO)), if has_room && due.is_some() => {
                 if let Some(attempt) = sender.take() {
@@ -55,7 +56,7 @@ pub(crate) async fn deliver(
                     in_flight.spawn(async move {
                         let sent = Instant::now();
                         let answer = post.deliver(&attempt.told).await;
-                        (attempt, answer, sent)
+                        (attempt, answer, sent, sent.elapsed())
                     });
                 }
             }

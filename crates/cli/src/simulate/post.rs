@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::encrypt::Encryption;
 use super::history::Told;
@@ -37,14 +37,21 @@ pub(crate) enum Answer {
 }
 
 /// What the receiver says in its answer's body; empty where it says something else.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Receipt {
     pub(crate) status: Option<String>,
     pub(crate) position: Option<String>,
     /// Of a refusal (RFC 9457).
-    pub(crate) title: Option<String>,
     pub(crate) detail: Option<String>,
+}
+
+impl Receipt {
+    /// Reads what can be read: a receiver other than Rollcall answers what it likes, and the status is what counts.
+    fn read(body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name| body[name].as_str().map(str::to_owned);
+        Self { status: text("status"), position: text("position"), detail: text("detail") }
+    }
 }
 
 impl Post {
@@ -84,8 +91,7 @@ impl Post {
             .map_err(|error| if error.is_connect() { "not connected" } else { "connection lost" })?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| "answer cut off")?;
-        // A receiver other than Rollcall answers what it likes; the status is what counts.
-        Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
+        Ok((status, Receipt::read(&body.to_bytes())))
     }
 
     fn request(&self, told: &Told) -> anyhow::Result<Request<Full<Bytes>>> {
@@ -107,6 +113,14 @@ impl Answer {
             // To the vendor, 200 means delivered, and nothing else does.
             Self::Status(status, _) => *status == StatusCode::OK,
             Self::None(_) => false,
+        }
+    }
+
+    /// Returns why it was not accepted, for people.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Status(_, Receipt { detail: Some(said), .. }) => format!("{}: {said}", self.label()),
+            Self::Status(..) | Self::None(_) => self.label(),
         }
     }
 
@@ -147,6 +161,18 @@ mod tests {
         let added = |url: &str| with_query(&url.parse().unwrap(), "iv", "00ff").unwrap().to_string();
         assert_eq!(added("http://h/w"), "http://h/w?iv=00ff");
         assert_eq!(added("http://h/w?secret-key=x"), "http://h/w?secret-key=x&iv=00ff");
+    }
+
+    #[test]
+    fn receipts_and_refusals_are_read_and_anything_else_is_empty() {
+        let stored = Receipt::read(br#"{"status":"stored","eventId":"x","userId":180,"position":"0:4"}"#);
+        assert_eq!((stored.status.as_deref(), stored.position.as_deref()), (Some("stored"), Some("0:4")));
+        let refused =
+            Receipt::read(br#"{"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"why"}"#);
+        assert_eq!((refused.status, refused.detail.as_deref()), (None, Some("why")));
+        for other in [&b""[..], b"OK", b"[]", b"180"] {
+            assert_eq!(Receipt::read(other), Receipt::default());
+        }
     }
 
     #[test]

@@ -1,0 +1,102 @@
+//! `rollcall dev --simulate`: a small call centre that lives beside the services, told line by line.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::UserId;
+use service::Shutdown;
+
+use crate::environment;
+use crate::simulate::delivery::{Line, deliver};
+use crate::simulate::history::{History, Population};
+use crate::simulate::post::{Answer, Post};
+use crate::simulate::sender::{Fate, Habits, Sender};
+
+/// Slow enough to read along.
+const EVENTS_PER_SECOND: f64 = 2.0;
+/// Few enough that the same people come up again.
+const USERS: u32 = 25;
+/// Clear of the sample's user, who is 180.
+const FIRST_USER: i64 = 1000;
+/// More goes wrong than in life, so that it is seen within a minute.
+const LATE: f64 = 0.1;
+const REPEAT: f64 = 0.05;
+/// One of the vendor's minutes: a late delivery is overtaken within sight.
+const MINUTE: Duration = Duration::from_secs(1);
+const CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+
+/// Plays the vendor until the shutdown, and prints a line for each answer.
+pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> {
+    let population = Population {
+        seed: 1,
+        users: USERS,
+        first_user: UserId::new(FIRST_USER).context("the first user's identifier")?,
+        start: environment::now(),
+        events_per_second: EVENTS_PER_SECOND,
+        // Bodies are not encrypted here, and the vendor sends passwords in encrypted ones only.
+        passwords: false,
+    };
+    let habits =
+        Habits { events_per_second: EVENTS_PER_SECOND, events: None, late: LATE, repeat: REPEAT, minute: MINUTE };
+    let mut sender = Sender::new(habits, History::new(population), 1);
+    let post = Arc::new(Post::new(&url, None)?);
+    deliver(&mut sender, &post, CONCURRENCY, &shutdown, |line| println!("{}", told(&line))).await;
+    Ok(())
+}
+
+/// `changed 1007 Zsófia Nagy: contact phone, attempt 3 → 200 superseded 0:4`
+fn told(line: &Line<'_>) -> String {
+    let told = &line.attempt.told;
+    let name = told.event.new.name.as_deref().unwrap_or("");
+    let attempt = match (line.attempt.number, line.attempt.repeated) {
+        (1, _) => String::new(),
+        (number, false) => format!(", late, attempt {number}"),
+        (number, true) => format!(", repeated, attempt {number}"),
+    };
+    let position = match &line.answer {
+        Answer::Status(_, receipt) => receipt.position.as_deref().unwrap_or(""),
+        Answer::None(_) => "",
+    };
+    let fate = match line.fate {
+        Fate::Delivered | Fate::AnswerLost => "",
+        Fate::Waiting => ", to be tried again",
+        Fate::Dropped => ", given up",
+    };
+    let (kind, user, what, label) = (told.kind(), told.event.user_id, told.what, line.answer.label());
+    format!("{kind} {user} {name}: {what}{attempt} → {label} {position}{fate}").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::post::Receipt;
+    use crate::simulate::sender::Attempt;
+    use domain::UnixMillis;
+
+    #[test]
+    fn a_line_tells_who_what_and_what_became_of_it() {
+        let population = Population {
+            seed: 1,
+            users: 1,
+            first_user: UserId::new(1000).unwrap(),
+            start: UnixMillis::from_millis(1_700_000_000_000),
+            events_per_second: 1.0,
+            passwords: false,
+        };
+        let event = Arc::new(History::new(population).tell());
+        let name = event.event.new.name.clone().unwrap();
+        let line = |number, repeated, answer: &Answer, fate| {
+            let attempt = Attempt { told: Arc::clone(&event), number, due: Duration::ZERO, repeated };
+            told(&Line { attempt: &attempt, answer, fate, delivered: 0 })
+        };
+        let receipt = Receipt { status: Some("stored".into()), position: Some("0:4".into()), ..Receipt::default() };
+        let stored = Answer::Status(http::StatusCode::OK, receipt);
+        assert_eq!(line(1, false, &stored, Fate::Delivered), format!("created 1000 {name}: hired → 200 stored 0:4"));
+        let late = line(3, false, &stored, Fate::Delivered);
+        assert_eq!(late, format!("created 1000 {name}: hired, late, attempt 3 → 200 stored 0:4"));
+        let lost = line(2, true, &Answer::None("not connected"), Fate::Waiting);
+        assert_eq!(lost, format!("created 1000 {name}: hired, repeated, attempt 2 → not connected, to be tried again"));
+    }
+}

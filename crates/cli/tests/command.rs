@@ -1,0 +1,158 @@
+//! The binary as its users meet it: usage, configuration, `dev`, and a simulated vendor whose log is then verified.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its premise does")]
+
+mod support;
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+use support::{Dev, get, rollcall, run, stderr, stdout, text};
+
+#[test]
+fn a_mistake_in_usage_is_status_2_and_help_is_not_one() {
+    for args in [&["dev", "--prot", "1"][..], &["ingst"], &["simulate"], &["dev", "--port-webhooks", "99999"], &[]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+    }
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    for command in ["dev", "ingest", "projector", "topics", "config", "dead-letter", "forget", "verify", "simulate"] {
+        assert!(stdout(&help).contains(&format!("  {command}")), "{command}");
+    }
+}
+
+#[test]
+fn a_failure_is_one_line_and_status_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below_a_file = file.path().join("data");
+    let cases = [
+        (vec!["dev", "--port-webhooks", &port], "is taken by another process; choose another with --port-webhooks"),
+        (vec!["dev", "--port-queries", &port, "--port-webhooks", "0"], "choose another with --port-queries"),
+        (
+            vec![
+                "dev",
+                "--data-dir",
+                text(&below_a_file),
+                "--port-webhooks=0",
+                "--port-queries=0",
+                "--port-ingest-admin=0",
+                "--port-projector-admin=0",
+            ],
+            "cannot be written; choose another with --data-dir",
+        ),
+        (vec!["simulate", "https://127.0.0.1/"], "is not an address of the form http://host:port/path"),
+        (vec!["simulate", "http://127.0.0.1/", "--encrypt", "rot-13", "--key", "k"], "there is no cipher rot-13"),
+        (vec!["config", "check", "ingest", "--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
+    ];
+    for (args, expected) in cases {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said = stderr(&output);
+        assert!(said.starts_with("rollcall: ") && said.contains(expected), "{args:?} said {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn config_check_tells_all_faults_at_once_and_show_keeps_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ingest.toml");
+    std::fs::write(
+        &file,
+        "typo = 1\n[http]\nlisten = 'nowhere'\n[webhook]\nrequests_max = 0\n[kafka.properties]\nacks = 1\n",
+    )
+    .unwrap();
+    let unknown = run(&["config", "check", "ingest", "--config", text(&file)]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("typo ("), "{}", stderr(&unknown));
+
+    let known = std::fs::read_to_string(&file).unwrap().replace("typo = 1\n", "");
+    std::fs::write(&file, known).unwrap();
+    let output = run(&["config", "check", "ingest", "--config", text(&file)]);
+    assert_eq!(output.status.code(), Some(1));
+    for key in ["http.listen", "webhook.requests_max", "acks", "security.secret_keys"] {
+        assert!(stderr(&output).contains(key), "{key} is missing in\n{}", stderr(&output));
+    }
+
+    let secret = ("ROLLCALL_SECURITY__SECRET_KEYS", "hunter2-of-the-environment");
+    let shown = rollcall(&["config", "show", "ingest", "--set", "http.connections_max=77"])
+        .envs([
+            secret,
+            ("ROLLCALL_KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2-of-kafka"),
+            ("ROLLCALL_HTTP__DRAIN_MS", "9"),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(shown.status.code(), Some(0), "{}", stderr(&shown));
+    let shown = stdout(&shown);
+    assert!(shown.contains("connections_max = 77") && shown.contains("drain_ms = 9"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn dev_prints_two_curl_lines_that_bring_the_vendors_sample_in_and_out() {
+    let dev = Dev::start(&[]);
+    assert!(dev.welcome.contains("in memory"), "{}", dev.welcome);
+    for _pasted_again in 0..2 {
+        let answers = dev.follow_curls();
+        let [(200, stored), (200, user)] = answers.as_slice() else { panic!("{answers:?}") };
+        let (stored, user): (Value, Value) =
+            (serde_json::from_str(stored).unwrap(), serde_json::from_str(user).unwrap());
+        assert_eq!(stored["userId"], 180);
+        assert_eq!((&user["userId"], &user["name"]), (&180.into(), &"Rachel Smith".into()));
+        assert_eq!(user["_meta"]["eventId"], stored["eventId"]);
+    }
+    assert_eq!(dev.signal("TERM").code(), Some(0));
+}
+
+#[test]
+fn dev_simulate_shows_what_happens_and_ends_on_an_interrupt() {
+    let mut dev = Dev::start(&["--simulate"]);
+    assert_eq!(dev.next_line(), "\n");
+    let line = dev.next_line();
+    assert!(line.starts_with("created 10") && line.contains("hired → 200 stored "), "{line}");
+    assert_eq!(dev.signal("INT").code(), Some(0));
+}
+
+#[test]
+fn after_late_and_repeated_deliveries_the_log_and_the_projector_are_as_the_vendor_knows_them() {
+    let dev = Dev::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let expect = folder.path().join("expect.jsonl");
+    let simulated = run(&[
+        "simulate",
+        dev.address("webhooks"),
+        "--rate=400",
+        "--users=40",
+        "--events=800",
+        "--late=0.3",
+        "--repeat=0.1",
+        "--minute-ms=10",
+        "--expect",
+        text(&expect),
+    ]);
+    assert_eq!(simulated.status.code(), Some(0), "{}{}", stdout(&simulated), stderr(&simulated));
+    let report = stdout(&simulated);
+    for part in ["delivered    800 events", "dropped      0 events", "200 stored", "latency      p50"] {
+        assert!(report.contains(part), "{part} is missing in\n{report}");
+    }
+    assert_eq!(std::fs::read_to_string(&expect).unwrap().lines().count(), 40);
+
+    let queries = format!("http://{}", dev.address("queries").trim_start_matches("http://").trim_end_matches("/users"));
+    let args = ["verify", "--bootstrap", dev.address("Kafka"), "--expect", text(&expect), "--projector", &queries];
+    let verified = run(&[&args[..], &["--json"]].concat());
+    assert_eq!(verified.status.code(), Some(0), "{}{}", stdout(&verified), stderr(&verified));
+    let verified: Value = serde_json::from_str(&stdout(&verified)).unwrap();
+    assert_eq!((&verified["clean"], &verified["users"]), (&true.into(), &40.into()));
+
+    // A file that expects something else is not met: the comparison does compare.
+    let wrong = std::fs::read_to_string(&expect).unwrap().replacen("\"active\"", "\"elsewhere\"", 1);
+    std::fs::write(&expect, wrong).unwrap();
+    assert_eq!(run(&args).status.code(), Some(1));
+    assert_eq!(get(&format!("{queries}/users/1")).0, 404);
+    assert_eq!(dev.signal("TERM").code(), Some(0));
+}

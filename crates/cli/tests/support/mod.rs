@@ -1,0 +1,122 @@
+//! Runs the built binary, and speaks plain HTTP with it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+/// How long any answer may take: nothing here takes a second, but a loaded machine may be slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The command with these arguments, in an environment of its own.
+pub(crate) fn rollcall(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs the command to its end.
+pub(crate) fn run(args: &[&str]) -> Output {
+    rollcall(args).output().unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A running `rollcall dev`, killed with the test if it is still there.
+pub(crate) struct Dev {
+    child: Child,
+    /// What it printed up to the second curl line.
+    pub(crate) welcome: String,
+    rest: BufReader<std::process::ChildStdout>,
+}
+
+impl Dev {
+    /// Starts it on free ports and reads what it says.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let ports =
+            ["dev", "--port-webhooks=0", "--port-queries=0", "--port-ingest-admin=0", "--port-projector-admin=0"];
+        let mut child = rollcall(&[&ports[..], args].concat()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut rest = BufReader::new(child.stdout.take().unwrap());
+        let mut welcome = String::new();
+        while welcome.lines().filter(|line| line.starts_with("curl ")).count() < 2 {
+            assert_ne!(rest.read_line(&mut welcome).unwrap(), 0, "ended after saying:\n{welcome}");
+        }
+        Self { child, welcome, rest }
+    }
+
+    /// The value of a line such as `webhooks   http://…`.
+    pub(crate) fn address(&self, name: &str) -> &str {
+        let line = self.welcome.lines().map(str::trim).find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap()
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        assert_ne!(self.rest.read_line(&mut line).unwrap(), 0, "it has ended");
+        line
+    }
+
+    /// Does what the curl lines say, one after the other, and returns the answers' status lines and bodies.
+    pub(crate) fn follow_curls(&self) -> Vec<(u16, String)> {
+        self.welcome.lines().filter(|line| line.starts_with("curl ")).map(follow_curl).collect()
+    }
+
+    /// Sends the signal and waits for the end.
+    pub(crate) fn signal(mut self, signal: &str) -> ExitStatus {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.child.id())).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // Fails when it has ended already, which is what is wanted.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Does what a curl line says whose arguments are quoted with single quotes: one address, perhaps a body.
+fn follow_curl(line: &str) -> (u16, String) {
+    let quoted: Vec<&str> = line.split('\'').skip(1).step_by(2).collect();
+    let url = quoted.iter().find(|text| text.starts_with("http://")).unwrap();
+    let body = quoted.iter().find(|text| text.starts_with('{'));
+    match body {
+        Some(body) => request("POST", url, body),
+        None => request("GET", url, ""),
+    }
+}
+
+pub(crate) fn get(url: &str) -> (u16, String) {
+    request("GET", url, "")
+}
+
+fn request(method: &str, url: &str, body: &str) -> (u16, String) {
+    let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(authority).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} /{path} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
