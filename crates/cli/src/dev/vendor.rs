@@ -55,9 +55,11 @@ fn told(line: &Line<'_>) -> String {
         (number, false) => format!(", late, attempt {number}"),
         (number, true) => format!(", repeated, attempt {number}"),
     };
-    let position = match &line.answer {
-        Answer::Status(_, receipt) => receipt.position.as_deref().unwrap_or(""),
-        Answer::None(_) => "",
+    let position = match line.answer {
+        Answer::Status(_, receipt) => {
+            receipt.position.as_ref().map(|position| format!(" {position}")).unwrap_or_default()
+        }
+        Answer::None(_) => String::new(),
     };
     let fate = match line.fate {
         Fate::Delivered | Fate::AnswerLost => "",
@@ -65,7 +67,7 @@ fn told(line: &Line<'_>) -> String {
         Fate::Dropped => ", given up",
     };
     let (kind, user, what, label) = (told.kind(), told.event.user_id, told.what, line.answer.label());
-    format!("{kind} {user} {name}: {what}{attempt} → {label} {position}{fate}").trim_end().to_owned()
+    format!("{kind} {user} {name}: {what}{attempt} → {label}{position}{fate}")
 }
 
 #[cfg(test)]
