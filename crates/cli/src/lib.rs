@@ -2,7 +2,7 @@
 //!
 //! | file | command |
 //! | --- | --- |
-//! | [`command`] | the list of all commands, and where each is |
+//! | `command.rs` | the list of all commands, and where each is |
 //! | `dev.rs` | everything in one process, to look at |
 //! | `ingest.rs`, `projector.rs` | the two services |
 //! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | what an operator needs |

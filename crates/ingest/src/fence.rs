@@ -5,7 +5,7 @@
 //! topic cannot be followed, everything is appended, which is always right: only the keeper is needed for correctness. Two
 //! replicas that take two deliveries of one user at the same moment can both append; the keeper mends what comes of it.
 //!
-//! [`Heads`] is the pure core; [`Fence`] shares it between the requests and [`run`], which follows the topic.
+//! [`Heads`] is the pure core; the shell around it follows the topic and shares the core between the requests.
 
 mod heads;
 

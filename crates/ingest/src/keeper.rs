@@ -5,7 +5,7 @@
 //! the offset it repairs. By [`domain::fold`] that makes the key clean, and a clean key is left alone: appending again is
 //! idempotent, and two keepers at once (a rebalance, a member thought dead) at worst append the same record twice.
 //!
-//! [`Partition`] is the pure core; [`run`] is the shell around it, a member of the consumer group [`GROUP`].
+//! [`Partition`] is the pure core; the shell around it is a member of the consumer group [`GROUP`].
 //!
 //! The record's Kafka timestamp is the time of the repair. What protects the winner until then is the youth of the stale record
 //! after it: while that is younger than `min.compaction.lag.ms`, the cleaner does not know of it.
