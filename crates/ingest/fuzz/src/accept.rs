@@ -67,7 +67,8 @@ fn enciphered(cipher: u8, line_bytes: u8, text: &[u8]) {
 fn cipher_text(cipher: u8, sent: &[u8]) {
     let policy = pick(&ENCRYPTED, cipher);
     let (iv, body) = first_line(sent);
-    judge::outcome(&accept(body, &format!("{QUERY}&iv={iv}"), policy), &policy.body);
+    let query = format!("{QUERY}&iv={}", iv.replace('&', "%26"));
+    judge::outcome(&accept(body, &query, policy), &policy.body);
 }
 
 /// A query on the first line, `X-Forwarded-For` on the second, and a body.

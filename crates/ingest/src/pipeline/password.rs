@@ -17,17 +17,18 @@ pub(super) fn is_password_name(name: &str) -> bool {
 /// Returns a clear-text body with every password in it blanked, and all else as it was received.
 ///
 /// JSON is gone through token by token. In what is not JSON, all from the first word "password" on is cut off; and when the word
-/// appears only behind escapes, all of the body.
+/// appears before that behind escapes, all of the body.
 pub fn blank(body: &[u8]) -> Vec<u8> {
     if is_json(body) {
         return blank_json(body);
     }
     let lower = body.to_ascii_lowercase();
-    match find(&lower, NAME.as_bytes()) {
-        Some(at) => [&body[..at], BLANK_REST.as_bytes()].concat(),
-        None if find(&unescaped(&lower), NAME.as_bytes()).is_some() => BLANK_REST.as_bytes().to_vec(),
-        None => body.to_vec(),
+    let end = find(&lower, NAME.as_bytes()).unwrap_or(body.len());
+    if find(&unescaped(&lower[..end]), NAME.as_bytes()).is_some() {
+        return BLANK_REST.as_bytes().to_vec();
     }
+    let rest = if end < body.len() { BLANK_REST } else { "" };
+    [&body[..end], rest.as_bytes()].concat()
 }
 
 /// Duplicate keys are JSON here, and so is any depth that the strict reader would get to.
@@ -143,6 +144,7 @@ mod tests {
             ("user=1&Password=hunter2", "user=1&[redacted from here]"),
             (r#"{"new":{"p\u0061ssword":"hunter2""#, "[redacted from here]"),
             ("p%61ssword=hunter2", "[redacted from here]"),
+            ("p%61ssword=hunter2&password=", "[redacted from here]"),
             ("hello", "hello"),
             ("", ""),
         ];
