@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::output::print;
 use crate::sources::Sources;
 
 /// Checks or shows a service's configuration
@@ -38,15 +39,12 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
                 Service::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
                 Service::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
             }
-            println!("the configuration is right");
+            print("the configuration is right\n")?;
         }
-        Command::Show(Args { service, sources }) => print!(
-            "{}",
-            match service {
-                Service::Ingest => shown::<ingest::config::Raw>(sources)?,
-                Service::Projector => shown::<projector::Raw>(sources)?,
-            }
-        ),
+        Command::Show(Args { service, sources }) => print(&match service {
+            Service::Ingest => shown::<ingest::config::Raw>(sources)?,
+            Service::Projector => shown::<projector::Raw>(sources)?,
+        })?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use log::publish::Publisher;
 
 use crate::environment::now;
 use crate::kafka::Cluster;
+use crate::output::print;
 use crate::sources::Sources;
 
 /// Lists, shows or replays bodies that could not be read
@@ -45,7 +46,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { sources } => {
             for kept in read(store(&sources)?, String::new()).await? {
-                println!("{}", line(&kept));
+                print(&format!("{}\n", line(&kept)))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -54,7 +55,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let [kept] = found.as_slice() else {
                 anyhow::bail!("{} dead letters have a key that begins with {key:?}; one is expected", found.len());
             };
-            print!("{}", whole(kept));
+            print(&whole(kept))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Replay { keys, dry_run, sources } => replay(&keys, dry_run, &sources).await,
@@ -82,7 +83,7 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
                 format!("still refused: {rejection}")
             }
         };
-        println!("{:.12} {outcome}", replayed.key);
+        print(&format!("{:.12} {outcome}\n", replayed.key))?;
     }
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::kafka::ANSWER_WAIT_MAX;
 use crate::listen::bind;
+use crate::output::print;
 
 /// Where webhooks are received.
 const WEBHOOK_PORT: u16 = 8080;
@@ -74,7 +75,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let webhooks = ports.ingest.webhooks.local_addr()?;
     let queries = ports.projector.http.local_addr()?;
     let webhook_url = format!("http://{webhooks}/webhooks/users?secret-key={}", secret.expose());
-    print!("{}", welcome(&broker, &webhook_url, queries, &ports, &folder, args.simulate)?);
+    print(&welcome(&broker, &webhook_url, queries, &ports, &folder, args.simulate)?)?;
 
     let ingest_stop = Shutdown::new();
     let projector_stop = Shutdown::new();

@@ -1,7 +1,7 @@
 //! `rollcall forget`: removes a user, and tells what is removed when.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -12,6 +12,7 @@ use ingest::forget::{Forgotten, forget};
 use log::publish::Publisher;
 
 use crate::environment::now;
+use crate::output::print;
 use crate::sources::Sources;
 
 /// Forgets a user: late deliveries of what happened before do not bring the user back, newer events do
@@ -37,7 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         raw.security.secret_keys.is_empty() && raw.security.secret_key_files.is_empty();
     let config = Config::try_from(raw)?;
     if !args.yes && !confirmed(args.user_id)? {
-        println!("nothing was done");
+        print("nothing was done\n")?;
         return Ok(ExitCode::FAILURE);
     }
     let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
@@ -45,14 +46,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let at = args.at.unwrap_or(now);
     let forgotten =
         forget(&config.kafka, &config.topics, &publisher, config.policy.body, args.user_id, at, now).await?;
-    print!("{}", report(args.user_id, at, &forgotten));
+    print(&report(args.user_id, at, &forgotten))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn confirmed(user_id: UserId) -> anyhow::Result<bool> {
     anyhow::ensure!(std::io::stdin().is_terminal(), "nobody is there to confirm it; say --yes");
-    print!("forget user {user_id}? This cannot be undone. [y/N] ");
-    std::io::stdout().flush()?;
+    print(&format!("forget user {user_id}? This cannot be undone. [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))

@@ -25,7 +25,8 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
         webhooks: bind(config.listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,
     };
-    tracing::info!(webhooks = %config.listen, path = config.path, admin = %config.admin_listen, "ingest listens");
+    let (webhooks, admin) = (listeners.webhooks.local_addr()?, listeners.admin.local_addr()?);
+    tracing::info!(%webhooks, path = config.path, %admin, "ingest listens");
     ingest::run(config, listeners, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,11 @@ struct Raw {
     topics: settings::Topics,
 }
 
+/// Returns what an error of the cluster is told with: which one was asked.
+pub(crate) fn asked(options: &ClientOptions) -> String {
+    format!("the Kafka at {} was asked", options.bootstrap)
+}
+
 /// The cluster and the topics on it.
 #[derive(Debug)]
 pub(crate) struct Cluster {

@@ -8,7 +8,7 @@
 //! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | what an operator needs |
 //! | `simulate.rs` | plays the vendor |
 //!
-//! Shared by them: `environment.rs` (clock and variables), `sources.rs` (file, environment and flags), `listen.rs` (ports),
+//! Shared by them: `environment.rs` (clock and variables), `sources.rs` (file, environment and flags), `output.rs` (standard output), `listen.rs` (ports),
 //! `fetch.rs` (questions to a projector), `expect.rs` (the file between `simulate` and `verify`).
 //!
 //! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process; the
@@ -27,6 +27,7 @@ mod forget;
 mod ingest;
 mod kafka;
 mod listen;
+mod output;
 mod projector;
 mod simulate;
 mod sources;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
     };
     match run(rollcall) {
         Ok(status) => status,
+        Err(error) if output::is_reader_gone(&error) => ExitCode::FAILURE,
         Err(error) => {
             // The whole chain on one line: what failed, then why.
             eprintln!("rollcall: {error:#}");

@@ -30,7 +30,8 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
         http: bind(config.http_listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,
     };
-    tracing::info!(http = %config.http_listen, admin = %config.admin_listen, "projector listens");
+    let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
+    tracing::info!(%http, %admin, "projector listens");
     projector::run(config, listeners, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -31,6 +31,7 @@ use service::Shutdown;
 
 use crate::environment;
 use crate::expect::{self, Expected};
+use crate::output::print;
 use delivery::{Line, deliver};
 use encrypt::Encryption;
 use history::{History, Population};
@@ -102,11 +103,11 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
             .await;
     bar.finish_and_clear();
 
-    print!("{}", tally.report());
+    print(&tally.report())?;
     if let (Some(file), Some(path)) = (expect, &args.expect) {
         let users = sender.history().newest().map(Expected::from);
         expect::write(BufWriter::new(file), users).with_context(|| format!("{} cannot be written", path.display()))?;
-        println!("{:<12} {}", "expected", path.display());
+        print(&format!("{:<12} {}\n", "expected", path.display()))?;
     }
     Ok(if tally.dropped > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

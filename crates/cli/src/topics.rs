@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use log::topics::{self, Created, Finding, Severity, Spec};
 
-use crate::kafka::{ANSWER_WAIT_MAX, Cluster};
+use crate::kafka::{ANSWER_WAIT_MAX, Cluster, asked};
+use crate::output::print;
 use crate::sources::Sources;
 
 /// One user fits everywhere, a hundred thousand still fit one partition; six let a handful of readers share the work.
@@ -41,12 +43,14 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Cluster { options, names } = Cluster::load(&args.sources)?;
     let specs = Spec::contract(&names, args.partitions, args.replication);
     if matches!(command, Command::Create(_)) {
-        for (topic, created) in topics::create(&options, &specs, ANSWER_WAIT_MAX).await? {
-            println!("{topic}: {}", outcome(created));
+        for (topic, created) in
+            topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(|| asked(&options))?
+        {
+            print(&format!("{topic}: {}\n", outcome(created)))?;
         }
     }
-    let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await?;
-    print!("{}", report(&specs, &findings));
+    let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(|| asked(&options))?;
+    print(&report(&specs, &findings))?;
     let wrong = findings.iter().any(|finding| finding.severity > Severity::Note);
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::expect::{self, Expected};
 use crate::fetch::Service;
-use crate::kafka::Cluster;
+use crate::kafka::{Cluster, asked};
+use crate::output::print;
 use crate::sources::Sources;
 
 use compare::Differences;
@@ -50,7 +51,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Cluster { options: kafka, names } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
-    let settings = check_settings(&kafka, &names).await?;
+    let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     let options = Options {
         kafka,
         topics: names,
@@ -81,11 +82,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             differences.compare_projector(expected, &Service::new(url)?).await?;
         }
     }
-    if args.json {
-        println!("{:#}", as_json(&report, &differences));
-    } else {
-        print!("{}", as_text(&report, &differences));
-    }
+    print(&if args.json { format!("{:#}\n", as_json(&report, &differences)) } else { as_text(&report, &differences) })?;
     Ok(if report.is_clean() && differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -5,9 +5,11 @@
 mod support;
 
 use std::net::TcpListener;
+use std::process::Stdio;
 
+use log::embedded::EmbeddedBroker;
 use serde_json::Value;
-use support::{Dev, get, rollcall, run, stderr, stdout, text};
+use support::{Dev, Service, get, rollcall, run, stderr, stdout, text};
 
 #[test]
 fn a_mistake_in_usage_is_status_2_and_help_is_not_one() {
@@ -155,4 +157,59 @@ fn after_late_and_repeated_deliveries_the_log_and_the_projector_are_as_the_vendo
     assert_eq!(run(&args).status.code(), Some(1));
     assert_eq!(get(&format!("{queries}/users/1")).0, 404);
     assert_eq!(dev.signal("TERM").code(), Some(0));
+}
+
+#[test]
+fn encrypted_deliveries_with_passwords_are_read_and_no_password_is_written() {
+    let topics = [("vcc.users", 3), ("vcc.users.late", 1), ("vcc.users.dead-letter", 1)];
+    let broker = EmbeddedBroker::start(&topics).unwrap();
+    let bootstrap = broker.bootstrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ingest.toml");
+    // The second of two live keys: both are tried.
+    let keys = "[[security.body_keys]]\ncipher = 'aes-128-cbc'\nkey = 'the old key'\n\
+                [[security.body_keys]]\ncipher = 'aes-256-ctr'\nkey = 'the new key'\n";
+    std::fs::write(&file, keys).unwrap();
+    let expect = folder.path().join("expect.jsonl");
+
+    let secret = [("ROLLCALL_SECURITY__SECRET_KEYS", "of-the-tests")];
+    let ingest = Service::start(&["ingest", "--config", text(&file), "--bootstrap", &bootstrap], &secret);
+    let address = ingest.listens["webhooks"].as_str().unwrap();
+    let url = format!("http://{address}/webhooks/users?secret-key=of-the-tests");
+    let args =
+        ["simulate", &url, "--rate=400", "--users=20", "--events=300", "--encrypt=aes-256-ctr", "--key=the new key"];
+    let simulated = run(&[&args[..], &["--expect", text(&expect)]].concat());
+    assert_eq!(simulated.status.code(), Some(0), "{}{}", stdout(&simulated), stderr(&simulated));
+    // Requests overtake each other, so some are superseded; none is refused.
+    let answers: Vec<String> =
+        stdout(&simulated).lines().filter(|line| line.starts_with("answer")).map(str::to_owned).collect();
+    assert!(answers.iter().all(|answer| answer.contains("  200 ")), "{answers:?}");
+
+    let projector = Service::start(&["projector", "--bootstrap", &bootstrap, "--set", &store_in(folder.path())], &[]);
+    let queries = format!("http://{}", projector.listens["http"].as_str().unwrap());
+    let verified = run(&["verify", "--bootstrap", &bootstrap, "--expect", text(&expect), "--projector", &queries]);
+    assert_eq!(verified.status.code(), Some(0), "{}{}", stdout(&verified), stderr(&verified));
+
+    let (ingest_status, ingest_log) = ingest.stop();
+    let (projector_status, projector_log) = projector.stop();
+    assert_eq!((ingest_status.code(), projector_status.code()), (Some(0), Some(0)));
+    assert!(!ingest_log.contains("Pw-simulated") && !projector_log.contains("Pw-simulated"));
+    for entry in std::fs::read_dir(folder.path().join("store")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(12).any(|window| window == b"Pw-simulated"));
+    }
+}
+
+fn store_in(folder: &std::path::Path) -> String {
+    format!("store.dir={}", text(&folder.join("store")))
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure_to_talk_about() {
+    let mut child =
+        rollcall(&["config", "show", "projector"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Closed before the command can have written.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(stderr(&output), "");
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// How long any answer may take: nothing here takes a second, but a loaded machine may be slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -70,9 +72,8 @@ impl Dev {
     }
 
     /// Sends the signal and waits for the end.
-    pub(crate) fn signal(mut self, signal: &str) -> ExitStatus {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.child.id())).status().unwrap();
-        assert!(sent.success());
+    pub(crate) fn signal(mut self, name: &str) -> ExitStatus {
+        signal(&self.child, name);
         self.child.wait().unwrap()
     }
 }
@@ -83,6 +84,52 @@ impl Drop for Dev {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A running service that logs JSON, killed with the test if it is still there.
+pub(crate) struct Service {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    /// What it said when it listened.
+    pub(crate) listens: Value,
+}
+
+impl Service {
+    /// Starts `rollcall ingest` or `rollcall projector` on free ports and waits until it listens.
+    pub(crate) fn start(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let listen =
+            ["--set", "http.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0", "--set", "log.format=json"];
+        let mut command = rollcall(&[args, &listen].concat());
+        let mut child = command.envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(" listens\"") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it has ended");
+        }
+        let listens = serde_json::from_str(&line).unwrap();
+        Self { child, log, listens }
+    }
+
+    /// Sends SIGTERM, waits for the end, and returns the status and the rest of the log.
+    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
+        signal(&self.child, "TERM");
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap(), log)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status().unwrap();
+    assert!(sent.success());
 }
 
 /// Does what a curl line says whose arguments are quoted with single quotes: one address, perhaps a body.
