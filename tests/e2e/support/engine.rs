@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -112,13 +113,22 @@ async fn ensure_network(docker: &Docker, name: &str) {
     docker.create_network(request).await.expect("the engine makes a network");
 }
 
-/// Returns a port of the loopback address that nobody listens on.
+/// Returns a port of the loopback address that nobody listens on, another one each time.
 ///
 /// Kafka tells its clients where to find it, so its port on the host must be known before it starts and stay the same when
-/// it is started again; a port that the engine picks is neither.
+/// it is started again; a port that the engine picks is neither. While it is down nobody else may get the port: so it is not
+/// one of those that systems give to outgoing connections, from 32768 on, or 49152.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("a listener has an address").port()
+    const FIRST: u32 = 15_000;
+    const PORTS: u32 = 15_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Runs at the same time begin far from each other.
+    let begin = std::process::id().wrapping_mul(101);
+    (0..PORTS)
+        .map(|_| FIRST + begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % PORTS)
+        .map(|port| u16::try_from(port).expect("it is below 30,000"))
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a port is free")
 }
 
 /// Removes what this run has started once this process is gone, however it ended.

@@ -9,6 +9,9 @@
 //! | [`engine`] | the container engine: whether there is one, and who removes what the tests started |
 //! | [`eventually`] | waiting for a condition |
 //! | [`http`] | a client for tests |
+//! | [`load`] | senders under way while things are stopped, and what must be true afterwards |
+//! | [`process`] | `rollcall` as a process of its own: its output, its end, and signals |
+//! | [`random`] | moments that nobody chose, the same in every run |
 //! | [`system`] | ingest and projector in this process, on ports of their own |
 
 pub(crate) mod broker;
@@ -18,4 +21,7 @@ pub(crate) mod engine;
 pub(crate) mod eventually;
 pub(crate) mod http;
 pub(crate) mod kafka;
+pub(crate) mod load;
+pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod system;

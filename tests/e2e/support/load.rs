@@ -1,0 +1,139 @@
+//! Load from senders that do as the vendor does, and what must be true of everything that they were promised.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use domain::fold::{KeyState, apply};
+use domain::{Position, UserId};
+use hyper::{Method, StatusCode};
+use log::Record;
+use tokio::sync::Mutex;
+
+use super::deliveries::delivery;
+use super::eventually::eventually;
+use super::http::Http;
+use super::system::WEBHOOK;
+
+const SENDERS: u64 = 4;
+const USERS_PER_SENDER: u64 = 5;
+/// How long the load may take to make the progress that a test waits for.
+const PROGRESS_MAX: Duration = Duration::from_secs(120);
+/// The pause of a sender that was not answered, so that a service which is away is not stormed.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Senders that do as the vendor does: each delivery again and again until it is accepted.
+pub(crate) struct Load {
+    target: Mutex<Http>,
+    accepted: AtomicU64,
+    done: AtomicBool,
+}
+
+/// A delivery that was answered 200.
+pub(crate) struct Accepted {
+    event_id: String,
+    position: String,
+}
+
+impl Load {
+    pub(crate) fn on(target: Http) -> Self {
+        Self { target: Mutex::new(target), accepted: AtomicU64::new(0), done: AtomicBool::new(false) }
+    }
+
+    /// Sends until [`Load::end`], and returns everything that was accepted.
+    pub(crate) async fn run(&self) -> Vec<Accepted> {
+        let accepted = futures_util::future::join_all((0..SENDERS).map(|sender| self.send(sender))).await;
+        accepted.into_iter().flatten().collect()
+    }
+
+    /// From now on the senders find the service there.
+    pub(crate) async fn turn_to(&self, target: Http) {
+        *self.target.lock().await = target;
+    }
+
+    pub(crate) fn end(&self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+
+    /// Delivers change after change of the sender's own users until told to stop.
+    async fn send(&self, sender: u64) -> Vec<Accepted> {
+        let mut accepted = Vec::new();
+        let users = sender * USERS_PER_SENDER..(sender + 1) * USERS_PER_SENDER;
+        for (change, user) in (0..).flat_map(|change| users.clone().map(move |user| (change, user))) {
+            let body = delivery(user, change);
+            while !self.done.load(Ordering::Relaxed) {
+                let target = self.target.lock().await.clone();
+                // No answer at all is what a service that is being stopped gives.
+                let Ok(answer) = target.send(Method::POST, WEBHOOK, body.clone()).await else {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                };
+                if answer.status == StatusCode::OK {
+                    accepted.push(Accepted { event_id: answer.text("/eventId"), position: answer.text("/position") });
+                    self.accepted.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+            }
+            if self.done.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        accepted
+    }
+
+    /// Waits until so many more deliveries were accepted.
+    pub(crate) async fn progress(&self, more: u64) {
+        let goal = self.accepted.load(Ordering::Relaxed) + more;
+        eventually("deliveries are accepted", PROGRESS_MAX, async || {
+            (self.accepted.load(Ordering::Relaxed) >= goal).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Every delivery that was answered 200 is in the log where the answer said.
+pub(crate) fn assert_all_stored(accepted: &[Accepted], log: &[Record]) {
+    let stored: BTreeMap<String, String> = log
+        .iter()
+        .map(|record| {
+            let value = record.value.as_deref().expect("nobody was forgotten");
+            let head = domain::wire::decode_head(value).expect("every record can be read");
+            (record.position.to_string(), head.event_id.to_string())
+        })
+        .collect();
+    for Accepted { event_id, position } in accepted {
+        assert_eq!(stored.get(position), Some(event_id), "what was promised at {position}");
+    }
+}
+
+/// Compares every user of the projector with the fold of the log, made here from the records alone.
+pub(crate) async fn assert_state_is_fold(projector: &Http, log: &[Record]) {
+    let mut fold: BTreeMap<UserId, (i32, KeyState)> = BTreeMap::new();
+    let mut last = BTreeMap::new();
+    for record in log {
+        let Position { partition, offset } = record.position;
+        let ce_time = record.header(domain::headers::CE_TIME);
+        let (user_id, head) =
+            domain::record::read(record.key.as_deref(), record.value.as_deref(), ce_time, record.timestamp)
+                .expect("every record can be read");
+        let before = fold.get(&user_id).map(|(_, state)| *state);
+        let (state, _) = apply(before, offset, head);
+        fold.insert(user_id, (partition, state));
+        last.insert(partition, record.position);
+    }
+    for position in last.values() {
+        let reached = projector.get(&format!("/status?at_least={position}&wait_ms=30000")).await;
+        assert_eq!(reached.status, StatusCode::OK, "{reached:?}");
+    }
+    assert_eq!(fold.len() as u64, SENDERS * USERS_PER_SENDER, "every user was delivered");
+    for (user_id, (partition, state)) in fold {
+        let user = projector.get(&format!("/users/{user_id}")).await;
+        let position = Position { partition, offset: state.winner_offset };
+        assert_eq!(user.text("/_meta/position"), position.to_string(), "user {user_id}");
+        let winner = log.iter().find(|record| record.position == position).and_then(|record| record.value.as_deref());
+        let event = domain::wire::decode(winner.expect("the winner is in the log")).expect("every record can be read");
+        assert_eq!(user.text("/_meta/eventId"), event.event_id.to_string(), "user {user_id}");
+        assert_eq!(Some(user.text("/name")), event.new.name, "user {user_id}");
+    }
+}
