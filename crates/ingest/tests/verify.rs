@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use domain::headers::{for_event, for_forgotten};
+use domain::headers::{REASSERTED, for_event, for_forgotten};
 use domain::{Facts, UnixMillis, User, UserEvent, UserId, wire};
 use ingest::pipeline::BodyPolicy;
 use ingest::verify::{Options, Report, verify};
@@ -86,6 +86,24 @@ async fn a_log_as_it_should_be_is_clean() {
     assert_eq!((report.records, report.users, report.forgotten), (41, 19, 1));
     let winner = &report.winners[&UserId::new(7).unwrap()];
     assert_eq!(wire::decode(&winner.value).unwrap().new.name.as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_repair_that_a_newer_event_overtook_counts_as_appended_again() {
+    let log = Log::new();
+    let states = [event(1, None, "a", 1), event(1, Some("a"), "b", 2), event(1, Some("b"), "c", 3)];
+    let [first, second, third] = &states;
+    for event in [second, first, third] {
+        log.event("vcc.users", event).await;
+    }
+    for (event, offset) in [(second, "0"), (third, "2")] {
+        let mut headers = for_event(event, None);
+        headers.push((REASSERTED, offset.to_owned()));
+        log.append("vcc.users", "1", Some(wire::encode(event)), headers, None).await;
+    }
+    let report = log.verify(Duration::ZERO).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.records, report.reasserted), (5, 2));
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ impl Partition {
         let position = scanned.position();
         self.next_offset = position.offset + 1;
         self.records += 1;
+        // Whatever it does: a repair that a newer event overtook is stale, and was appended all the same.
+        self.reasserted += u64::from(scanned.header(REASSERTED).is_some());
         let ce_time = if scanned.value().is_none() { scanned.header(CE_TIME) } else { None };
         let (user_id, head) = match record::read(scanned.key(), scanned.value(), ce_time, scanned.timestamp()) {
             Ok(read) => read,
@@ -87,7 +89,6 @@ impl Partition {
                     gaps::note(&mut self.stale, &head);
                 }
             }
-            (Effect::Duplicate, _) if scanned.header(REASSERTED).is_some() => self.reasserted += 1,
             _ => {}
         }
     }
