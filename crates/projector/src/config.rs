@@ -106,6 +106,7 @@ impl TryFrom<Raw> for Config {
             limits: http.limits(&mut faults),
             projection: Options {
                 kafka,
+                late_topic: (!topics.late.is_empty()).then_some(topics.late),
                 rebuild: store.rebuild,
                 rebuild_memory_bytes_max: store.rebuild_memory_mib.saturating_mul(MIB),
                 ..Options::new("", &topics.users, store.dir)

@@ -45,7 +45,8 @@ fn differing_fields(held: Option<&[u8]>, value: Option<&[u8]>) -> Vec<String> {
     next.old.map(|old| gap::changed_fields(&held.new, &old)).unwrap_or_default()
 }
 
-fn narrow(gaps: &mut Vec<GapRow>, late: &RecordHead) -> bool {
+/// Narrows the gaps by an event that came late, and removes those that it closes. Returns whether they changed.
+pub(crate) fn narrow(gaps: &mut Vec<GapRow>, late: &RecordHead) -> bool {
     let RecordHead::Event(late) = late else { return false };
     let mut changed = false;
     gaps.retain_mut(|row| match row.gap.narrow(late) {

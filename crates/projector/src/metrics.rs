@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     /// `newer`, `duplicate`, `stale`, `forgotten`, `unreadable`.
     pub(crate) records: Family<Outcome, Counter>,
     pub(crate) gaps_found: Counter,
+    pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
     pub(crate) next_offset: Family<Partition, Gauge>,
     pub(crate) lag: Family<Partition, Gauge>,
@@ -41,6 +42,7 @@ impl Default for Metrics {
         Self {
             records: Family::default(),
             gaps_found: Counter::default(),
+            gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
             next_offset: Family::default(),
             lag: Family::default(),
@@ -57,6 +59,8 @@ impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("rollcall_projector_records", "Records folded, by what became of them", self.records.clone());
         registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
+        let closed = self.gaps_closed_late.clone();
+        registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
         let commit = self.commit.clone();
         registry.register_with_unit("rollcall_projector_commit", "Time of a commit", Unit::Seconds, commit);
         let next = self.next_offset.clone();

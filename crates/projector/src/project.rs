@@ -93,7 +93,21 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), E
     let mut forced = shared.options.rebuild.then_some(Reason::Asked);
     loop {
         let Some(topic) = ask_topic(shared).await? else { return Ok(()) };
-        let Some(writer) = open_store(shared, &folder, &topic, forced.take()).await? else { return Ok(()) };
+        let writer = match open_store(shared, &folder, &topic, forced.clone()).await {
+            Ok(Some(writer)) => writer,
+            Ok(None) => return Ok(()),
+            // In the middle of a rebuild the cluster went away, or the log was cut: once more, from what it holds then.
+            Err(Error::Log(error))
+                if error.is_transient() || matches!(error, tail::Error::PositionOutsideLog { .. }) =>
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the rebuild begins again");
+                if until_shutdown(shared, tokio::time::sleep(RETRY)).await.is_none() {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         match Follower::new(shared, writer, &topic).follow().await? {
             Stop::Shutdown => return Ok(()),
             Stop::Rebuild(reason) => {
@@ -177,6 +191,10 @@ struct Follower<'s> {
     writer: Option<Writer>,
     /// Where the log ended at start: the table is ready when it has been read so far.
     goal: Checkpoint,
+    /// Follows the late deliveries, once the table is up to date: a gap is found before what closes it is looked for.
+    late: Option<Tail>,
+    /// When it may be tried again to follow them.
+    late_due: Option<tokio::time::Instant>,
 }
 
 impl<'s> Follower<'s> {
@@ -193,7 +211,7 @@ impl<'s> Follower<'s> {
         *shared.changes.write().unwrap_or_else(PoisonError::into_inner) = heard;
         *shared.readers.write().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         shared.phase.send_replace(Phase::CatchingUp);
-        let follower = Self { shared, writer: Some(writer), goal };
+        let follower = Self { shared, writer: Some(writer), goal, late: None, late_due: None };
         follower.announce_progress();
         follower
     }
@@ -214,11 +232,16 @@ impl<'s> Follower<'s> {
                 },
             };
             loop {
+                self.open_late().await;
                 let event = tokio::select! {
                     biased;
                     () = shared.shutdown.requested() => {
                         tail.close().await;
                         return Ok(Stop::Shutdown);
+                    }
+                    late = next_late(self.late.as_mut()) => {
+                        self.take_late(late).await?;
+                        continue;
                     }
                     _ = look.tick() => {
                         self.look().await?;
@@ -281,6 +304,66 @@ impl<'s> Follower<'s> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Begins to follow the late deliveries when it is time; their topic may be missing, and then it is looked for later.
+    async fn open_late(&mut self) {
+        let options = &self.shared.options;
+        let Some(topic) = &options.late_topic else { return };
+        let due = self.late_due.is_none_or(|due| tokio::time::Instant::now() >= due);
+        if self.late.is_some() || !due || *self.shared.phase.borrow() != Phase::Following {
+            return;
+        }
+        self.late_due = Some(tokio::time::Instant::now() + LOOK_INTERVAL);
+        let Some(writer) = &self.writer else { return };
+        let from = writer.late_checkpoint().clone();
+        let opened = match Tail::open(&options.kafka, topic, from, Limits::default()).await {
+            // Retention has removed what was to be read next: the rest is read from its beginning, which changes nothing twice.
+            Err(tail::Error::PositionOutsideLog { .. } | tail::Error::PartitionMissing { .. }) => {
+                Tail::open(&options.kafka, topic, Checkpoint::default(), Limits::default()).await
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(tail) => self.late = Some(tail),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "late deliveries cannot be followed: trying again"
+                );
+            }
+        }
+    }
+
+    /// Lets late deliveries close gaps. An error of theirs is not the table's: they are followed anew later.
+    async fn take_late(&mut self, late: Result<Event, tail::Error>) -> Result<(), Error> {
+        let records = match late {
+            Ok(Event::Records(records)) => records,
+            Ok(Event::EndReached { .. } | Event::PartitionsAdded(_)) => return Ok(()),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "late deliveries cannot be followed: trying again"
+                );
+                self.late = None;
+                return Ok(());
+            }
+        };
+        let mut writer = self.writer.take().expect("it is put back after each commit");
+        let (writer, taken) = blocking(move || {
+            let taken = writer.take_late(&records);
+            (writer, taken)
+        })
+        .await?;
+        self.writer = Some(writer);
+        match taken {
+            Ok(closed) => drop(self.shared.metrics.gaps_closed_late.inc_by(closed)),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "late deliveries are not taken: trying again");
+                self.late = None;
+            }
+        }
+        Ok(())
     }
 
     /// First the position, so that whoever waits for it can read, then the changes, then the numbers.
@@ -389,6 +472,14 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
             Ok(if pause.is_none() { Some(Stop::Shutdown) } else { None })
         }
         error => Err(error.into()),
+    }
+}
+
+/// Waits for late deliveries, for ever if they are not followed.
+async fn next_late(late: Option<&mut Tail>) -> Result<Event, tail::Error> {
+    match late {
+        Some(tail) => tail.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -28,6 +28,8 @@ const ITERATE_STEP: usize = 1_000;
 pub struct Options {
     pub kafka: ClientOptions,
     pub topic: String,
+    /// Where deliveries are kept that came after a newer one; they close gaps. It need not be there.
+    pub late_topic: Option<String>,
     /// A folder that this projection alone uses; made if need be.
     pub store: PathBuf,
     /// Whether to make the table again from the log even if the one there could be gone on with.
@@ -122,6 +124,7 @@ impl Options {
         Self {
             kafka: ClientOptions::new(bootstrap),
             topic: topic.to_owned(),
+            late_topic: Some(format!("{topic}.late")),
             store: store.into(),
             rebuild: false,
             rebuild_memory_bytes_max: Self::REBUILD_MEMORY_BYTES_MAX,

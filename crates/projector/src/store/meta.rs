@@ -81,6 +81,10 @@ pub(super) fn read_history_floor(connection: &Connection) -> rusqlite::Result<Ch
     read_offsets(connection, "SELECT partition, history_offset FROM checkpoint")
 }
 
+pub(super) fn read_late_checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
+    read_offsets(connection, "SELECT partition, next_offset FROM late_checkpoint")
+}
+
 fn read_offsets(connection: &Connection, sql: &str) -> rusqlite::Result<Checkpoint> {
     let mut statement = connection.prepare_cached(sql)?;
     let offsets = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -22,6 +22,8 @@ mod query;
 
 mod history;
 
+mod late;
+
 mod error;
 
 pub use error::Error;

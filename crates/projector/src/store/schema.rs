@@ -22,6 +22,12 @@ CREATE TABLE checkpoint (
   history_offset INTEGER NOT NULL  -- every change at or above this offset is in changes
 ) STRICT;
 
+-- How far the topic of late deliveries was read, which closes gaps.
+CREATE TABLE late_checkpoint (
+  partition   INTEGER PRIMARY KEY,
+  next_offset INTEGER NOT NULL
+) STRICT;
+
 -- One row per user that is known and not forgotten: the record that won.
 CREATE TABLE users (
   user_id       INTEGER PRIMARY KEY,

@@ -11,6 +11,7 @@ use log::Record;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::history::{self, Change};
+use super::late;
 use super::rows::{FACET_COLUMNS, facets_of, read_facets, read_gaps, signed, write_gaps};
 use super::{Error, GapRow, Meta, create_indexes, create_tables, meta};
 use crate::lineage;
@@ -71,6 +72,7 @@ pub struct Writer {
     path: PathBuf,
     connection: Connection,
     checkpoint: Checkpoint,
+    late_checkpoint: Checkpoint,
     meta: Meta,
 }
 
@@ -109,7 +111,8 @@ impl Writer {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, Meta::read(&connection)?);
-        Ok(Self { path: path.to_owned(), connection, checkpoint, meta })
+        let late_checkpoint = meta::read_late_checkpoint(&connection)?;
+        Ok(Self { path: path.to_owned(), connection, checkpoint, late_checkpoint, meta })
     }
 
     pub fn path(&self) -> &Path {
@@ -162,6 +165,25 @@ impl Writer {
         self.meta.committed_at = as_of;
         self.meta.records_unreadable += commit.unreadable.len() as u64;
         Ok(commit)
+    }
+
+    /// Returns how far the topic of late deliveries was read.
+    pub fn late_checkpoint(&self) -> &Checkpoint {
+        &self.late_checkpoint
+    }
+
+    /// Lets late deliveries close gaps, and moves past them, in one transaction. Returns how many gaps closed.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing was changed then, and the same records may be taken again.
+    pub fn take_late(&mut self, records: &[Record]) -> Result<u64, Error> {
+        let fault = |source| Error::of(&self.path, source);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+        let mut checkpoint = self.late_checkpoint.clone();
+        let closed = late::take(&transaction, &mut checkpoint, records).map_err(fault)?;
+        transaction.commit().map_err(fault)?;
+        self.late_checkpoint = checkpoint;
+        Ok(closed)
     }
 
     /// Records that the store was up to date at `now`, though nothing was there to be committed.

@@ -10,3 +10,5 @@ mod changes;
 mod rebuild;
 
 mod library;
+
+mod gaps;

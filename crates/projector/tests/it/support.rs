@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 pub(crate) const TOPIC: &str = "vcc.users";
+pub(crate) const LATE: &str = "vcc.users.late";
 /// How long a condition is waited for before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,7 +26,7 @@ pub(crate) struct Kafka {
 
 impl Kafka {
     pub(crate) fn start(partitions: i32) -> Self {
-        let broker = EmbeddedBroker::start(&[(TOPIC, partitions)]).unwrap();
+        let broker = EmbeddedBroker::start(&[(TOPIC, partitions), (LATE, 1)]).unwrap();
         let publisher = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
         Self { broker, publisher }
     }
@@ -34,6 +35,19 @@ impl Kafka {
         let headers =
             headers::for_event(event, None).into_iter().map(|(n, v)| (n.to_owned(), v.into_bytes())).collect();
         self.append(event.user_id, Some(wire::encode(event)), headers, event.received_at).await
+    }
+
+    /// Publishes a delivery where the fence puts those that came after a newer one.
+    pub(crate) async fn publish_late(&self, event: &UserEvent) {
+        let outgoing = Outgoing {
+            topic: LATE.to_owned(),
+            key: event.user_id.to_string().into_bytes(),
+            value: Some(wire::encode(event)),
+            headers: Vec::new(),
+            timestamp: event.received_at,
+            partition: None,
+        };
+        self.publisher.publish(outgoing).await.unwrap();
     }
 
     pub(crate) async fn forget(&self, id: i64, at: i64) -> Position {

@@ -1,0 +1,42 @@
+//! Deliveries that never came, and what closes the gaps they left.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Kafka, PATIENCE, Service, event, user};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_delivery_is_told_and_closed_by_the_late_one_wherever_it_is_kept() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let (mut first, mut second, mut third) = (user(7, "first"), user(7, "second"), user(7, "third"));
+    first.state = Some("inactive".to_owned());
+    (second.hourly, third.hourly) = (Some(1), Some(2));
+    kafka.publish(&event(None, first.clone(), 10)).await;
+    let at = kafka.publish(&event(Some(third.clone()), user(7, "newest"), 40)).await;
+    let broken = service.get(&format!("/users/7?at_least={at}")).await;
+    let gaps = json!([{"position": at.to_string(), "fields": ["hourly", "name", "state"]}]);
+    assert_eq!(broken.json()["_meta"]["continuity"], json!({"unbroken": false, "gaps": gaps}));
+    assert_eq!(service.get("/status").await.json()["gaps"]["open"], 1);
+
+    // One of the two missed deliveries comes late and is appended all the same; the other the fence has kept apart.
+    let at = kafka.publish(&event(Some(first), second.clone(), 20)).await;
+    let narrowed = service.get(&format!("/users/7?at_least={at}")).await;
+    assert_eq!(narrowed.json()["_meta"]["continuity"]["unbroken"], false);
+    kafka.publish_late(&event(Some(second), third, 30)).await;
+    let closed = async {
+        while service.get("/users/7").await.json()["_meta"]["continuity"]["unbroken"] != true {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed).await.unwrap();
+    let whole = service.get("/users/7").await;
+    assert_eq!(
+        (whole.json()["name"].as_str(), service.get("/status").await.json()["gaps"]["open"].as_u64()),
+        (Some("newest"), Some(0))
+    );
+    assert_ne!(whole.header("etag"), broken.header("etag"));
+    service.stop().await;
+}
