@@ -195,7 +195,8 @@ impl Broker {
             let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), PARTITIONS);
             format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
         } else {
-            format!("curl -sS -w '\\n' --fail-with-body --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
+            // Tried again in silence until the projector has read the record: where that is is not known beforehand.
+            format!("curl -s -w '\\n' --fail --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
         }
     }
 }

@@ -43,9 +43,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Cluster { options, names } = Cluster::load(&args.sources)?;
     let specs = Spec::contract(&names, args.partitions, args.replication);
     if matches!(command, Command::Create(_)) {
-        for (topic, created) in
-            topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(|| asked(&options))?
-        {
+        let replicas = args.replication;
+        let wanted = || format!("{} for topics with --replication {replicas}", asked(&options));
+        for (topic, created) in topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(wanted)? {
             print(&format!("{topic}: {}\n", outcome(created)))?;
         }
     }
