@@ -10,6 +10,7 @@
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
+//! | [`password`] | a password is in no topic, file, log line or answer |
 //! | [`processes`] | `rollcall` as processes: what `dev` prints can be pasted, SIGTERM and SIGKILL under load lose nothing |
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
 //! | [`webhook_to_query`] | the main job: a webhook in, the current user out |
@@ -22,6 +23,7 @@ mod broker_down;
 mod foreign_clients;
 mod leaders_killed;
 mod log_roundtrip;
+mod password;
 mod processes;
 mod restart;
 mod webhook_to_query;
