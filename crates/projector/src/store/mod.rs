@@ -16,6 +16,8 @@ mod rows;
 
 mod writer;
 
+mod work;
+
 mod readers;
 
 mod query;
@@ -36,5 +38,6 @@ pub use rows::{GapRow, UserRow};
 pub(crate) use rows::{facets_of, signed, write_gaps};
 pub use schema::{FOLD_VERSION, SCHEMA_VERSION};
 pub(crate) use schema::{create_indexes, create_tables};
+pub(crate) use work::apply_at;
+pub(crate) use writer::note_unreadable;
 pub use writer::{Batch, Commit, UNREADABLE_KEPT_MAX, Unread, Writer};
-pub(crate) use writer::{apply_at, note_unreadable};

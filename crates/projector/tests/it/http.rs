@@ -175,3 +175,22 @@ async fn the_positions_of_an_answer_are_what_another_replica_waits_for() {
     first.stop().await;
     second.stop().await;
 }
+
+/// Shows, with `--nocapture`, how long a reader waits for what was just written; asserts only that it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_just_written_is_read_on_an_idle_topic() {
+    let (kafka, store) = (Kafka::start(3), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let mut waits = Vec::new();
+    for id in 0..20 {
+        let position = kafka.publish(&event(None, user(id, "x"), id)).await;
+        let began = tokio::time::Instant::now();
+        let answer = service.get(&format!("/users/{id}?at_least={position}")).await;
+        waits.push(began.elapsed());
+        assert_eq!(answer.json()["_meta"]["position"], position.to_string());
+    }
+    waits.sort();
+    println!("from the acknowledgement to the answer: half within {:?}, all within {:?}", waits[10], waits[19]);
+    service.stop().await;
+}

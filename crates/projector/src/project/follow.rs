@@ -1,191 +1,28 @@
-//! The loop that keeps the table up to date: records in, one commit, then the position is announced, then the changes.
-//!
-//! Resumes from its own store alone. A store that cannot be gone on with is made again from the log ([`crate::start`] says
-//! when, [`crate::rebuild`] how); a cluster that is away, a full disk and a locked file are waited out.
+//! Following: each batch of records is one commit, announced when it is made; late deliveries beside it.
 
-use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use domain::Checkpoint;
 use futures_util::FutureExt as _;
 use log::tail::{self, Event, Limits, Tail};
-use log::topics::{self, Severity, Spec};
+use log::topics;
 use tokio::sync::broadcast;
 
+use super::{ASK_DEADLINE, Phase, RETRY, Stop, blocking, chain, until_shutdown};
 use crate::metrics::Partition;
 use crate::projection::{Committed, Error, Shared};
-use crate::rebuild;
-use crate::start::{self, Reason, Topic};
-use crate::store::{self, Batch, Commit, Folder, Meta, Readers, Writer};
+use crate::start::{Reason, Topic};
+use crate::store::{self, Batch, Commit, Readers, Writer};
 use crate::subscribe::Announced;
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 pub const RECORDS_PER_COMMIT: usize = 8_000;
-/// How long to wait before trying again what failed for a reason that passes.
-const RETRY: Duration = Duration::from_secs(1);
-/// How often a topic may be missing at first: a broker may hear of a new topic a moment after it was made.
-const MISSED_MAX: u32 = 3;
-/// How long the cluster may take to answer a question.
-const ASK_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the ends of the log are asked for, and an idle store is marked as up to date.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What a projection is doing.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Phase {
-    /// Nothing can be answered yet.
-    Starting {
-        waits_for: String,
-    },
-    Rebuilding(rebuild::Progress),
-    /// The table can be read, at the position that every answer names; it is not yet where the log ended at start.
-    CatchingUp,
-    Following,
-    Failed {
-        why: String,
-    },
-    Ended,
-}
-
-impl Phase {
-    /// Returns whether waiting for the table to be ready is over, for good or ill.
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Starting { .. } | Self::Rebuilding(_) | Self::CatchingUp => false,
-            Self::Following | Self::Failed { .. } | Self::Ended => true,
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting { waits_for } => write!(f, "waiting for {waits_for}"),
-            Self::Rebuilding(progress) => write!(f, "rebuilding from the log: {progress}"),
-            Self::CatchingUp => f.write_str("reading to where the log ended at start"),
-            Self::Following => f.write_str("following the log"),
-            Self::Failed { why } => write!(f, "failed: {why}"),
-            Self::Ended => f.write_str("ended"),
-        }
-    }
-}
-
-/// Why following stopped.
-enum Stop {
-    Shutdown,
-    Rebuild(Reason),
-}
-
-/// Follows the topic until the shutdown or an error that does not pass.
-pub(crate) async fn run(shared: Arc<Shared>, folder: Folder) -> Result<(), Error> {
-    let ended = run_until_stopped(&shared, folder).await;
-    *shared.readers.write().unwrap_or_else(PoisonError::into_inner) = None;
-    match &ended {
-        Ok(()) => shared.phase.send_replace(Phase::Ended),
-        Err(error) => shared.phase.send_replace(Phase::Failed { why: chain(error) }),
-    };
-    ended
-}
-
-async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), Error> {
-    let folder = Arc::new(folder);
-    let mut forced = shared.options.rebuild.then_some(Reason::Asked);
-    loop {
-        let Some(topic) = ask_topic(shared).await? else { return Ok(()) };
-        let writer = match open_store(shared, &folder, &topic, forced.clone()).await {
-            Ok(Some(writer)) => writer,
-            Ok(None) => return Ok(()),
-            // In the middle of a rebuild the cluster went away, or the log was cut: once more, from what it holds then.
-            Err(Error::Log(error))
-                if error.is_transient() || matches!(error, tail::Error::PositionOutsideLog { .. }) =>
-            {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the rebuild begins again");
-                if until_shutdown(shared, tokio::time::sleep(RETRY)).await.is_none() {
-                    return Ok(());
-                }
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        match Follower::new(shared, writer, &topic).follow().await? {
-            Stop::Shutdown => return Ok(()),
-            Stop::Rebuild(reason) => {
-                *shared.readers.write().unwrap_or_else(PoisonError::into_inner) = None;
-                forced = Some(reason);
-            }
-        }
-    }
-}
-
-/// Asks the cluster about the topic, for as long as it takes; `None` when the shutdown came first.
-async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
-    let (kafka, name) = (&shared.options.kafka, &shared.options.topic);
-    let mut missed = 0;
-    loop {
-        shared.phase.send_replace(Phase::Starting { waits_for: "the cluster".to_owned() });
-        let asked = async {
-            let description = topics::describe(kafka, name, ASK_DEADLINE).await?;
-            Ok::<_, topics::Error>((description, topics::watermarks(kafka, name, ASK_DEADLINE).await?))
-        };
-        let (description, log) = match until_shutdown(shared, asked).await {
-            None => return Ok(None),
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) if error.is_transient() || missed < MISSED_MAX => {
-                missed += u32::from(matches!(error, topics::Error::Missing { .. }));
-                tracing::warn!(error = &error as &dyn std::error::Error, "the topic cannot be described: trying again");
-                if until_shutdown(shared, tokio::time::sleep(RETRY)).await.is_none() {
-                    return Ok(None);
-                }
-                continue;
-            }
-            Some(Err(error)) => return Err(Error::Topic { topic: name.clone(), reason: chain(&error) }),
-        };
-        for finding in topics::judge(&Spec::users(name, description.partitions, 1), Some(&description)) {
-            match finding.severity {
-                Severity::Refuse => return Err(Error::Topic { topic: name.clone(), reason: finding.to_string() }),
-                Severity::Warn => tracing::warn!(%finding, "the topic is not as the contract says"),
-                Severity::Note => tracing::debug!(%finding, "the topic cannot be checked in this respect"),
-            }
-        }
-        let setting = description.settings.as_ref().and_then(|settings| settings.get("delete.retention.ms"));
-        return Ok(Some(Topic {
-            name: name.clone(),
-            identity: description.identity(),
-            delete_retention_ms: setting.and_then(|text| text.parse().ok()),
-            log,
-        }));
-    }
-}
-
-/// Opens the store if it can be gone on with, and makes it anew if not; `None` when the shutdown came first.
-async fn open_store(
-    shared: &Arc<Shared>,
-    folder: &Arc<Folder>,
-    topic: &Topic,
-    forced: Option<Reason>,
-) -> Result<Option<Writer>, Error> {
-    let now = (shared.options.clock)();
-    let reason = match (forced, folder.current()) {
-        (Some(reason), _) => reason,
-        (None, None) => Reason::NoStore,
-        (None, Some(path)) => match blocking(move || Writer::open(&path)).await? {
-            Ok(writer) => match start::judge(writer.meta(), writer.checkpoint(), topic, now) {
-                None => return Ok(Some(writer)),
-                Some(reason) => reason,
-            },
-            Err(error @ (store::Error::Damaged { .. } | store::Error::Other { .. })) => Reason::Damaged(chain(&error)),
-            Err(error) => return Err(error.into()),
-        },
-    };
-    tracing::info!(%reason, "the table is made from the log");
-    shared.metrics.rebuilds.inc();
-    let meta = Meta::new(&topic.name, &topic.identity, now);
-    rebuild::run(shared, folder, topic, &meta).await
-}
-
 /// The state of following.
-struct Follower<'s> {
+pub(super) struct Follower<'s> {
     shared: &'s Arc<Shared>,
     /// Absent only while a commit is on its way.
     writer: Option<Writer>,
@@ -198,7 +35,7 @@ struct Follower<'s> {
 }
 
 impl<'s> Follower<'s> {
-    fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
+    pub(super) fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
         let goal = Checkpoint::from_next_offsets(
             topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
         );
@@ -216,7 +53,7 @@ impl<'s> Follower<'s> {
         follower
     }
 
-    async fn follow(&mut self) -> Result<Stop, Error> {
+    pub(super) async fn follow(&mut self) -> Result<Stop, Error> {
         let shared = self.shared;
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.reset();
@@ -499,29 +336,4 @@ fn gather(first: Event, tail: &mut Tail) -> (Batch, Option<tail::Error>) {
         }
     }
     (batch, None)
-}
-
-/// Runs what blocks on a thread that may.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended)
-}
-
-/// Waits for `work`; `None` when the shutdown came first.
-pub(crate) async fn until_shutdown<T>(shared: &Shared, work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        () = shared.shutdown.requested() => None,
-        done = work => Some(done),
-    }
-}
-
-/// Returns an error with what caused it, for a reason that is shown.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
