@@ -106,41 +106,51 @@ async fn keep(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), log::tail::Err
     let mut membership = Membership::join(&keeper.options, GROUP, &keeper.topic, log::tail::Limits::default())?;
     let mut partitions: BTreeMap<i32, Partition> = BTreeMap::new();
     let mut unfinished: BTreeSet<i32> = BTreeSet::new();
+    // Partitions known to their end. They are repaired when no event waits any more: while one repair was made others may have
+    // written on, and a winner from before that would be appended behind a newer event, which makes the key dirty again.
+    let mut ended: BTreeSet<i32> = BTreeSet::new();
     loop {
         let event = tokio::select! {
+            biased;
             () = shutdown.requested() => {
                 membership.leave().await;
                 return Ok(());
             }
             event = membership.next() => Some(event?),
-            () = tokio::time::sleep(RETRY_AFTER), if !unfinished.is_empty() => None,
+            () = std::future::ready(()), if !ended.is_empty() => None,
+            () = tokio::time::sleep(RETRY_AFTER), if !unfinished.is_empty() => {
+                ended.append(&mut unfinished);
+                None
+            }
         };
-        let to_repair: Vec<i32> = match event {
+        match event {
             Some(Event::Assigned(assigned)) => {
                 partitions.extend(assigned.into_iter().map(|partition| (partition, Partition::default())));
-                Vec::new()
             }
             Some(Event::Revoked(revoked)) => {
                 for partition in revoked {
                     partitions.remove(&partition);
                     unfinished.remove(&partition);
+                    ended.remove(&partition);
                 }
-                Vec::new()
             }
             Some(Event::Records(records)) => {
                 for record in &records {
+                    ended.remove(&record.position.partition);
                     take_in(keeper, &mut partitions, record);
                 }
-                Vec::new()
             }
-            Some(Event::EndReached { partition, .. }) => vec![partition],
-            None => std::mem::take(&mut unfinished).into_iter().collect(),
-        };
-        for number in to_repair {
-            if let Some(partition) = partitions.get_mut(&number)
-                && !repair(keeper, number, partition).await
-            {
-                unfinished.insert(number);
+            Some(Event::EndReached { partition, .. }) => {
+                ended.insert(partition);
+            }
+            None => {
+                // One, then what has come meanwhile.
+                if let Some(number) = ended.pop_first()
+                    && let Some(partition) = partitions.get_mut(&number)
+                    && !repair(keeper, number, partition).await
+                {
+                    unfinished.insert(number);
+                }
             }
         }
         keeper.counters.keys.set(total(partitions.values().map(Partition::keys)));
