@@ -1,0 +1,301 @@
+//! The cleaner of a real broker at work on late and repeated deliveries: what it leaves is the newest of every user.
+//!
+//! Segments of a second and a cleaner that is awake all the time do in seconds what takes days in production. The one setting
+//! that is kept is that for which the contract asks: while deliveries come and are mended, `min.compaction.lag.ms` keeps the
+//! cleaner away, since without it the newest record of a user may be taken while the late one after it is not repaired yet.
+//! When the keeper is at rest the lag is set to 0, the cleaner takes everything that it may, and the next deliveries come
+//! late to a log that was compacted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::headers::CE_TIME;
+use domain::{UserId, fold, record, wire};
+use hyper::StatusCode;
+use ingest::verify::{Options, verify};
+use log::ClientOptions;
+use log::topics::{Names, Spec, create};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::broker::{read_to_end, where_kafka_runs};
+use crate::support::deliveries::delivery;
+use crate::support::kafka::Kafka;
+use crate::support::random::Random;
+use crate::support::system::{Ingest, Projector};
+
+const PARTITIONS: i32 = 2;
+const USERS: u64 = 20;
+/// Bursts of deliveries, each after the cleaner has been over the one before.
+const ROUNDS: u64 = 3;
+const CHANGES_PER_ROUND: u64 = 12;
+/// Users whose changes do nothing but roll the segments of every partition on: the cleaner never takes the newest segment.
+const ROLLERS: std::ops::Range<u64> = 9_000..9_008;
+/// Longer than any repair may take here, on a machine that does much else.
+const LAG_MS: &str = "3600000";
+const NO_LAG_MS: &str = "0";
+/// How long the keeper may take to be at rest, or the cleaner to be through.
+const QUIET_MAX: Duration = Duration::from_secs(120);
+/// How long Kafka may take to make or to set topics.
+const ADMIN_MAX: Duration = Duration::from_secs(60);
+/// How often the log is read meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often segments are rolled on while the cleaner is waited for.
+const ROLL_EVERY: Duration = Duration::from_millis(1_000);
+const SEED: u64 = 0xC1EA;
+
+#[test]
+fn compaction_leaves_the_newest_of_every_user() {
+    where_kafka_runs("compaction::compaction_leaves_the_newest_of_every_user", async || {
+        let kafka = Kafka::start(&[("KAFKA_LOG_CLEANER_BACKOFF_MS", "200")]).await;
+        let (options, names) = (ClientOptions::new(kafka.bootstrap()), Names::default());
+        make_topics(&options, &names).await;
+        let store = TempDir::new().expect("a folder can be made");
+        // Without the fence, which keeps late deliveries off the topic, so that everything is the keeper's to mend.
+        let ingest = Ingest::start(&options, &names, |raw| raw.fence.enabled = false).await;
+        let lived_through = Projector::start(&options, &names, store.path(), |_| {}).await;
+        ingest.ready().await;
+        let mut log = Log { options, names, ingest, accepted: 0, rolled: 0, newest: BTreeMap::new() };
+
+        log.until_the_keeper_is_at_work().await;
+        for (round, burst) in history().into_iter().enumerate() {
+            for (user, change) in burst {
+                log.deliver(user, change).await;
+            }
+            log.until_the_newest_is_last().await;
+            set_lag(&log.options, &log.names, NO_LAG_MS).await;
+            log.until_compacted().await;
+            set_lag(&log.options, &log.names, LAG_MS).await;
+            println!("round {round}: {} deliveries accepted, one record of each user left", log.accepted);
+        }
+
+        let records = log.assert_newest_is_last().await;
+        let written = log.written().await;
+        let report = log.verified().await;
+        println!(
+            "seed {SEED:#x}: {written} records written, {records} left, {} repairs; {} dirty keys, {} gaps, {} unreadable, {} misplaced",
+            written - log.accepted,
+            report.dirty.count,
+            report.gaps.count,
+            report.unreadable.count,
+            report.misplaced.count
+        );
+        assert!(records < written, "{records} of {written} records are left");
+        assert!(written > log.accepted, "late deliveries were mended");
+        assert!(report.is_clean(), "{report:?}");
+
+        let empty = TempDir::new().expect("a folder can be made");
+        let rebuilt = Projector::start(&log.options, &log.names, empty.path(), |_| {}).await;
+        rebuilt.ready().await;
+        log.assert_same_state(&lived_through, &rebuilt).await;
+        for projector in [lived_through, rebuilt] {
+            projector.stop().await.expect("the projector ends well");
+        }
+        log.ingest.stop().await.expect("ingest ends well");
+    });
+}
+
+async fn make_topics(options: &ClientOptions, names: &Names) {
+    let [_, late, dead_letter] = Spec::contract(names, PARTITIONS, 1);
+    let specs = [users_topic(names, LAG_MS), late, dead_letter];
+    create(options, &specs, ADMIN_MAX).await.expect("Kafka makes the topics");
+}
+
+/// Returns the contract of the topic of users, but that it is compacted as soon as the lag allows.
+fn users_topic(names: &Names, lag_ms: &str) -> Spec {
+    Spec::users(&names.users, PARTITIONS, 1)
+        .with("min.compaction.lag.ms", lag_ms)
+        .with("min.cleanable.dirty.ratio", "0.01")
+        .with("segment.ms", "1000")
+}
+
+async fn set_lag(options: &ClientOptions, names: &Names, lag_ms: &str) {
+    let client = ClientConfig::new().set("bootstrap.servers", &options.bootstrap).create();
+    let client: AdminClient<DefaultClientContext> = client.expect("the options are usable");
+    let spec = users_topic(names, lag_ms);
+    let all = AlterConfig {
+        specifier: ResourceSpecifier::Topic(&spec.topic),
+        // What is not named goes back to the broker's default.
+        entries: spec.settings.iter().map(|(setting, value)| (setting.as_str(), value.as_str())).collect(),
+    };
+    let options = AdminOptions::new().request_timeout(Some(ADMIN_MAX));
+    let altered = client.alter_configs([&all], &options).await.expect("Kafka answers");
+    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+}
+
+/// Returns the deliveries of each round, as (user, change): three of ten come late, half of those rounds later; one of ten
+/// comes twice.
+fn history() -> Vec<Vec<(u64, u64)>> {
+    let mut random = Random(SEED);
+    let mut rounds: Vec<Vec<(u64, u64)>> = vec![Vec::new(); usize::try_from(ROUNDS).expect("a few")];
+    let mut held_back = Vec::new();
+    for (round, burst) in (0..).zip(&mut rounds) {
+        let changes = round * CHANGES_PER_ROUND..(round + 1) * CHANGES_PER_ROUND;
+        // What the round before held back is older than what this one brings, and comes after some of it.
+        let mut late = std::mem::take(&mut held_back);
+        for delivery in changes.flat_map(|change| (0..USERS).map(move |user| (user, change))) {
+            match random.below(20) {
+                0..3 if round + 1 < ROUNDS => held_back.push(delivery),
+                0..6 => late.push(delivery),
+                _ => burst.push(delivery),
+            }
+            if random.below(10) == 0 {
+                late.push(delivery);
+            }
+        }
+        for delivery in late {
+            let place = random.below(burst.len() as u64 + 1);
+            burst.insert(usize::try_from(place).expect("a place in the burst"), delivery);
+        }
+        // The last of all is a creation: its user is dirty when the round ends.
+        burst.push((round % USERS, 0));
+    }
+    rounds
+}
+
+/// The topic of users, and what was sent to it.
+struct Log {
+    options: ClientOptions,
+    names: Names,
+    ingest: Ingest,
+    /// How many deliveries were answered 200: each is a record, since there is no fence.
+    accepted: u64,
+    /// The change that the rollers are at.
+    rolled: u64,
+    /// The newest change of each user that was delivered.
+    newest: BTreeMap<u64, u64>,
+}
+
+impl Log {
+    async fn deliver(&mut self, user: u64, change: u64) {
+        let answer = self.ingest.post(delivery(user, change)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        self.accepted += 1;
+        let newest = self.newest.entry(user).or_default();
+        *newest = change.max(*newest);
+    }
+
+    /// Joining its group is the one thing that takes a keeper long, and is not what is looked at here.
+    async fn until_the_keeper_is_at_work(&mut self) {
+        for roller in ROLLERS {
+            self.deliver(roller, 1).await;
+            self.deliver(roller, 0).await;
+        }
+        self.rolled = 1;
+        self.until_the_newest_is_last().await;
+    }
+
+    async fn until_the_newest_is_last(&self) {
+        let mut records = Vec::new();
+        let mended = async {
+            loop {
+                records = self.names_in_order().await;
+                let last: BTreeMap<u64, String> = records.iter().cloned().collect();
+                if self.newest.iter().all(|(user, change)| last.get(user) == Some(&name(*user, *change))) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let mended = tokio::time::timeout(QUIET_MAX, mended).await;
+        assert!(mended.is_ok(), "the keeper does not mend {records:?}, of which the newest are {:?}", self.newest);
+    }
+
+    /// Waits until one record is left of each user, rolling segments on meanwhile.
+    async fn until_compacted(&mut self) {
+        let compacted = async {
+            loop {
+                self.rolled += 1;
+                for roller in ROLLERS {
+                    self.deliver(roller, self.rolled).await;
+                }
+                let records = self.names_in_order().await;
+                if records.iter().filter(|(user, _)| !ROLLERS.contains(user)).count() as u64 == USERS {
+                    return;
+                }
+                tokio::time::sleep(ROLL_EVERY).await;
+            }
+        };
+        tokio::time::timeout(QUIET_MAX, compacted).await.expect("the cleaner goes over the topic");
+    }
+
+    /// Returns the user of each record and the name that it gives the user, in the order of each partition.
+    async fn names_in_order(&self) -> Vec<(u64, String)> {
+        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let values = records.iter().map(|record| record.value.as_deref().expect("nobody was forgotten"));
+        let events = values.map(|value| wire::decode(value).expect("every record can be read"));
+        let id = |user: UserId| u64::try_from(user.get()).expect("the users of this test are small numbers");
+        events.map(|event| (id(event.user_id), event.new.name.expect("every user has a name"))).collect()
+    }
+
+    /// Checks the last record of each user, by the order and by what was sent, and returns how many records there are.
+    async fn assert_newest_is_last(&self) -> u64 {
+        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let mut states: BTreeMap<UserId, fold::KeyState> = BTreeMap::new();
+        for found in &records {
+            let time = found.header(CE_TIME);
+            let (user, head) = record::read(found.key.as_deref(), found.value.as_deref(), time, found.timestamp)
+                .expect("every record can be read");
+            let (state, _) = fold::apply(states.get(&user).copied(), found.position.offset, head);
+            states.insert(user, state);
+        }
+        assert!(states.values().all(fold::KeyState::is_clean), "{states:?}");
+        assert_eq!(states.len(), self.newest.len(), "no user is lost");
+        let last: BTreeMap<u64, String> = self.names_in_order().await.into_iter().collect();
+        let sent: BTreeMap<u64, String> =
+            self.newest.iter().map(|(user, change)| (*user, name(*user, *change))).collect();
+        assert_eq!(last, sent);
+        records.len() as u64
+    }
+
+    /// Returns how many records were ever written: what compaction takes leaves its offset behind.
+    async fn written(&self) -> u64 {
+        let (options, topic) = (self.options.clone(), self.names.users.clone());
+        let scan = move || log::scan::ranges(&options, &topic, QUIET_MAX).expect("Kafka tells where the topic ends");
+        let ranges = tokio::task::spawn_blocking(scan).await.expect("it does not panic");
+        ranges.iter().map(|range| u64::try_from(range.end).expect("an offset")).sum()
+    }
+
+    async fn verified(&self) -> ingest::verify::Report {
+        let options = Options {
+            kafka: self.options.clone(),
+            topics: self.names.clone(),
+            threads: 2,
+            settle: Duration::ZERO,
+            keep_winners: false,
+        };
+        let verified = tokio::task::spawn_blocking(move || verify(&options, |_, _| {})).await;
+        verified.expect("it does not panic").expect("the log can be read")
+    }
+
+    async fn assert_same_state(&self, lived_through: &Projector, rebuilt: &Projector) {
+        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let ends: BTreeMap<i32, domain::Position> =
+            records.iter().map(|record| (record.position.partition, record.position)).collect();
+        for end in ends.values() {
+            let reached = lived_through.http.get(&format!("/status?at_least={end}&wait_ms=30000")).await;
+            assert_eq!(reached.status, StatusCode::OK, "{reached:?}");
+        }
+        for (user, change) in &self.newest {
+            let path = format!("/users/{user}");
+            let states = [lived_through.http.get(&path).await.json(), rebuilt.http.get(&path).await.json()];
+            let [lived, made_anew] = states.map(without_continuity);
+            assert_eq!(lived, made_anew);
+            assert_eq!(lived["name"], name(*user, *change));
+        }
+    }
+}
+
+/// The name that `delivery` gives a user.
+fn name(user: u64, change: u64) -> String {
+    format!("User {user}, change {change}")
+}
+
+/// What led to a state is known to whoever lived through it, and is not in a log that was compacted.
+fn without_continuity(mut user: Value) -> Value {
+    user["_meta"].as_object_mut().expect("every user has a position").remove("continuity");
+    user
+}
