@@ -15,7 +15,7 @@ use history::{Random, assert_is_fold, records};
 use log::Record;
 use projector::store::{Batch, Meta, Reader, Writer};
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 24;
 const RECORDS: usize = 250;
 
 #[test]
