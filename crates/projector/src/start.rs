@@ -7,8 +7,13 @@ use log::topics::Watermarks;
 
 use crate::store::{FOLD_VERSION, Meta, SCHEMA_VERSION};
 
+/// The topic's settings that say how long a store may be away.
+pub(crate) const DELETE_RETENTION: &str = "delete.retention.ms";
+pub(crate) const MIN_COMPACTION_LAG: &str = "min.compaction.lag.ms";
 /// How long Kafka keeps tombstones where it does not say: the contract's 23 days.
 const DELETE_RETENTION_MS: i64 = 23 * 24 * 60 * 60 * 1000;
+/// How long Kafka compacts nothing away where it does not say: the contract's 3 days.
+const MIN_COMPACTION_LAG_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 
 /// Why the table is made again from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +42,14 @@ pub enum Reason {
     PartitionGone {
         partition: i32,
     },
-    /// Tombstones written after the store was last up to date may be gone: it could hold users that were forgotten.
+    /// Records written after the store was last up to date may be gone from the log. Without a tombstone the store would go on
+    /// holding a user that was forgotten; without one of several changes of the same second it could choose another than a
+    /// rebuilt table does.
     TooOld {
         age_ms: i64,
         limit_ms: i64,
+        /// The topic's setting that the limit is.
+        setting: &'static str,
     },
 }
 
@@ -51,6 +60,7 @@ pub(crate) struct Topic {
     pub identity: String,
     pub log: Vec<Watermarks>,
     pub delete_retention_ms: Option<i64>,
+    pub min_compaction_lag_ms: Option<i64>,
 }
 
 /// Returns why the store cannot be gone on with; `None` when it can.
@@ -74,9 +84,12 @@ pub(crate) fn judge(meta: &Meta, checkpoint: &Checkpoint, topic: &Topic, now: Un
             Some(_) => {}
         }
     }
-    let limit_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
+    let retention_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
+    let lag_ms = topic.min_compaction_lag_ms.unwrap_or(MIN_COMPACTION_LAG_MS);
+    let (limit_ms, setting) =
+        if lag_ms <= retention_ms { (lag_ms, MIN_COMPACTION_LAG) } else { (retention_ms, DELETE_RETENTION) };
     let age_ms = now.millis().saturating_sub(meta.committed_at.millis());
-    (age_ms > limit_ms).then_some(Reason::TooOld { age_ms, limit_ms })
+    (age_ms > limit_ms).then_some(Reason::TooOld { age_ms, limit_ms, setting })
 }
 
 impl fmt::Display for Reason {
@@ -93,9 +106,9 @@ impl fmt::Display for Reason {
                 "the store stands at {partition}:{next_offset}, and the log of that partition holds {low} up to {high}"
             ),
             Self::PartitionGone { partition } => write!(f, "the topic has no partition {partition} any more"),
-            Self::TooOld { age_ms, limit_ms } => write!(
+            Self::TooOld { age_ms, limit_ms, setting } => write!(
                 f,
-                "the store was last up to date {} hours ago, and the log keeps what was deleted for {} hours",
+                "the store was last up to date {} hours ago, and the topic's {setting} keeps records for {} hours",
                 age_ms / 3_600_000,
                 limit_ms / 3_600_000
             ),
@@ -115,6 +128,7 @@ mod tests {
             identity: "c/t".to_owned(),
             log: vec![Watermarks { partition: 0, low: 10, high: 20 }],
             delete_retention_ms: None,
+            min_compaction_lag_ms: None,
         }
     }
 
@@ -130,7 +144,7 @@ mod tests {
             assert_eq!(check(|_| {}, checkpoint), None, "{checkpoint}");
         }
         assert_eq!(
-            check(|meta| meta.committed_at = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS), ""),
+            check(|meta| meta.committed_at = UnixMillis::from_millis(NOW.millis() - MIN_COMPACTION_LAG_MS), ""),
             None
         );
     }
@@ -144,7 +158,29 @@ mod tests {
         assert!(matches!(check(|meta| meta.fold_version += 1, ""), Some(Reason::OtherFold { .. })));
         assert!(matches!(check(|meta| meta.topic = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
         assert!(matches!(check(|meta| meta.topic_identity = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
-        let too_old = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS - 1);
+        let too_old = UnixMillis::from_millis(NOW.millis() - MIN_COMPACTION_LAG_MS - 1);
         assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(Reason::TooOld { .. })));
+    }
+
+    #[test]
+    fn the_smaller_of_two_settings_limits_the_age() {
+        let committed_at = UnixMillis::from_millis(NOW.millis() - 1_001);
+        let meta = Meta { committed_at, ..Meta::new("vcc.users", "c/t", NOW) };
+        for (retention, lag, expected) in [
+            (Some(1_001), Some(1_001), None),
+            (Some(1_000), Some(1_001), Some((1_000, DELETE_RETENTION))),
+            (Some(1_001), Some(1_000), Some((1_000, MIN_COMPACTION_LAG))),
+            (None, Some(0), Some((0, MIN_COMPACTION_LAG))),
+            (Some(5_000), None, None),
+            (None, None, None),
+        ] {
+            let topic = Topic { delete_retention_ms: retention, min_compaction_lag_ms: lag, ..topic() };
+            let reason = judge(&meta, &Checkpoint::default(), &topic, NOW);
+            let expected = expected.map(|(limit_ms, setting)| Reason::TooOld { age_ms: 1_001, limit_ms, setting });
+            assert_eq!(reason, expected, "{retention:?} {lag:?}");
+            if let Some(reason) = reason {
+                assert!(reason.to_string().contains(".ms"), "{reason}");
+            }
+        }
     }
 }

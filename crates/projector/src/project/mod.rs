@@ -143,11 +143,12 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
                 Severity::Note => tracing::debug!(%finding, "the topic cannot be checked in this respect"),
             }
         }
-        let setting = description.settings.as_ref().and_then(|settings| settings.get("delete.retention.ms"));
+        let setting = |name| description.settings.as_ref()?.get(name)?.parse().ok();
         return Ok(Some(Topic {
             name: name.clone(),
             identity: description.identity(),
-            delete_retention_ms: setting.and_then(|text| text.parse().ok()),
+            delete_retention_ms: setting(start::DELETE_RETENTION),
+            min_compaction_lag_ms: setting(start::MIN_COMPACTION_LAG),
             log,
         }));
     }
