@@ -205,7 +205,8 @@ impl<'s> Follower<'s> {
 
     /// First the position, so that whoever waits for it can read, then the changes, then the numbers.
     fn announce(&self, commit: Commit) {
-        let Commit { checkpoint, changes, newer, duplicate, stale, forgotten, gaps_found, unreadable } = commit;
+        let Commit { checkpoint, changes, newer, duplicate, stale, forgotten, gaps_found, gaps_closed, unreadable } =
+            commit;
         self.shared.committed.send_replace(Committed::new(checkpoint));
         {
             let subscribers = self.shared.changes.read().unwrap_or_else(PoisonError::into_inner);
@@ -221,6 +222,7 @@ impl<'s> Follower<'s> {
         metrics.record("forgotten", forgotten);
         metrics.record("unreadable", unreadable.len() as u64);
         metrics.gaps_found.inc_by(gaps_found);
+        metrics.gaps_closed_late.inc_by(gaps_closed);
         for unread in &unreadable {
             tracing::warn!(
                 kafka.partition = unread.position.partition,

@@ -12,7 +12,9 @@ use rusqlite::{Connection, params};
 
 use super::progress::{Meter, Stage};
 use super::table::{Slot, Table};
-use crate::store::{self, Error, Meta, Unread, create_indexes, create_tables, facets_of, note_unreadable, write_gaps};
+use crate::store::{
+    self, Error, Meta, Unread, create_indexes, create_tables, facets_of, note_unreadable, write_gaps, write_late,
+};
 
 /// How many rows one thread hands to the other at once.
 const ROWS_PER_HAND: usize = 512;
@@ -133,13 +135,13 @@ fn insert_all(connection: &Connection, places: &[Place<'_>], meter: &Meter) -> r
         for rows in receiver {
             meter.load(rows.len() as u64);
             for (slot, value, facets) in rows {
-                let gaps = slot.gaps.as_deref().map_or(&[][..], Vec::as_slice);
+                let lineage = slot.lineage.as_deref();
                 insert.execute(params![
                     slot.user_id.get(),
                     slot.partition,
                     slot.state.winner_offset,
                     slot.state.last_offset,
-                    store::signed(gaps.len()),
+                    store::signed(lineage.map_or(0, |lineage| lineage.gaps.len())),
                     facets.username,
                     facets.name,
                     facets.email,
@@ -149,8 +151,9 @@ fn insert_all(connection: &Connection, places: &[Place<'_>], meter: &Meter) -> r
                     facets.priv_group,
                     value
                 ])?;
-                if !gaps.is_empty() {
-                    write_gaps(connection, slot.user_id, gaps)?;
+                if let Some(lineage) = lineage {
+                    write_gaps(connection, slot.user_id, &lineage.gaps)?;
+                    write_late(connection, slot.user_id, &lineage.late)?;
                 }
             }
         }

@@ -8,8 +8,8 @@ use domain::{Position, UserId};
 use rustc_hash::FxBuildHasher;
 
 use super::slab::{Slab, Span};
-use crate::lineage;
-use crate::store::{GapRow, apply_at};
+use crate::lineage::Lineage;
+use crate::store::apply_at;
 
 /// How many slots one piece of the list holds: a list that grows by pieces is never copied.
 const SLOTS_PER_PIECE: usize = 4096;
@@ -59,8 +59,8 @@ pub(super) struct Slot {
     pub(super) partition: i32,
     /// `None` when the winner is a tombstone.
     value: Option<Span>,
-    #[expect(clippy::box_collection, reason = "hardly any user has gaps, and every user pays for this field")]
-    pub(super) gaps: Option<Box<Vec<GapRow>>>,
+    /// Hardly any user has gaps or late events, and every user pays for this field.
+    pub(super) lineage: Option<Box<Lineage>>,
 }
 
 /// The keys of one thread.
@@ -112,7 +112,7 @@ impl Table {
         let Some(&place) = self.index.get(&user_id.get()) else {
             let (state, _) = apply_at(None, 0, position, head);
             let value = value.map(|value| self.values.put(value));
-            let place = self.push(Slot { user_id, state, partition: position.partition, value, gaps: None });
+            let place = self.push(Slot { user_id, state, partition: position.partition, value, lineage: None });
             self.index.insert(user_id.get(), place);
             return;
         };
@@ -193,14 +193,14 @@ fn follow_lineage(
     head: &RecordHead,
     value: Option<&[u8]>,
 ) {
-    let new_gap = matches!(effect, Effect::Newer { gap: Some(_) });
-    if !new_gap && slot.gaps.is_none() {
+    let is_news = matches!(effect, Effect::Newer { gap: Some(_) } | Effect::Stale);
+    if !is_news && slot.lineage.is_none() {
         return;
     }
     let held = slot.value.map(|span| values.get(span));
-    let mut gaps = slot.gaps.take().unwrap_or_default();
-    lineage::follow(&mut gaps, effect, position, head, held, value);
-    slot.gaps = (!gaps.is_empty()).then_some(gaps);
+    let mut lineage = slot.lineage.take().unwrap_or_default();
+    lineage.follow(effect, position, head, &slot.state.winner, held, value);
+    slot.lineage = (!lineage.is_empty()).then_some(lineage);
 }
 
 #[cfg(test)]

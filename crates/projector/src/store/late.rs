@@ -1,19 +1,19 @@
-//! Deliveries that came after a newer one and were kept apart: they change no user, but they may be what a gap is missing.
+//! Deliveries that came after a newer one: they change no user, but they may be what a gap is missing, now or later.
 
 use domain::fold::RecordHead;
-use domain::{Checkpoint, headers, record};
+use domain::{Checkpoint, UserId, Version, headers, record};
 use log::Record;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::rows::{read_gaps, signed, write_gaps};
-use crate::lineage;
+use super::rows::{read_gaps, replace_gaps, signed};
+use crate::lineage::{Edge, Lineage};
 
-/// Narrows the gaps of the users whose late deliveries these are, and moves the checkpoint past them. Returns how many closed.
+/// Notes late deliveries, closes the gaps that they bridge, and moves the checkpoint past them. Returns how many gaps closed.
 pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records: &[Record]) -> rusqlite::Result<u64> {
     let mut closed = 0;
     for record in records {
         if checkpoint.advance(record.position).is_ok() {
-            closed += close(connection, record)?;
+            closed += note(connection, record)?;
         }
     }
     let mut put = connection.prepare_cached("INSERT OR REPLACE INTO late_checkpoint VALUES (?1, ?2)")?;
@@ -23,20 +23,51 @@ pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records
     Ok(closed)
 }
 
-fn close(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
+fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
     let ce_time = late.header(headers::CE_TIME);
     let read = record::read(late.key.as_deref(), late.value.as_deref(), ce_time, late.timestamp);
     // What cannot be read there closes nothing; `rollcall verify` reports it.
-    let Ok((user_id, head @ RecordHead::Event(_))) = read else { return Ok(0) };
-    let mut gaps = read_gaps(connection, user_id)?;
-    let before = gaps.len();
-    if !lineage::narrow(&mut gaps, &head) {
+    let Ok((user_id, RecordHead::Event(head))) = read else { return Ok(0) };
+    let forgotten_at: Option<i64> = connection
+        .prepare_cached("SELECT forgotten_at FROM forgotten WHERE user_id = ?1")?
+        .query_row([user_id.get()], |row| row.get(0))
+        .optional()?;
+    // What a forgotten user was is not to be remembered.
+    if forgotten_at.is_some_and(|at| head.occurred_at.millis() <= at) {
         return Ok(0);
     }
-    connection.prepare_cached("DELETE FROM gaps WHERE user_id = ?1")?.execute([user_id.get()])?;
-    write_gaps(connection, user_id, &gaps)?;
-    connection
-        .prepare_cached("UPDATE users SET gaps = ?2 WHERE user_id = ?1")?
-        .execute(params![user_id.get(), signed(gaps.len())])?;
-    Ok((before - gaps.len()) as u64)
+    let mut lineage = Lineage { gaps: read_gaps(connection, user_id)?, late: read_late(connection, user_id)? };
+    let followed = lineage.note(&head);
+    if followed.late_changed {
+        replace_late(connection, user_id, &lineage.late)?;
+    }
+    if followed.gaps_changed {
+        replace_gaps(connection, user_id, &lineage.gaps)?;
+        connection
+            .prepare_cached("UPDATE users SET gaps = ?2 WHERE user_id = ?1")?
+            .execute(params![user_id.get(), signed(lineage.gaps.len())])?;
+    }
+    Ok(followed.closed as u64)
+}
+
+/// Returns the late events of a user, those seen last at the end.
+pub(super) fn read_late(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<Edge>> {
+    let mut statement = connection
+        .prepare_cached("SELECT from_version, to_version FROM late_events WHERE user_id = ?1 ORDER BY nth")?;
+    let rows = statement
+        .query_map([user_id.get()], |row| Ok((Version::from_bytes(row.get(0)?), Version::from_bytes(row.get(1)?))))?;
+    rows.collect()
+}
+
+pub(crate) fn write_late(connection: &Connection, user_id: UserId, late: &[Edge]) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("INSERT INTO late_events VALUES (?1, ?2, ?3, ?4)")?;
+    for (nth, (from, to)) in late.iter().enumerate() {
+        statement.execute(params![user_id.get(), from.as_bytes(), to.as_bytes(), signed(nth)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn replace_late(connection: &Connection, user_id: UserId, late: &[Edge]) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM late_events WHERE user_id = ?1")?.execute([user_id.get()])?;
+    write_late(connection, user_id, late)
 }

@@ -31,6 +31,7 @@ mod error;
 pub use error::Error;
 pub use folder::Folder;
 pub use history::{Change, Since};
+pub(crate) use late::write_late;
 pub use meta::Meta;
 pub use query::{Filter, Lookup, Page};
 pub use readers::{Counts, Reader, Readers};

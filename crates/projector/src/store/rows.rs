@@ -82,6 +82,11 @@ pub(crate) fn write_gaps(connection: &Connection, user_id: UserId, gaps: &[GapRo
     Ok(())
 }
 
+pub(super) fn replace_gaps(connection: &Connection, user_id: UserId, gaps: &[GapRow]) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM gaps WHERE user_id = ?1")?.execute([user_id.get()])?;
+    write_gaps(connection, user_id, gaps)
+}
+
 /// Returns a count as SQLite counts.
 pub(crate) fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

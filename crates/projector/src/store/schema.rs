@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 /// Version of the rule that made the rows: to be raised when `domain::order` or `domain::fold` decides anything differently.
 pub const FOLD_VERSION: i64 = 1;
 
@@ -15,7 +15,8 @@ CREATE TABLE meta (
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- How far the log was read. The rows of all other tables are exactly what the records below next_offset make.
+-- How far the log was read. The rows of all other tables are exactly what the records below next_offset make,
+-- but for gaps that events of the late topic have closed.
 CREATE TABLE checkpoint (
   partition      INTEGER PRIMARY KEY,
   next_offset    INTEGER NOT NULL,
@@ -63,6 +64,16 @@ CREATE TABLE gaps (
   missing   BLOB NOT NULL,         -- the state that the event was built on
   fields    TEXT NOT NULL,         -- JSON array: the fields in which the two differ
   PRIMARY KEY (user_id, partition, offset)
+) STRICT, WITHOUT ROWID;
+
+-- Events that came late, on the users topic or on the late topic, of each user the newest 64: the states that they lead from and
+-- to. A gap that they bridge is none, and they may be seen before it. They are of the late topic as far as it was read.
+CREATE TABLE late_events (
+  user_id      INTEGER NOT NULL,
+  from_version BLOB NOT NULL,
+  to_version   BLOB NOT NULL,
+  nth          INTEGER NOT NULL,   -- the order in which they were seen
+  PRIMARY KEY (user_id, from_version, to_version)
 ) STRICT, WITHOUT ROWID;
 
 -- The newest changes in the order of their commits, so that a subscriber who was away misses none.

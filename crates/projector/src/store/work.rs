@@ -9,10 +9,11 @@ use log::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::history::{self, Change};
-use super::rows::{FACET_COLUMNS, facets_of, read_facets, read_gaps, signed, write_gaps};
+use super::late::{read_late, replace_late};
+use super::rows::{FACET_COLUMNS, facets_of, read_facets, read_gaps, replace_gaps, signed};
 use super::writer::{Batch, Commit, Unread, note_unreadable};
-use super::{GapRow, Meta, meta};
-use crate::lineage;
+use super::{Meta, meta};
+use crate::lineage::{Followed, Lineage};
 
 /// A transaction on its way.
 pub(super) struct Work<'c> {
@@ -27,10 +28,10 @@ struct Key {
     state: Option<KeyState>,
     /// The value of the winning record; `None` when forgotten or unknown.
     value: Option<Vec<u8>>,
-    gaps: Vec<GapRow>,
+    lineage: Lineage,
     facets_stored: Option<Facets<'static>>,
     value_changed: bool,
-    gaps_changed: bool,
+    followed: Followed,
 }
 
 impl<'c> Work<'c> {
@@ -65,7 +66,9 @@ impl<'c> Work<'c> {
             self.keys.insert(user_id, key);
         }
         let key = self.keys.get_mut(&user_id).expect("it was put there a line above");
+        let closed_before = key.followed.closed;
         let effect = key.apply(record, head);
+        self.commit.gaps_closed += (key.followed.closed - closed_before) as u64;
         match effect {
             Effect::Newer { .. } => self.commit.newer += 1,
             Effect::Duplicate => self.commit.duplicate += 1,
@@ -73,9 +76,9 @@ impl<'c> Work<'c> {
             Effect::Forgotten => self.commit.forgotten += 1,
         }
         if let Effect::Newer { .. } | Effect::Forgotten = effect {
-            let found = key.gaps.last().is_some_and(|gap| gap.position == record.position);
+            let found = key.lineage.gaps.last().is_some_and(|gap| gap.position == record.position);
             self.commit.gaps_found += u64::from(found);
-            let change = Change::new(record.position, user_id, head, record.value.clone(), key.gaps.clone());
+            let change = Change::new(record.position, user_id, head, record.value.clone(), key.lineage.gaps.clone());
             self.commit.changes.push(change);
         }
         Ok(())
@@ -108,7 +111,8 @@ impl Key {
         let position = record.position;
         let (state, effect) = apply_at(self.state, self.partition, position, head);
         let value = record.value.as_deref();
-        self.gaps_changed |= lineage::follow(&mut self.gaps, effect, position, &head, self.value.as_deref(), value);
+        let followed = self.lineage.follow(effect, position, &head, &state.winner, self.value.as_deref(), value);
+        self.followed = self.followed.then(followed);
         self.state = Some(state);
         if effect.replaces_payload() {
             self.partition = position.partition;
@@ -144,10 +148,10 @@ fn load(connection: &Connection, user_id: UserId) -> rusqlite::Result<Key> {
         partition: 0,
         state: None,
         value: None,
-        gaps: Vec::new(),
+        lineage: Lineage { gaps: Vec::new(), late: read_late(connection, user_id)? },
         facets_stored: None,
         value_changed: false,
-        gaps_changed: false,
+        followed: Followed::default(),
     };
     let mut statement = connection.prepare_cached(&format!(
         "SELECT partition, winner_offset, last_offset, gaps, event, {} FROM users WHERE user_id = ?1",
@@ -169,9 +173,13 @@ fn load(connection: &Connection, user_id: UserId) -> rusqlite::Result<Key> {
             partition,
             state: Some(KeyState { winner, winner_offset, last_offset }),
             value: Some(event),
-            gaps: if gaps > 0 { read_gaps(connection, user_id)? } else { Vec::new() },
+            lineage: Lineage {
+                gaps: if gaps > 0 { read_gaps(connection, user_id)? } else { Vec::new() },
+                ..unknown.lineage
+            },
             facets_stored: Some(facets),
-            ..unknown
+            value_changed: false,
+            followed: Followed::default(),
         });
     }
     let mut statement = connection.prepare_cached(
@@ -192,9 +200,11 @@ fn load(connection: &Connection, user_id: UserId) -> rusqlite::Result<Key> {
 fn store(connection: &Connection, user_id: UserId, key: &Key) -> rusqlite::Result<()> {
     let Some(state) = key.state else { return Ok(()) };
     let id = user_id.get();
-    if key.gaps_changed {
-        connection.prepare_cached("DELETE FROM gaps WHERE user_id = ?1")?.execute([id])?;
-        write_gaps(connection, user_id, &key.gaps)?;
+    if key.followed.gaps_changed {
+        replace_gaps(connection, user_id, &key.lineage.gaps)?;
+    }
+    if key.followed.late_changed {
+        replace_late(connection, user_id, &key.lineage.late)?;
     }
     match (&state.winner, &key.value) {
         (RecordHead::Forgotten { at }, _) => {
@@ -219,7 +229,7 @@ fn store(connection: &Connection, user_id: UserId, key: &Key) -> rusqlite::Resul
 
 /// Replaces what changes with every record, and spares the indexes of the columns that did not.
 fn update_user(connection: &Connection, id: i64, key: &Key, state: KeyState, value: &[u8]) -> rusqlite::Result<()> {
-    let gaps = signed(key.gaps.len());
+    let gaps = signed(key.lineage.gaps.len());
     if key.value_changed {
         connection
             .prepare_cached(
@@ -250,7 +260,7 @@ fn put_user(
             key.partition,
             state.winner_offset,
             state.last_offset,
-            signed(key.gaps.len()),
+            signed(key.lineage.gaps.len()),
             facets.username,
             facets.name,
             facets.email,

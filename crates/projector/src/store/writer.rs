@@ -53,6 +53,8 @@ pub struct Commit {
     pub stale: u64,
     pub forgotten: u64,
     pub gaps_found: u64,
+    /// Gaps that late events have closed.
+    pub gaps_closed: u64,
     pub unreadable: Vec<Unread>,
 }
 
