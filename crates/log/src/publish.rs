@@ -169,7 +169,8 @@ impl Publisher {
         tokio::task::spawn_blocking(move || slot.close(deadline)).await.expect("closing does not panic")
     }
 
-    /// Returns how many records wait for their acknowledgement.
+    /// Returns how many records wait for their acknowledgement. News of the client that is not yet handled, as of a lost
+    /// connection, is counted with them for a moment.
     pub fn in_queue(&self) -> usize {
         self.slot.in_queue()
     }
