@@ -7,6 +7,7 @@
 //! | file | what it shows |
 //! | --- | --- |
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
+//! | [`chaos`] | replicas and projector killed at random under a simulated vendor: what is verified afterwards is right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that are the same |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
@@ -21,6 +22,7 @@
 mod support;
 
 mod broker_down;
+mod chaos;
 mod compaction;
 mod foreign_clients;
 mod leaders_killed;
