@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutWriter;
 use tower::ServiceExt;
 
 use crate::Shutdown;
@@ -31,6 +32,9 @@ pub struct Limits {
     pub header_read: Duration,
     /// Size of a request's head; at least 8 KiB, which is hyper's own minimum.
     pub header_bytes_max: usize,
+    /// How long a peer may leave an answer unread, with the buffers between full. Its connection is then cut, so that whoever
+    /// subscribes and reads no more does not keep its place.
+    pub write_stall: Duration,
     /// How long requests in flight may take to finish once a stop is requested.
     pub drain: Duration,
 }
@@ -41,6 +45,7 @@ impl Default for Limits {
             connections_max: 1024,
             header_read: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,
+            write_stall: Duration::from_secs(30),
             drain: Duration::from_secs(20),
         }
     }
@@ -147,11 +152,13 @@ where
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(limits.write_stall));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)
         .max_buf_size(limits.header_bytes_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

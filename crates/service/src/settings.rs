@@ -112,6 +112,7 @@ impl Http {
             header_read: Duration::from_millis(self.header_read_ms),
             header_bytes_max: self.header_bytes_max.max(Self::HEADER_BYTES_MIN),
             drain: Duration::from_millis(self.drain_ms),
+            ..Limits::default()
         }
     }
 

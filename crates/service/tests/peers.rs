@@ -28,6 +28,9 @@ use tokio::task::JoinHandle;
 /// Every wait of a test ends here at the latest; none waits for a duration.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// More than the buffers of two sockets take (tcp(7): at most 4 and 6 MiB).
+const LARGE_BYTES: usize = 32 << 20;
+
 /// A server whose `/slow` answers only once `release` is notified, after it has notified `entered`.
 struct Server {
     address: SocketAddr,
@@ -51,6 +54,7 @@ impl Server {
         let router = Router::new()
             .route("/fast", get(|| async { "fast\n" }))
             .route("/slow", get(slow))
+            .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
             .route("/peer", get(|Extension(PeerAddr(peer)): Extension<PeerAddr>| async move { peer.to_string() }))
             .route("/panic", get(|_: Request| async { panic!("as the test wants") as &'static str }))
             .fallback(|| async { Problem::not_found() })
@@ -153,6 +157,18 @@ async fn past_the_limit_a_connection_waits_for_a_place() {
     server.release.notify_one();
     assert!(read_to_end(&mut first).await.ends_with("slow\n"));
     assert!(read_to_end(&mut second).await.ends_with("fast\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_no_more_loses_its_place() {
+    let limits = Limits { connections_max: 1, write_stall: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::start(limits, None).await;
+    let mut stalled = server.connect().await;
+    stalled.write_all(get_request("/large").as_bytes()).await.unwrap();
+    assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"), "the place was not free again");
+    let received = read_to_end(&mut stalled).await;
+    assert!(received.len() < LARGE_BYTES, "the answer was cut");
     server.stop().await;
 }
 
