@@ -1,11 +1,14 @@
 //! `rollcall projector`: follows the topic and answers who the users are.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use projector::Raw;
-use projector::{Config, Listeners};
+use indicatif::{ProgressBar, ProgressStyle};
+use projector::rebuild::{Progress, Stage};
+use projector::{Config, Listeners, Phase, Raw};
 use service::{Shutdown, telemetry};
+use tokio::sync::watch;
 
 use crate::listen::bind;
 use crate::sources::Sources;
@@ -32,6 +35,63 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     };
     let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
     tracing::info!(%http, %admin, "projector listens");
-    projector::run(config, listeners, shutdown).await?;
+    // Whoever reads the log by machine, or keeps it in a file, has the log lines instead.
+    let on_terminal = std::io::stderr().is_terminal() && config.log.format == telemetry::Format::Text;
+    projector::run_watched(config, listeners, shutdown, |projection| {
+        if on_terminal {
+            tokio::spawn(show_rebuild(projection.phase()));
+        }
+    })
+    .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Draws a bar for as long as the table is made from the log.
+async fn show_rebuild(mut phase: watch::Receiver<Phase>) {
+    let mut bar = None;
+    loop {
+        let progress = match &*phase.borrow_and_update() {
+            Phase::Rebuilding(progress) => Some(*progress),
+            Phase::Starting { .. } | Phase::CatchingUp | Phase::Following | Phase::Failed { .. } | Phase::Ended => None,
+        };
+        match (progress, bar.take()) {
+            (Some(progress), shown) => bar = Some(advance(shown.unwrap_or_else(progress_bar), &progress)),
+            (None, Some(shown)) => shown.finish_and_clear(),
+            (None, None) => {}
+        }
+        if phase.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn progress_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {msg}").expect("the template names what indicatif knows");
+    ProgressBar::new(0).with_style(style)
+}
+
+/// The bar is of the reading; loading and indexing, which are short beside it, are told in words with the bar full.
+fn advance(bar: ProgressBar, progress: &Progress) -> ProgressBar {
+    bar.set_length(progress.offsets_total);
+    bar.set_position(match progress.stage {
+        Stage::Reading => progress.offsets_done,
+        Stage::Loading | Stage::Indexing => progress.offsets_total,
+    });
+    bar.set_message(progress.to_string());
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_at_what_is_read_and_full_afterwards() {
+        let reading = Progress { offsets_done: 30, offsets_total: 120, records: 28, ..Progress::default() };
+        let bar = advance(progress_bar(), &reading);
+        assert_eq!((bar.position(), bar.length()), (30, Some(120)));
+        assert!(bar.message().starts_with("28 records read, 25 %"), "{}", bar.message());
+        let bar = advance(bar, &Progress { stage: Stage::Loading, users: 7, ..reading });
+        assert_eq!((bar.position(), bar.message().as_str()), (120, "7 users loaded"));
+    }
 }

@@ -41,6 +41,6 @@ mod run;
 pub use config::{Config, Raw};
 pub use project::{Phase, RECORDS_PER_COMMIT};
 pub use projection::{CHANGES_WAITING_MAX, Error, Options, Projection};
-pub use run::{Error as RunError, Listeners, Summary, run};
+pub use run::{Error as RunError, Listeners, Summary, run, run_watched};
 pub use start::Reason;
 pub use subscribe::{Announced, Changes, Ended, Item};

@@ -43,11 +43,25 @@ pub enum Error {
 /// # Errors
 /// [`Error`] when the folder or the topic cannot be used, or the projection fails on the way.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<Summary, Error> {
+    run_watched(config, listeners, shutdown, |_| ()).await
+}
+
+/// As [`run`], and shows the projection to `watch` as soon as it begins, before it is ready.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_watched(
+    config: Config,
+    listeners: Listeners,
+    shutdown: Shutdown,
+    watch: impl FnOnce(&Projection),
+) -> Result<Summary, Error> {
     let Listeners { http, admin } = listeners;
     let tls = config.http.tls().map_err(Error::Tls)?;
     let metrics = Metrics::new();
     let readiness = Readiness::new(&[TABLE]);
     let projection = Projection::open(config.projection).map_err(Error::Projection)?;
+    watch(&projection);
     metrics.register(|registry| projection.metrics().register(registry));
 
     // The admin side outlives the HTTP side, so that it can tell what a stop is waiting for.
