@@ -10,6 +10,7 @@
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: what is verified afterwards is right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that are the same |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
+//! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 //! | [`password`] | a password is in no topic, file, log line or answer |
@@ -25,6 +26,7 @@ mod broker_down;
 mod chaos;
 mod compaction;
 mod foreign_clients;
+mod forget;
 mod leaders_killed;
 mod log_roundtrip;
 mod password;

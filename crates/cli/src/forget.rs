@@ -76,10 +76,15 @@ fn report(user_id: UserId, at: UnixMillis, forgotten: &Forgotten) -> String {
             "dead letters that nobody can read: {dead_letters_unreadable}; whether they are about the user is not known"
         ));
     }
-    match late.records {
-        0 => say("late deliveries of the user: none".to_owned()),
-        records => say(format!(
-            "late deliveries of the user: {records}, which stay until retention removes them {}",
+    match (late.records, &late.stay_because) {
+        (0, _) => say("late deliveries of the user: none".to_owned()),
+        (records, None) => say(format!(
+            "late deliveries of the user: {records} deleted; their bytes leave Kafka's files {}; {} of others kept",
+            by(deadlines.late),
+            late.others_kept
+        )),
+        (records, Some(reason)) => say(format!(
+            "late deliveries of the user: {records}, which stay until retention removes them {} ({reason})",
             by(deadlines.late)
         )),
     }
@@ -103,7 +108,7 @@ mod tests {
             position: Position { partition: 0, offset: 7 },
             dead_letters_removed: 1,
             dead_letters_unreadable: 2,
-            late: Late { records: 3, newest: Some(at) },
+            late: Late { records: 3, newest: Some(at), stay_because: Some("no permission".to_owned()), others_kept: 0 },
             deadlines: Deadlines { events: Some(UnixMillis::from_millis(86_400_000)), ..Deadlines::default() },
         };
         let text = report(id, at, &forgotten);
@@ -113,10 +118,14 @@ mod tests {
             "1 removed",
             "read: 2",
             "user: 3, which stay",
+            "(no permission)",
             "does not tell",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
+        forgotten.late = Late { records: 3, newest: Some(at), stay_because: None, others_kept: 5 };
+        assert!(report(id, at, &forgotten).contains("user: 3 deleted; their bytes leave Kafka's files at a time that"));
+        assert!(report(id, at, &forgotten).contains("5 of others kept"));
         forgotten.late = Late::default();
         assert!(report(id, at, &forgotten).contains("late deliveries of the user: none"));
     }

@@ -1,22 +1,22 @@
 //! Forgetting a user: what is removed at once, what compaction removes, and by when.
 //!
 //! The user's records on `vcc.users` end in a tombstone, which compaction makes the only one and then removes, too. Dead letters
-//! that name the user get a tombstone each. Late deliveries are on a topic that keeps by time alone: Kafka can remove single
-//! records from it only with everything before them, others' events among it, so they go when their time is over.
+//! that name the user get a tombstone each. Late deliveries are deleted, with those of others kept: see `late`.
+
+mod late;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use domain::{Position, UnixMillis, UserId, headers};
 use log::ClientOptions;
 use log::publish::{Outgoing, Publisher};
-use log::scan;
 use serde_json::Value;
 
 use crate::Topics;
 use crate::dead_letter::{Kept, Store, StoreError};
 use crate::pipeline::{BodyPolicy, decrypt_body};
+pub use late::Late;
 
 /// What forgetting a user came to.
 #[derive(Clone, Debug)]
@@ -31,14 +31,6 @@ pub struct Forgotten {
     pub deadlines: Deadlines,
 }
 
-/// Late deliveries of the user, which stay for as long as their topic keeps them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Late {
-    pub records: usize,
-    /// When the newest of them was received.
-    pub newest: Option<UnixMillis>,
-}
-
 /// By when compaction and retention have removed what is left, from the topics' real settings; `None` where the broker does not
 /// describe them, or sets no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +41,7 @@ pub struct Deadlines {
     pub tombstone: Option<UnixMillis>,
     /// The bodies of the dead letters.
     pub dead_letters: Option<UnixMillis>,
-    /// The late deliveries.
+    /// The late deliveries, where the cluster does not let them be deleted, or their bytes in its files.
     pub late: Option<UnixMillis>,
 }
 
@@ -64,6 +56,10 @@ pub enum Error {
     Remove { key: String, source: Box<log::publish::Error> },
     #[error("the late deliveries could not be looked through")]
     Late(#[source] log::tail::Error),
+    #[error("a late delivery of another user was not appended again, so none was deleted")]
+    LateNotKept(#[source] Box<log::publish::Error>),
+    #[error("the late deliveries were not deleted")]
+    LateNotDeleted(#[source] log::topics::NotDeleted),
 }
 
 /// How long the cluster may be silent.
@@ -113,15 +109,13 @@ pub async fn forget(
         removed.map_err(|error| Error::Remove { key: letter.key.clone(), source: Box::new(error) })?;
     }
 
-    let (options, topic) = (kafka.clone(), topics.late.clone());
-    let late = tokio::task::spawn_blocking(move || late_of(&options, &topic, user_id));
-    let late = late.await.expect("reading late deliveries does not panic").map_err(Error::Late)?;
+    let late = late::remove(kafka, &topics.late, publisher, user_id).await?;
     Ok(Forgotten {
         position,
         dead_letters_removed: about.len(),
         dead_letters_unreadable: unreadable,
+        deadlines: deadlines(kafka, topics, now, late.newest).await,
         late,
-        deadlines: deadlines(kafka, topics, now, late).await,
     })
 }
 
@@ -157,21 +151,12 @@ fn names(body: &[u8], user_id: UserId) -> Option<bool> {
     Some(ids.any(is_user))
 }
 
-fn late_of(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<Late, log::tail::Error> {
-    let (mut late, key) = (Late::default(), user_id.to_string());
-    let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
-    scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
-        // Without a value nothing of the user is in it.
-        if record.key() == Some(key.as_bytes()) && record.value().is_some() {
-            late.records += 1;
-            late.newest = late.newest.max(Some(record.timestamp()));
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(late)
-}
-
-async fn deadlines(kafka: &ClientOptions, topics: &Topics, now: UnixMillis, late: Late) -> Deadlines {
+async fn deadlines(
+    kafka: &ClientOptions,
+    topics: &Topics,
+    now: UnixMillis,
+    newest_late: Option<UnixMillis>,
+) -> Deadlines {
     let settings = async |topic: &str| {
         let described = log::topics::describe(kafka, topic, SILENCE_MAX).await;
         described.ok().and_then(|description| description.settings).unwrap_or_default()
@@ -183,7 +168,7 @@ async fn deadlines(kafka: &ClientOptions, topics: &Topics, now: UnixMillis, late
         events,
         tombstone: events.and_then(|events| after(events, &users, "delete.retention.ms")),
         dead_letters: after(now, &dead_letter, "retention.ms"),
-        late: late.newest.and_then(|newest| {
+        late: newest_late.and_then(|newest| {
             // A segment goes as a whole, once its last record is old enough; it is closed after segment.ms at the latest.
             let closed = after(newest, &late_topic, "segment.ms")?;
             after(closed, &late_topic, "retention.ms")

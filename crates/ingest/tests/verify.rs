@@ -169,6 +169,7 @@ async fn forgetting_removes_what_can_be_removed_and_tells_of_the_rest() {
     let forgotten = forget::forget(&kafka, &topics, &log.publisher, BodyPolicy::default(), id, NOW, NOW).await.unwrap();
     assert_eq!((forgotten.dead_letters_removed, forgotten.dead_letters_unreadable), (1, 1));
     assert_eq!((forgotten.late.records, forgotten.late.newest), (1, Some(NOW)));
+    assert!(forgotten.late.stay_because.is_some(), "the embedded broker cannot delete records");
     assert_eq!(forgotten.deadlines, forget::Deadlines::default(), "the embedded broker does not describe its settings");
 
     let report = log.verify(Duration::ZERO).await;

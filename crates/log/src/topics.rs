@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod delete;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::{ClientOptions, Fault};
 pub(crate) use admin::watermarks_of;
 pub use admin::{Created, Watermarks, create, describe, watermarks};
 pub use check::{Finding, Severity, judge};
+pub use delete::{NotDeleted, delete_before};
 pub(crate) use watch::Watch;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

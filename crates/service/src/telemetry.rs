@@ -40,3 +40,14 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     }
     .map_err(Error::Again)
 }
+
+/// Returns an error with what caused it, for a reason that is shown.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

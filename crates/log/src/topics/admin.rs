@@ -148,7 +148,7 @@ fn is_embedded_id(cluster_id: Option<&str>) -> bool {
     cluster_id.is_some_and(|id| id.starts_with(EMBEDDED_CLUSTER))
 }
 
-async fn is_embedded(options: &ClientOptions, deadline: Duration) -> bool {
+pub(super) async fn is_embedded(options: &ClientOptions, deadline: Duration) -> bool {
     let Ok(client) = reader(options) else {
         return false;
     };

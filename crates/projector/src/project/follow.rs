@@ -7,9 +7,10 @@ use domain::Checkpoint;
 use futures_util::FutureExt as _;
 use log::tail::{self, Event, Limits, Tail};
 use log::topics;
+use service::telemetry::chain;
 use tokio::sync::broadcast;
 
-use super::{ASK_DEADLINE, Phase, RETRY, Stop, blocking, chain, until_shutdown};
+use super::{ASK_DEADLINE, Phase, RETRY, Stop, blocking, until_shutdown};
 use crate::metrics::Partition;
 use crate::projection::{Committed, Error, Shared};
 use crate::start::{Reason, Topic};

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use log::tail;
 use log::topics::{self, Severity, Spec};
+use service::telemetry::chain;
 
 use crate::projection::{Error, Shared};
 use crate::rebuild;
@@ -192,15 +193,4 @@ pub(crate) async fn until_shutdown<T>(shared: &Shared, work: impl Future<Output 
         () = shared.shutdown.requested() => None,
         done = work => Some(done),
     }
-}
-
-/// Returns an error with what caused it, for a reason that is shown.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

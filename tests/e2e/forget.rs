@@ -1,0 +1,98 @@
+//! A user is forgotten: gone for those who ask, not brought back by what is older, and out of the late deliveries of the log.
+
+use domain::{Position, UnixMillis, UserId};
+use hyper::{Method, StatusCode};
+use ingest::Topics;
+use ingest::forget::forget;
+use ingest::pipeline::BodyPolicy;
+use log::publish::{Limits, Outgoing, Publisher};
+use serde_json::{Value, json};
+
+use crate::support::broker::{Broker, on_both_brokers, read_to_end};
+use crate::support::deliveries::{CHANGED, CREATED};
+use crate::support::system::System;
+
+on_both_brokers!(forgotten_is_gone_and_only_what_is_newer_brings_it_back, late_deliveries_of_others_stay);
+
+const PARTITIONS: i32 = 3;
+/// After the vendor's samples, which are of 2017, and before what a test delivers as newer.
+const AT: UnixMillis = UnixMillis::from_millis(1_600_000_000_000);
+const NEWER: &str = "2021-01-01T00:00:00+00:00";
+
+async fn forgotten_is_gone_and_only_what_is_newer_brings_it_back(broker: &Broker) {
+    let system = System::start(broker, PARTITIONS).await;
+    let delivered = system.ingest.post(CREATED).await;
+    assert_eq!(system.user_after(180, &delivered).await.status, StatusCode::OK);
+    let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
+    let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
+    let topics = topics(&system.names);
+    let forgotten = forget(&kafka, &topics, &publisher, BodyPolicy::default(), user_id, AT, AT).await;
+    let tombstone = forgotten.expect("the user is forgotten").position;
+    assert_eq!(user_at(&system, tombstone).await, StatusCode::GONE);
+
+    let older = system.ingest.post(CHANGED).await;
+    assert_eq!(older.status, StatusCode::OK, "{older:?}");
+    // Where it was stored, on the users topic or with the late ones, is the fence's to say; what it must not do is come back.
+    let answer = system.projector.http.send(Method::GET, "/users/180", "").await.expect("the projector answers");
+    assert_eq!(answer.status, StatusCode::GONE);
+
+    let mut newer: Value = serde_json::from_slice(CHANGED).expect("the sample is JSON");
+    newer["timestamp"] = json!(NEWER);
+    let newer = system.ingest.post(newer.to_string()).await;
+    assert_eq!(system.user_after(180, &newer).await.status, StatusCode::OK);
+    system.stop().await;
+}
+
+async fn late_deliveries_of_others_stay(broker: &Broker) {
+    let names = broker.make_topics(PARTITIONS).await;
+    let kafka = broker.client_options();
+    let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
+    // Beside each other, before and after; one partition has none of the user and is to be left as it is.
+    for (user, partition) in [(1, 0), (180, 0), (2, 0), (180, 0), (3, 0), (4, 1), (180, 1), (5, 2)] {
+        publisher.publish(late(&names.late, user, partition)).await.expect("it is stored");
+    }
+    let user_id = "180".parse().expect("an identifier");
+    let forgotten = forget(&kafka, &topics(&names), &publisher, BodyPolicy::default(), user_id, AT, AT).await;
+    let late = forgotten.expect("the user is forgotten").late;
+    assert_eq!((late.records, late.newest), (3, Some(AT)));
+
+    let mut left: Vec<(i32, String)> = Vec::new();
+    for record in read_to_end(&kafka, &names.late, 3).await {
+        let key = String::from_utf8(record.key.expect("each has a key")).expect("a key is text");
+        assert_eq!(record.value.as_deref(), Some(format!("of {key}").as_bytes()));
+        assert_eq!((record.timestamp, record.headers), (AT, vec![("ce_id".to_owned(), key.clone().into_bytes())]));
+        left.push((record.position.partition, key));
+    }
+    left.sort();
+    let others = [(0, "1"), (0, "2"), (0, "3"), (1, "4"), (2, "5")].map(|(partition, key)| (partition, key.to_owned()));
+    match broker {
+        Broker::Kafka(_) => {
+            assert_eq!((late.stay_because, late.others_kept), (None, 3));
+            assert_eq!(left, others);
+        }
+        Broker::Embedded(_) => {
+            assert!(late.stay_because.is_some(), "it cannot delete records, and says so");
+            assert_eq!(left.len(), 8, "nothing was appended again: {left:?}");
+        }
+    }
+}
+
+fn late(topic: &str, user: u64, partition: i32) -> Outgoing {
+    Outgoing {
+        topic: topic.to_owned(),
+        key: user.to_string().into_bytes(),
+        value: Some(format!("of {user}").into_bytes()),
+        headers: vec![("ce_id".to_owned(), user.to_string().into_bytes())],
+        timestamp: AT,
+        partition: Some(partition),
+    }
+}
+
+fn topics(names: &log::topics::Names) -> Topics {
+    Topics { users: names.users.clone(), late: names.late.clone(), dead_letter: names.dead_letter.clone() }
+}
+
+async fn user_at(system: &System, position: Position) -> StatusCode {
+    let path = format!("/users/180?at_least={position}&wait_ms=30000");
+    system.projector.http.send(Method::GET, &path, "").await.expect("the projector answers").status
+}
