@@ -2,9 +2,10 @@
 //!
 //! Their topic is kept by time alone, and Kafka deletes records only with everything before them. So what others have there
 //! is appended again first, as it was and with its time of receipt, and then all is deleted up to the user's last record. A
-//! crash in between leaves others' late deliveries twice, which closes no gap twice; running it again finishes it. Users are to be
-//! forgotten one after the other: of two at the same moment, what one appends again may be the other's, and is found by
-//! another run.
+//! crash in between leaves others' late deliveries twice, which closes no gap twice; running it again finishes it.
+//!
+//! Users are to be forgotten one after the other: of two at the same moment, what one appends again may be the other's, and
+//! is found by another run.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
