@@ -131,19 +131,17 @@ impl Publisher {
     ///
     /// See [`Error`]; only [`Error::Refused`] and [`Error::Closed`] are not worth another attempt.
     pub async fn publish(&self, outgoing: Outgoing) -> Result<Position, Error> {
-        let (generation, delivery) = self.slot.enqueue(&outgoing)?;
+        let (generation, reported) = self.slot.enqueue(&outgoing)?;
         let Outgoing { topic, .. } = outgoing;
         // The library's own clock (`message.timeout.ms`) ticks once a second; this one is exact.
-        let Ok(report) = tokio::time::timeout(self.deadline, delivery).await else {
+        let Ok(report) = tokio::time::timeout(self.deadline, reported).await else {
             return Err(Error::NotAcknowledged { topic, source: None });
         };
         match report {
-            Ok(Ok(delivery)) if delivery.offset >= 0 => {
-                Ok(Position { partition: delivery.partition, offset: delivery.offset })
-            }
+            Ok(Ok(position)) if position.offset >= 0 => Ok(position),
             // A broker that recognises a retry, but whose memory of it is over, confirms it without an offset.
             Ok(Ok(_)) => Err(Error::PositionUnknown { topic }),
-            Ok(Err((error, _))) => Err(self.undelivered(&generation, topic, error.into())),
+            Ok(Err(fault)) => Err(self.undelivered(&generation, topic, fault)),
             // The producer went away with the record in its queue.
             Err(_) => Err(Error::NotAcknowledged { topic, source: None }),
         }
@@ -169,8 +167,7 @@ impl Publisher {
         tokio::task::spawn_blocking(move || slot.close(deadline)).await.expect("closing does not panic")
     }
 
-    /// Returns how many records wait for their acknowledgement. News of the client that is not yet handled, as of a lost
-    /// connection, is counted with them for a moment.
+    /// Returns how many records wait for their acknowledgement.
     pub fn in_queue(&self) -> usize {
         self.slot.in_queue()
     }

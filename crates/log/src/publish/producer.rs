@@ -3,13 +3,15 @@
 //! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka. The
 //! service must not be: a new producer takes its place, with a new identity and an empty queue.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::Position;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::future_producer::DeliveryFuture;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Error, Limits, NotFlushed, Outgoing, not_enqueued};
@@ -22,9 +24,52 @@ const LINGER_MS: &str = "1";
 /// The least time between two replacements: a cluster that ends every producer at once must not make us spin.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
+/// What became of a record: where it is stored, with a negative offset if the broker does not tell, or why that is not known.
+pub(super) type Report = Result<Position, Fault>;
+
 /// One producer, from its making to its end.
 pub(super) struct Generation {
-    producer: FutureProducer<TracingContext>,
+    producer: ThreadedProducer<TracingContext>,
+    /// How many records wait. The client library's own count has its news in it, as of a lost connection.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// What goes with a record through the client library.
+pub(crate) struct Queued {
+    report: oneshot::Sender<Report>,
+    waiting: Waiting,
+}
+
+/// Counts a record that waits until it is dropped.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl ProducerContext for TracingContext {
+    type DeliveryOpaque = Box<Queued>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, queued: Box<Queued>) {
+        let Queued { report, waiting } = *queued;
+        // Before it is told: whoever has heard of it does not find it waiting.
+        drop(waiting);
+        let told = report.send(match result {
+            Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
+            Err((error, _)) => Err(error.clone().into()),
+        });
+        // Who published it may have gone; the record is stored all the same.
+        drop(told);
+    }
 }
 
 impl Generation {
@@ -38,21 +83,24 @@ impl Generation {
             .set("message.timeout.ms", limits.deadline.as_millis().max(1).to_string())
             .set("queue.buffering.max.messages", limits.queue_messages.to_string())
             .set("queue.buffering.max.kbytes", limits.queue_kbytes.to_string());
-        Ok(Self { producer: config.create_with_context(options.context())? })
+        Ok(Self { producer: config.create_with_context(options.context())?, waiting: Arc::default() })
     }
 
-    fn enqueue(&self, outgoing: &Outgoing) -> Result<DeliveryFuture, Fault> {
+    fn enqueue(&self, outgoing: &Outgoing) -> Result<oneshot::Receiver<Report>, Fault> {
         let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len());
         for (key, value) in &outgoing.headers {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let mut record = FutureRecord::to(&outgoing.topic)
+        let (report, reported) = oneshot::channel();
+        let queued = Box::new(Queued { report, waiting: Waiting::new(&self.waiting) });
+        let mut record = BaseRecord::with_opaque_to(&outgoing.topic, queued)
             .key(&outgoing.key)
             .timestamp(outgoing.timestamp.millis())
             .headers(headers);
         record.payload = outgoing.value.as_ref();
         record.partition = outgoing.partition;
-        self.producer.send_result(record).map_err(|(error, _)| Fault::from(error))
+        self.producer.send(record).map_err(|(error, _)| Fault::from(error))?;
+        Ok(reported)
     }
 
     /// Returns what ended this producer, if something did.
@@ -61,7 +109,19 @@ impl Generation {
     }
 
     fn in_queue(&self) -> usize {
-        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn flush(&self, deadline: Duration) -> Result<(), NotFlushed> {
+        if let Err(error) = self.producer.flush(deadline)
+            && error != KafkaError::Flush(Code::OperationTimedOut)
+        {
+            tracing::warn!(error = %Fault::from(error), "flushing failed");
+        }
+        match self.in_queue() {
+            0 => Ok(()),
+            waiting => Err(NotFlushed { waiting }),
+        }
     }
 
     /// Gives up what is in the queue, so that those who wait for it learn it at once.
@@ -90,10 +150,10 @@ impl Slot {
     }
 
     /// Puts a record into the queue of the current producer, or of its successor if it turns out to have ended.
-    pub(super) fn enqueue(&self, outgoing: &Outgoing) -> Result<(Arc<Generation>, DeliveryFuture), Error> {
+    pub(super) fn enqueue(&self, outgoing: &Outgoing) -> Result<(Arc<Generation>, oneshot::Receiver<Report>), Error> {
         let generation = self.current()?;
         let fault = match generation.enqueue(outgoing) {
-            Ok(delivery) => return Ok((generation, delivery)),
+            Ok(reported) => return Ok((generation, reported)),
             Err(fault) => fault,
         };
         let Some(fatal) = generation.fatal() else {
@@ -106,7 +166,7 @@ impl Slot {
         }
         // The record was not taken over by the dead producer, so giving it to its successor cannot store it twice.
         match successor.enqueue(outgoing) {
-            Ok(delivery) => Ok((successor, delivery)),
+            Ok(reported) => Ok((successor, reported)),
             Err(fault) => Err(not_enqueued(&outgoing.topic, fault)),
         }
     }
@@ -135,28 +195,16 @@ impl Slot {
         let Ok(generation) = self.current() else {
             return Ok(());
         };
-        match generation.producer.flush(deadline) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                if error != KafkaError::Flush(Code::OperationTimedOut) {
-                    tracing::warn!(error = %Fault::from(error), "flushing failed");
-                }
-                Err(NotFlushed { waiting: generation.in_queue() })
-            }
-        }
+        generation.flush(deadline)
     }
 
     pub(super) fn close(&self, deadline: Duration) -> Result<(), NotFlushed> {
         let Some(last) = self.lock().current.take() else {
             return Ok(());
         };
-        let flushed = last.producer.flush(deadline);
-        let waiting = last.in_queue();
+        let flushed = last.flush(deadline);
         last.give_up();
-        match flushed {
-            Ok(()) => Ok(()),
-            Err(_) => Err(NotFlushed { waiting }),
-        }
+        flushed
     }
 
     pub(super) fn in_queue(&self) -> usize {
