@@ -43,7 +43,7 @@ pub async fn create(
     specs: &[Spec],
     deadline: Duration,
 ) -> Result<Vec<(String, Created)>, Error> {
-    let admin = admin(options)?;
+    let admin = admin(options).map_err(Error::Client)?;
     let mut outcomes = Vec::new();
     for spec in specs {
         // Asked first, because not every broker can make topics, and one that cannot may have them all the same.
@@ -206,7 +206,7 @@ async fn settings(
     deadline: Duration,
 ) -> Result<Option<BTreeMap<String, String>>, Error> {
     let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
-    let admin = admin(options)?;
+    let admin = admin(options).map_err(Error::Client)?;
     let described = admin
         .describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new().request_timeout(Some(deadline)))
         .await
@@ -234,8 +234,8 @@ async fn settings(
     }
 }
 
-fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContext>, Error> {
-    options.admin().create_with_context(options.context()).map_err(|error| Error::Client(error.into()))
+pub(super) fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContext>, Fault> {
+    Ok(options.admin().create_with_context(options.context())?)
 }
 
 fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {

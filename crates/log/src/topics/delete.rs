@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use domain::Position;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::AdminOptions;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::admin::is_embedded;
-use crate::client::TracingContext;
+use super::admin::{admin, is_embedded};
 use crate::{ClientOptions, Fault};
 
 /// The cluster did not delete what it was asked to.
@@ -43,8 +42,7 @@ pub async fn delete_before(
         added.map_err(|error| not_deleted(error.into()))?;
     }
     let admin_options = AdminOptions::new().request_timeout(Some(deadline)).operation_timeout(Some(deadline));
-    let admin = options.admin().create_with_context(options.context());
-    let admin: AdminClient<TracingContext> = admin.map_err(|error| not_deleted(error.into()))?;
+    let admin = admin(options).map_err(not_deleted)?;
     let deleted = admin.delete_records(&offsets, &admin_options).await.map_err(|error| not_deleted(error.into()))?;
     deleted
         .elements()
