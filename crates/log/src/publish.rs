@@ -13,7 +13,7 @@ use std::time::Duration;
 use domain::{Position, UnixMillis};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use crate::{ClientOptions, Fault};
+use crate::{ClientOptions, Fault, Record};
 
 use producer::{Generation, Slot};
 
@@ -94,6 +94,20 @@ impl Error {
         match self {
             Self::QueueFull | Self::NotAcknowledged { .. } | Self::PositionUnknown { .. } | Self::Fatal { .. } => true,
             Self::Refused { .. } | Self::Closed => false,
+        }
+    }
+}
+
+impl Outgoing {
+    /// Returns the record as it was, to be appended to its partition again.
+    pub fn again(topic: &str, record: Record) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: record.key.unwrap_or_default(),
+            value: record.value,
+            headers: record.headers,
+            timestamp: record.timestamp,
+            partition: Some(record.position.partition),
         }
     }
 }

@@ -103,20 +103,9 @@ async fn append_others_again(
     });
     let records =
         stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|record| (record, receiver)) });
-    let appended = records.map(|record| publisher.publish(as_it_was(topic, record))).buffered(COPIES_WAITING);
+    let appended = records.map(|record| publisher.publish(Outgoing::again(topic, record))).buffered(COPIES_WAITING);
     let count = appended.try_fold(0, async |count, _| Ok(count + 1)).await;
     let count = count.map_err(|error| Error::LateNotKept(Box::new(error)))?;
     reading.await.expect("reading late deliveries does not panic").map_err(Error::Late)?;
     Ok(count)
-}
-
-fn as_it_was(topic: &str, record: Record) -> Outgoing {
-    Outgoing {
-        topic: topic.to_owned(),
-        key: record.key.unwrap_or_default(),
-        value: record.value,
-        headers: record.headers,
-        timestamp: record.timestamp,
-        partition: Some(record.position.partition),
-    }
 }

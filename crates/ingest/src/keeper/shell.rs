@@ -246,15 +246,8 @@ async fn append(keeper: &Keeper, repair: Repair, record: Option<Record>) -> bool
 /// Returns `record` as it is appended again: all of it the same, and the header that names the offset it repairs.
 fn reasserted(topic: &str, record: Record, now: domain::UnixMillis) -> Outgoing {
     let repaired = record.position.offset.to_string();
-    let mut headers = record.headers;
-    headers.retain(|(name, _)| name != REASSERTED);
-    headers.push((REASSERTED.to_owned(), repaired.into_bytes()));
-    Outgoing {
-        topic: topic.to_owned(),
-        key: record.key.unwrap_or_default(),
-        value: record.value,
-        headers,
-        timestamp: now,
-        partition: Some(record.position.partition),
-    }
+    let mut again = Outgoing { timestamp: now, ..Outgoing::again(topic, record) };
+    again.headers.retain(|(name, _)| name != REASSERTED);
+    again.headers.push((REASSERTED.to_owned(), repaired.into_bytes()));
+    again
 }
