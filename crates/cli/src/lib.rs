@@ -28,6 +28,7 @@ mod ingest;
 mod kafka;
 mod listen;
 mod output;
+mod progress;
 mod projector;
 mod simulate;
 mod sources;

@@ -4,13 +4,14 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use projector::rebuild::{Progress, Stage};
 use projector::{Config, Listeners, Phase, Raw};
 use service::{Shutdown, telemetry};
 use tokio::sync::watch;
 
 use crate::listen::bind;
+use crate::progress;
 use crate::sources::Sources;
 
 /// Follows the topic of users and answers queries about their current state
@@ -48,16 +49,13 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
 
 /// Draws a bar for as long as the table is made from the log.
 async fn show_rebuild(mut phase: watch::Receiver<Phase>) {
-    let mut bar = None;
+    let mut bar: Option<ProgressBar> = None;
     loop {
-        let progress = match &*phase.borrow_and_update() {
-            Phase::Rebuilding(progress) => Some(*progress),
-            Phase::Starting { .. } | Phase::CatchingUp | Phase::Following | Phase::Failed { .. } | Phase::Ended => None,
-        };
-        match (progress, bar.take()) {
-            (Some(progress), shown) => bar = Some(advance(shown.unwrap_or_else(progress_bar), &progress)),
-            (None, Some(shown)) => shown.finish_and_clear(),
-            (None, None) => {}
+        let now = phase.borrow_and_update().clone();
+        if let Phase::Rebuilding(progress) = &now {
+            advance(bar.get_or_insert_with(progress_bar), progress);
+        } else if let Some(bar) = bar.take() {
+            bar.finish_and_clear();
         }
         if phase.changed().await.is_err() {
             return;
@@ -66,19 +64,17 @@ async fn show_rebuild(mut phase: watch::Receiver<Phase>) {
 }
 
 fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {msg}").expect("the template names what indicatif knows");
-    ProgressBar::new(0).with_style(style)
+    progress::bar("{wide_bar} {msg}", Some(0))
 }
 
 /// The bar is of the reading; loading and indexing, which are short beside it, are told in words with the bar full.
-fn advance(bar: ProgressBar, progress: &Progress) -> ProgressBar {
+fn advance(bar: &ProgressBar, progress: &Progress) {
     bar.set_length(progress.offsets_total);
     bar.set_position(match progress.stage {
         Stage::Reading => progress.offsets_done,
         Stage::Loading | Stage::Indexing => progress.offsets_total,
     });
     bar.set_message(progress.to_string());
-    bar
 }
 
 #[cfg(test)]
@@ -88,10 +84,11 @@ mod tests {
     #[test]
     fn the_bar_is_at_what_is_read_and_full_afterwards() {
         let reading = Progress { offsets_done: 30, offsets_total: 120, records: 28, ..Progress::default() };
-        let bar = advance(progress_bar(), &reading);
+        let bar = progress_bar();
+        advance(&bar, &reading);
         assert_eq!((bar.position(), bar.length()), (30, Some(120)));
         assert!(bar.message().starts_with("28 records read, 25 %"), "{}", bar.message());
-        let bar = advance(bar, &Progress { stage: Stage::Loading, users: 7, ..reading });
+        advance(&bar, &Progress { stage: Stage::Loading, users: 7, ..reading });
         assert_eq!((bar.position(), bar.message().as_str()), (120, "7 users loaded"));
     }
 }

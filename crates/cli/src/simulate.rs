@@ -26,12 +26,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::{SAFE_INTEGER_MAX, UnixMillis, UserId};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use service::Shutdown;
 
 use crate::environment;
 use crate::expect::{self, Expected};
 use crate::output::print;
+use crate::progress;
 use delivery::{Line, deliver};
 use encrypt::Encryption;
 use history::{History, Population};
@@ -96,7 +97,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     // Before anything is sent: a folder that cannot be written must not cost a whole run.
     let expect = args.expect.as_deref().map(create).transpose()?;
 
-    let bar = progress_bar(sender.events());
+    let bar = progress::bar("{wide_bar} {pos}/{len} delivered, {per_sec}, {eta} left{msg}", sender.events());
     let mut failures = 0;
     let tally =
         deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Line<'_>| show(&bar, &mut failures, &line))
@@ -154,12 +155,6 @@ fn habits(args: &Args) -> Habits {
 
 fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("{} cannot be written", path.display()))
-}
-
-fn progress_bar(events: Option<u64>) -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} delivered, {per_sec}, {eta} left{msg}")
-        .expect("the template names what indicatif knows");
-    events.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_style(style)
 }
 
 /// Shows how far it is; the first failure is told at once, since a wrong secret would otherwise be retried for an hour unseen.

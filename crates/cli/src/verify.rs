@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::UserId;
-use indicatif::{ProgressBar, ProgressStyle};
 use ingest::verify::{Found, Options, Report, check_settings, verify};
 use serde_json::{Value, json};
 
@@ -18,6 +17,7 @@ use crate::expect::{self, Expected};
 use crate::fetch::Service;
 use crate::kafka::{Cluster, asked};
 use crate::output::print;
+use crate::progress;
 use crate::sources::Sources;
 
 use compare::Differences;
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         settle: Duration::from_secs(args.settle),
         keep_winners: expected.is_some(),
     };
-    let bar = progress_bar();
+    let bar = progress::bar("{wide_bar} {pos}/{len} records, {per_sec}, {eta} left", Some(0));
     let mut report = tokio::task::spawn_blocking({
         let bar = bar.clone();
         move || {
@@ -91,12 +91,6 @@ fn read_expected(path: &PathBuf) -> anyhow::Result<BTreeMap<UserId, Expected>> {
     let file = std::fs::File::open(path).with_context(at)?;
     let users = expect::read(BufReader::new(file)).map(|user| user.map(|user| (user.user_id, user)));
     users.collect::<anyhow::Result<_>>().with_context(at)
-}
-
-fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} records, {per_sec}, {eta} left")
-        .expect("the template names what indicatif knows");
-    ProgressBar::new(0).with_style(style)
 }
 
 /// Returns each kind of finding: its name, how many there are, and the first of them.
