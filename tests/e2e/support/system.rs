@@ -110,10 +110,19 @@ pub(crate) struct System {
 
 impl System {
     pub(crate) async fn start(broker: &Broker, partitions: i32) -> Self {
+        Self::start_with(broker, partitions, |_| {}).await
+    }
+
+    /// The same, with ingest's configuration as `adjust` leaves it.
+    pub(crate) async fn start_with(
+        broker: &Broker,
+        partitions: i32,
+        adjust: impl FnOnce(&mut ingest::config::Raw),
+    ) -> Self {
         let names = broker.make_topics(partitions).await;
         let options = broker.client_options();
         let store = TempDir::new().expect("a folder can be made");
-        let ingest = Ingest::start(&options, &names, |_| {}).await;
+        let ingest = Ingest::start(&options, &names, adjust).await;
         let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
         ingest.ready().await;
         projector.ready().await;
