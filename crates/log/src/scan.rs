@@ -22,6 +22,11 @@ use crate::{ClientOptions, Fault, Record};
 /// How long one wait for records lasts.
 const POLL: Duration = Duration::from_millis(100);
 
+/// What a scan sets unless the operator has. With the library's own values a scan that does more than read runs dry: once
+/// 100,000 records wait, a partition is not asked for more for a second, and they are gone long before. The queue is kept short,
+/// because what waits in it leaves the processor's cache.
+const FETCHING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "1"), ("queued.min.messages", "20000")];
+
 /// A part of a partition: offsets from `start` up to, not including, `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
@@ -231,10 +236,13 @@ impl Open {
 }
 
 fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
-    options
-        .consumer(UNJOINED_GROUP)
-        .create_with_context(options.context())
-        .map_err(|error| Error::from_fault(error.into()))
+    let mut config = options.consumer(UNJOINED_GROUP);
+    for (name, value) in FETCHING {
+        if config.get(name).is_none() {
+            config.set(name, value);
+        }
+    }
+    config.create_with_context(options.context()).map_err(|error| Error::from_fault(error.into()))
 }
 
 /// Tells which range the log does not hold any more.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --release -p rollcall-projector --example bench_rebuild -- \
-//!     --bootstrap 127.0.0.1:9092 --records 10000000 --users 1000000 [--partitions 6] [--memory-mib 1024] [--threads 2]
+//!     --bootstrap 127.0.0.1:9092 --records 10000000 --users 1000000 [--partitions 6] [--memory-mib 1024] [--threads 2] \
+//!     [--property name=value ..]
 //! ```
 //!
 //! The topic (`bench.users.<records>.<users>`) is made and filled when it is not there; a second run finds it. Every record is a
@@ -12,6 +13,7 @@
 //! Beside the time on the clock stands the processor time of this process (the broker's is not in it): on a machine that does
 //! other things as well, that is the number to compare.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -48,6 +50,7 @@ struct Arguments {
     memory_mib: usize,
     threads: usize,
     live: u64,
+    properties: BTreeMap<String, String>,
 }
 
 #[tokio::main]
@@ -63,6 +66,7 @@ async fn main() -> Outcome<()> {
         fill(&kafka, &topic, &arguments, 0..arguments.records).await?;
         kafka.properties.clear();
     }
+    kafka.properties.extend(arguments.properties.clone());
     let (worker_kafka, worker_topic) = (kafka.clone(), topic.clone());
     let live = arguments.live;
     let arguments = tokio::task::spawn_blocking(move || {
@@ -334,6 +338,7 @@ impl Arguments {
             memory_mib: 1024,
             threads: 2,
             live: 0,
+            properties: BTreeMap::new(),
         };
         let mut words = std::env::args().skip(1);
         while let Some(name) = words.next() {
@@ -346,6 +351,10 @@ impl Arguments {
                 "--memory-mib" => arguments.memory_mib = value.parse()?,
                 "--threads" => arguments.threads = value.parse()?,
                 "--live" => arguments.live = value.parse()?,
+                "--property" => {
+                    let (name, value) = value.split_once('=').ok_or("--property needs name=value")?;
+                    arguments.properties.insert(name.to_owned(), value.to_owned());
+                }
                 other => return Err(format!("unknown: {other}").into()),
             }
         }

@@ -20,14 +20,17 @@ use crate::store::{
 const ROWS_PER_HAND: usize = 512;
 /// How many such hands may wait.
 const HANDS_WAITING: usize = 8;
-/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, and with more than
-/// one part the sort goes on beside the reading; a larger cache was no faster.
+/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, each by a thread of its
+/// own while the next is read: parts that hold all of it would be sorted afterwards, by one thread.
 const CACHE_KIB: i64 = -8 * 1024;
 /// A page of the file. Of twice SQLite's default: as many rows in half as many writes, when they are loaded and when an index
 /// reads them; larger ones would make each commit of the live path write more.
 const PAGE_BYTES: i64 = 8 * 1024;
 /// How many threads may sort beside the one that reads.
 const SORT_THREADS: i64 = 2;
+
+/// Where SQLite puts temporary files, for the process, not for a connection.
+const TEMP_DIR: &str = "temp_store_directory";
 
 /// A store that is being loaded; nobody else sees it.
 #[derive(Debug)]
@@ -48,8 +51,9 @@ impl Loader {
             connection.pragma_update(None, "journal_mode", "OFF")?;
             connection.pragma_update(None, "synchronous", "OFF")?;
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-            connection.pragma_update(None, "temp_store", "MEMORY")?;
             connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+            // With the parts of a sort in memory, SQLite sorts on one thread (vdbesort.c).
+            connection.pragma_update(None, "temp_store", "FILE")?;
             connection.pragma_update(None, "threads", SORT_THREADS)?;
             create_tables(&connection)?;
             Ok(connection)
@@ -81,7 +85,7 @@ impl Loader {
     ) -> Result<(), Error> {
         meter.begin(Stage::Indexing);
         let finish = || -> rusqlite::Result<()> {
-            create_indexes(&self.connection)?;
+            self.index()?;
             let transaction = self.connection.unchecked_transaction()?;
             meta.write(&transaction)?;
             if !unreadable.is_empty() {
@@ -95,6 +99,16 @@ impl Loader {
         };
         finish().map_err(|source| Error::of(&self.path, source))?;
         self.connection.close().map_err(|(_, source)| Error::of(&self.path, source))
+    }
+
+    /// Makes the indexes. What is sorted meanwhile is put beside the table, where there must be room for its like anyway and
+    /// which may be written where nothing else may; a file of a sort has no name any more once it is open.
+    fn index(&self) -> rusqlite::Result<()> {
+        let folder = self.path.parent().and_then(Path::to_str).unwrap_or_default();
+        self.connection.pragma_update(None, TEMP_DIR, folder)?;
+        let made = create_indexes(&self.connection);
+        self.connection.pragma_update(None, TEMP_DIR, "")?;
+        made
     }
 }
 
