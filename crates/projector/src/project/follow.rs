@@ -14,7 +14,7 @@ use super::{ASK_DEADLINE, Phase, RETRY, Stop, blocking, until_shutdown};
 use crate::metrics::Partition;
 use crate::projection::{Committed, Error, Shared};
 use crate::start::{Reason, Topic};
-use crate::store::{self, Batch, Commit, Readers, Writer};
+use crate::store::{self, Batch, Commit, Writer};
 use crate::subscribe::Announced;
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
@@ -42,7 +42,7 @@ impl<'s> Follower<'s> {
         );
         *shared.ends.lock().unwrap_or_else(PoisonError::into_inner) =
             Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
-        let readers = Arc::new(Readers::new(writer.path()));
+        let readers = Arc::clone(writer.readers());
         shared.committed.send_replace(Committed::new(writer.checkpoint().clone()));
         // Whoever heard changes of a former table is cut off: between it and this one, none were told.
         let heard = broadcast::Sender::new(shared.options.changes_waiting_max);

@@ -18,6 +18,8 @@ mod writer;
 
 mod work;
 
+mod reader;
+
 mod readers;
 
 mod query;
@@ -34,7 +36,8 @@ pub use history::{Change, Since};
 pub(crate) use late::write_late;
 pub use meta::Meta;
 pub use query::{Filter, Lookup, Page};
-pub use readers::{Counts, Reader, Readers};
+pub use reader::{Counts, Reader};
+pub use readers::Readers;
 pub use rows::{GapRow, UserRow};
 pub(crate) use rows::{facets_of, signed, write_gaps};
 pub use schema::{FOLD_VERSION, SCHEMA_VERSION};

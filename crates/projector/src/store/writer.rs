@@ -1,6 +1,7 @@
 //! The one writer: a batch of records becomes rows and a checkpoint, in one transaction.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Checkpoint, Position, UnixMillis};
@@ -11,7 +12,7 @@ use super::history::Change;
 use super::late;
 use super::rows::signed;
 use super::work::Work;
-use super::{Error, Meta, create_indexes, create_tables, meta};
+use super::{Error, Meta, Readers, create_indexes, create_tables, meta};
 
 /// How many unreadable records are listed; all are counted.
 pub const UNREADABLE_KEPT_MAX: usize = 1_000;
@@ -73,6 +74,7 @@ pub struct Writer {
     checkpoint: Checkpoint,
     late_checkpoint: Checkpoint,
     meta: Meta,
+    readers: Arc<Readers>,
 }
 
 impl Writer {
@@ -111,7 +113,8 @@ impl Writer {
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, Meta::read(&connection)?);
         let late_checkpoint = meta::read_late_checkpoint(&connection)?;
-        Ok(Self { path: path.to_owned(), connection, checkpoint, late_checkpoint, meta })
+        let readers = Arc::new(Readers::new(path));
+        Ok(Self { path: path.to_owned(), connection, checkpoint, late_checkpoint, meta, readers })
     }
 
     pub fn path(&self) -> &Path {
@@ -120,6 +123,11 @@ impl Writer {
 
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// Returns the readers of this store. They see a commit as soon as it is made.
+    pub fn readers(&self) -> &Arc<Readers> {
+        &self.readers
     }
 
     pub fn meta(&self) -> &Meta {
@@ -153,6 +161,7 @@ impl Writer {
     /// # Errors
     /// [`Error`]; nothing was changed then, and the same batch may be committed again.
     pub fn commit(&mut self, batch: &Batch, as_of: UnixMillis) -> Result<Commit, Error> {
+        let _writing = self.readers.writing();
         let fault = |source| Error::of(&self.path, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let mut work = Work::new(&transaction, self.checkpoint.clone());
@@ -176,6 +185,7 @@ impl Writer {
     /// # Errors
     /// [`Error`]; nothing was changed then, and the same records may be taken again.
     pub fn take_late(&mut self, records: &[Record]) -> Result<u64, Error> {
+        let _writing = self.readers.writing();
         let fault = |source| Error::of(&self.path, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let mut checkpoint = self.late_checkpoint.clone();
@@ -190,6 +200,7 @@ impl Writer {
     /// # Errors
     /// [`Error`] when it cannot be written.
     pub fn touch(&mut self, now: UnixMillis) -> Result<(), Error> {
+        let _writing = self.readers.writing();
         meta::put(&self.connection, "committed_at", &now.millis().to_string())
             .map_err(|source| Error::of(&self.path, source))?;
         self.meta.committed_at = now;
