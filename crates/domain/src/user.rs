@@ -10,32 +10,34 @@ use crate::{UserId, Version};
 /// A user by the fields of the vendor's table ("User Object"), all optional but the identifier; there is no password.
 ///
 /// The serde form is the one of `schemas/user-event.v1.avsc`, in that field order; [`User::to_json`] is the one for readers.
+///
+/// `S` is what holds a text: borrowed ones are for those who only look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct User {
+#[serde(rename_all = "camelCase", bound(deserialize = "S: Deserialize<'de> + Ord"))]
+pub struct User<S = String> {
     pub user_id: UserId,
-    pub contact_phone: Option<String>,
-    pub email: Option<String>,
-    pub extension: Option<String>,
+    pub contact_phone: Option<S>,
+    pub email: Option<S>,
+    pub extension: Option<S>,
     /// Hourly salary, in the customer's currency.
     pub hourly: Option<i64>,
     pub is_agent: Option<bool>,
-    pub message_lists: Option<Vec<String>>,
-    pub mobile_phone: Option<String>,
+    pub message_lists: Option<Vec<S>>,
+    pub mobile_phone: Option<S>,
     pub mobile_project_id: Option<i64>,
     /// Monthly wage, in the customer's currency.
     pub monthly: Option<i64>,
-    pub name: Option<String>,
-    pub outbound_phone: Option<String>,
+    pub name: Option<S>,
+    pub outbound_phone: Option<S>,
     pub priv_group: Option<i64>,
     /// 1 when shared callback distribution is enabled, else 0.
     pub redistribution: Option<i64>,
-    pub register_transport: Option<String>,
-    pub sample_rate: Option<String>,
-    pub state: Option<String>,
-    pub username: Option<String>,
+    pub register_transport: Option<S>,
+    pub sample_rate: Option<S>,
+    pub state: Option<S>,
+    pub username: Option<S>,
     /// Members that the table does not name: name to canonical JSON text.
-    pub extra: BTreeMap<String, String>,
+    pub extra: BTreeMap<S, S>,
 }
 
 impl User {

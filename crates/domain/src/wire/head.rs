@@ -8,24 +8,25 @@ use uuid::Uuid;
 
 use crate::{EventId, EventType, Head, UnixMillis, UserId, Version};
 
-/// Returns the head at the beginning of `datum`; `None` when the library must say what is wrong with it.
-pub(super) fn read(datum: &[u8]) -> Option<Head> {
-    let mut bytes = datum;
-    let user_id = UserId::new(long(&mut bytes)?).ok()?;
-    let kind = match long(&mut bytes)? {
+/// Takes the head from the beginning of `bytes`; `None` when the library must say what is wrong with it.
+pub(super) fn take(bytes: &mut &[u8]) -> Option<Head> {
+    let user_id = UserId::new(long(bytes)?).ok()?;
+    let kind = match long(bytes)? {
         0 => EventType::Created,
         1 => EventType::Changed,
         _ => return None,
     };
-    let occurred_at = UnixMillis::from_millis(long(&mut bytes)?);
-    let version = Version::from_bytes(fixed(&mut bytes)?);
-    let parent = match long(&mut bytes)? {
+    let occurred_at = UnixMillis::from_millis(long(bytes)?);
+    let version = Version::from_bytes(fixed(bytes)?);
+    let parent = match long(bytes)? {
         0 => None,
-        1 => Some(Version::from_bytes(fixed(&mut bytes)?)),
+        1 => Some(Version::from_bytes(fixed(bytes)?)),
         _ => return None,
     };
-    let length = usize::try_from(long(&mut bytes)?).ok()?;
-    let event_id = EventId::from_uuid(Uuid::try_parse_ascii(bytes.get(..length)?).ok()?);
+    let length = usize::try_from(long(bytes)?).ok()?;
+    let (event_id, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    let event_id = EventId::from_uuid(Uuid::try_parse_ascii(event_id).ok()?);
     Some(Head { user_id, kind, occurred_at, version, parent, event_id })
 }
 

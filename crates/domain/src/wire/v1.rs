@@ -47,7 +47,7 @@ pub(super) fn read(datum: &mut &[u8]) -> Result<UserEvent, DecodeError> {
     })
 }
 
-pub(super) fn read_current(datum: &mut &[u8]) -> Result<Current, DecodeError> {
+pub(super) fn read_current(datum: &mut &[u8]) -> Result<Current<'static>, DecodeError> {
     let record: CurrentRecord = schema::v1().current_reader.read_deser(datum).map_err(avro)?;
     Ok(Current {
         occurred_at: record.occurred_at,
@@ -125,7 +125,7 @@ struct CurrentRecord {
     received_at: UnixMillis,
     timestamp: String,
     password_changed: bool,
-    new: User,
+    new: User<Cow<'static, str>>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 //! Written straight from the decoded event, since this is the path of every answer; a test holds it equal to
 //! `domain::User::to_json`, which is the definition.
 
+use std::borrow::Cow;
+
 use domain::wire::{self, Current};
 use domain::{Position, User};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -24,14 +26,14 @@ pub(super) fn user(row: &UserRow) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Returns the JSON of a state.
-pub(super) fn state_json(current: &Current, position: Position, gaps: &[GapRow]) -> Vec<u8> {
+pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[GapRow]) -> Vec<u8> {
     let mut json = Vec::with_capacity(1024);
     serde_json::to_writer(&mut json, &Rendered { current, position, gaps }).expect("texts and numbers are JSON");
     json
 }
 
 struct Rendered<'e> {
-    current: &'e Current,
+    current: &'e Current<'e>,
     position: Position,
     gaps: &'e [GapRow],
 }
@@ -46,7 +48,7 @@ impl Serialize for Rendered<'_> {
     }
 }
 
-fn fields<M: SerializeMap>(user: &User, map: &mut M) -> Result<(), M::Error> {
+fn fields<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<(), M::Error> {
     map.serialize_entry("userId", &user.user_id)?;
     map.serialize_entry("contactPhone", &user.contact_phone)?;
     map.serialize_entry("email", &user.email)?;
