@@ -11,7 +11,7 @@
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together.
 //! - [`problem`]: errors as RFC 9457 tells them. [`secret`]: text that cannot print itself.
-//! - [`telemetry`] and [`metrics`]: logs and numbers.
+//! - [`telemetry`] and [`metrics`]: logs and numbers. [`answer`]: what layers of requests are made of.
 //!
 //! Invariant: a service neither binds a port nor installs a signal handler; it is given both.
 
@@ -36,6 +36,8 @@ pub mod secret;
 pub mod telemetry;
 
 pub mod metrics;
+
+pub mod answer;
 
 pub use metrics::Metrics;
 pub use problem::Problem;

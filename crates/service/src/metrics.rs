@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::Method;
 use prometheus_client::collector::Collector;
@@ -16,6 +16,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
+use tower::Service;
+use tower::layer::layer_fn;
+
+use crate::answer::{Finish, Finishing};
 
 /// The registry of one service; what it holds is written by [`Metrics::encode`].
 #[derive(Clone)]
@@ -53,7 +57,7 @@ impl Metrics {
     /// debug, has neither query nor headers.
     pub fn instrument(&self, router: Router) -> Router {
         let http = self.register(Http::register);
-        router.layer(from_fn_with_state(http, measure))
+        router.layer(layer_fn(move |within| Measure { http: http.clone(), within }))
     }
 }
 
@@ -86,9 +90,11 @@ struct RequestLabels {
     http_response_status_code: u16,
 }
 
+type Durations = Family<RequestLabels, Histogram, fn() -> Histogram>;
+
 #[derive(Clone)]
 struct Http {
-    duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    duration: Durations,
     active: Gauge,
 }
 
@@ -107,24 +113,61 @@ impl Http {
     }
 }
 
-async fn measure(State(http): State<Http>, request: Request, next: Next) -> Response {
-    let http_request_method = known_method(request.method());
-    let matched = request.extensions().get::<MatchedPath>();
-    let http_route = matched.map_or("unmatched", MatchedPath::as_str).to_owned();
-    let started = Instant::now();
-    let _in_flight = InFlight::enter(&http.active);
-    let response = next.run(request).await;
-    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
-    tracing::debug!(
-        http.request.method = http_request_method,
-        http.route = http_route,
-        http.response.status_code = status,
-        seconds,
-        "request answered"
-    );
-    let labels = RequestLabels { http_request_method, http_route, http_response_status_code: status };
-    http.duration.get_or_create(&labels).observe(seconds);
-    response
+/// Measures what passes through to the service within.
+#[derive(Clone)]
+struct Measure<S> {
+    http: Http,
+    within: S,
+}
+
+impl<S: Service<Request, Response = Response>> Service<Request> for Measure<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Finishing<S::Future, Measuring>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.within.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let matched = request.extensions().get::<MatchedPath>();
+        let measuring = Measuring {
+            duration: self.http.duration.clone(),
+            _in_flight: InFlight::enter(&self.http.active),
+            method: known_method(request.method()),
+            route: matched.map_or("unmatched", MatchedPath::as_str).to_owned(),
+            started: Instant::now(),
+        };
+        Finishing::new(self.within.call(request), measuring)
+    }
+}
+
+/// What is known of a request before its answer.
+struct Measuring {
+    duration: Durations,
+    _in_flight: InFlight,
+    method: &'static str,
+    route: String,
+    started: Instant,
+}
+
+impl Finish for Measuring {
+    fn finish(self, response: &mut Response) {
+        let (status, seconds) = (response.status().as_u16(), self.started.elapsed().as_secs_f64());
+        tracing::debug!(
+            http.request.method = self.method,
+            http.route = self.route,
+            http.response.status_code = status,
+            seconds,
+            "request answered"
+        );
+        let labels = RequestLabels {
+            http_request_method: self.method,
+            http_route: self.route,
+            http_response_status_code: status,
+        };
+        self.duration.get_or_create(&labels).observe(seconds);
+    }
 }
 
 /// Counts a request until it is dropped, also when its connection ends before its answer.

@@ -22,15 +22,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
 use service::{Problem, Shutdown};
-
+use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::Projection;
+use wait::Wait;
 
 /// How many users a page has if nothing is said.
 pub(crate) const PAGE_DEFAULT: usize = 100;
@@ -82,7 +82,10 @@ pub(crate) fn router(api: Api, cors_origins: &[String]) -> Router {
         .route("/users/by-extension/{extension}", get(users::by_extension))
         .route("/changes", get(changes::changes))
         .route("/status", get(status::status))
-        .layer(from_fn_with_state(Arc::clone(&api), wait::wait))
+        .layer(layer_fn({
+            let api = Arc::clone(&api);
+            move |within| Wait { api: Arc::clone(&api), within }
+        }))
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::to_page))
         .route("/docs/", get(docs::index))

@@ -1,14 +1,16 @@
 //! `GET /users` and what is below it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use domain::UserId;
 use futures_util::stream;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -67,22 +69,34 @@ pub(super) struct ListQuery {
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    known: IfNoneMatch,
 ) -> Result<Response, Refusal> {
     let Path(id) = id?;
     let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
     match api.projection.get(user_id)? {
-        Lookup::Found(row) => found(&row, &headers),
+        Lookup::Found(row) => found(&row, &known),
         Lookup::Forgotten(_) => Err(Refusal::ForgottenUser),
         Lookup::Unknown => Err(Refusal::UnknownUser),
     }
 }
 
-fn found(row: &UserRow, headers: &HeaderMap) -> Result<Response, Refusal> {
+/// What the asker has already, if it says so.
+#[derive(Debug)]
+pub(super) struct IfNoneMatch(Option<HeaderValue>);
+
+impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get(IF_NONE_MATCH).cloned()))
+    }
+}
+
+fn found(row: &UserRow, IfNoneMatch(known): &IfNoneMatch) -> Result<Response, Refusal> {
     let etag = etag(row);
-    let known = headers.get(IF_NONE_MATCH).is_some_and(|known| names(known, &etag));
-    let etag = HeaderValue::from_str(&etag).expect("digits and hyphens make a header");
-    if known {
+    let is_known = known.as_ref().is_some_and(|known| names(known, &etag));
+    let etag = HeaderValue::try_from(etag).expect("digits and hyphens make a header");
+    if is_known {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     }
     let json = render::user(row)?;

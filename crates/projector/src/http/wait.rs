@@ -1,21 +1,24 @@
 //! `at_least`: an answer that is no older than what the asker knows of.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::{Query, Request, State};
-use axum::middleware::Next;
+use axum::extract::{Query, Request};
 use axum::response::{IntoResponse, Response};
 use domain::Position;
-use http::{HeaderName, Uri};
+use futures_util::future::{BoxFuture, Either};
+use http::{HeaderName, HeaderValue, Uri};
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
+use service::answer::{Finish, Finishing};
+use tower::Service;
 
 use super::refusal::Refusal;
 use super::{Api, WAIT_DEFAULT, WAIT_MAX};
 
 #[derive(Debug, Default, Deserialize)]
-struct Wait {
+struct Asked {
     at_least: Option<String>,
     wait_ms: Option<String>,
 }
@@ -25,23 +28,65 @@ struct Wait {
 pub(super) const POSITIONS: HeaderName = HeaderName::from_static("rollcall-positions");
 
 /// Lets a request through once every position it names is in the table, and says in the answer where the table stood before.
-pub(super) async fn wait(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    // The common request names none, and is not made to pay for those that do.
-    if request.uri().query().is_some_and(|query| query.contains("at_least") || query.contains("wait_ms"))
-        && let Err(refusal) = until_reached(&api, request.uri()).await
-    {
-        return refusal.into_response();
+#[derive(Clone, Debug)]
+pub(super) struct Wait<S> {
+    pub(super) api: Arc<Api>,
+    pub(super) within: S,
+}
+
+impl<S> Service<Request> for Wait<S>
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<Finishing<S::Future, Stood>, BoxFuture<'static, Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.within.poll_ready(context)
     }
-    let positions = api.projection.committed().positions.clone();
-    let mut response = next.run(request).await;
-    if let Some(positions) = positions {
-        response.headers_mut().insert(POSITIONS, positions);
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The common request names no position, and is not made to pay for those that do.
+        if !request.uri().query().is_some_and(|query| query.contains("at_least") || query.contains("wait_ms")) {
+            let stood = Stood::now(&self.api);
+            return Either::Left(Finishing::new(self.within.call(request), stood));
+        }
+        // The one that is ready goes along, and a copy stays (tower's `Service`, "Be careful when cloning inner services").
+        let copy = self.within.clone();
+        let mut within = std::mem::replace(&mut self.within, copy);
+        let api = Arc::clone(&self.api);
+        Either::Right(Box::pin(async move {
+            if let Err(refusal) = until_reached(&api, request.uri()).await {
+                return Ok(refusal.into_response());
+            }
+            let stood = Stood::now(&api);
+            Finishing::new(within.call(request), stood).await
+        }))
     }
-    response
+}
+
+/// Where the table stood when a request was let through.
+#[derive(Debug)]
+pub(super) struct Stood(Option<HeaderValue>);
+
+impl Stood {
+    fn now(api: &Api) -> Self {
+        Self(api.projection.committed().positions.clone())
+    }
+}
+
+impl Finish for Stood {
+    fn finish(self, response: &mut Response) {
+        if let Some(positions) = self.0 {
+            response.headers_mut().insert(POSITIONS, positions);
+        }
+    }
 }
 
 async fn until_reached(api: &Api, uri: &Uri) -> Result<(), Refusal> {
-    let Query(Wait { at_least, wait_ms }) = Query::try_from_uri(uri)?;
+    let Query(Asked { at_least, wait_ms }) = Query::try_from_uri(uri)?;
     let positions = parse_positions(at_least.as_deref().unwrap_or_default())?;
     let wait_max = parse_wait(wait_ms.as_deref())?;
     let _waiting = Waiting::new(&api.projection.metrics().waiters);
