@@ -1,8 +1,9 @@
 //! kill -9 in a loop: a process that follows the topic is killed at random moments while records arrive, and each time its
 //! store, read independently, is the fold of the log up to its checkpoint.
 //!
-//! Ten rounds by default; `KILL_ROUNDS=200 cargo test -p rollcall-projector --test kill` is the whole of it. The process is this
-//! test binary again, told by its environment what to follow.
+//! Ten rounds by default; `KILL_ROUNDS=200 cargo test -p rollcall-projector --test kill` is the whole of it. With
+//! `KILL_BOOTSTRAP=127.0.0.1:9092` the topic is one of that cluster instead of the embedded broker's. The process is this test
+//! binary again, told by its environment what to follow.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "the environment tells the number of rounds, and the child what it is")]
 
@@ -14,11 +15,15 @@ use std::time::Duration;
 use history::{Random, assert_is_fold, records};
 use log::embedded::EmbeddedBroker;
 use log::publish::{Limits, Outgoing, Publisher};
+use log::topics::{self, Spec};
 use log::{ClientOptions, Record};
 use projector::store::Reader;
 use projector::{Options, Projection};
 
 const TOPIC: &str = "vcc.users";
+const PARTITIONS: i32 = 3;
+/// How long a cluster may take to make the topic.
+const MAKING_MAX: Duration = Duration::from_secs(30);
 const ROUNDS: usize = 10;
 /// How many records arrive in a round, some at a time.
 const RECORDS_PER_ROUND: usize = 60;
@@ -30,15 +35,20 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
     let rounds = std::env::var("KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let seed = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut random = Random(seed);
-    let broker = EmbeddedBroker::start(&[(TOPIC, 3)]).unwrap();
-    let publisher = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let embedded = EmbeddedBroker::start(&[(TOPIC, PARTITIONS)]).unwrap();
+    let (kafka, topic) = match std::env::var("KILL_BOOTSTRAP") {
+        Ok(bootstrap) => made_on(&bootstrap).await,
+        Err(_) => (embedded.client_options(), TOPIC.to_owned()),
+    };
+    let publisher = Publisher::open(&kafka, Limits::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("users.db");
     let (mut log, mut resumed, mut checkpoint) = (Vec::new(), 0, None);
     for round in 0..rounds {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "the_process_that_is_killed", "--nocapture"])
-            .env("KILL_CHILD", broker.bootstrap())
+            .env("KILL_CHILD", &kafka.bootstrap)
+            .env("KILL_TOPIC", &topic)
             .env("KILL_FOLDER", folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -48,7 +58,7 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
         let arriving = records(&mut random, RECORDS_PER_ROUND);
         let pause = life / u32::try_from(arriving.len().max(1)).unwrap();
         for record in arriving {
-            log.push(publish(&publisher, record).await);
+            log.push(publish(&publisher, &topic, record).await);
             tokio::time::sleep(pause).await;
         }
         child.kill().unwrap();
@@ -62,10 +72,14 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
         }
     }
     assert!(resumed > 0, "no process lived long enough to commit anything");
-    println!("{rounds} rounds, {resumed} of them moved the checkpoint, {} records, seed {seed}", log.len());
+    println!(
+        "{topic} on {}: {rounds} rounds, {resumed} of them moved the checkpoint, {} records, seed {seed}",
+        kafka.bootstrap,
+        log.len()
+    );
 
     // Left alone, it reads to the end.
-    let options = Options { kafka: broker.client_options(), ..Options::new("", TOPIC, folder.path()) };
+    let options = Options { kafka, ..Options::new("", &topic, folder.path()) };
     let table = Projection::open(options).unwrap();
     table.ready().await.unwrap();
     assert!(log.iter().all(|record| table.checkpoint().covers(record.position)));
@@ -76,16 +90,28 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
 /// Nothing, unless it is told what to follow: then it follows until it is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_process_that_is_killed() {
-    let (Ok(bootstrap), Ok(folder)) = (std::env::var("KILL_CHILD"), std::env::var("KILL_FOLDER")) else { return };
+    let told = |name| std::env::var(name);
+    let (Ok(bootstrap), Ok(topic), Ok(folder)) = (told("KILL_CHILD"), told("KILL_TOPIC"), told("KILL_FOLDER")) else {
+        return;
+    };
     let mut kafka = ClientOptions::new(bootstrap);
     kafka.properties.insert("fetch.wait.max.ms".to_owned(), "5".to_owned());
-    let table = Projection::open(Options { kafka, ..Options::new("", TOPIC, folder) }).unwrap();
+    let table = Projection::open(Options { kafka, ..Options::new("", &topic, folder) }).unwrap();
     table.ended().await;
 }
 
-async fn publish(publisher: &Publisher, record: Record) -> Record {
+/// Makes a topic that no other run has.
+async fn made_on(bootstrap: &str) -> (ClientOptions, String) {
+    let kafka = ClientOptions::new(bootstrap);
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let topic = format!("kill.{}", since.as_millis());
+    topics::create(&kafka, &[Spec::users(&topic, PARTITIONS, 1)], MAKING_MAX).await.unwrap();
+    (kafka, topic)
+}
+
+async fn publish(publisher: &Publisher, topic: &str, record: Record) -> Record {
     let outgoing = Outgoing {
-        topic: TOPIC.to_owned(),
+        topic: topic.to_owned(),
         key: record.key.clone().unwrap(),
         value: record.value.clone(),
         headers: record.headers.clone(),
