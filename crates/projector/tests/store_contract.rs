@@ -6,6 +6,7 @@ mod history;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
 use domain::{Checkpoint, UnixMillis, UserId};
 use history::{Random, assert_is_fold, records};
@@ -117,6 +118,40 @@ fn a_reader_cannot_write_and_sees_one_moment() {
     assert_eq!(count(&outside), 0, "a snapshot stays what it was");
     outside.execute_batch("COMMIT").unwrap();
     assert!(count(&outside) > 0);
+}
+
+#[test]
+fn a_kept_snapshot_ends_with_the_next_commit() {
+    let (_dir, mut writer) = store();
+    let readers = Arc::clone(writer.readers());
+    let batch = batch(9, 100);
+    let (first, second) = batch.records.split_at(50);
+    let before = readers.with(Reader::checkpoint).unwrap();
+    let commit = readers.with(|slow| {
+        assert_eq!(slow.checkpoint()?, before);
+        let commit = writer.commit(&Batch { records: first.to_vec(), ends: Vec::new() }, LATER)?;
+        assert_eq!(slow.checkpoint()?, before, "one read sees one moment");
+        assert_eq!(readers.with(Reader::checkpoint)?, commit.checkpoint, "a read that begins later sees more");
+        Ok(commit)
+    });
+    assert_eq!(readers.with(Reader::checkpoint).unwrap(), commit.unwrap().checkpoint, "with whichever connection");
+    let commit = writer.commit(&Batch { records: second.to_vec(), ends: Vec::new() }, LATER).unwrap();
+    // Two at once, so that both connections are asked.
+    let both = readers.with(|one| Ok((one.checkpoint()?, readers.with(Reader::checkpoint)?))).unwrap();
+    assert_eq!(both, (commit.checkpoint.clone(), commit.checkpoint));
+}
+
+#[test]
+fn kept_snapshots_do_not_make_the_write_ahead_log_grow() {
+    let (_dir, mut writer) = store();
+    let readers = Arc::clone(writer.readers());
+    for records in batch(10, 12_000).records.chunks(50) {
+        writer.commit(&Batch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
+        readers.with(|_| readers.with(Reader::checkpoint)).unwrap();
+        let log_bytes = fs::metadata(writer.path().with_extension("db-wal")).unwrap().len();
+        // SQLite begins anew past 1,000 pages of 4 KiB; these commits take four times that.
+        assert!(log_bytes < 6 << 20, "{log_bytes}");
+    }
 }
 
 #[test]
