@@ -11,7 +11,8 @@
 //! records appended, then followed by a projection with a store of its own.
 //!
 //! Beside the time on the clock stands the processor time of this process (the broker's is not in it): on a machine that does
-//! other things as well, that is the number to compare.
+//! other things as well, that is the number to compare. Of a broker in a container whose port is published on the loopback, a
+//! good part of the time goes to Docker's proxy: `docker run --network host` measures Kafka and Rollcall.
 
 use std::collections::BTreeMap;
 use std::error::Error;
