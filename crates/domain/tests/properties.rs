@@ -111,6 +111,10 @@ proptest! {
     fn every_event_reads_back(event in event()) {
         let bytes = wire::encode(&event);
         prop_assert_eq!(wire::decode_head(&bytes).unwrap(), event.head());
+        let current = wire::decode_current(&bytes).unwrap();
+        let facts = (current.occurred_at, current.event_id, current.received_at);
+        prop_assert_eq!(facts, (event.occurred_at, event.event_id, event.received_at));
+        prop_assert_eq!(serde_json::to_value(&current.user).unwrap(), serde_json::to_value(&event.new).unwrap());
         prop_assert_eq!(wire::decode(&bytes).unwrap(), event);
     }
 
@@ -119,7 +123,7 @@ proptest! {
         if framed {
             bytes.splice(0..0, wire::encode(&simple_event())[..10].to_vec());
         }
-        let _ = (wire::decode(&bytes).is_ok(), wire::decode_head(&bytes).is_ok());
+        let _ = (wire::decode(&bytes).is_ok(), wire::decode_head(&bytes).is_ok(), wire::decode_current(&bytes).is_ok());
     }
 }
 
