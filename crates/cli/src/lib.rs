@@ -9,7 +9,7 @@
 //! | `simulate.rs` | plays the vendor |
 //!
 //! Shared by them: `environment.rs` (clock and variables), `sources.rs` (file, environment and flags), `output.rs` (standard output), `listen.rs` (ports),
-//! `fetch.rs` (questions to a projector), `expect.rs` (the file between `simulate` and `verify`).
+//! `fetch.rs` (questions to a projector), `expect.rs` (the file between `simulate` and `verify`), `ending.rs` (how the process ends).
 //!
 //! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process; the
 //! services are given what they need. Errors are `anyhow`'s here and nowhere else: this is where they are read by people.
@@ -20,6 +20,7 @@ mod command;
 mod config;
 mod dead_letter;
 mod dev;
+mod ending;
 mod environment;
 mod expect;
 mod fetch;
@@ -45,6 +46,7 @@ use command::Rollcall;
 /// Exit status: 0 done, 1 failed or found something wrong, 2 wrong usage.
 #[must_use]
 pub fn main() -> ExitCode {
+    ending::without_cleanup();
     let rollcall = match Rollcall::try_parse() {
         Ok(rollcall) => rollcall,
         Err(usage) => return explain(&usage),

@@ -1,0 +1,50 @@
+//! The end of the process, at which threads of the runtime and of the Kafka client may still be at work.
+
+/// Has OpenSSL clean up nothing when the process ends; to be called before anything else uses it.
+///
+/// Left to itself it does so in a handler of exit(3), and a thread that ends at the same moment gives back the same memory: the
+/// process, all its work done, is aborted by the allocator. (`OPENSSL_INIT_NO_ATEXIT`, OPENSSL_init_crypto(3).)
+pub(crate) fn without_cleanup() {
+    openssl::init();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::Barrier;
+
+    use super::*;
+
+    /// Set for the processes that the test starts.
+    const CHILD: &str = "ROLLCALL_TEST_ENDING";
+    const CHILDREN: usize = 100;
+    /// How many threads there are that start others.
+    const SOURCES: usize = 8;
+
+    #[test]
+    fn a_process_may_end_while_its_threads_do() {
+        if std::env::var_os(CHILD).is_some() {
+            without_cleanup();
+            return end_with_threads();
+        }
+        let this = std::env::current_exe().unwrap();
+        for round in 0..CHILDREN {
+            let arguments = ["--exact", "ending::tests::a_process_may_end_while_its_threads_do"];
+            let output = Command::new(&this).args(arguments).env(CHILD, "1").output().unwrap();
+            assert!(output.status.success(), "round {round}: {output:?}");
+        }
+    }
+
+    /// Returns while threads that have used OpenSSL end, one after the other.
+    fn end_with_threads() {
+        static BEGUN: Barrier = Barrier::new(SOURCES + 1);
+        for _ in 0..SOURCES {
+            std::thread::spawn(|| {
+                BEGUN.wait();
+                while std::thread::spawn(|| openssl::sha::sha256(b"")).join().is_ok() {}
+            });
+        }
+        BEGUN.wait();
+        openssl::sha::sha256(b"");
+    }
+}
