@@ -80,11 +80,13 @@ struct ListedRecord {
 )]
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Result<Json<Status>, Refusal> {
     let projection = &api.projection;
+    // All of one moment, the checkpoint too.
     let read = projection.read(|reader| {
-        Ok((reader.counts()?, reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?, reader.meta()?))
+        let (gaps, unreadable) = (reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?);
+        Ok((reader.checkpoint()?, reader.counts()?, gaps, unreadable, reader.meta()?))
     });
-    let (counts, gaps, unreadable, meta) = read.await?;
-    let (checkpoint, ends) = (projection.checkpoint(), projection.ends());
+    let (checkpoint, counts, gaps, unreadable, meta) = read.await?;
+    let ends = projection.ends();
     let partitions = ends.iter().map(|(partition, end_offset)| {
         let next_offset = checkpoint.next(partition).unwrap_or(0);
         PartitionStatus { partition, next_offset, end_offset, lag: (end_offset - next_offset).max(0) }

@@ -1,4 +1,4 @@
-//! One connection that reads: every question that the store answers.
+//! One connection that reads: every question that the store answers, each as of one moment.
 
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::get`].
     pub fn since(&self, from: &Checkpoint, seq: i64, limit: usize) -> Result<Since, Error> {
-        self.snapshot(|connection| history::since(connection, from, seq, limit))
+        self.read(|connection| history::since(connection, from, seq, limit))
     }
 
     /// Returns the users whose winning record on `partition` is at `offset` or later, at most `limit`, and the checkpoint.
@@ -77,7 +77,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::get`].
     pub fn latest(&self, partition: i32, offset: i64, limit: usize) -> Result<(Vec<Change>, Checkpoint), Error> {
-        self.snapshot(|connection| history::latest(connection, partition, offset, limit))
+        self.read(|connection| history::latest(connection, partition, offset, limit))
     }
 
     /// Returns the position that the table stands for.
@@ -164,20 +164,17 @@ impl Reader {
         self.connection.prepare_cached(statement)?.execute([]).map(drop)
     }
 
+    /// Reads several rows and tables as of one moment: within what is held, or in a snapshot of its own.
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        read(&self.connection).map_err(|source| Error::of(&self.path, source))
-    }
-
-    /// Reads several tables as of one moment.
-    fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        self.read(|connection| {
+        let read = || {
             if self.holds() {
-                return read(connection);
+                return read(&self.connection);
             }
-            let transaction = connection.unchecked_transaction()?;
+            let transaction = self.connection.unchecked_transaction()?;
             let answer = read(&transaction)?;
             transaction.commit()?;
             Ok(answer)
-        })
+        };
+        read().map_err(|source| Error::of(&self.path, source))
     }
 }

@@ -1,4 +1,5 @@
-//! Snapshots for readers: connections that cannot write, each used by one reader at a time.
+//! Snapshots for readers: connections that cannot write, each used by one reader at a time, who sees one moment of the store
+//! however much is committed meanwhile.
 //!
 //! A connection keeps its snapshot from one reader to the next, since taking one and letting it go costs more than a look into
 //! the table: two locks on the file, in turn with every other connection of the process. While the writer writes, none is kept:
@@ -52,7 +53,7 @@ impl Readers {
             Some(reader) => reader,
             None => Reader::open(&self.path)?,
         };
-        if may_hold.is_some() && !reader.holds() {
+        if !reader.holds() {
             reader.hold().map_err(|source| Error::of(&self.path, source))?;
         }
         let answer = read(&reader)?;
@@ -94,5 +95,63 @@ impl Readers {
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         self.0.pool().writing = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Position, UnixMillis, User, UserId, headers, wire};
+    use log::Record;
+
+    use crate::store::{Batch, Lookup, Meta, Reader, Writer};
+
+    const ID: i64 = 7;
+
+    /// The user is there, or forgotten, by the record at that second and offset.
+    fn record(second: i64, is_there: bool) -> Batch {
+        let (user_id, at) = (UserId::new(ID).unwrap(), UnixMillis::from_millis(second * 1_000));
+        let facts = domain::Facts {
+            old: Some(User::new(user_id)),
+            new: User::new(user_id),
+            timestamp: at.to_string(),
+            received_at: at,
+            password_changed: false,
+            extra: Default::default(),
+        };
+        let value = is_there.then(|| wire::encode(&domain::UserEvent::new(facts).unwrap()));
+        let headers = if is_there { Vec::new() } else { headers::for_forgotten(user_id, at) };
+        let record = Record {
+            position: Position { partition: 0, offset: second },
+            timestamp: at,
+            key: Some(ID.to_string().into_bytes()),
+            value,
+            headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
+        };
+        Batch { records: vec![record], ends: Vec::new() }
+    }
+
+    #[test]
+    fn a_read_that_begins_during_a_write_sees_one_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = UnixMillis::from_millis(0);
+        let mut writer = Writer::create(&dir.path().join("users.1.db"), &Meta::new("t", "c/t", now)).unwrap();
+        let readers = std::sync::Arc::clone(writer.readers());
+        writer.commit(&record(1, false), now).unwrap();
+        let user_id = UserId::new(ID).unwrap();
+        let before = readers.with(Reader::checkpoint).unwrap();
+
+        let writing = readers.writing();
+        readers
+            .with(|reader| {
+                // What a look for the user asks first, and what it asks next.
+                assert_eq!(reader.checkpoint()?, before);
+                writer.commit(&record(2, true), now)?;
+                assert!(matches!(reader.get(user_id)?, Lookup::Forgotten(_)), "as of the same moment");
+                assert_eq!(reader.checkpoint()?, before);
+                Ok(())
+            })
+            .unwrap();
+        drop(writing);
+        assert!(matches!(readers.with(|reader| reader.get(user_id)).unwrap(), Lookup::Found(_)));
     }
 }
