@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use domain::{Checkpoint, UnixMillis, UserId};
 use history::{Random, assert_is_fold, records};
-use projector::store::{Batch, Error, Filter, Meta, Reader, Readers, Since, Writer};
+use projector::store::{Batch, Error, Filter, Meta, Reader, Since, Writer};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -142,6 +142,19 @@ fn a_kept_snapshot_ends_with_the_next_commit() {
 }
 
 #[test]
+fn readers_that_outlive_their_writer_keep_no_snapshot() {
+    let (_dir, writer) = store();
+    let readers = Arc::clone(writer.readers());
+    assert!(readers.with(Reader::checkpoint).unwrap().is_empty());
+    let path = writer.path().to_owned();
+    drop(writer);
+    assert!(readers.with(Reader::checkpoint).unwrap().is_empty());
+    // Of what another writer does nobody tells them.
+    let commit = Writer::open(&path).unwrap().commit(&batch(11, 50), LATER).unwrap();
+    assert_eq!(readers.with(Reader::checkpoint).unwrap(), commit.checkpoint);
+}
+
+#[test]
 fn kept_snapshots_do_not_make_the_write_ahead_log_grow() {
     let (_dir, mut writer) = store();
     let readers = Arc::clone(writer.readers());
@@ -191,7 +204,7 @@ fn what_is_no_store_is_told_in_a_sentence() {
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("--rebuild"), "{error}");
     assert!(Reader::open(&path).and_then(|reader| reader.get(UserId::new(1).unwrap())).is_err());
-    assert!(Readers::new(&dir.path().join("missing.db")).with(Reader::checkpoint).is_err());
+    assert!(Reader::open(&dir.path().join("missing.db")).is_err());
 }
 
 #[test]

@@ -14,7 +14,8 @@ use super::{Error, Reader};
 /// How many idle connections are kept, each with its page cache.
 const IDLE_MAX: usize = 16;
 
-/// The readers of one generation of the store.
+/// The readers of one generation of the store, from [`super::Writer::readers`] alone: without the writer's word a snapshot would be
+/// kept for ever.
 #[derive(Debug)]
 pub struct Readers {
     path: PathBuf,
@@ -26,16 +27,17 @@ struct Pool {
     idle: Vec<Reader>,
     /// How many writes there were. A snapshot is kept until the next.
     writes: u64,
+    /// While a write is under way, and for ever once the writer is gone: no snapshot is kept then.
     writing: bool,
 }
 
 /// No reader keeps a snapshot beyond what it reads while this lives.
 #[derive(Debug)]
-pub struct Writing<'r>(&'r Readers);
+pub(super) struct Writing<'r>(&'r Readers);
 
 impl Readers {
-    /// Prepares to read the store at `path`, which a writer has made and opened.
-    pub fn new(path: &Path) -> Self {
+    /// Prepares to read the store at `path`, which the writer that is to tell of each write has opened.
+    pub(super) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), pool: Mutex::default() }
     }
 
@@ -62,12 +64,19 @@ impl Readers {
     }
 
     /// Lets go of all snapshots, and has none kept until what is returned is dropped: to be called before each write.
-    pub fn writing(&self) -> Writing<'_> {
+    pub(super) fn writing(&self) -> Writing<'_> {
         let mut pool = self.pool();
         pool.writes += 1;
         pool.writing = true;
         pool.idle.retain(|reader| reader.let_go().is_ok());
         Writing(self)
+    }
+
+    /// Lets go of all snapshots, and has none kept any more: the writer that told of each write is gone.
+    pub(super) fn retire(&self) {
+        let mut pool = self.pool();
+        pool.writing = true;
+        pool.idle.clear();
     }
 
     /// Keeps the connection, and its snapshot too unless something was written since.

@@ -208,6 +208,12 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.readers.retire();
+    }
+}
+
 /// Lists the newest unreadable records and counts them all.
 pub(crate) fn note_unreadable(connection: &Connection, unreadable: &[Unread], count: u64) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO unreadable VALUES (?1, ?2, ?3)")?;
