@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::progress::{Meter, Stage};
 use super::table::{Slot, Table};
+use super::temp::TempFolder;
 use crate::store::{
     self, Error, Meta, Unread, create_indexes, create_tables, facets_of, note_unreadable, write_gaps, write_late,
 };
@@ -28,9 +29,6 @@ const CACHE_KIB: i64 = -8 * 1024;
 const PAGE_BYTES: i64 = 8 * 1024;
 /// How many threads may sort beside the one that reads.
 const SORT_THREADS: i64 = 2;
-
-/// Where SQLite puts temporary files, for the process, not for a connection.
-const TEMP_DIR: &str = "temp_store_directory";
 
 /// A store that is being loaded; nobody else sees it.
 #[derive(Debug)]
@@ -104,11 +102,9 @@ impl Loader {
     /// Makes the indexes. What is sorted meanwhile is put beside the table, where there must be room for its like anyway and
     /// which may be written where nothing else may; a file of a sort has no name any more once it is open.
     fn index(&self) -> rusqlite::Result<()> {
-        let folder = self.path.parent().and_then(Path::to_str).unwrap_or_default();
-        self.connection.pragma_update(None, TEMP_DIR, folder)?;
-        let made = create_indexes(&self.connection);
-        self.connection.pragma_update(None, TEMP_DIR, "")?;
-        made
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let _folder = folder.map(|folder| TempFolder::set(&self.connection, folder));
+        create_indexes(&self.connection)
     }
 }
 

@@ -14,6 +14,8 @@ mod table;
 
 mod load;
 
+mod temp;
+
 mod progress;
 
 use std::ops::ControlFlow;

@@ -1,0 +1,99 @@
+//! Where SQLite puts the files of a sort: one setting for the whole process, taken in turn and given back.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+const PRAGMA: &str = "temp_store_directory";
+
+/// Held by whoever has set it: several projections may be in one process, and each sorts in its own folder.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// While this lives, temporary files are put into a folder of the caller's choice; then where they were before, which the host of
+/// the library may have chosen.
+pub(super) struct TempFolder<'c> {
+    connection: &'c Connection,
+    /// What is to be set again; `None` when nothing was changed.
+    before: Option<String>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl<'c> TempFolder<'c> {
+    /// Waits for its turn and sets the folder. One that cannot be set is no reason to sort nothing: it is warned of.
+    pub(super) fn set(connection: &'c Connection, folder: &Path) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = || -> rusqlite::Result<String> {
+            let before = current(connection)?;
+            connection.pragma_update(None, PRAGMA, folder.to_str().unwrap_or_default())?;
+            Ok(before)
+        };
+        let before = set().inspect_err(warn).ok();
+        Self { connection, before, _turn: turn }
+    }
+}
+
+impl Drop for TempFolder<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before
+            && let Err(error) = self.connection.pragma_update(None, PRAGMA, before)
+        {
+            warn(&error);
+        }
+    }
+}
+
+/// Returns what is set; nothing when SQLite decides.
+fn current(connection: &Connection) -> rusqlite::Result<String> {
+    Ok(connection.pragma_query_value(None, PRAGMA, |row| row.get(0)).optional()?.unwrap_or_default())
+}
+
+fn warn(error: &rusqlite::Error) {
+    tracing::warn!(error = error as &dyn std::error::Error, "the folder of temporary files cannot be set");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn set(connection: &Connection, folder: &str) {
+        connection.pragma_update(None, PRAGMA, folder).unwrap();
+    }
+
+    #[test]
+    fn several_at_once_have_each_its_own_folder_and_leave_the_host_s() {
+        const TIMES: usize = 50;
+        let (host, one, two) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let text = |dir: &tempfile::TempDir| dir.path().to_str().unwrap().to_owned();
+        let connection = Connection::open_in_memory().unwrap();
+        {
+            let _turn = TURN.lock().unwrap();
+            set(&connection, &text(&host));
+        }
+        thread::scope(|scope| {
+            for dir in [&one, &two] {
+                scope.spawn(move || {
+                    let connection = Connection::open_in_memory().unwrap();
+                    for _ in 0..TIMES {
+                        let _folder = TempFolder::set(&connection, dir.path());
+                        thread::yield_now();
+                        assert_eq!(current(&connection).unwrap(), text(dir));
+                    }
+                });
+            }
+        });
+        let _turn = TURN.lock().unwrap();
+        assert_eq!(current(&connection).unwrap(), text(&host));
+        set(&connection, "");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_set_changes_nothing() {
+        let connection = Connection::open_in_memory().unwrap();
+        let folder = TempFolder::set(&connection, Path::new("/nowhere/at/all"));
+        assert_eq!(folder.before, None);
+    }
+}
