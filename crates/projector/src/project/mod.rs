@@ -92,11 +92,15 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), E
         let writer = match open_store(shared, &folder, &topic, forced.clone()).await {
             Ok(Some(writer)) => writer,
             Ok(None) => return Ok(()),
-            // In the middle of a rebuild the cluster went away, or the log was cut: once more, from what it holds then.
-            Err(Error::Log(error))
-                if error.is_transient() || matches!(error, tail::Error::PositionOutsideLog { .. }) =>
-            {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the rebuild begins again");
+            // In the middle of a rebuild the cluster went away, the log was cut, or the disk is full: once more, from what it is then.
+            Err(error) if passes(&error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the table cannot be opened or made: trying again"
+                );
+                shared
+                    .phase
+                    .send_replace(Phase::Starting { waits_for: format!("what passes by itself: {}", chain(&error)) });
                 if until_shutdown(shared, tokio::time::sleep(RETRY)).await.is_none() {
                     return Ok(());
                 }
@@ -111,6 +115,15 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), E
                 forced = Some(reason);
             }
         }
+    }
+}
+
+/// Returns whether the table may be opened, or made from the log, a moment later.
+fn passes(error: &Error) -> bool {
+    match error {
+        Error::Log(error) => error.is_transient() || matches!(error, tail::Error::PositionOutsideLog { .. }),
+        Error::Store(error) => error.is_transient(),
+        Error::NotReady(_) | Error::NotReached { .. } | Error::Topic { .. } | Error::Options(_) | Error::Ended => false,
     }
 }
 
@@ -192,5 +205,71 @@ pub(crate) async fn until_shutdown<T>(shared: &Shared, work: impl Future<Output 
         biased;
         () = shared.shutdown.requested() => None,
         done = work => Some(done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use domain::{Facts, UnixMillis, User, UserEvent, UserId, wire};
+    use log::embedded::EmbeddedBroker;
+    use log::publish::{Limits, Outgoing, Publisher};
+
+    use super::*;
+    use crate::rebuild::full_disk;
+    use crate::store::Lookup;
+    use crate::{Options, Projection};
+
+    const TOPIC: &str = "vcc.users";
+    /// How long a condition is waited for before the test fails.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn publish(publisher: &Publisher, user_id: UserId) {
+        let at = UnixMillis::from_millis(1_000);
+        let mut new = User::new(user_id);
+        new.name = Some("a name of some length ".repeat(40));
+        let facts = Facts {
+            old: None,
+            new,
+            timestamp: at.to_string(),
+            received_at: at,
+            password_changed: false,
+            extra: Default::default(),
+        };
+        let outgoing = Outgoing {
+            topic: TOPIC.to_owned(),
+            key: user_id.to_string().into_bytes(),
+            value: Some(wire::encode(&UserEvent::new(facts).unwrap())),
+            headers: Vec::new(),
+            timestamp: at,
+            partition: None,
+        };
+        publisher.publish(outgoing).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_rebuild_waits_for_room_on_the_disk() {
+        // The empty tables have it; the users do not.
+        const PAGES: u32 = 20;
+        const USERS: i64 = 300;
+        let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+        let publisher = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+        for id in 0..USERS {
+            publish(&publisher, UserId::new(id).unwrap()).await;
+        }
+        full_disk::PAGES_MAX.store(PAGES, Ordering::Relaxed);
+        let store = tempfile::tempdir().unwrap();
+        let options = Options { kafka: broker.client_options(), ..Options::new("", TOPIC, store.path()) };
+        let table = Projection::open(options).unwrap();
+        let mut phase = table.phase();
+        let full = phase.wait_for(|phase| phase.to_string().contains("full") || phase.is_final());
+        let full = tokio::time::timeout(PATIENCE, full).await.unwrap().unwrap().clone();
+        assert!(matches!(full, Phase::Starting { .. }), "{full}");
+        assert!(!store.path().join("users.1.db").exists(), "what was begun takes no room");
+        full_disk::PAGES_MAX.store(0, Ordering::Relaxed);
+        tokio::time::timeout(PATIENCE, table.ready()).await.unwrap().unwrap();
+        assert!(matches!(table.get(UserId::new(USERS - 1).unwrap()).unwrap(), Lookup::Found(_)));
+        table.close().await.unwrap();
     }
 }

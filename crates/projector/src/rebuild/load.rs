@@ -54,6 +54,8 @@ impl Loader {
             connection.pragma_update(None, "temp_store", "FILE")?;
             connection.pragma_update(None, "threads", SORT_THREADS)?;
             create_tables(&connection)?;
+            #[cfg(test)]
+            full_disk::limit(&connection)?;
             Ok(connection)
         };
         let connection = create().map_err(|source| Error::of(path, source))?;
@@ -185,4 +187,22 @@ fn insert_forgotten(connection: &Connection, places: &[Place<'_>]) -> rusqlite::
         }
     }
     Ok(())
+}
+
+/// SQLite's own limit of pages stands for the disk's end: it fails with the same code.
+#[cfg(test)]
+pub(crate) mod full_disk {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use rusqlite::Connection;
+
+    /// How many pages a table that is made has room for; 0 for as many as it likes.
+    pub(crate) static PAGES_MAX: AtomicU32 = AtomicU32::new(0);
+
+    pub(super) fn limit(connection: &Connection) -> rusqlite::Result<()> {
+        match PAGES_MAX.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            pages => connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())),
+        }
+    }
 }

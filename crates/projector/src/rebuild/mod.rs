@@ -7,6 +7,9 @@
 //! Memory has a limit. Where the users do not fit, a thread that reaches it lets go of the upper half of its keys, and a further
 //! reading of the log sees to those: ranges of keys, one after the other, so that the load stays sorted. A rebuild that is
 //! killed leaves a file that no link names; the next start removes it.
+//!
+//! The disk needs room for the table in use, the next one beside it, and the files in which an index is sorted, one index at a
+//! time. A rebuild that finds no room removes what it has made, and begins again until there is some.
 
 mod slab;
 
@@ -36,6 +39,8 @@ use crate::projection::{Error, Shared};
 use crate::start::Topic;
 use crate::store::{Folder, Meta, Unread, Writer};
 use load::Loader;
+#[cfg(test)]
+pub(crate) use load::full_disk;
 pub use progress::{Meter, Progress, Stage};
 use table::{Batch, Table};
 
@@ -86,7 +91,8 @@ pub(crate) async fn run(
     let (folder, meta, worker_meter) = (Arc::clone(folder), meta.clone(), Arc::clone(&meter));
     let mut making = std::pin::pin!(blocking(move || {
         let path = folder.next()?;
-        let Some(made) = make(&plan, &path, &meta, &worker_meter)? else { return Ok(None) };
+        let made = make(&plan, &path, &meta, &worker_meter).inspect_err(|_| folder.discard(&path))?;
+        let Some(made) = made else { return Ok(None) };
         folder.install(&path)?;
         let records = worker_meter.progress().records;
         tracing::info!(records, users = made.users, passes = made.passes, ?made.folding, ?made.loading, ?made.indexing, "rebuilt");

@@ -1,5 +1,6 @@
 //! What can go wrong with a file, in sentences for the one who runs the service.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -45,11 +46,11 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::DiskFull { .. } | Self::Locked { .. } => true,
+            Self::Folder { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
             Self::Damaged { .. }
             | Self::InUse { .. }
             | Self::NotWritable { .. }
             | Self::NotOpened { .. }
-            | Self::Folder { .. }
             | Self::Other { .. } => false,
         }
     }

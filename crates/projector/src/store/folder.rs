@@ -61,6 +61,15 @@ impl Folder {
         Ok(self.dir.join(format!("users.{number}.db")))
     }
 
+    /// Removes a generation that was not finished, so that it takes no room while the next attempt is waited for.
+    pub(crate) fn discard(&self, path: &Path) {
+        if self.current().as_deref() != Some(path)
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::warn!(%error, path = %path.display(), "an unfinished table cannot be removed");
+        }
+    }
+
     /// Makes `path` the generation in use. It is on the disk before the link names it; at every instant the link names a whole one.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use projector::store::Lookup;
 use projector::{Ended, Item, Options, Projection};
 use tempfile::TempDir;
 
-use crate::support::{Kafka, TOPIC, event, user};
+use crate::support::{Kafka, PATIENCE, TOPIC, event, user};
 
 fn options(kafka: &Kafka, store: &TempDir) -> Options {
     Options { kafka: kafka.broker.client_options(), ..Options::new("", TOPIC, store.path()) }
@@ -72,4 +72,25 @@ async fn a_topic_that_is_not_there_is_an_error_that_says_so() {
     let error = table.ready().await.unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
     assert!(table.close().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_another_process_has_locked_at_start_is_waited_for() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    kafka.publish(&event(None, user(3, "a"), 1)).await;
+    let table = Projection::open(options(&kafka, &store)).unwrap();
+    table.ready().await.unwrap();
+    table.close().await.unwrap();
+    let outside = rusqlite::Connection::open(store.path().join("users.db")).unwrap();
+    outside.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE meta SET value = value").unwrap();
+
+    let table = Projection::open(options(&kafka, &store)).unwrap();
+    let mut phase = table.phase();
+    let locked = phase.wait_for(|phase| phase.to_string().contains("locked"));
+    let locked = tokio::time::timeout(PATIENCE, locked).await.unwrap().unwrap().clone();
+    assert!(!locked.is_final(), "{locked}");
+    drop(outside);
+    tokio::time::timeout(PATIENCE, table.ready()).await.unwrap().unwrap();
+    assert!(matches!(table.get(UserId::new(3).unwrap()).unwrap(), Lookup::Found(_)));
+    table.close().await.unwrap();
 }
