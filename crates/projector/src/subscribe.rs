@@ -13,11 +13,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use domain::{Checkpoint, UserEvent};
+use domain::Checkpoint;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::projection::{Error, Projection};
-use crate::store::{Change, Since};
+use crate::store::{Change, Seen, Since};
 
 /// How many changes are read from the store at once.
 const STEP: usize = 500;
@@ -26,15 +26,20 @@ const STEP: usize = 500;
 #[derive(Debug)]
 pub struct Announced {
     pub change: Change,
-    /// The event, decoded by the first subscriber that needs it.
-    pub(crate) decoded: OnceLock<Option<UserEvent>>,
+    /// What subscribers choose by, read by the first one that needs it.
+    now: OnceLock<Seen>,
     /// Its form as text, likewise.
     pub(crate) json: OnceLock<Bytes>,
 }
 
 impl Announced {
     pub(crate) fn new(change: Change) -> Arc<Self> {
-        Arc::new(Self { change, decoded: OnceLock::new(), json: OnceLock::new() })
+        Arc::new(Self { change, now: OnceLock::new(), json: OnceLock::new() })
+    }
+
+    /// Returns what there is of the user with this change.
+    pub(crate) fn now(&self) -> &Seen {
+        self.now.get_or_init(|| Seen::of(self.change.event.as_deref()))
     }
 }
 
@@ -76,6 +81,9 @@ enum Stage {
     /// Reads the states on a partition; `left` are those that come after it.
     Latest {
         left: VecDeque<i32>,
+        /// What no state was given of before, and so none that the subscriber may have to give up: where the table of a
+        /// subscriber that began with nothing stood at first. A user who changes meanwhile is given again, from beyond it.
+        first: Checkpoint,
     },
     History {
         live: broadcast::Receiver<Arc<Announced>>,
@@ -121,7 +129,7 @@ impl Changes {
             Stage::Start => {
                 self.stage = if self.at.is_empty() { self.latest().await? } else { self.history() };
             }
-            Stage::Latest { left } => {
+            Stage::Latest { left, first } => {
                 let Some(partition) = left.front().copied() else {
                     self.stage = self.history();
                     return Ok(());
@@ -135,7 +143,12 @@ impl Changes {
                         self.at.reach(partition, next);
                     }
                 }
-                self.ready.extend(states.into_iter().map(|state| Item::State(Announced::new(state))));
+                self.ready.extend(states.into_iter().map(|mut state| {
+                    if first.covers(state.position) {
+                        state.before = Seen::Nobody;
+                    }
+                    Item::State(Announced::new(state))
+                }));
             }
             Stage::History { seq, .. } => {
                 let (from, begin) = (self.at.clone(), *seq);
@@ -167,7 +180,8 @@ impl Changes {
 
     async fn latest(&self) -> Result<Stage, Ended> {
         let checkpoint = self.projection.read(crate::store::Reader::checkpoint).await?;
-        Ok(Stage::Latest { left: checkpoint.iter().map(|(partition, _)| partition).collect() })
+        let left = checkpoint.iter().map(|(partition, _)| partition).collect();
+        Ok(Stage::Latest { left, first: if self.at.is_empty() { checkpoint } else { Checkpoint::default() } })
     }
 
     /// Listens first and reads then: a change is in the one or in the other, and in both only if its position says so.

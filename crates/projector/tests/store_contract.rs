@@ -74,14 +74,19 @@ fn the_size_of_batches_does_not_matter() {
 fn every_change_is_told_since_any_checkpoint_and_none_twice() {
     let (_dir, mut writer) = store();
     let batch = batch(4, 200);
-    let mut all = Vec::new();
+    let (mut all, mut before) = (Vec::new(), Vec::new());
     let mut checkpoints = vec![Checkpoint::default()];
     for records in batch.records.chunks(7) {
         let commit = writer.commit(&Batch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
         all.extend(commit.changes.iter().map(|change| change.position));
+        before.extend(commit.changes.into_iter().map(|change| change.before));
         checkpoints.push(commit.checkpoint);
     }
     let reader = Reader::open(writer.path()).unwrap();
+    let Since::Each { changes, .. } = reader.since(&Checkpoint::default(), 0, all.len()).unwrap() else {
+        panic!("all")
+    };
+    assert_eq!(changes.into_iter().map(|change| change.before).collect::<Vec<_>>(), before, "what was there before");
     for from in checkpoints {
         let (mut told, mut seq) = (Vec::new(), 0);
         loop {

@@ -8,6 +8,10 @@
 //! | `caught-up` | `{"checkpoint"}` | once; what follows is new |
 //! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is made anew, the service stops |
 //!
+//! With a filter a reader is sent who is in the set of users, whatever happens to them there, and who leaves it: each change of a
+//! user whom the reader may have, by what this table held before. Where that is no longer known (a reader comes back from before
+//! the history), the newest state of everyone who changed is sent.
+//!
 //! Each event's `id` is the checkpoint that covers it and all before it; a reader that comes back with `Last-Event-ID` goes on
 //! there, here or at another replica. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
 
@@ -21,7 +25,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use domain::{Checkpoint, User, UserEvent, UserId, wire};
+use domain::{Checkpoint, UserId, wire};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -35,6 +39,7 @@ use super::docs::{AtLeast, ProblemBody};
 use super::refusal::Refusal;
 use super::users::parse_is_agent;
 use super::{Api, render};
+use crate::store::Traits;
 use crate::subscribe::{Announced, Changes, Ended, Item};
 
 /// How long a browser waits before it comes back, in milliseconds.
@@ -213,19 +218,19 @@ struct Filter {
 
 impl Filter {
     /// A change that takes a user out of the set is let through, or the reader would keep the user for ever; so is every
-    /// forgotten user, of whom nothing else is known any more.
+    /// forgotten user, of whom nothing else is known any more, and every state that may follow one that the reader has.
     fn lets_through(&self, announced: &Announced) -> bool {
-        if self.user_ids.as_ref().is_some_and(|wanted| !wanted.contains(&announced.change.user_id)) {
+        let change = &announced.change;
+        if self.user_ids.as_ref().is_some_and(|wanted| !wanted.contains(&change.user_id)) {
             return false;
         }
-        if self.state.is_none() && self.is_agent.is_none() && self.priv_group.is_none() {
+        if change.event.is_none() || (self.state.is_none() && self.is_agent.is_none() && self.priv_group.is_none()) {
             return true;
         }
-        let Some(UserEvent { new, old, .. }) = announced.event() else { return true };
-        self.has(new) || old.as_ref().is_some_and(|old| self.has(old))
+        announced.now().may_be(|traits| self.wants(traits)) || change.before.may_be(|traits| self.wants(traits))
     }
 
-    fn has(&self, user: &User) -> bool {
+    fn wants(&self, user: &Traits) -> bool {
         (self.state.is_none() || self.state == user.state)
             && (self.is_agent.is_none() || self.is_agent == user.is_agent)
             && (self.priv_group.is_none() || self.priv_group == user.priv_group)
@@ -242,14 +247,6 @@ impl ChangesQuery {
         }
         let is_agent = parse_is_agent(self.is_agent.as_deref())?;
         Ok(Filter { user_ids, state: self.state.clone(), is_agent, priv_group: self.priv_group })
-    }
-}
-
-impl Announced {
-    /// Returns the event that made the change, decoded by the first who asks; `None` when the user was forgotten.
-    fn event(&self) -> Option<&UserEvent> {
-        let decode = || self.change.event.as_deref().and_then(|value| wire::decode(value).ok());
-        self.decoded.get_or_init(decode).as_ref()
     }
 }
 

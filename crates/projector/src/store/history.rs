@@ -7,7 +7,7 @@ use domain::{Checkpoint, Position, UnixMillis, UserId};
 use rusqlite::{Connection, params};
 
 use super::rows::{read_gaps, signed};
-use super::{GapRow, meta};
+use super::{GapRow, Seen, meta};
 
 /// How many changes are kept: about a day of a large call centre, some 60 MB.
 pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
@@ -23,6 +23,9 @@ pub struct Change {
     pub event: Option<Arc<[u8]>>,
     pub forgotten_at: Option<UnixMillis>,
     pub gaps: Vec<GapRow>,
+    /// What this table held of the user before, by which a subscription to some users tells who leaves them: the vendor's
+    /// `old` is not it when a delivery is missing.
+    pub before: Seen,
 }
 
 /// Changes since a checkpoint, as far as one call returns them.
@@ -41,12 +44,13 @@ impl Change {
         head: RecordHead,
         value: Option<Vec<u8>>,
         gaps: Vec<GapRow>,
+        before: Seen,
     ) -> Self {
         let forgotten_at = match head {
             RecordHead::Forgotten { at } => Some(at),
             RecordHead::Event(_) => None,
         };
-        Self { position, user_id, event: value.map(Arc::from), forgotten_at, gaps }
+        Self { position, user_id, event: value.map(Arc::from), forgotten_at, gaps, before }
     }
 }
 
@@ -56,12 +60,15 @@ pub(super) fn append(connection: &Connection, changes: &[Change]) -> rusqlite::R
         return Ok(());
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO changes (partition, offset, user_id, event, forgotten_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO changes (partition, offset, user_id, event, forgotten_at, \
+           before, before_state, before_is_agent, before_priv_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     for change in changes {
         let Position { partition, offset } = change.position;
         let at = change.forgotten_at.map(UnixMillis::millis);
-        insert.execute(params![partition, offset, change.user_id.get(), change.event.as_deref(), at])?;
+        let [before, state, is_agent, priv_group] = change.before.to_columns();
+        let (user_id, event) = (change.user_id.get(), change.event.as_deref());
+        insert.execute(params![partition, offset, user_id, event, at, before, state, is_agent, priv_group])?;
     }
     let (first, last): (i64, i64) = connection
         .prepare_cached(
@@ -94,7 +101,8 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
         return Ok(Since::Beyond);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, partition, offset, user_id, event, forgotten_at FROM changes WHERE seq >= ?1 ORDER BY seq",
+        "SELECT seq, partition, offset, user_id, event, forgotten_at, \
+           before, before_state, before_is_agent, before_priv_group FROM changes WHERE seq >= ?1 ORDER BY seq",
     )?;
     let mut rows = statement.query([seq])?;
     let (mut changes, mut next_seq) = (Vec::new(), seq);
@@ -118,6 +126,7 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
             event: event.map(Arc::from),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
+            before: Seen::from_columns(row, 6)?,
         });
     }
     Ok(Since::Each { changes, next_seq, end: Some(meta::read_checkpoint(connection)?) })
@@ -153,6 +162,8 @@ pub(super) fn latest(
             event: event.map(Arc::from),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
+            // Of the states before nothing is left.
+            before: Seen::Somebody,
         });
     }
     Ok((changes, meta::read_checkpoint(connection)?))

@@ -26,6 +26,8 @@ mod query;
 
 mod history;
 
+mod seen;
+
 mod late;
 
 mod error;
@@ -42,6 +44,7 @@ pub use rows::{GapRow, UserRow};
 pub(crate) use rows::{facets_of, signed, write_gaps};
 pub use schema::{FOLD_VERSION, SCHEMA_VERSION};
 pub(crate) use schema::{create_indexes, create_tables};
+pub use seen::{Seen, Traits};
 pub(crate) use work::apply_at;
 pub(crate) use writer::note_unreadable;
 pub use writer::{Batch, Commit, UNREADABLE_KEPT_MAX, Unread, Writer};

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 /// Version of the rule that made the rows: to be raised when `domain::order` or `domain::fold` decides anything differently.
 pub const FOLD_VERSION: i64 = 1;
 
@@ -83,7 +83,12 @@ CREATE TABLE changes (
   offset       INTEGER NOT NULL,
   user_id      INTEGER NOT NULL,
   event        BLOB,               -- NULL when the user was forgotten
-  forgotten_at INTEGER
+  forgotten_at INTEGER,
+  -- What there was of the user before: 0 nothing, 1 what could not be read, 2 a user with what follows.
+  before            INTEGER NOT NULL,
+  before_state      TEXT,
+  before_is_agent   INTEGER,
+  before_priv_group INTEGER
 ) STRICT;
 
 -- Records that could not be read: they stay in the log, and are listed here (the newest of them).

@@ -12,7 +12,7 @@ use super::history::{self, Change};
 use super::late::{read_late, replace_late};
 use super::rows::{FACET_COLUMNS, facets_of, read_facets, read_gaps, replace_gaps, signed};
 use super::writer::{Batch, Commit, Unread, note_unreadable};
-use super::{Meta, meta};
+use super::{Meta, Seen, meta};
 use crate::lineage::{Followed, Lineage};
 
 /// A transaction on its way.
@@ -67,6 +67,7 @@ impl<'c> Work<'c> {
         }
         let key = self.keys.get_mut(&user_id).expect("it was put there a line above");
         let closed_before = key.followed.closed;
+        let before = Seen::of(key.value.as_deref());
         let effect = key.apply(record, head);
         self.commit.gaps_closed += (key.followed.closed - closed_before) as u64;
         match effect {
@@ -78,7 +79,8 @@ impl<'c> Work<'c> {
         if let Effect::Newer { .. } | Effect::Forgotten = effect {
             let found = key.lineage.gaps.last().is_some_and(|gap| gap.position == record.position);
             self.commit.gaps_found += u64::from(found);
-            let change = Change::new(record.position, user_id, head, record.value.clone(), key.lineage.gaps.clone());
+            let change =
+                Change::new(record.position, user_id, head, record.value.clone(), key.lineage.gaps.clone(), before);
             self.commit.changes.push(change);
         }
         Ok(())

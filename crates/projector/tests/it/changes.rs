@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::Position;
+use domain::{Position, User};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -244,6 +244,62 @@ async fn a_filter_lets_through_who_comes_stays_and_leaves() {
     let mut head = [0; 12];
     strange.stream.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 400");
+    service.stop().await;
+}
+
+/// A user in a state.
+fn in_state(id: i64, name: &str, state: &str) -> User {
+    let mut user = user(id, name);
+    user.state = Some(state.to_owned());
+    user
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_a_set_is_told_though_the_delivery_that_said_so_was_lost() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    kafka.publish(&event(None, user(1, "a"), 1)).await;
+    kafka.publish(&event(None, user(2, "a"), 1)).await;
+    let at = kafka.publish(&event(None, in_state(3, "a", "inactive"), 1)).await;
+    assert_eq!(service.get(&format!("/status?at_least={at}")).await.status, 200);
+    let mut active = Events::open(&service, "/changes?state=active", None).await;
+    let id = last_id(&active.until("caught-up").await);
+
+    // What made the first inactive never came: the next change says that it was inactive before.
+    let left = kafka.publish(&event(Some(in_state(1, "b", "inactive")), in_state(1, "c", "inactive"), 10)).await;
+    kafka.publish(&event(Some(in_state(1, "c", "inactive")), in_state(1, "d", "inactive"), 11)).await;
+    kafka.publish(&event(Some(user(3, "b")), in_state(3, "c", "inactive"), 12)).await;
+    let last = kafka.publish(&event(Some(user(2, "a")), user(2, "b"), 13)).await;
+    assert_eq!(positions(&active.take(2).await), [left, last], "live, and of a stranger to the set nothing");
+    let mut again = Events::open(&service, "/changes?state=active", Some(&id)).await;
+    assert_eq!(positions(&again.until("caught-up").await), [left, last], "from the history");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_is_whole_and_no_larger_after_coming_back_from_before_the_history() {
+    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    for id in 1..=3 {
+        kafka.publish(&event(None, user(id, "a"), id)).await;
+    }
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let mut active = Events::open(&service, "/changes?state=active", None).await;
+    let had = active.until("caught-up").await;
+    assert_eq!(positions(&had).len(), 3);
+    service.stop().await;
+    // Of the two changes the table made anew tells the second alone, which leads from inactive to inactive.
+    kafka.publish(&event(Some(user(1, "a")), in_state(1, "b", "inactive"), 10)).await;
+    let left = kafka.publish(&event(Some(in_state(1, "b", "inactive")), in_state(1, "c", "inactive"), 11)).await;
+    let gone = kafka.publish(&event(Some(user(2, "a")), in_state(2, "b", "inactive"), 12)).await;
+    let service = Service::start_with(&kafka, &store, |raw| raw.store.rebuild = true).await;
+    service.ready().await;
+    let mut again = Events::open(&service, "/changes?state=active", Some(&last_id(&had))).await;
+    assert_eq!(positions(&again.until("caught-up").await), [left, gone], "who may have to be given up");
+    let mut fresh = Events::open(&service, "/changes?state=active", None).await;
+    let table = fresh.until("caught-up").await;
+    assert_eq!(positions(&table), [Position { partition: 0, offset: 2 }], "who is there, and nobody else");
     service.stop().await;
 }
 
