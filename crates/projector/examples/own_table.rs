@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     active.remove(&change.user_id);
                 }
             }
+            Item::StartedOver => active.clear(),
             Item::CaughtUp => {}
         }
         println!("{} users are active at {}", active.len(), changes.checkpoint());

@@ -10,7 +10,7 @@
 //! - [`Projection`]: what can be asked of it; `examples/own_table.rs` embeds it.
 //! - [`store`]: the tables, who writes and who reads them.
 //! - `project`: the loop; `start`: whether a store can be gone on with; `rebuild`: how it is made again.
-//! - `subscribe`: changes without a gap or a repeat. `http`: all of it over HTTP. [`run`]: the service.
+//! - `bookmark`, `subscribe`: changes without a gap or a repeat. `http`: all of it over HTTP. [`run`]: the service.
 //!
 //! Any number of projections may follow the same topic, each complete: there is no group, and positions are the same everywhere.
 
@@ -28,6 +28,8 @@ pub mod store;
 
 pub mod rebuild;
 
+mod bookmark;
+
 mod subscribe;
 
 mod http;
@@ -38,6 +40,7 @@ mod metrics;
 
 mod run;
 
+pub use bookmark::{Bookmark, BookmarkError, TopicTag};
 pub use config::{Config, Raw};
 pub use project::{Phase, RECORDS_PER_COMMIT};
 pub use projection::{CHANGES_WAITING_MAX, Error, Options, Projection};

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use domain::{Checkpoint, Position, UnixMillis, UserId};
 use http::HeaderValue;
-use log::ClientOptions;
+use log::{ClientOptions, topics};
 use service::Shutdown;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use crate::bookmark::Bookmark;
 use crate::metrics::Metrics;
-use crate::project::{self, Phase};
+use crate::project::{self, ASK_DEADLINE, Phase};
 use crate::store::{self, Counts, Filter, Folder, Lookup, Page, Reader, Readers};
 use crate::subscribe::{Announced, Changes};
 
@@ -109,10 +111,19 @@ pub(crate) struct Shared {
     pub(crate) changes: RwLock<broadcast::Sender<Arc<Announced>>>,
     /// Where each partition was last seen to end.
     pub(crate) ends: Mutex<Checkpoint>,
+    asked: tokio::sync::Mutex<Asked>,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     long_reads: Semaphore,
     follower: Mutex<Option<JoinHandle<Result<(), Error>>>>,
+}
+
+/// Where the log ended when subscribers wanted to know. They ask one at a time, and share what was asked after they came.
+#[derive(Debug, Default)]
+struct Asked {
+    began: Option<Instant>,
+    /// `None` when there was no answer.
+    ends: Option<Checkpoint>,
 }
 
 impl Options {
@@ -164,6 +175,7 @@ impl Projection {
             committed: watch::Sender::new(Arc::default()),
             changes,
             ends: Mutex::default(),
+            asked: tokio::sync::Mutex::default(),
             metrics: Metrics::default(),
             shutdown: Shutdown::new(),
             long_reads: Semaphore::new(LONG_READS_MAX),
@@ -262,8 +274,38 @@ impl Projection {
     }
 
     /// Subscribes to changes: what `from` does not cover first, from an empty checkpoint the whole table, then all that follow.
-    pub fn subscribe(&self, from: Checkpoint) -> Changes {
-        Changes::new(self.clone(), from)
+    ///
+    /// A bookmark of another log, or from beyond the end of this one, is one of a topic that was made anew: the subscriber is
+    /// told so ([`crate::Item::StartedOver`]), and given the whole table.
+    pub fn subscribe(&self, from: impl Into<Bookmark>) -> Changes {
+        Changes::new(self.clone(), from.into())
+    }
+
+    /// Returns whether a reader that has read so far has read another log than the topic has now. A replica may be behind its
+    /// readers, so where the table does not reach, the cluster is asked; while it does not answer, the reader is believed.
+    pub(crate) async fn is_beyond_log(&self, checkpoint: &Checkpoint) -> bool {
+        let is_beyond = |ends: &Checkpoint| checkpoint.iter().any(|(id, next)| next > ends.next(id).unwrap_or(0));
+        if !is_beyond(&self.ends()) {
+            return false;
+        }
+        let came = Instant::now();
+        let mut asked = self.shared.asked.lock().await;
+        if asked.began.is_none_or(|began| began < came) {
+            let began = Instant::now();
+            let (kafka, topic) = (&self.shared.options.kafka, &self.shared.options.topic);
+            let ends = match topics::watermarks(kafka, topic, ASK_DEADLINE).await {
+                Ok(log) => Some(Checkpoint::from_next_offsets(log.iter().map(|log| (log.partition, log.high)))),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a reader from beyond the log is believed"
+                    );
+                    None
+                }
+            };
+            *asked = Asked { began: Some(began), ends };
+        }
+        asked.ends.as_ref().is_some_and(is_beyond)
     }
 
     /// Returns how much there is in the table.

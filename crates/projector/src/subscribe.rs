@@ -1,8 +1,9 @@
 //! A subscription: first what the subscriber has not seen, from the store, then every change as it is committed.
 //!
 //! ```text
-//! from empty, or beyond the history ──▶ Latest ──▶ History ──▶ caught up ──▶ Live ──▶ cut off, when too slow
+//! from empty, or before the history ──▶ Latest ──▶ History ──▶ caught up ──▶ Live ──▶ cut off, when too slow
 //! from a checkpoint in the history  ─────────────▶
+//! from a bookmark of another log    ──▶ told so, then from empty
 //! ```
 //!
 //! `Latest` reads each user's state in the order of the log, partition by partition; `History` each change there was. In every
@@ -10,14 +11,15 @@
 //! replica, without a gap or a repeat.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use domain::Checkpoint;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use crate::bookmark::Bookmark;
 use crate::projection::{Error, Projection};
-use crate::store::{Change, Seen, Since};
+use crate::store::{Change, Readers, Seen, Since};
 
 /// How many changes are read from the store at once.
 const STEP: usize = 500;
@@ -46,6 +48,9 @@ impl Announced {
 /// What a subscriber is given.
 #[derive(Clone, Debug)]
 pub enum Item {
+    /// What the subscriber has read was another log, of a topic that was made anew since: what it holds is to be forgotten. The
+    /// whole table follows.
+    StartedOver,
     /// A user's state before [`Item::CaughtUp`] when changes can no longer be told one by one: the whole table for a new
     /// subscriber.
     State(Arc<Announced>),
@@ -70,7 +75,10 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Changes {
     projection: Projection,
-    at: Checkpoint,
+    /// With the tag that the subscriber came with, until it is decided where to begin.
+    at: Bookmark,
+    /// The table that it reads, from the moment at which that is decided.
+    table: Weak<Readers>,
     stage: Stage,
     ready: VecDeque<Item>,
 }
@@ -95,12 +103,17 @@ enum Stage {
 }
 
 impl Changes {
-    pub(crate) fn new(projection: Projection, from: Checkpoint) -> Self {
-        Self { projection, at: from, stage: Stage::Start, ready: VecDeque::new() }
+    pub(crate) fn new(projection: Projection, from: Bookmark) -> Self {
+        Self { projection, at: from, table: Weak::new(), stage: Stage::Start, ready: VecDeque::new() }
     }
 
-    /// Returns the checkpoint that covers exactly what was given so far: a later subscription goes on from it.
+    /// Returns the checkpoint that covers exactly what was given so far.
     pub fn checkpoint(&self) -> &Checkpoint {
+        &self.at.checkpoint
+    }
+
+    /// Returns what a later subscription goes on from: the checkpoint, and the tag of the log it is of.
+    pub fn bookmark(&self) -> &Bookmark {
         &self.at
     }
 
@@ -115,7 +128,7 @@ impl Changes {
             if let Some(item) = self.ready.pop_front() {
                 if let Item::State(announced) | Item::Change(announced) = &item {
                     // What is ready was not covered when it was read, and only this moves the checkpoint.
-                    let _advanced = self.at.advance(announced.change.position);
+                    let _advanced = self.at.checkpoint.advance(announced.change.position);
                 }
                 return Ok(item);
             }
@@ -125,22 +138,23 @@ impl Changes {
 
     /// Reads one step from the store, or waits for one change.
     async fn step(&mut self) -> Result<(), Ended> {
+        if !matches!(self.stage, Stage::Start | Stage::Live { .. }) && !self.is_of(&self.projection.readers()?) {
+            return Err(Ended::Replaced);
+        }
         match &mut self.stage {
-            Stage::Start => {
-                self.stage = if self.at.is_empty() { self.latest().await? } else { self.history() };
-            }
+            Stage::Start => self.start().await?,
             Stage::Latest { left, first } => {
                 let Some(partition) = left.front().copied() else {
                     self.stage = self.history();
                     return Ok(());
                 };
-                let offset = self.at.next(partition).unwrap_or(0);
+                let offset = self.at.checkpoint.next(partition).unwrap_or(0);
                 let read = self.projection.read(move |reader| reader.latest(partition, offset, STEP));
                 let (states, checkpoint) = read.await?;
                 if states.is_empty() {
                     left.pop_front();
                     if let Some(next) = checkpoint.next(partition) {
-                        self.at.reach(partition, next);
+                        self.at.checkpoint.reach(partition, next);
                     }
                 }
                 self.ready.extend(states.into_iter().map(|mut state| {
@@ -151,9 +165,10 @@ impl Changes {
                 }));
             }
             Stage::History { seq, .. } => {
-                let (from, begin) = (self.at.clone(), *seq);
-                match self.projection.read(move |reader| reader.since(&from, begin, STEP)).await? {
-                    Since::Beyond => self.stage = self.latest().await?,
+                let (from, begin) = (self.at.checkpoint.clone(), *seq);
+                let since = from.clone();
+                match self.projection.read(move |reader| reader.since(&since, begin, STEP)).await? {
+                    Since::Beyond => self.stage = self.latest(&from).await?,
                     Since::Each { changes, next_seq, end } => {
                         *seq = next_seq;
                         self.ready.extend(changes.into_iter().map(|change| Item::Change(Announced::new(change))));
@@ -161,7 +176,7 @@ impl Changes {
                             && self.ready.is_empty()
                         {
                             for (partition, next) in end.iter() {
-                                self.at.reach(partition, next);
+                                self.at.checkpoint.reach(partition, next);
                             }
                             self.go_live();
                         }
@@ -169,7 +184,7 @@ impl Changes {
                 }
             }
             Stage::Live { live } => match live.recv().await {
-                Ok(announced) if self.at.covers(announced.change.position) => {}
+                Ok(announced) if self.at.checkpoint.covers(announced.change.position) => {}
                 Ok(announced) => self.ready.push_back(Item::Change(announced)),
                 Err(RecvError::Lagged(behind)) => return Err(Ended::TooSlow(behind)),
                 Err(RecvError::Closed) => return Err(Ended::Replaced),
@@ -178,10 +193,31 @@ impl Changes {
         Ok(())
     }
 
-    async fn latest(&self) -> Result<Stage, Ended> {
+    /// Decides where to begin: a bookmark of another log is worth nothing.
+    async fn start(&mut self) -> Result<(), Ended> {
+        let table = self.projection.readers()?;
+        let from = &self.at.checkpoint;
+        let is_other = self.at.topic.is_some_and(|topic| topic != table.topic());
+        let starts_over = !from.is_empty() && (is_other || self.projection.is_beyond_log(from).await);
+        let checkpoint = if starts_over { Checkpoint::default() } else { from.clone() };
+        // Nothing is decided before the last wait is over, for this may be dropped at each.
+        let stage = if checkpoint.is_empty() { self.latest(&checkpoint).await? } else { self.history() };
+        self.at = Bookmark { checkpoint, topic: Some(table.topic()) };
+        self.table = Arc::downgrade(&table);
+        self.stage = stage;
+        self.ready.extend(starts_over.then_some(Item::StartedOver));
+        Ok(())
+    }
+
+    fn is_of(&self, table: &Arc<Readers>) -> bool {
+        Weak::ptr_eq(&self.table, &Arc::downgrade(table))
+    }
+
+    /// Begins to read the states that are beyond `from`.
+    async fn latest(&self, from: &Checkpoint) -> Result<Stage, Ended> {
         let checkpoint = self.projection.read(crate::store::Reader::checkpoint).await?;
         let left = checkpoint.iter().map(|(partition, _)| partition).collect();
-        Ok(Stage::Latest { left, first: if self.at.is_empty() { checkpoint } else { Checkpoint::default() } })
+        Ok(Stage::Latest { left, first: if from.is_empty() { checkpoint } else { Checkpoint::default() } })
     }
 
     /// Listens first and reads then: a change is in the one or in the other, and in both only if its position says so.

@@ -5,6 +5,7 @@
 //! | `user` | the user, as `GET /users/{userId}` | what the reader has not seen, before `caught-up` |
 //! | `changed` | the user | each change after it, and before it where each can still be told |
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
+//! | `started-over` | `{"reason"}` | first: the reader's id is of another log, what it holds is to be forgotten; the table follows |
 //! | `caught-up` | `{"checkpoint"}` | once; what follows is new |
 //! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is made anew, the service stops |
 //!
@@ -12,8 +13,11 @@
 //! user whom the reader may have, by what this table held before. Where that is no longer known (a reader comes back from before
 //! the history), the newest state of everyone who changed is sent.
 //!
-//! Each event's `id` is the checkpoint that covers it and all before it; a reader that comes back with `Last-Event-ID` goes on
-//! there, here or at another replica. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
+//! Each event's `id` is the checkpoint that covers it and all before it, with a tag of the topic that it is of
+//! (`0:18,1:7@5d41402a`); a reader that comes back with `Last-Event-ID` goes on there, here or at another replica. An id of a topic
+//! that was made anew since, told by its tag or by a position beyond the end of the log, starts over. The tag is of the cluster
+//! and the topic's id; where the broker gives no id (the embedded one, Kafka before 2.8), and for an id without a tag, a topic made
+//! anew that has grown past the position is not told apart. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -25,7 +29,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use domain::{Checkpoint, UserId, wire};
+use domain::{UserId, wire};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -39,6 +43,7 @@ use super::docs::{AtLeast, ProblemBody};
 use super::refusal::Refusal;
 use super::users::parse_is_agent;
 use super::{Api, render};
+use crate::bookmark::Bookmark;
 use crate::store::Traits;
 use crate::subscribe::{Announced, Changes, Ended, Item};
 
@@ -79,7 +84,10 @@ pub(super) struct ChangesQuery {
         AtLeast
     ),
     responses(
-        (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is a checkpoint",
+        (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is what \
+            `Last-Event-ID` goes on from. `started-over` comes first when that is of a topic made anew since (another tag after \
+            `@`, or a position beyond the end of the log): what the reader holds is to be forgotten, and the table follows. With \
+            a filter, who leaves the set is sent too",
             body = String, content_type = "text/event-stream"),
         (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
         (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
@@ -94,7 +102,7 @@ pub(super) async fn changes(
     let filter = query.filter()?;
     let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
     let from = header.or(query.last_event_id.as_deref()).unwrap_or_default();
-    let from: Checkpoint = from.parse().map_err(|error| Refusal::Parameter(format!("Last-Event-ID: {error}")))?;
+    let from: Bookmark = from.parse().map_err(|error| Refusal::Parameter(format!("Last-Event-ID: {error}")))?;
     // Refuses at once, with a status, while there is no table.
     drop(api.projection.readers()?);
     let subscriber = Subscriber {
@@ -147,16 +155,19 @@ impl Subscriber {
                 () = self.shutdown.requested() => return Some(self.end("the service is stopping")),
                 item = self.changes.next() => item,
                 () = tokio::time::sleep_until(quiet_until) => {
-                    return Some(Bytes::from(format!("id: {}\n: heartbeat\n\n", self.changes.checkpoint())));
+                    return Some(Bytes::from(format!("id: {}\n: heartbeat\n\n", self.changes.bookmark())));
                 }
             };
             let frame = match item {
                 Ok(Item::State(announced)) => self.change("user", &announced),
                 Ok(Item::Change(announced)) => self.change("changed", &announced),
+                Ok(Item::StartedOver) => {
+                    let data = json!({ "reason": "the topic was made anew" }).to_string();
+                    Some(frame(self.changes.bookmark(), "started-over", data.as_bytes()))
+                }
                 Ok(Item::CaughtUp) => {
-                    let checkpoint = self.changes.checkpoint();
-                    let data = json!({ "checkpoint": checkpoint.to_string() }).to_string();
-                    Some(frame(checkpoint, "caught-up", data.as_bytes()))
+                    let data = json!({ "checkpoint": self.changes.checkpoint().to_string() }).to_string();
+                    Some(frame(self.changes.bookmark(), "caught-up", data.as_bytes()))
                 }
                 Err(error) => {
                     self.cut_off.inc_by(u64::from(matches!(error, Ended::TooSlow(_))));
@@ -174,17 +185,17 @@ impl Subscriber {
             return None;
         }
         let event = if announced.change.event.is_some() { event } else { "forgotten" };
-        Some(frame(self.changes.checkpoint(), event, announced.json.get_or_init(|| data(announced))))
+        Some(frame(self.changes.bookmark(), event, announced.json.get_or_init(|| data(announced))))
     }
 
     fn end(&mut self, reason: &str) -> Bytes {
         self.ended = true;
         let data = json!({ "reason": reason }).to_string();
-        frame(self.changes.checkpoint(), "cut-off", data.as_bytes())
+        frame(self.changes.bookmark(), "cut-off", data.as_bytes())
     }
 }
 
-fn frame(id: &Checkpoint, event: &str, data: &[u8]) -> Bytes {
+fn frame(id: &Bookmark, event: &str, data: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(data.len() + 96);
     write!(frame, "id: {id}\nevent: {event}\ndata: ").expect("a buffer that grows takes every character");
     frame.put_slice(data);

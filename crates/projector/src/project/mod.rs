@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often a topic may be missing at first: a broker may hear of a new topic a moment after it was made.
 const MISSED_MAX: u32 = 3;
 /// How long the cluster may take to answer a question.
-const ASK_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const ASK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a projection is doing.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Error, Reader};
+use crate::bookmark::TopicTag;
 
 /// How many idle connections are kept, each with its page cache.
 const IDLE_MAX: usize = 16;
@@ -19,6 +20,7 @@ const IDLE_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Readers {
     path: PathBuf,
+    topic: TopicTag,
     pool: Mutex<Pool>,
 }
 
@@ -37,8 +39,13 @@ pub(super) struct Writing<'r>(&'r Readers);
 
 impl Readers {
     /// Prepares to read the store at `path`, which the writer that is to tell of each write has opened.
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), pool: Mutex::default() }
+    pub(super) fn new(path: &Path, topic: TopicTag) -> Self {
+        Self { path: path.to_owned(), topic, pool: Mutex::default() }
+    }
+
+    /// Returns the tag of the topic that the store is of.
+    pub(crate) fn topic(&self) -> TopicTag {
+        self.topic
     }
 
     /// Calls `read` with a connection that nobody else uses meanwhile. A single look into the table takes microseconds; longer

@@ -13,6 +13,7 @@ use super::late;
 use super::rows::signed;
 use super::work::Work;
 use super::{Error, Meta, Readers, create_indexes, create_tables, meta};
+use crate::bookmark::TopicTag;
 
 /// How many unreadable records are listed; all are counted.
 pub const UNREADABLE_KEPT_MAX: usize = 1_000;
@@ -113,7 +114,7 @@ impl Writer {
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, Meta::read(&connection)?);
         let late_checkpoint = meta::read_late_checkpoint(&connection)?;
-        let readers = Arc::new(Readers::new(path));
+        let readers = Arc::new(Readers::new(path, TopicTag::of(&meta.topic_identity)));
         Ok(Self { path: path.to_owned(), connection, checkpoint, late_checkpoint, meta, readers })
     }
 

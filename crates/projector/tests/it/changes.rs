@@ -3,110 +3,10 @@
 use std::collections::BTreeMap;
 
 use domain::{Position, User};
-use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 
-use crate::support::{Kafka, PATIENCE, Service, event, send, user};
-
-/// One event of a stream.
-#[derive(Clone, Debug)]
-struct Event {
-    id: Option<String>,
-    name: Option<String>,
-    data: Option<Value>,
-}
-
-/// A stream that is read event by event.
-struct Events {
-    stream: TcpStream,
-    raw: Vec<u8>,
-    text: String,
-    in_body: bool,
-}
-
-impl Events {
-    async fn open(service: &Service, path: &str, last_event_id: Option<&str>) -> Self {
-        let headers: Vec<(&str, &str)> = last_event_id.map(|id| ("last-event-id", id)).into_iter().collect();
-        let stream = send(service.http, "GET", path, &headers).await;
-        Self { stream, raw: Vec::new(), text: String::new(), in_body: false }
-    }
-
-    /// Waits for the next event with a name; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            while let Some((text, rest)) = self.text.split_once("\n\n") {
-                let event = parse(text);
-                self.text = rest.to_owned();
-                if event.name.is_some() {
-                    return Some(event);
-                }
-            }
-            let mut bytes = vec![0; 16 * 1024];
-            let count = tokio::time::timeout(PATIENCE, self.stream.read(&mut bytes)).await.unwrap().unwrap();
-            if count == 0 {
-                return None;
-            }
-            self.raw.extend(&bytes[..count]);
-            self.unchunk();
-        }
-    }
-
-    async fn until(&mut self, name: &str) -> Vec<Event> {
-        let mut events = Vec::new();
-        loop {
-            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before {name}: {events:?}"));
-            events.push(event.clone());
-            if event.name.as_deref() == Some(name) {
-                return events;
-            }
-        }
-    }
-
-    async fn take(&mut self, count: usize) -> Vec<Event> {
-        let mut events = Vec::new();
-        while events.len() < count {
-            events.push(self.next().await.unwrap());
-        }
-        events
-    }
-
-    fn unchunk(&mut self) {
-        if !self.in_body {
-            let Some(end) = self.raw.windows(4).position(|window| window == b"\r\n\r\n") else { return };
-            let head = String::from_utf8(self.raw.drain(..end + 4).collect()).unwrap();
-            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-            self.in_body = true;
-        }
-        while let Some(line) = self.raw.windows(2).position(|window| window == b"\r\n") {
-            let size = usize::from_str_radix(std::str::from_utf8(&self.raw[..line]).unwrap(), 16).unwrap();
-            if self.raw.len() < line + 2 + size + 2 {
-                return;
-            }
-            self.text.push_str(std::str::from_utf8(&self.raw[line + 2..line + 2 + size]).unwrap());
-            self.raw.drain(..line + 2 + size + 2);
-        }
-    }
-}
-
-fn parse(text: &str) -> Event {
-    let field =
-        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned);
-    Event {
-        id: field("id"),
-        name: field("event"),
-        data: field("data").map(|data| serde_json::from_str(&data).unwrap()),
-    }
-}
-
-fn positions(events: &[Event]) -> Vec<Position> {
-    let position = |event: &Event| event.data.as_ref()?["_meta"]["position"].as_str()?.parse().ok();
-    events.iter().filter_map(position).collect()
-}
-
-fn last_id(events: &[Event]) -> String {
-    events.last().unwrap().id.clone().unwrap()
-}
+use crate::events::{Events, last_id, positions};
+use crate::support::{Kafka, Service, event, send, user};
 
 /// Publishes one more change of each of the users.
 async fn change_all(kafka: &Kafka, users: i64, round: i64) -> Vec<Position> {
@@ -239,10 +139,9 @@ async fn a_filter_lets_through_who_comes_stays_and_leaves() {
     let heard = positions(&two.take(4).await);
     assert!(heard.contains(&last) && !heard.contains(&other));
     assert_eq!(service.get("/changes?isAgent=maybe").await.status, 400);
-    let strange = send(service.http, "GET", "/changes", &[("last-event-id", "yesterday")]).await;
-    let mut strange = Events { stream: strange, raw: Vec::new(), text: String::new(), in_body: true };
+    let mut strange = send(service.http, "GET", "/changes", &[("last-event-id", "yesterday")]).await;
     let mut head = [0; 12];
-    strange.stream.read_exact(&mut head).await.unwrap();
+    strange.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 400");
     service.stop().await;
 }

@@ -3,9 +3,13 @@
 
 mod support;
 
+mod events;
+
 mod http;
 
 mod changes;
+
+mod bookmarks;
 
 mod rebuild;
 
