@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) commit: Histogram,
     pub(crate) next_offset: Family<Partition, Gauge>,
     pub(crate) lag: Family<Partition, Gauge>,
+    /// When the end of the log was last known, in seconds since 1970.
+    pub(crate) as_of: Gauge<f64, AtomicU64>,
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
     pub(crate) waiters: Gauge,
@@ -46,6 +48,7 @@ impl Default for Metrics {
             commit: service::metrics::duration_histogram(),
             next_offset: Family::default(),
             lag: Family::default(),
+            as_of: Gauge::default(),
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
             waiters: Gauge::default(),
@@ -69,6 +72,12 @@ impl Metrics {
             "rollcall_projector_lag",
             "Records between the table and the end of the log",
             self.lag.clone(),
+        );
+        registry.register_with_unit(
+            "rollcall_projector_as_of_timestamp",
+            "When the end of the log was last known, since 1970",
+            Unit::Seconds,
+            self.as_of.clone(),
         );
         let subscribers = self.subscribers.clone();
         registry.register("rollcall_projector_subscribers", "Subscribers to changes", subscribers);

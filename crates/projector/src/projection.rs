@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::bookmark::Bookmark;
 use crate::metrics::Metrics;
-use crate::project::{self, ASK_DEADLINE, Phase};
+use crate::project::{self, ASK_DEADLINE, LogEnds, Phase};
 use crate::store::{self, Counts, Filter, Folder, Lookup, Page, Reader, Readers};
 use crate::subscribe::{Announced, Changes};
 
@@ -40,6 +40,8 @@ pub struct Options {
     pub rebuild_memory_bytes_max: usize,
     /// How many changes wait for the slowest subscriber; one that falls further behind is cut off.
     pub changes_waiting_max: usize,
+    /// How often the ends of the log are asked for, and an idle store is marked as up to date.
+    pub look_interval: Duration,
     /// Says what time it is; only the age of the store is told by it.
     pub clock: fn() -> UnixMillis,
 }
@@ -110,7 +112,7 @@ pub(crate) struct Shared {
     /// Replaced with the table.
     pub(crate) changes: RwLock<broadcast::Sender<Arc<Announced>>>,
     /// Where each partition was last seen to end.
-    pub(crate) ends: Mutex<Checkpoint>,
+    pub(crate) ends: Mutex<LogEnds>,
     asked: tokio::sync::Mutex<Asked>,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
@@ -130,6 +132,9 @@ impl Options {
     /// How much memory a rebuild may use if nothing else is said: about two million users in one pass.
     pub const REBUILD_MEMORY_BYTES_MAX: usize = 1 << 30;
 
+    /// How often the ends of the log are asked for if nothing else is said: what is cut off from the cluster knows it within a minute.
+    pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
     /// Returns options for that cluster, topic and folder, with defaults for the rest.
     pub fn new(bootstrap: &str, topic: &str, store: impl Into<PathBuf>) -> Self {
         Self {
@@ -140,6 +145,7 @@ impl Options {
             rebuild: false,
             rebuild_memory_bytes_max: Self::REBUILD_MEMORY_BYTES_MAX,
             changes_waiting_max: CHANGES_WAITING_MAX,
+            look_interval: Self::LOOK_INTERVAL,
             clock: system_clock,
         }
     }
@@ -254,6 +260,10 @@ impl Projection {
 
     /// Returns where each partition was last seen to end.
     pub fn ends(&self) -> Checkpoint {
+        self.log_ends().offsets
+    }
+
+    pub(crate) fn log_ends(&self) -> LogEnds {
         self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::docs::{AtLeast, ProblemBody};
 use super::refusal::Refusal;
+use crate::project::LogEnds;
 
 /// How many gaps and unreadable records are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -17,7 +18,9 @@ const LISTED_MAX: usize = 100;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
+    /// What the projector does, and whether it is cut off from the cluster.
     phase: String,
+    cluster: ClusterStatus,
     topic: String,
     checkpoint: String,
     partitions: Vec<PartitionStatus>,
@@ -27,6 +30,16 @@ pub(super) struct Status {
     unreadable: UnreadableStatus,
     /// When the table was last known to be up to date.
     as_of: String,
+}
+
+/// Whether the cluster tells where the log ends. The table is answered from in any case; while the cluster is silent, the lag is
+/// that of the ends last known.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ClusterStatus {
+    answers: bool,
+    /// When it last told.
+    last_answer: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,13 +99,20 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Result<Json<Status>, 
         Ok((reader.checkpoint()?, reader.counts()?, gaps, unreadable, reader.meta()?))
     });
     let (checkpoint, counts, gaps, unreadable, meta) = read.await?;
-    let ends = projection.ends();
-    let partitions = ends.iter().map(|(partition, end_offset)| {
+    let LogEnds { offsets, known_at, is_silent } = projection.log_ends();
+    let last_answer = known_at.map(|at| at.to_string());
+    let phase = projection.phase().borrow().to_string();
+    let phase = match &last_answer {
+        Some(at) if is_silent => format!("{phase}; the cluster does not answer since {at}"),
+        Some(_) | None => phase,
+    };
+    let partitions = offsets.iter().map(|(partition, end_offset)| {
         let next_offset = checkpoint.next(partition).unwrap_or(0);
         PartitionStatus { partition, next_offset, end_offset, lag: (end_offset - next_offset).max(0) }
     });
     Ok(Json(Status {
-        phase: projection.phase().borrow().to_string(),
+        phase,
+        cluster: ClusterStatus { answers: !is_silent, last_answer },
         topic: meta.topic,
         checkpoint: checkpoint.to_string(),
         partitions: partitions.collect(),
@@ -118,4 +138,60 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Result<Json<Status>, 
         },
         as_of: meta.committed_at.to_string(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use log::embedded::EmbeddedBroker;
+    use service::Shutdown;
+
+    use super::*;
+    use crate::{Options, Phase, Projection};
+
+    const TOPIC: &str = "vcc.users";
+    /// How long a condition is waited for before the test fails: longer than a cluster may take to answer.
+    const PATIENCE: Duration = Duration::from_secs(40);
+    const PAUSE: Duration = Duration::from_millis(5);
+
+    /// Asks until the cluster answers, or does not.
+    async fn until(api: &Arc<Api>, answers: bool) -> Status {
+        let asked = async {
+            loop {
+                let Json(now) = status(State(Arc::clone(api))).await.unwrap();
+                if now.cluster.answers == answers {
+                    return now;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_table_that_is_cut_off_from_the_cluster_says_since_when() {
+        let (broker, store) = (EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap(), tempfile::tempdir().unwrap());
+        let options =
+            Options { kafka: broker.client_options(), look_interval: PAUSE, ..Options::new("", TOPIC, store.path()) };
+        let projection = Projection::open(options).unwrap();
+        projection.ready().await.unwrap();
+        let api = Arc::new(Api { projection, heartbeat: PATIENCE, shutdown: Shutdown::new() });
+        assert_eq!(until(&api, true).await.phase, "following the log");
+
+        broker.go_down().unwrap();
+        let silent = until(&api, false).await;
+        let since = silent.cluster.last_answer.unwrap();
+        assert_eq!(silent.phase, format!("following the log; the cluster does not answer since {since}"));
+        assert_eq!(*api.projection.phase().borrow(), Phase::Following, "it goes on answering, and says so");
+        let known_at = api.projection.log_ends().known_at.unwrap();
+        let since_1970 = Duration::from_millis(u64::try_from(known_at.millis()).unwrap());
+        assert_eq!(api.projection.metrics().as_of.get(), since_1970.as_secs_f64());
+
+        broker.come_back().unwrap();
+        let back = until(&api, true).await;
+        assert_eq!(back.phase, "following the log");
+        assert!(back.cluster.last_answer.unwrap() > since);
+        api.projection.close().await.unwrap();
+    }
 }

@@ -19,8 +19,8 @@ use crate::subscribe::Announced;
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 pub const RECORDS_PER_COMMIT: usize = 8_000;
-/// How often the ends of the log are asked for, and an idle store is marked as up to date.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// How often it is tried to follow the late deliveries.
+const LATE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The state of following.
 pub(super) struct Follower<'s> {
@@ -40,7 +40,7 @@ impl<'s> Follower<'s> {
         let goal = Checkpoint::from_next_offsets(
             topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
         );
-        *shared.ends.lock().unwrap_or_else(PoisonError::into_inner) =
+        shared.ends.lock().unwrap_or_else(PoisonError::into_inner).offsets =
             Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
         let readers = Arc::clone(writer.readers());
         shared.committed.send_replace(Committed::new(writer.checkpoint().clone()));
@@ -56,7 +56,7 @@ impl<'s> Follower<'s> {
 
     pub(super) async fn follow(&mut self) -> Result<Stop, Error> {
         let shared = self.shared;
-        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        let mut look = tokio::time::interval(shared.options.look_interval);
         look.reset();
         loop {
             let opening =
@@ -152,7 +152,7 @@ impl<'s> Follower<'s> {
         if self.late.is_some() || !due || *self.shared.phase.borrow() != Phase::Following {
             return;
         }
-        self.late_due = Some(tokio::time::Instant::now() + LOOK_INTERVAL);
+        self.late_due = Some(tokio::time::Instant::now() + LATE_INTERVAL);
         let Some(writer) = &self.writer else { return };
         let from = writer.late_checkpoint().clone();
         let opened = match Tail::open(&options.kafka, topic, from, Limits::default()).await {
@@ -238,7 +238,7 @@ impl<'s> Follower<'s> {
     fn announce_progress(&self) {
         let committed = self.checkpoint();
         {
-            let mut ends = self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            let ends = &mut self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner).offsets;
             for (partition, next) in committed.iter() {
                 ends.reach(partition, next);
             }
@@ -263,12 +263,13 @@ impl<'s> Follower<'s> {
         let log = match topics::watermarks(&options.kafka, &options.topic, ASK_DEADLINE).await {
             Ok(log) => log,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the ends of the log are not known");
+                self.shared.ends_not_told(&error);
                 return Ok(());
             }
         };
+        self.shared.ends_told();
         {
-            let mut ends = self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            let ends = &mut self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner).offsets;
             for found in &log {
                 ends.reach(found.partition, found.high);
             }
@@ -308,6 +309,7 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
         tail::Error::PartitionMissing { partition } => Ok(Some(Stop::Rebuild(Reason::PartitionGone { partition }))),
         error if error.is_transient() => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the log cannot be read now: trying again");
+            shared.ends_not_told(&error);
             let pause = until_shutdown(shared, tokio::time::sleep(RETRY)).await;
             Ok(if pause.is_none() { Some(Stop::Shutdown) } else { None })
         }

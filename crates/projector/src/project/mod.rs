@@ -3,6 +3,8 @@
 //! Resumes from its own store alone. A store that cannot be gone on with is made again from the log ([`crate::start`] says
 //! when, [`crate::rebuild`] how); a cluster that is away, a full disk and a locked file are waited out.
 
+mod ends;
+
 mod follow;
 
 use std::fmt;
@@ -17,6 +19,7 @@ use crate::projection::{Error, Shared};
 use crate::rebuild;
 use crate::start::{self, Reason, Topic};
 use crate::store::{self, Folder, Meta, Writer};
+pub(crate) use ends::LogEnds;
 use follow::Follower;
 pub use follow::RECORDS_PER_COMMIT;
 
@@ -150,6 +153,7 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             }
             Some(Err(error)) => return Err(Error::Topic { topic: name.clone(), reason: chain(&error) }),
         };
+        shared.ends_told();
         for finding in topics::judge(&Spec::users(name, description.partitions, 1), Some(&description)) {
             match finding.severity {
                 Severity::Refuse => return Err(Error::Topic { topic: name.clone(), reason: finding.to_string() }),
@@ -192,6 +196,26 @@ async fn open_store(
     shared.metrics.rebuilds.inc();
     let meta = Meta::new(&topic.name, &topic.identity, now);
     rebuild::run(shared, folder, topic, &meta).await
+}
+
+impl Shared {
+    /// Notes that the cluster has told where the log ends.
+    fn ends_told(&self) {
+        let now = (self.options.clock)();
+        let was_silent = self.ends.lock().unwrap_or_else(PoisonError::into_inner).told(now);
+        let since = Duration::from_millis(u64::try_from(now.millis()).unwrap_or_default());
+        self.metrics.as_of.set(since.as_secs_f64());
+        if was_silent {
+            tracing::info!("the cluster answers again");
+        }
+    }
+
+    /// Notes that it has not, and says so once.
+    fn ends_not_told(&self, error: &(dyn std::error::Error + 'static)) {
+        if self.ends.lock().unwrap_or_else(PoisonError::into_inner).not_told() {
+            tracing::warn!(error, "the cluster does not tell where the log ends: what is answered may be old");
+        }
+    }
 }
 
 /// Runs what blocks on a thread that may.
