@@ -8,6 +8,8 @@ mod refusal;
 
 mod wait;
 
+mod accept;
+
 mod render;
 
 mod users;

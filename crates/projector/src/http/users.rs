@@ -1,20 +1,19 @@
 //! `GET /users` and what is below it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use domain::UserId;
 use futures_util::stream;
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
-use http::request::Parts;
+use http::header::{CONTENT_TYPE, ETAG, LINK, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::accept::{IfNoneMatch, NDJSON, wants_ndjson};
 use super::docs::{AtLeast, ProblemBody, UserBody, UserMatches, UserPage};
 use super::refusal::Refusal;
 use super::{Api, PAGE_DEFAULT, PAGE_MAX, render};
@@ -22,7 +21,8 @@ use crate::Projection;
 use crate::store::{Filter, Lookup, UserRow};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const NDJSON: &str = "application/x-ndjson";
+/// `/users` answers by what the request takes: whoever keeps answers keeps one of each.
+const VARY_BY: HeaderValue = HeaderValue::from_static("accept");
 /// How many users one step of a stream reads: its memory, about half a megabyte.
 const STREAM_STEP: usize = 500;
 
@@ -80,21 +80,9 @@ pub(super) async fn one(
     }
 }
 
-/// What the asker has already, if it says so.
-#[derive(Debug)]
-pub(super) struct IfNoneMatch(Option<HeaderValue>);
-
-impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.headers.get(IF_NONE_MATCH).cloned()))
-    }
-}
-
-fn found(row: &UserRow, IfNoneMatch(known): &IfNoneMatch) -> Result<Response, Refusal> {
+fn found(row: &UserRow, known: &IfNoneMatch) -> Result<Response, Refusal> {
     let etag = etag(row);
-    let is_known = known.as_ref().is_some_and(|known| names(known, &etag));
+    let is_known = known.names(&etag);
     let etag = HeaderValue::try_from(etag).expect("digits and hyphens make a header");
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
@@ -113,12 +101,6 @@ fn etag(row: &UserRow) -> String {
             format!("\"{partition}-{offset}-gaps-{}\"", places.join("-"))
         }
     }
-}
-
-/// Whether `If-None-Match` names the tag: RFC 9110 compares weakly there.
-fn names(known: &HeaderValue, etag: &str) -> bool {
-    let known = known.to_str().unwrap_or_default();
-    known.trim() == "*" || known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
 }
 
 /// Answers with a page, or with all users as NDJSON.
@@ -144,12 +126,15 @@ pub(super) async fn list(
     let Query(query) = query?;
     let filter = query.filter()?;
     let after = query.after()?;
+    if query.limit == Some(0) {
+        return Err(Refusal::Parameter("limit: expected 1 or more".to_owned()));
+    }
     if wants_ndjson(&headers) {
         return stream_all(api.projection.clone(), filter, after, query.limit).await;
     }
     let limit = query.limit.unwrap_or(PAGE_DEFAULT);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Refusal::Parameter(format!("limit: expected 1 to {PAGE_MAX}")));
+    if limit > PAGE_MAX {
+        return Err(Refusal::Parameter(format!("limit: expected {PAGE_MAX} at most, or application/x-ndjson")));
     }
     let page = api.projection.find(filter, after, limit).await?;
     let next = page.next_after.map(|last| next_page(&uri, last));
@@ -158,7 +143,7 @@ pub(super) async fn list(
     json.extend(b"],\"next\":");
     json.extend(serde_json::to_vec(&next).expect("a text is JSON"));
     json.extend(b"}");
-    let mut response = ([(CONTENT_TYPE, JSON)], json).into_response();
+    let mut response = ([(CONTENT_TYPE, JSON), (VARY, VARY_BY)], json).into_response();
     if let Some(link) = next.and_then(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")).ok()) {
         response.headers_mut().insert(LINK, link);
     }
@@ -258,11 +243,6 @@ async fn matching(api: &Api, filter: Filter) -> Result<Response, Refusal> {
     Ok(([(CONTENT_TYPE, JSON)], json).into_response())
 }
 
-fn wants_ndjson(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    accept.split(',').any(|media| media.split(';').next().is_some_and(|media| media.trim() == NDJSON))
-}
-
 /// Answers with one user a line, read a step at a time as the reader takes them.
 async fn stream_all(
     projection: Projection,
@@ -289,7 +269,8 @@ async fn stream_all(
         };
         Ok(Some((lines, (projection, filter, next, left))))
     });
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static(NDJSON))], Body::from_stream(lines)).into_response())
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(NDJSON)), (VARY, VARY_BY)];
+    Ok((headers, Body::from_stream(lines)).into_response())
 }
 
 /// Reads `isAgent` as people and PHP write it.
@@ -318,17 +299,6 @@ impl ListQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn if_none_match_is_a_list_or_a_star() {
-        let names = |known: &'static str| names(&HeaderValue::from_static(known), "\"0-17\"");
-        for yes in ["\"0-17\"", "W/\"0-17\"", "\"1-1\", \"0-17\"", "*"] {
-            assert!(names(yes), "{yes}");
-        }
-        for no in ["\"0-18\"", "0-17", ""] {
-            assert!(!names(no), "{no}");
-        }
-    }
 
     #[test]
     fn the_next_page_asks_the_same_of_those_that_follow() {

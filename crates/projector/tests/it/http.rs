@@ -20,6 +20,8 @@ async fn a_user_is_answered_as_the_newest_event_says() {
 
     let etag = answer.header("etag").unwrap().to_owned();
     assert_eq!(get(service.http, "/users/180", &[("if-none-match", &etag)]).await.status, 304);
+    let lines = [("if-none-match", "\"9-9\""), ("if-none-match", etag.as_str())];
+    assert_eq!(get(service.http, "/users/180", &lines).await.status, 304, "several lines are one list");
     let head = request(service.http, "HEAD", "/users/180", &[]).await;
     assert_eq!((head.status, head.body.as_str(), head.header("etag")), (200, "", Some(etag.as_str())));
     assert_eq!(service.get("/users/181").await.status, 404);
@@ -62,6 +64,8 @@ async fn a_position_that_does_not_come_is_503_after_the_wait() {
     {
         assert_eq!(service.get(path).await.status, 400, "{path}");
     }
+    let unlimited = get(service.http, "/users?limit=0", &[("accept", "application/x-ndjson")]).await;
+    assert_eq!(unlimited.status, 400);
     service.stop().await;
 }
 
@@ -97,6 +101,10 @@ async fn lists_are_filtered_searched_and_paged() {
     let all = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await;
     assert_eq!(all.header("content-type"), Some("application/x-ndjson"));
     assert_eq!(all.body.lines().count(), 20);
+    assert_eq!(all.header("vary"), Some("accept"));
+    let refused = [("accept", "application/x-ndjson;q=0, */*")];
+    let page = get(service.http, "/users", &refused).await;
+    assert_eq!((page.header("content-type"), page.header("vary")), (Some("application/json"), Some("accept")));
     let some = get(service.http, "/users?limit=4&after=5", &[("accept", "application/x-ndjson")]).await;
     assert_eq!(some.body.lines().count(), 4);
     service.stop().await;

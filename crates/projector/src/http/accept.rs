@@ -1,0 +1,104 @@
+//! What a request's header fields say it takes, and has: each may come in several lines, which are one list (RFC 9110, 5.3).
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::header::{ACCEPT, IF_NONE_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+pub(super) const NDJSON: &str = "application/x-ndjson";
+/// What else takes JSON, the most specific first.
+const JSON_RANGES: [&str; 3] = ["application/json", "application/*", "*/*"];
+
+/// Returns whether NDJSON is to be answered rather than JSON: it is named, not refused, and JSON is not liked better.
+pub(super) fn wants_ndjson(headers: &HeaderMap) -> bool {
+    let quality = |range: &str| members(headers.get_all(ACCEPT)).find_map(|member| quality(member, range));
+    let json = JSON_RANGES.into_iter().find_map(quality).unwrap_or_default();
+    quality(NDJSON).is_some_and(|ndjson| ndjson > 0.0 && ndjson >= json)
+}
+
+/// Returns how much `member` likes that range, 0 to 1; `None` when it is of another.
+fn quality(member: &str, range: &str) -> Option<f32> {
+    let mut parts = member.split(';').map(str::trim);
+    if !parts.next()?.eq_ignore_ascii_case(range) {
+        return None;
+    }
+    let weight = parts.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
+    Some(weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0))
+}
+
+/// What the asker has already, as far as it says so.
+#[derive(Debug, Default)]
+pub(super) struct IfNoneMatch(Vec<HeaderValue>);
+
+impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get_all(IF_NONE_MATCH).iter().cloned().collect()))
+    }
+}
+
+impl IfNoneMatch {
+    /// Returns whether it names the tag: RFC 9110 compares weakly there.
+    pub(super) fn names(&self, etag: &str) -> bool {
+        members(&self.0).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    }
+}
+
+/// The members of the list that all lines make.
+fn members<'l>(lines: impl IntoIterator<Item = &'l HeaderValue>) -> impl Iterator<Item = &'l str> {
+    lines.into_iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_none_match_is_a_list_or_a_star() {
+        let names = |lines: &[&'static str]| {
+            IfNoneMatch(lines.iter().map(|line| HeaderValue::from_static(line)).collect()).names("\"0-17\"")
+        };
+        for yes in ["\"0-17\"", "W/\"0-17\"", "\"1-1\", \"0-17\"", "*"] {
+            assert!(names(&[yes]), "{yes}");
+            assert!(names(&["\"2-2\"", yes]) && names(&[yes, "\"2-2\""]), "{yes} beside another line");
+        }
+        for no in ["\"0-18\"", "0-17", ""] {
+            assert!(!names(&[no]) && !names(&[no, no]), "{no}");
+        }
+        assert!(!names(&[]));
+    }
+
+    #[test]
+    fn ndjson_is_what_is_asked_for_by_name_and_liked_best() {
+        let wants = |lines: &[&'static str]| {
+            wants_ndjson(&lines.iter().map(|line| (ACCEPT, HeaderValue::from_static(line))).collect())
+        };
+        for yes in [
+            &["application/x-ndjson"][..],
+            &["Application/X-NDJSON"],
+            &["application/x-ndjson; q=0.5"],
+            &["text/html, application/x-ndjson"],
+            &["text/html", "application/x-ndjson"],
+            &["application/x-ndjson, */*;q=0.8"],
+            &["application/json, application/x-ndjson"],
+            &["application/json;q=0.5, application/x-ndjson;q=0.7, */*"],
+        ] {
+            assert!(wants(yes), "{yes:?}");
+        }
+        for no in [
+            &[][..],
+            &["*/*"],
+            &["application/json"],
+            &["application/x-ndjson;q=0"],
+            &["application/x-ndjson; Q=0.000, */*"],
+            &["application/json, application/x-ndjson;q=0.1"],
+            &["application/x-ndjson;q=0.1", "*/*"],
+            &["application/x-ndjson-like"],
+        ] {
+            assert!(!wants(no), "{no:?}");
+        }
+    }
+}
