@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::docs::{AtLeast, ProblemBody};
 use super::refusal::Refusal;
+use super::wait::OnlyAtLeast;
 use crate::project::LogEnds;
 
 /// How many gaps and unreadable records are listed; all are counted.
@@ -91,7 +92,7 @@ struct ListedRecord {
         (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
     )
 )]
-pub(super) async fn status(State(api): State<Arc<Api>>) -> Result<Json<Status>, Refusal> {
+pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> Result<Json<Status>, Refusal> {
     let projection = &api.projection;
     // All of one moment, the checkpoint too.
     let read = projection.read(|reader| {
@@ -159,7 +160,7 @@ mod tests {
     async fn until(api: &Arc<Api>, answers: bool) -> Status {
         let asked = async {
             loop {
-                let Json(now) = status(State(Arc::clone(api))).await.unwrap();
+                let Json(now) = status(State(Arc::clone(api)), OnlyAtLeast).await.unwrap();
                 if now.cluster.answers == answers {
                     return now;
                 }

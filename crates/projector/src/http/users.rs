@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use super::accept::{IfNoneMatch, NDJSON, wants_ndjson};
 use super::docs::{AtLeast, ProblemBody, UserBody, UserMatches, UserPage};
 use super::refusal::Refusal;
+use super::wait::OnlyAtLeast;
 use super::{Api, PAGE_DEFAULT, PAGE_MAX, render};
 use crate::Projection;
 use crate::store::{Filter, Lookup, UserRow};
@@ -69,6 +70,7 @@ pub(super) struct ListQuery {
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
+    _only: OnlyAtLeast,
     known: IfNoneMatch,
 ) -> Result<Response, Refusal> {
     let Path(id) = id?;
@@ -186,6 +188,7 @@ fn next_page(uri: &Uri, last: UserId) -> String {
 pub(super) async fn by_username(
     State(api): State<Arc<Api>>,
     username: Result<Path<String>, PathRejection>,
+    _only: OnlyAtLeast,
 ) -> Result<Response, Refusal> {
     let Path(username) = username?;
     matching(&api, Filter { username: Some(username), ..Filter::default() }).await
@@ -206,6 +209,7 @@ pub(super) async fn by_username(
 pub(super) async fn by_email(
     State(api): State<Arc<Api>>,
     email: Result<Path<String>, PathRejection>,
+    _only: OnlyAtLeast,
 ) -> Result<Response, Refusal> {
     let Path(email) = email?;
     matching(&api, Filter { email: Some(email), ..Filter::default() }).await
@@ -226,6 +230,7 @@ pub(super) async fn by_email(
 pub(super) async fn by_extension(
     State(api): State<Arc<Api>>,
     extension: Result<Path<String>, PathRejection>,
+    _only: OnlyAtLeast,
 ) -> Result<Response, Refusal> {
     let Path(extension) = extension?;
     matching(&api, Filter { extension: Some(extension), ..Filter::default() }).await

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::{Query, Request};
+use axum::extract::{FromRequestParts, Query, Request};
 use axum::response::{IntoResponse, Response};
 use domain::Position;
 use futures_util::future::{BoxFuture, Either};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Uri};
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
@@ -21,6 +22,31 @@ use super::{Api, WAIT_DEFAULT, WAIT_MAX};
 struct Asked {
     at_least: Option<String>,
     wait_ms: Option<String>,
+}
+
+/// The same, where a request takes no other parameter: one that is misspelt is refused, and not passed over.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedAlone {
+    #[serde(rename = "at_least")]
+    _at_least: Option<String>,
+    #[serde(rename = "wait_ms")]
+    _wait_ms: Option<String>,
+}
+
+/// Shows that a request has no parameter but those that [`Wait`] has seen to.
+#[derive(Debug)]
+pub(super) struct OnlyAtLeast;
+
+impl<S: Sync> FromRequestParts<S> for OnlyAtLeast {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
+        if parts.uri.query().is_some() {
+            let _asked: Query<AskedAlone> = Query::try_from_uri(&parts.uri)?;
+        }
+        Ok(Self)
+    }
 }
 
 /// Where the answer's table stood: the last position of each partition, as `at_least` takes them. A reader that hands them on

@@ -59,13 +59,24 @@ async fn a_position_that_does_not_come_is_503_after_the_wait() {
     let answer = service.get("/users/1?at_least=0:99&wait_ms=20").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     assert!(answer.json()["detail"].as_str().unwrap().contains("0:99"));
-    for path in
-        ["/users?at_least=x", "/users?wait_ms=x", "/users?wait_ms=999999", "/users?limit=0", "/users?nonsense=1"]
-    {
+    for path in [
+        "/users?at_least=x",
+        "/users?wait_ms=x",
+        "/users?wait_ms=999999",
+        "/users?limit=0",
+        "/users?nonsense=1",
+        "/users/1?atLeast=0:0",
+        "/users/by-email/x?limit=1",
+        "/users/by-username/x?q=1",
+        "/users/by-extension/x?after=1",
+        "/status?nonsense=1",
+        "/changes?nonsense=1",
+    ] {
         assert_eq!(service.get(path).await.status, 400, "{path}");
     }
     let unlimited = get(service.http, "/users?limit=0", &[("accept", "application/x-ndjson")]).await;
     assert_eq!(unlimited.status, 400);
+    assert_eq!(service.get("/status?at_least=&wait_ms=1").await.status, 200);
     service.stop().await;
 }
 
