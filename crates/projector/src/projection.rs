@@ -120,7 +120,7 @@ pub(crate) struct Shared {
     follower: Mutex<Option<JoinHandle<Result<(), Error>>>>,
 }
 
-/// Where the log ended when subscribers wanted to know. They ask one at a time, and share what was asked after they came.
+/// Where the log ended when it was last asked on behalf of a reader.
 #[derive(Debug, Default)]
 struct Asked {
     began: Option<Instant>,
@@ -298,6 +298,25 @@ impl Projection {
         if !is_beyond(&self.ends()) {
             return false;
         }
+        self.ends_now().await.is_some_and(|ends| is_beyond(&ends))
+    }
+
+    /// Returns whether the topic may have a partition. One that is not known here may have been added a moment ago, so the cluster
+    /// is asked; while it does not answer, the partition is believed in.
+    pub(crate) async fn may_have_partition(&self, partition: i32, wait_max: Duration) -> bool {
+        let known = self.ends();
+        if known.is_empty() || known.next(partition).is_some() {
+            return true;
+        }
+        match tokio::time::timeout(wait_max, self.ends_now()).await {
+            Ok(Some(ends)) => ends.next(partition).is_some(),
+            Ok(None) | Err(_) => true,
+        }
+    }
+
+    /// Asks the cluster where the log ends; `None` when it does not answer. One asks at a time, and all share what was asked after
+    /// they came.
+    async fn ends_now(&self) -> Option<Checkpoint> {
         let came = Instant::now();
         let mut asked = self.shared.asked.lock().await;
         if asked.began.is_none_or(|began| began < came) {
@@ -308,14 +327,14 @@ impl Projection {
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "a reader from beyond the log is believed"
+                        "what a reader says of the log is believed: the cluster does not tell where it ends"
                     );
                     None
                 }
             };
             *asked = Asked { began: Some(began), ends };
         }
-        asked.ends.as_ref().is_some_and(is_beyond)
+        asked.ends.clone()
     }
 
     /// Returns how much there is in the table.

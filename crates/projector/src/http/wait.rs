@@ -118,6 +118,9 @@ async fn until_reached(api: &Api, uri: &Uri) -> Result<(), Refusal> {
     let _waiting = Waiting::new(&api.projection.metrics().waiters);
     let began = tokio::time::Instant::now();
     for position in positions {
+        if !api.projection.may_have_partition(position.partition, wait_max.saturating_sub(began.elapsed())).await {
+            return Err(Refusal::Parameter(format!("at_least: the topic has no partition {}", position.partition)));
+        }
         api.projection.wait_for(position, wait_max.saturating_sub(began.elapsed())).await?;
     }
     Ok(())

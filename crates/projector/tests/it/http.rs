@@ -81,6 +81,18 @@ async fn a_position_that_does_not_come_is_503_after_the_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_position_on_no_partition_is_refused_at_once() {
+    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let refused = service.get("/users/1?at_least=2:0&wait_ms=30000").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.json()["detail"].as_str().unwrap().contains("no partition 2"), "{refused:?}");
+    assert_eq!(service.get("/users/1?at_least=1:0&wait_ms=20").await.status, 503, "it may come");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_are_filtered_searched_and_paged() {
     let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
     for id in 1..=20 {
