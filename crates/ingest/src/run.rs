@@ -45,11 +45,14 @@ const TOPICS: &str = "topics";
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long it may take to answer.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the stop waits for a question to the broker that is on its way.
+const PROBE_END: Duration = Duration::from_secs(5);
 /// The admin listener answers until the very end, then its few connections have this long.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// Receives webhooks until `shutdown`, then stops in order: not ready, no new connections, requests in flight finished, producer
-/// flushed, every request accounted for.
+/// flushed, every request accounted for. No thread of a Kafka client outlives it: a process that exits while the client library
+/// is still closing a client can be aborted by the allocator.
 ///
 /// # Errors
 /// [`Error`] when it cannot start, or the topics turn out to be ones on which events would be lost.
@@ -93,16 +96,20 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let router = metrics.instrument(http::router(&config.path, webhook));
     let server = tokio::spawn(serve(listeners.webhooks, tls, config.http, router, stop.clone()));
 
-    let watched = tokio::select! {
+    let mut watching = std::pin::pin!(watch_kafka(&config.kafka, &config.topics, probe, &readiness, &stop));
+    let mut watched = tokio::select! {
         () = shutdown.requested() => Ok(()),
-        refused = watch_kafka(&config.kafka, &config.topics, &probe, &readiness) => Err(refused),
+        watched = &mut watching => watched,
     };
 
     readiness.lacks(KAFKA, "stopping");
     stop.trigger();
     let drained = server.await.expect("the accept loop does not panic");
+    if watched.is_ok() {
+        watched = tokio::time::timeout(PROBE_END, watching).await.unwrap_or(Ok(()));
+    }
     followers.join_all().await;
-    if let Err(error) = publisher.flush(config.publish.deadline).await {
+    if let Err(error) = publisher.close(config.publish.deadline).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "records were left behind; their senders were not answered 200"
@@ -124,11 +131,33 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     watched.map(|()| summary)
 }
 
-/// Keeps readiness true to what the broker says; ends only when the topics must not be written to.
-async fn watch_kafka(options: &log::ClientOptions, names: &Topics, probe: &Probe, readiness: &Readiness) -> Error {
+/// Keeps readiness true to what the broker says until `stop`, or until the topics turn out to be ones that must not be written to.
+async fn watch_kafka(
+    options: &log::ClientOptions,
+    names: &Topics,
+    probe: Probe,
+    readiness: &Readiness,
+    stop: &Shutdown,
+) -> Result<(), Error> {
+    let watched = watch(options, names, &probe, readiness, stop).await;
+    probe.close().await;
+    watched
+}
+
+async fn watch(
+    options: &log::ClientOptions,
+    names: &Topics,
+    probe: &Probe,
+    readiness: &Readiness,
+    stop: &Shutdown,
+) -> Result<(), Error> {
     let mut checked = false;
     loop {
-        match probe.cluster_answers(PROBE_DEADLINE).await {
+        let answered = probe.cluster_answers(PROBE_DEADLINE).await;
+        if stop.is_requested() {
+            return Ok(());
+        }
+        match answered {
             Ok(()) => readiness.holds(KAFKA),
             Err(error) => readiness.lacks(KAFKA, error.to_string()),
         }
@@ -138,11 +167,14 @@ async fn watch_kafka(options: &log::ClientOptions, names: &Topics, probe: &Probe
                     checked = true;
                     readiness.holds(TOPICS);
                 }
-                Err(Check::Refused(error)) => return error,
+                Err(Check::Refused(error)) => return Err(error),
                 Err(Check::Later(reason)) => readiness.lacks(TOPICS, reason),
             }
         }
-        tokio::time::sleep(PROBE_INTERVAL).await;
+        tokio::select! {
+            () = stop.requested() => return Ok(()),
+            () = tokio::time::sleep(PROBE_INTERVAL) => {}
+        }
     }
 }
 

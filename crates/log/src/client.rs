@@ -164,6 +164,11 @@ impl Probe {
         .await
         .expect("the probe does not panic")
     }
+
+    /// Closes the connection and waits until that is done, unless a call that was dropped still asks.
+    pub async fn close(self) {
+        tokio::task::spawn_blocking(move || drop(self.client)).await.expect("closing does not panic");
+    }
 }
 
 impl fmt::Debug for Probe {

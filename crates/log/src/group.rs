@@ -6,10 +6,11 @@
 mod member;
 
 use std::fmt;
+use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::tail::{Error, Limits};
+use crate::tail::{Error, Limits, join};
 use crate::{ClientOptions, Record};
 
 use member::Member;
@@ -27,10 +28,10 @@ pub enum Event {
     EndReached { partition: i32, next_offset: i64 },
 }
 
-/// A running membership; the group is left when this is dropped.
+/// A running membership. The group is left when this is dropped, some time later, and at once by [`Membership::leave`].
 pub struct Membership {
     events: mpsc::Receiver<Result<Event, Error>>,
-    ended: oneshot::Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Membership {
@@ -44,16 +45,12 @@ impl Membership {
     /// If the options are not usable.
     pub fn join(options: &ClientOptions, group: &str, topic: &str, limits: Limits) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
-        let (running, ended) = oneshot::channel();
         let member = Member::join(options, group, topic, limits, sender)?;
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("kafka-group".to_owned())
-            .spawn(move || {
-                member.run();
-                drop(running);
-            })
+            .spawn(move || member.run())
             .expect("the system can start a thread");
-        Ok(Self { events, ended })
+        Ok(Self { events, thread })
     }
 
     /// Waits for what comes next.
@@ -70,8 +67,7 @@ impl Membership {
     /// Leaves the group and waits until that is done, so that the others take over at once.
     pub async fn leave(self) {
         drop(self.events);
-        // The sender is dropped, never used: an error is the signal.
-        self.ended.await.unwrap_or(());
+        join(self.thread).await;
     }
 }
 

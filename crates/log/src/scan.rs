@@ -87,7 +87,7 @@ impl fmt::Debug for Scanned<'_> {
 pub enum Outcome {
     /// Every range was read to its end.
     Complete,
-    /// The callback had enough.
+    /// One of the callbacks had enough.
     Stopped,
 }
 
@@ -124,12 +124,31 @@ pub fn scan(
     topic: &str,
     ranges: &[Range],
     silence_max: Duration,
+    each: impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
+) -> Result<Outcome, Error> {
+    scan_while(options, topic, ranges, silence_max, || true, each)
+}
+
+/// The same, and stops soon after `goes_on` has returned false, also while the cluster is silent.
+///
+/// # Errors
+///
+/// As [`scan`].
+pub fn scan_while(
+    options: &ClientOptions,
+    topic: &str,
+    ranges: &[Range],
+    silence_max: Duration,
+    goes_on: impl Fn() -> bool,
     mut each: impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
 ) -> Result<Outcome, Error> {
     let mut intake = Intake::new(client(options)?);
     let mut open = Open::begin(&intake, topic, ranges).map_err(Error::from_fault)?;
     let mut silence = Duration::ZERO;
     while !open.ranges.is_empty() {
+        if !goes_on() {
+            return Ok(Outcome::Stopped);
+        }
         let mut heard = false;
         let step = intake.take(POLL, |taken| {
             heard |= !matches!(taken, Taken::Fault(_));

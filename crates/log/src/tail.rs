@@ -9,10 +9,11 @@ mod cursors;
 mod reader;
 
 use std::fmt;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use domain::Checkpoint;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::{ClientOptions, Fault, Record, topics};
 
@@ -128,10 +129,10 @@ pub(crate) enum Extent {
     These(Vec<i32>),
 }
 
-/// A running tail; it ends when this is dropped.
+/// A running tail. It ends when this is dropped, some time later: a process that is about to end calls [`Tail::close`].
 pub struct Tail {
     events: mpsc::Receiver<Result<Event, Error>>,
-    ended: oneshot::Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Tail {
@@ -167,19 +168,15 @@ impl Tail {
         limits: Limits,
     ) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
-        let (running, ended) = oneshot::channel();
         let (options, topic) = (options.clone(), topic.to_owned());
         let reader = tokio::task::spawn_blocking(move || Reader::open(&options, topic, extent, &from, limits, sender))
             .await
             .expect("opening does not panic")?;
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("kafka-tail".to_owned())
-            .spawn(move || {
-                reader.run();
-                drop(running);
-            })
+            .spawn(move || reader.run())
             .expect("the system can start a thread");
-        Ok(Self { events, ended })
+        Ok(Self { events, thread })
     }
 
     /// Waits for what comes next.
@@ -193,11 +190,19 @@ impl Tail {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }
 
-    /// Ends the tail and waits until its connections are closed.
+    /// Ends the tail and waits until its connections are closed and its thread is gone.
     pub async fn close(self) {
         drop(self.events);
-        // The sender is dropped, never used: an error is the signal.
-        self.ended.await.unwrap_or(());
+        join(self.thread).await;
+    }
+}
+
+/// Waits for the end of a thread that was told to end. A process must not exit before: it would take down the client library's
+/// memory under the library's threads.
+pub(crate) async fn join(thread: JoinHandle<()>) {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    if !matches!(joined, Ok(Ok(()))) {
+        tracing::error!("a thread of the Kafka client has panicked");
     }
 }
 

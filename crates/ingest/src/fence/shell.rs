@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::headers::CE_TIME;
 use domain::{Checkpoint, Head, record};
 use log::tail::{Event, Limits, Tail};
+use log::topics::Watermarks;
 use log::{ClientOptions, Record};
 use prometheus_client::metrics::gauge::Gauge;
 use service::{Metrics, Shutdown};
@@ -17,6 +18,9 @@ use super::heads::{Heads, Verdict};
 const START_OVER_AFTER: Duration = Duration::from_secs(2);
 /// How long the topic may take to say how far it reaches.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the stop of the service waits for a tail that is just being opened, which cannot be called back: while the cluster is
+/// away opening takes longer than anybody wants to wait.
+const OPENING_MAX: Duration = Duration::from_secs(5);
 
 /// The fence of one replica; clones share it.
 #[derive(Clone)]
@@ -82,29 +86,51 @@ impl Fence {
 
 /// Follows the topic until `shutdown`. What goes wrong withdraws the fence and starts over.
 pub(crate) async fn run(fence: Fence, options: ClientOptions, topic: String, shutdown: Shutdown) {
-    loop {
-        tokio::select! {
-            () = shutdown.requested() => return,
-            Err(error) = follow(&fence, &options, &topic) => {
-                fence.withdraw();
-                tracing::warn!(error = &error as &dyn std::error::Error, "the fence is withdrawn and starts over");
-            }
+    while !shutdown.is_requested() {
+        if let Err(error) = open(&fence, &options, &topic, &shutdown).await {
+            fence.withdraw();
+            tracing::warn!(error = &error as &dyn std::error::Error, "the fence is withdrawn and starts over");
         }
         tokio::select! {
-            () = shutdown.requested() => return,
+            () = shutdown.requested() => {}
             () = tokio::time::sleep(START_OVER_AFTER) => {}
         }
     }
 }
 
-/// Never returns but with an error.
-async fn follow(
+/// Opens a tail and follows it until `shutdown`; the tail is closed however that ends.
+async fn open(
     fence: &Fence,
     options: &ClientOptions,
     topic: &str,
+    shutdown: &Shutdown,
+) -> Result<(), log::tail::Error> {
+    let opening = async {
+        let ends = log::topics::watermarks(options, topic, DESCRIBE_DEADLINE).await?;
+        let tail = Tail::open(options, topic, Checkpoint::default(), Limits::default()).await?;
+        Ok::<_, log::tail::Error>((ends, tail))
+    };
+    let mut opening = std::pin::pin!(opening);
+    let opened = tokio::select! {
+        opened = &mut opening => Some(opened),
+        () = shutdown.requested() => tokio::time::timeout(OPENING_MAX, opening).await.ok(),
+    };
+    let Some(opened) = opened else { return Ok(()) };
+    let (ends, mut tail) = opened?;
+    let followed = tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        Err(error) = follow(fence, &mut tail, &ends) => Err(error),
+    };
+    tail.close().await;
+    followed
+}
+
+/// Never returns but with an error.
+async fn follow(
+    fence: &Fence,
+    tail: &mut Tail,
+    ends: &[Watermarks],
 ) -> Result<std::convert::Infallible, log::tail::Error> {
-    let ends = log::topics::watermarks(options, topic, DESCRIBE_DEADLINE).await?;
-    let mut tail = Tail::open(options, topic, Checkpoint::default(), Limits::default()).await?;
     let mut heads = Heads::default();
     let mut ahead: BTreeSet<i32> = ends.iter().map(|end| end.partition).collect();
     while !ahead.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use log::scan::{self, Range};
+use log::scan::{self, Outcome, Range};
 use log::{ClientOptions, Record};
 
 /// Offsets nearer than this are read in one go: what lies between costs less than another request.
@@ -34,17 +34,36 @@ pub(crate) fn refetch(
     partition: i32,
     offsets: &BTreeSet<i64>,
 ) -> Result<BTreeMap<i64, Record>, log::tail::Error> {
+    let found = refetch_while(options, topic, partition, offsets, || true)?;
+    Ok(found.expect("nobody stopped it"))
+}
+
+/// The same, and returns `None` soon after `goes_on` has returned false.
+///
+/// # Errors
+/// As [`scan::scan`].
+pub(crate) fn refetch_while(
+    options: &ClientOptions,
+    topic: &str,
+    partition: i32,
+    offsets: &BTreeSet<i64>,
+    goes_on: impl Fn() -> bool,
+) -> Result<Option<BTreeMap<i64, Record>>, log::tail::Error> {
     let mut records = BTreeMap::new();
     for range in clusters(partition, offsets, NEAR) {
-        scan::scan(options, topic, &[range], SILENCE_MAX, |record| {
+        let outcome = scan::scan_while(options, topic, &[range], SILENCE_MAX, &goes_on, |record| {
             let offset = record.position().offset;
             if offsets.contains(&offset) {
                 records.insert(offset, record.to_record());
             }
             ControlFlow::Continue(())
         })?;
+        match outcome {
+            Outcome::Complete => {}
+            Outcome::Stopped => return Ok(None),
+        }
     }
-    Ok(records)
+    Ok(Some(records))
 }
 
 #[cfg(test)]

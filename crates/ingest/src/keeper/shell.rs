@@ -82,28 +82,29 @@ impl Keeper {
     }
 }
 
-/// Keeps the log until `shutdown`. An error of the membership ends nothing: all is read again from the beginning.
+/// Keeps the log until `shutdown`, and has then left the group. An error of the membership ends nothing: all is read again from
+/// the beginning.
 pub(crate) async fn run(keeper: Keeper, shutdown: Shutdown) {
-    loop {
-        let ended = tokio::select! {
-            () = shutdown.requested() => return,
-            ended = keep(&keeper, &shutdown) => ended,
-        };
-        match ended {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the keeper starts over");
-            }
+    while !shutdown.is_requested() {
+        if let Err(error) = join(&keeper, &shutdown).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the keeper starts over");
         }
         tokio::select! {
-            () = shutdown.requested() => return,
+            () = shutdown.requested() => {}
             () = tokio::time::sleep(REJOIN_AFTER) => {}
         }
     }
 }
 
-async fn keep(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), log::tail::Error> {
+/// Keeps the log as a member of the group, and leaves it however that ends.
+async fn join(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), log::tail::Error> {
     let mut membership = Membership::join(&keeper.options, GROUP, &keeper.topic, log::tail::Limits::default())?;
+    let kept = keep(keeper, &mut membership, shutdown).await;
+    membership.leave().await;
+    kept
+}
+
+async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown) -> Result<(), log::tail::Error> {
     let mut partitions: BTreeMap<i32, Partition> = BTreeMap::new();
     let mut unfinished: BTreeSet<i32> = BTreeSet::new();
     // Partitions known to their end. They are repaired when no event waits any more: while one repair was made others may have
@@ -112,10 +113,7 @@ async fn keep(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), log::tail::Err
     loop {
         let event = tokio::select! {
             biased;
-            () = shutdown.requested() => {
-                membership.leave().await;
-                return Ok(());
-            }
+            () = shutdown.requested() => return Ok(()),
             event = membership.next() => Some(event?),
             () = std::future::ready(()), if !ended.is_empty() => None,
             () = tokio::time::sleep(RETRY_AFTER), if !unfinished.is_empty() => {
@@ -147,7 +145,7 @@ async fn keep(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), log::tail::Err
                 // One, then what has come meanwhile.
                 if let Some(number) = ended.pop_first()
                     && let Some(partition) = partitions.get_mut(&number)
-                    && !repair(keeper, number, partition).await
+                    && !repair(keeper, number, partition, shutdown).await
                 {
                     unfinished.insert(number);
                 }
@@ -179,17 +177,21 @@ fn take_in(keeper: &Keeper, partitions: &mut BTreeMap<i32, Partition>, record: &
     }
 }
 
-/// Appends the winners of a partition's dirty keys again; returns whether there is nothing left to try.
-async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition) -> bool {
+/// Appends the winners of a partition's dirty keys again, unless `shutdown` comes first; returns whether there is nothing left
+/// to try.
+async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition, shutdown: &Shutdown) -> bool {
     let repairs = partition.repairs(REPAIRS_MAX);
     if repairs.is_empty() {
         return true;
     }
     let offsets: BTreeSet<i64> = repairs.iter().map(|repair| repair.winner_offset).collect();
-    let (options, topic) = (keeper.options.clone(), keeper.topic.clone());
-    let fetched = tokio::task::spawn_blocking(move || refetch::refetch(&options, &topic, number, &offsets)).await;
-    let mut records = match fetched.expect("reading records does not panic") {
-        Ok(records) => records,
+    let (options, topic, stop) = (keeper.options.clone(), keeper.topic.clone(), shutdown.clone());
+    let fetched = tokio::task::spawn_blocking(move || {
+        refetch::refetch_while(&options, &topic, number, &offsets, || !stop.is_requested())
+    });
+    let mut records = match fetched.await.expect("reading records does not panic") {
+        Ok(Some(records)) => records,
+        Ok(None) => return false,
         Err(error) => {
             tracing::warn!(
                 kafka.partition = number,
@@ -204,8 +206,13 @@ async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition) -> bool
         let record = records.remove(&repair.winner_offset);
         append(keeper, *repair, record)
     });
+    // What is in the producer's queue by then is flushed when the service stops.
+    let appended = tokio::select! {
+        () = shutdown.requested() => return false,
+        appended = futures_util::future::join_all(appended) => appended,
+    };
     let mut finished = repairs.len() < REPAIRS_MAX;
-    for (repair, appended) in repairs.iter().zip(futures_util::future::join_all(appended).await) {
+    for (repair, appended) in repairs.iter().zip(appended) {
         if !appended {
             partition.failed(*repair);
             finished = false;

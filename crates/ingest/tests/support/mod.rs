@@ -78,8 +78,13 @@ impl Service {
     }
 
     pub async fn stop(self) -> Summary {
+        self.stop_and_keep_broker().await.1
+    }
+
+    pub async fn stop_and_keep_broker(self) -> (EmbeddedBroker, Summary) {
         self.shutdown.trigger();
-        tokio::time::timeout(PATIENCE, self.ended).await.expect("the service stops").unwrap().unwrap()
+        let ended = tokio::time::timeout(PATIENCE, self.ended).await.expect("the service stops");
+        (self.broker, ended.unwrap().unwrap())
     }
 }
 
