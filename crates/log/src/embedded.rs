@@ -86,6 +86,11 @@ impl EmbeddedBroker {
             .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
     }
 
+    /// Answers the next fetch of records as if the log did not hold the position, as a replica does that lags behind.
+    pub fn deny_next_fetch(&self) {
+        self.cluster().request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE]);
+    }
+
     fn cluster(&self) -> MockCluster<'_, DefaultProducerContext> {
         self.owner.client().mock_cluster().expect("the owner was configured with an embedded cluster")
     }

@@ -59,7 +59,8 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// Any error is the end; from then on it is [`Error::Ended`].
+    /// Any error is the end; from then on it is [`Error::Ended`]. A log that was cut below what was read of it is an error too,
+    /// and transient: a new membership reads what is there now.
     pub async fn next(&mut self) -> Result<Event, Error> {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }

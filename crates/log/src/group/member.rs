@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -102,13 +102,9 @@ impl Member {
                 }
                 Some(Err(error)) => match verdict(error.into(), &self.topic) {
                     Verdict::Wait => {}
-                    // The log was cut below this member, which then has nothing to say about what is gone: it reads anew.
-                    Verdict::Check => self.start_over()?,
-                    Verdict::End(error) => {
-                        flush(&mut self.batch, &self.events)?;
-                        send(&self.events, Err(error))?;
-                        return Step::Break(End);
-                    }
+                    // The library fetches the partition no more, and what was read of it may be gone from the log.
+                    Verdict::Check => return self.end(Error::Unreachable(Code::OffsetOutOfRange.into())),
+                    Verdict::End(error) => return self.end(error),
                 },
             }
         }
@@ -125,22 +121,11 @@ impl Member {
         }
     }
 
-    /// Reads all partitions of this member from their beginning again, and tells so as if they had been given anew.
-    fn start_over(&mut self) -> Step {
-        let partitions: Vec<i32> = self.next.keys().copied().collect();
-        let mut list = TopicPartitionList::new();
-        for partition in &partitions {
-            if let Err(error) = list.add_partition_offset(&self.topic, *partition, Offset::Beginning) {
-                tracing::warn!(error = %Fault::from(error), "a partition cannot be read anew");
-            }
-        }
-        if let Err(error) = self.consumer.seek_partitions(list, POLL) {
-            tracing::warn!(error = %Fault::from(error), "partitions cannot be read anew");
-        }
-        for change in [Change::Revoked(partitions.clone()), Change::Assigned(partitions)] {
-            apply(change, &mut self.next, &mut self.batch, &self.events)?;
-        }
-        Step::Continue(())
+    /// Hands over what was read, and the error after it.
+    fn end(&mut self, error: Error) -> Step {
+        flush(&mut self.batch, &self.events)?;
+        send(&self.events, Err(error))?;
+        Step::Break(End)
     }
 }
 

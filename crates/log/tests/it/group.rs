@@ -63,3 +63,30 @@ async fn a_member_reads_its_partitions_from_the_beginning() {
         member.leave().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_outside_the_log_ends_the_membership_and_the_next_one_reads_anew() {
+    let broker = broker(1);
+    publish_all(&publisher(&broker), 0..3).await;
+    let mut member = Membership::join(&broker.client_options(), "keeper", TOPIC, Limits::default()).unwrap();
+    Told::default().until_ended(&mut member, &[0]).await;
+
+    broker.deny_next_fetch();
+    let ended = async {
+        loop {
+            if let Err(error) = member.next().await {
+                return error;
+            }
+        }
+    };
+    let error = tokio::time::timeout(PATIENCE, ended).await.expect("a member that fetches no more says so");
+    assert!(error.is_transient(), "{error:?}");
+    member.leave().await;
+
+    publish_all(&publisher(&broker), 3..5).await;
+    let mut member = Membership::join(&broker.client_options(), "another", TOPIC, Limits::default()).unwrap();
+    let mut told = Told::default();
+    told.until_ended(&mut member, &[0]).await;
+    assert_eq!(told.offsets.len(), 5);
+    member.leave().await;
+}
