@@ -57,7 +57,9 @@ impl Intake {
         &self.consumer
     }
 
-    /// Leads what is fetched for a partition here. Must come before the partition is assigned.
+    /// Leads what is fetched for a partition here. Must come before the partition is assigned, and can be done once: when the
+    /// library stops fetching a partition it undoes this at a moment of its own choice (`rd_kafka_toppar_fetch_stop`), so that
+    /// nothing comes of a partition that is assigned again.
     pub(crate) fn follow(&self, topic: &CStr, partition: i32) {
         // SAFETY: the client is alive, and `topic` is a C string. The returned queue is a reference that is ours to free.
         let source =

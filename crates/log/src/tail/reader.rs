@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::cursors::Cursors;
 use super::{Batch, Error, Event, Extent, Limits, POLL};
-use crate::client::UNJOINED_GROUP;
+use crate::client::{TracingContext, UNJOINED_GROUP};
 use crate::native::{Intake, Taken, topic_name};
 use crate::topics::{self, Watch};
 use crate::{ClientOptions, Fault, Record};
@@ -21,6 +21,7 @@ use crate::{ClientOptions, Fault, Record};
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader {
+    options: ClientOptions,
     intake: Intake,
     topic: String,
     extent: Extent,
@@ -48,14 +49,12 @@ impl Reader {
         limits: Limits,
         events: mpsc::Sender<Result<Event, Error>>,
     ) -> Result<Self, Error> {
-        let consumer: BaseConsumer<_> = options
-            .consumer(UNJOINED_GROUP)
-            .create_with_context(options.context())
-            .map_err(|error| Error::from_fault(error.into()))?;
+        let consumer = connect(options)?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
         let mut watch = Watch::new(&topic);
         watch.look(&consumer)?;
         let reader = Self {
+            options: options.clone(),
             intake: Intake::new(consumer),
             topic,
             cursors: Cursors::place(&extent, &log, from)?,
@@ -66,7 +65,7 @@ impl Reader {
             watch,
             check_at: None,
         };
-        reader.assign().map_err(Error::from_fault)?;
+        reader.fetch(|_| true).map_err(Error::from_fault)?;
         Ok(reader)
     }
 
@@ -119,8 +118,7 @@ impl Reader {
         let verified = topics::watermarks_of(self.intake.consumer(), &self.topic, self.limits.open_deadline)
             .map_err(Error::from)
             .and_then(|log| self.cursors.verify(&log))
-            // A replica that lagged behind had answered. All partitions start again where they were.
-            .and_then(|()| self.assign().map_err(Error::from_fault));
+            .and_then(|()| self.reconnect());
         match verified {
             Ok(()) => self.check_at = None,
             Err(error) if error.is_transient() => self.check_at = Some(Instant::now() + CHECK_INTERVAL),
@@ -140,23 +138,35 @@ impl Reader {
         if added.is_empty() {
             return Step::Continue(());
         }
-        if self.assign().is_err() {
+        if self.fetch(|partition| added.contains(&partition)).is_err() {
             self.check_at = Some(Instant::now());
         }
         send(&self.events, Ok(Event::PartitionsAdded(added)))
     }
 
-    /// Makes the library fetch every partition from its cursor.
-    fn assign(&self) -> Result<(), Fault> {
+    /// After a replica that lagged behind has answered: fetches all partitions from where they were, with a new client, because
+    /// the old one has stopped fetching that partition and would hand over nothing of it if it was assigned again.
+    fn reconnect(&mut self) -> Result<(), Error> {
+        self.intake = Intake::new(connect(&self.options)?);
+        self.fetch(|_| true).map_err(Error::from_fault)
+    }
+
+    /// Makes the library fetch those partitions, which it must not have fetched before, from their cursors.
+    fn fetch(&self, is_new: impl Fn(i32) -> bool) -> Result<(), Fault> {
         let name = topic_name(&self.topic)?;
         let mut list = TopicPartitionList::new();
-        for (partition, cursor) in self.cursors.iter() {
+        for (partition, cursor) in self.cursors.iter().filter(|(partition, _)| is_new(*partition)) {
             let offset = if cursor.at_beginning { Offset::Beginning } else { Offset::Offset(cursor.next) };
             list.add_partition_offset(&self.topic, partition, offset)?;
             self.intake.follow(&name, partition);
         }
-        Ok(self.intake.consumer().assign(&list)?)
+        Ok(self.intake.consumer().incremental_assign(&list)?)
     }
+}
+
+fn connect(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
+    let consumer = options.consumer(UNJOINED_GROUP).create_with_context(options.context());
+    consumer.map_err(|error| Error::from_fault(error.into()))
 }
 
 /// What to do about an error of the library.

@@ -122,3 +122,17 @@ async fn an_ended_tail_says_so() {
     // Closing ends the thread even though nobody takes what it has to say.
     tokio::time::timeout(PATIENCE, tail.close()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_behind_is_not_believed() {
+    let broker = broker(1);
+    let publisher = publisher(&broker);
+    publish_all(&publisher, 0..3).await;
+    let mut tail = Tail::open(&broker.client_options(), TOPIC, Checkpoint::default(), Limits::default()).await.unwrap();
+    read(&mut tail, 3).await;
+    broker.deny_next_fetch();
+    publish_all(&publisher, 3..5).await;
+    let offsets: Vec<i64> = read(&mut tail, 2).await.iter().map(|record| record.position.offset).collect();
+    assert_eq!(offsets, [3, 4]);
+    tail.close().await;
+}
