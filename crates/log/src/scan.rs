@@ -117,7 +117,7 @@ pub fn share(mut ranges: Vec<Range>, threads: usize) -> Vec<Vec<Range>> {
 ///
 /// # Errors
 ///
-/// If the log does not hold a range any more, or the cluster is silent for longer than `silence_max`. The callback has then
+/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than `silence_max`. The callback has then
 /// seen a part of the records.
 pub fn scan(
     options: &ClientOptions,
@@ -151,19 +151,24 @@ pub fn scan_while(
         }
         let mut heard = false;
         let step = intake.take(POLL, |taken| {
-            heard |= !matches!(taken, Taken::Fault(_));
-            open.pass(taken, topic, &mut each)
+            heard |= open.pass(taken, topic, &mut each)?;
+            ControlFlow::Continue(())
         });
         match step {
             ControlFlow::Continue(()) => {}
             ControlFlow::Break(Halt::Stopped) => return Ok(Outcome::Stopped),
             ControlFlow::Break(Halt::Failed(error)) => return Err(error),
             ControlFlow::Break(Halt::Check) => {
-                return Err(outside(intake.consumer(), topic, &open.ranges, silence_max));
+                let otherwise = Code::OffsetOutOfRange;
+                return Err(outside(intake.consumer(), topic, &open.ranges, silence_max, otherwise));
             }
         }
         open.release(intake.consumer(), topic);
         silence = if heard { Duration::ZERO } else { silence + POLL };
+        if silence >= silence_max && open.ended_early {
+            let otherwise = Code::OperationTimedOut;
+            return Err(outside(intake.consumer(), topic, &open.ranges, silence_max, otherwise));
+        }
         if silence >= silence_max {
             return Err(Error::Unreachable(Code::OperationTimedOut.into()));
         }
@@ -184,6 +189,8 @@ struct Open {
     ranges: BTreeMap<i32, Range>,
     /// Partitions that are done but may still be fetched.
     finished: Vec<i32>,
+    /// Whether the log was said to end before a range does.
+    ended_early: bool,
 }
 
 impl Open {
@@ -198,20 +205,21 @@ impl Open {
             intake.follow(&name, range.partition);
         }
         intake.consumer().incremental_assign(&list)?;
-        Ok(Self { ranges: open, finished: Vec::new() })
+        Ok(Self { ranges: open, finished: Vec::new(), ended_early: false })
     }
 
+    /// Returns whether the scan is further by it than before.
     fn pass(
         &mut self,
         taken: Taken<'_>,
         topic: &str,
         each: &mut impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<Halt> {
+    ) -> ControlFlow<Halt, bool> {
         match taken {
             Taken::Record(message) => {
                 let Position { partition, offset } = message.position();
                 let Some(range) = self.ranges.get_mut(&partition) else {
-                    return ControlFlow::Continue(());
+                    return ControlFlow::Continue(true);
                 };
                 // A record beyond the end may be there because compaction removed those before it.
                 if offset < range.end && each(&Scanned(message)).is_break() {
@@ -222,15 +230,22 @@ impl Open {
                     self.finish(partition);
                 }
             }
-            // Compaction may have removed the last records of a range, and then the end of the log is its end.
-            Taken::End { partition, .. } => self.finish(partition),
+            // Compaction may have removed the last records of a range; the end of the log stays where it was. One that is below
+            // the range's comes from a replica that does not know yet, or not any more, what it once had confirmed.
+            Taken::End { partition, offset } => match self.ranges.get(&partition) {
+                Some(range) if offset < range.end => {
+                    self.ended_early = true;
+                    return ControlFlow::Continue(false);
+                }
+                _ => self.finish(partition),
+            },
             Taken::Fault(fault) => match verdict(fault, topic) {
-                Verdict::Wait => {}
+                Verdict::Wait => return ControlFlow::Continue(false),
                 Verdict::Check => return ControlFlow::Break(Halt::Check),
                 Verdict::End(error) => return ControlFlow::Break(Halt::Failed(error)),
             },
         }
-        ControlFlow::Continue(())
+        ControlFlow::Continue(true)
     }
 
     fn finish(&mut self, partition: i32) {
@@ -264,12 +279,13 @@ fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error
     config.create_with_context(options.context()).map_err(|error| Error::from_fault(error.into()))
 }
 
-/// Tells which range the log does not hold any more.
+/// Tells which range the log does not hold any more; if it holds them all, the cluster is as good as away.
 fn outside(
     consumer: &BaseConsumer<TracingContext>,
     topic: &str,
     open: &BTreeMap<i32, Range>,
     deadline: Duration,
+    otherwise: Code,
 ) -> Error {
     let log = match topics::watermarks_of(consumer, topic, deadline) {
         Ok(log) => log,
@@ -277,13 +293,12 @@ fn outside(
     };
     for found in log {
         let Watermarks { partition, low, high } = found;
-        if let Some(range) = open.get(&partition)
-            && !(low..=high).contains(&range.start)
-        {
-            return Error::PositionOutsideLog { partition, next_offset: range.start, low, high };
+        let Some(range) = open.get(&partition) else { continue };
+        if let Some(next_offset) = [range.start, range.end].into_iter().find(|offset| !(low..=high).contains(offset)) {
+            return Error::PositionOutsideLog { partition, next_offset, low, high };
         }
     }
-    Error::Unreachable(Code::OffsetOutOfRange.into())
+    Error::Unreachable(otherwise.into())
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! A scan sees every record of its ranges once, and nothing else.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use log::ClientOptions;
 use log::scan::{Outcome, Range, ranges, scan, share};
 use log::tail::Error;
 
 use crate::broker::{PATIENCE, TOPIC, broker, outgoing, publish_all, publisher};
+
+/// How long a scan waits that is expected to wait in vain.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Scans on a thread where blocking is allowed, and returns `partition:offset=value` of each record.
 async fn scan_all(options: &ClientOptions, ranges: Vec<Range>) -> Result<(Outcome, Vec<String>), Error> {
@@ -64,12 +68,43 @@ async fn a_range_ends_where_it_was_fixed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_the_log_does_not_reach_is_the_end_of_the_log() {
+async fn an_end_that_the_log_does_not_reach_is_an_error() {
     let broker = broker(1);
     publish_all(&publisher(&broker), 0..3).await;
-    let beyond = vec![Range { partition: 0, start: 0, end: 10 }];
-    let (outcome, seen) = scan_all(&broker.client_options(), beyond).await.unwrap();
-    assert_eq!((outcome, seen.len()), (Outcome::Complete, 3));
+    let options = broker.client_options();
+    let scanned = tokio::task::spawn_blocking(move || {
+        let beyond = [Range { partition: 0, start: 0, end: 10 }];
+        let mut seen = 0;
+        let outcome = scan(&options, TOPIC, &beyond, SILENCE, |_| {
+            seen += 1;
+            ControlFlow::Continue(())
+        });
+        (outcome, seen)
+    });
+    let outside = Error::PositionOutsideLog { partition: 0, next_offset: 10, low: 0, high: 3 };
+    assert_eq!(scanned.await.unwrap(), (Err(outside), 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_told_too_early_is_not_believed() {
+    let broker = broker(1);
+    let publisher = publisher(&broker);
+    publish_all(&publisher, 0..3).await;
+    let options = broker.client_options();
+    let (sender, mut passed) = tokio::sync::mpsc::unbounded_channel();
+    let scanned = tokio::task::spawn_blocking(move || {
+        scan(&options, TOPIC, &[Range { partition: 0, start: 0, end: 5 }], PATIENCE, |record| {
+            sender.send(record.position().offset).unwrap();
+            ControlFlow::Continue(())
+        })
+    });
+    for offset in 0..3 {
+        assert_eq!(passed.recv().await, Some(offset));
+    }
+    // What the replica was missing.
+    publish_all(&publisher, 3..5).await;
+    assert_eq!((passed.recv().await, passed.recv().await), (Some(3), Some(4)));
+    assert_eq!(scanned.await.unwrap(), Ok(Outcome::Complete));
 }
 
 #[tokio::test(flavor = "multi_thread")]
