@@ -19,6 +19,7 @@ use rdkafka::types::RDKafkaAdminOptions;
 
 use crate::Fault;
 use crate::client::TracingContext;
+use crate::tail::cut_at;
 
 /// How many records are taken from the library in one call at most.
 const TAKEN_AT_ONCE: usize = 1_000;
@@ -42,6 +43,11 @@ pub(crate) enum Taken<'a> {
     End {
         partition: i32,
         offset: i64,
+    },
+    /// The log was cut at `end`, below what was fetched of the partition; nothing more of it is fetched.
+    Cut {
+        partition: i32,
+        end: i64,
     },
     Fault(Fault),
 }
@@ -136,7 +142,14 @@ fn classify(message: &c::rd_kafka_message_t) -> Taken<'_> {
         c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
             Taken::End { partition: message.partition, offset: message.offset }
         }
-        code => Taken::Fault(Code::from(code).into()),
+        code => {
+            // SAFETY: the message is alive, and so is the text that it names, a C string or null.
+            let text = unsafe { c::rd_kafka_message_errstr(message).as_ref().map(|text| CStr::from_ptr(text)) };
+            match text.and_then(|text| cut_at(&text.to_string_lossy())) {
+                Some(end) => Taken::Cut { partition: message.partition, end },
+                None => Taken::Fault(Code::from(code).into()),
+            }
+        }
     }
 }
 

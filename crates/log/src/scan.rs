@@ -239,6 +239,17 @@ impl Open {
                 }
                 _ => self.finish(partition),
             },
+            // What the callback has seen of the range may be gone.
+            Taken::Cut { partition, end } => {
+                let Some(range) = self.ranges.get(&partition) else {
+                    return ControlFlow::Continue(false);
+                };
+                if range.start <= end {
+                    return ControlFlow::Break(Halt::Check);
+                }
+                let error = Error::PositionOutsideLog { partition, next_offset: range.start, low: 0, high: end };
+                return ControlFlow::Break(Halt::Failed(error));
+            }
             Taken::Fault(fault) => match verdict(fault, topic) {
                 Verdict::Wait => return ControlFlow::Continue(false),
                 Verdict::Check => return ControlFlow::Break(Halt::Check),

@@ -7,6 +7,7 @@
 mod batch;
 mod cursors;
 mod reader;
+mod truncation;
 
 use std::fmt;
 use std::thread::JoinHandle;
@@ -20,6 +21,7 @@ use crate::{ClientOptions, Fault, Record, topics};
 pub(crate) use batch::Batch;
 use reader::Reader;
 pub(crate) use reader::{Verdict, verdict};
+pub(crate) use truncation::cut_at;
 
 /// How many records one event hands over at most.
 pub const RECORDS_PER_BATCH: usize = 1_000;
@@ -67,7 +69,8 @@ pub enum Event {
 /// Why a tail cannot be opened or has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold the position: it was cut, or the topic made anew. The reader must start over.
+    /// The log does not hold the position, or not what was read below it: it was cut, or the topic made anew. The reader must
+    /// start over. Of a cut that the library has found, `high` is where, and `low` is not known and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
     /// The checkpoint or the reader names a partition that the topic does not have.

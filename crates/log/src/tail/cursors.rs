@@ -88,6 +88,12 @@ impl Cursors {
         added
     }
 
+    /// Returns what a reader is told whose log was cut at `end`; nothing if the partition is not followed, or was read no further.
+    pub(crate) fn cut(&self, partition: i32, end: i64) -> Option<Error> {
+        let next_offset = self.0.get(&partition)?.next;
+        (next_offset > end).then_some(Error::PositionOutsideLog { partition, next_offset, low: 0, high: end })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, Cursor)> + '_ {
         self.0.iter().map(|(partition, cursor)| (*partition, *cursor))
     }
@@ -170,6 +176,16 @@ mod tests {
         assert_eq!(cursors.reach(0, 20), Some(20));
         assert_eq!(cursors.reach(0, 18), Some(20));
         assert_eq!(cursors.reach(9, 1), None);
+    }
+
+    #[test]
+    fn a_cut_matters_to_a_reader_that_was_beyond_it() {
+        let mut cursors = place(&Extent::Whole, "0:12").unwrap();
+        assert!(cursors.pass(Position { partition: 0, offset: 19 }));
+        let outside = Error::PositionOutsideLog { partition: 0, next_offset: 20, low: 0, high: 17 };
+        assert_eq!(cursors.cut(0, 17), Some(outside), "though the log may reach beyond 20 again");
+        assert_eq!(cursors.cut(0, 20), None);
+        assert_eq!(cursors.cut(9, 0), None);
     }
 
     #[test]

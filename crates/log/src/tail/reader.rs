@@ -96,6 +96,13 @@ impl Reader {
                         send(events, Ok(Event::EndReached { partition, next_offset }))?;
                     }
                 }
+                Taken::Cut { partition, end } => match cursors.cut(partition, end) {
+                    Some(error) => {
+                        flush(batch, events)?;
+                        return fail(events, error);
+                    }
+                    None => *check_at = Some(Instant::now()),
+                },
                 Taken::Fault(fault) => match verdict(fault, topic) {
                     Verdict::Wait => {}
                     Verdict::Check => *check_at = Some(Instant::now()),
@@ -144,7 +151,7 @@ impl Reader {
         send(&self.events, Ok(Event::PartitionsAdded(added)))
     }
 
-    /// After a replica that lagged behind has answered: fetches all partitions from where they were, with a new client, because
+    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all partitions from where they were, with a new client, because
     /// the old one has stopped fetching that partition and would hand over nothing of it if it was assigned again.
     fn reconnect(&mut self) -> Result<(), Error> {
         self.intake = Intake::new(connect(&self.options)?);
