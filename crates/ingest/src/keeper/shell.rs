@@ -11,6 +11,7 @@ use log::{ClientOptions, Record};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use service::{Metrics, Shutdown};
+use tokio::time::Instant;
 
 use super::partition::{Partition, Repair};
 use super::{GROUP, refetch};
@@ -19,7 +20,7 @@ use super::{GROUP, refetch};
 const REPAIRS_MAX: usize = 1_000;
 /// After the membership has ended by an error it is taken up again, from the beginning.
 const REJOIN_AFTER: Duration = Duration::from_secs(2);
-/// Repairs that failed are tried again after this long, though nothing new has come.
+/// Repairs that failed are tried again after this long, whether something new has come or not.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What the keeper works with.
@@ -37,6 +38,7 @@ struct Counters {
     dirty: Gauge,
     partitions: Gauge,
     repairs: Counter,
+    failed: Counter,
     lost: Counter,
     unreadable: Counter,
 }
@@ -67,6 +69,11 @@ impl Keeper {
                 counters.partitions.clone(),
             );
             registry.register("rollcall_keeper_repairs", "Records appended again", counters.repairs.clone());
+            registry.register(
+                "rollcall_keeper_failed_repairs",
+                "Attempts to append a record again that Kafka did not acknowledge",
+                counters.failed.clone(),
+            );
             registry.register(
                 "rollcall_keeper_lost",
                 "Winning records that compaction had removed before they were appended again",
@@ -106,7 +113,9 @@ async fn join(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), log::tail::Err
 
 async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown) -> Result<(), log::tail::Error> {
     let mut partitions: BTreeMap<i32, Partition> = BTreeMap::new();
-    let mut unfinished: BTreeSet<i32> = BTreeSet::new();
+    // Partitions with repairs left, and when these are tried again at the latest, whatever comes meanwhile.
+    let mut unfinished: BTreeMap<i32, Round> = BTreeMap::new();
+    let mut retry_at = Instant::now();
     // Partitions known to their end. They are repaired when no event waits any more: while one repair was made others may have
     // written on, and a winner from before that would be appended behind a newer event, which makes the key dirty again.
     let mut ended: BTreeSet<i32> = BTreeSet::new();
@@ -114,12 +123,12 @@ async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown)
         let event = tokio::select! {
             biased;
             () = shutdown.requested() => return Ok(()),
+            () = tokio::time::sleep_until(retry_at), if !unfinished.is_empty() => {
+                ended.extend(std::mem::take(&mut unfinished).into_keys());
+                continue;
+            }
             event = membership.next() => Some(event?),
             () = std::future::ready(()), if !ended.is_empty() => None,
-            () = tokio::time::sleep(RETRY_AFTER), if !unfinished.is_empty() => {
-                ended.append(&mut unfinished);
-                None
-            }
         };
         match event {
             Some(Event::Assigned(assigned)) => {
@@ -139,15 +148,24 @@ async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown)
                 }
             }
             Some(Event::EndReached { partition, .. }) => {
-                ended.insert(partition);
+                // What has just failed is not tried again for every record that comes.
+                if unfinished.get(&partition) != Some(&Round::Failed) {
+                    ended.insert(partition);
+                }
             }
             None => {
                 // One, then what has come meanwhile.
                 if let Some(number) = ended.pop_first()
                     && let Some(partition) = partitions.get_mut(&number)
-                    && !repair(keeper, number, partition, shutdown).await
                 {
-                    unfinished.insert(number);
+                    let round = repair(keeper, number, partition, shutdown).await;
+                    if unfinished.is_empty() {
+                        retry_at = Instant::now() + RETRY_AFTER;
+                    }
+                    match round {
+                        Round::Complete => drop(unfinished.remove(&number)),
+                        Round::More | Round::Failed => drop(unfinished.insert(number, round)),
+                    }
                 }
             }
         }
@@ -155,6 +173,16 @@ async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown)
         keeper.counters.dirty.set(total(partitions.values().map(Partition::dirty)));
         keeper.counters.partitions.set(total([partitions.len()].into_iter()));
     }
+}
+
+/// How a round of repairs of a partition went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Complete,
+    /// There is more to repair than one round does.
+    More,
+    /// Something could not be repaired.
+    Failed,
 }
 
 fn total(counts: impl Iterator<Item = usize>) -> i64 {
@@ -177,12 +205,11 @@ fn take_in(keeper: &Keeper, partitions: &mut BTreeMap<i32, Partition>, record: &
     }
 }
 
-/// Appends the winners of a partition's dirty keys again, unless `shutdown` comes first; returns whether there is nothing left
-/// to try.
-async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition, shutdown: &Shutdown) -> bool {
+/// Appends the winners of a partition's dirty keys again, unless `shutdown` comes first.
+async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition, shutdown: &Shutdown) -> Round {
     let repairs = partition.repairs(REPAIRS_MAX);
     if repairs.is_empty() {
-        return true;
+        return Round::Complete;
     }
     let offsets: BTreeSet<i64> = repairs.iter().map(|repair| repair.winner_offset).collect();
     let (options, topic, stop) = (keeper.options.clone(), keeper.topic.clone(), shutdown.clone());
@@ -191,7 +218,7 @@ async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition, shutdow
     });
     let mut records = match fetched.await.expect("reading records does not panic") {
         Ok(Some(records)) => records,
-        Ok(None) => return false,
+        Ok(None) => return Round::Failed,
         Err(error) => {
             tracing::warn!(
                 kafka.partition = number,
@@ -199,7 +226,7 @@ async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition, shutdow
                 "winners cannot be read again now"
             );
             repairs.into_iter().for_each(|repair| partition.failed(repair));
-            return false;
+            return Round::Failed;
         }
     };
     let appended = repairs.iter().map(|repair| {
@@ -208,21 +235,35 @@ async fn repair(keeper: &Keeper, number: i32, partition: &mut Partition, shutdow
     });
     // What is in the producer's queue by then is flushed when the service stops.
     let appended = tokio::select! {
-        () = shutdown.requested() => return false,
+        () = shutdown.requested() => return Round::Failed,
         appended = futures_util::future::join_all(appended) => appended,
     };
-    let mut finished = repairs.len() < REPAIRS_MAX;
+    let mut failures = Vec::new();
     for (repair, appended) in repairs.iter().zip(appended) {
-        if !appended {
+        if let Err(error) = appended {
             partition.failed(*repair);
-            finished = false;
+            failures.push(error);
         }
     }
-    finished
+    if let Some(error) = failures.first() {
+        keeper.counters.failed.inc_by(failures.len() as u64);
+        // One line for them all: an outage fails them together, and so does a missing permission, every time anew.
+        tracing::warn!(
+            kafka.partition = number,
+            repairs.failed = failures.len(),
+            error = error as &dyn std::error::Error,
+            "repairs were not acknowledged and are tried again"
+        );
+        return Round::Failed;
+    }
+    if repairs.len() < REPAIRS_MAX { Round::Complete } else { Round::More }
 }
 
-/// Returns whether nothing is left to do for this repair.
-async fn append(keeper: &Keeper, repair: Repair, record: Option<Record>) -> bool {
+/// Appends the winner of a key again; one that is lost leaves nothing to do.
+///
+/// # Errors
+/// When it is not acknowledged, also when Kafka refuses it: what it refuses today (a permission, a limit) it may take tomorrow.
+async fn append(keeper: &Keeper, repair: Repair, record: Option<Record>) -> Result<(), log::publish::Error> {
     let Some(record) = record else {
         keeper.counters.lost.inc();
         tracing::error!(
@@ -230,24 +271,17 @@ async fn append(keeper: &Keeper, repair: Repair, record: Option<Record>) -> bool
             kafka.offset = repair.winner_offset,
             "the newest record of a user was compacted away before it was appended again: has the keeper been away for longer than min.compaction.lag.ms?"
         );
-        return true;
+        return Ok(());
     };
-    match keeper.publisher.publish(reasserted(&keeper.topic, record, (keeper.now)())).await {
-        Ok(position) => {
-            keeper.counters.repairs.inc();
-            tracing::debug!(
-                kafka.partition = position.partition,
-                kafka.offset = position.offset,
-                repairs.offset = repair.winner_offset,
-                "appended the newest record of a user again"
-            );
-            true
-        }
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a repair was not acknowledged");
-            !error.is_transient()
-        }
-    }
+    let position = keeper.publisher.publish(reasserted(&keeper.topic, record, (keeper.now)())).await?;
+    keeper.counters.repairs.inc();
+    tracing::debug!(
+        kafka.partition = position.partition,
+        kafka.offset = position.offset,
+        repairs.offset = repair.winner_offset,
+        "appended the newest record of a user again"
+    );
+    Ok(())
 }
 
 /// Returns `record` as it is appended again: all of it the same, and the header that names the offset it repairs.
@@ -258,3 +292,6 @@ fn reasserted(topic: &str, record: Record, now: domain::UnixMillis) -> Outgoing 
     again.headers.push((REASSERTED.to_owned(), repaired.into_bytes()));
     again
 }
+
+#[cfg(test)]
+mod tests;
