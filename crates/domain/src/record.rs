@@ -32,15 +32,19 @@ pub fn read(
 ) -> Result<(UserId, RecordHead), Unreadable> {
     let key = UserId::from_key(key.ok_or(Unreadable::NoKey)?).map_err(Unreadable::Key)?;
     let Some(value) = value else {
-        let named = ce_time.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let at = named.and_then(|text| UnixMillis::parse_iso8601(text).ok()).unwrap_or(timestamp);
-        return Ok((key, RecordHead::Forgotten { at }));
+        return Ok((key, RecordHead::Forgotten { at: dated(ce_time).unwrap_or(timestamp) }));
     };
     let head = wire::decode_head(value).map_err(Unreadable::Value)?;
     if head.user_id != key {
         return Err(Unreadable::OtherUser { key, value: head.user_id });
     }
     Ok((key, RecordHead::Event(head)))
+}
+
+/// Returns the time that a `ce_time` header names, if it names one.
+pub fn dated(ce_time: Option<&[u8]>) -> Option<UnixMillis> {
+    let text = std::str::from_utf8(ce_time?).ok()?;
+    UnixMillis::parse_iso8601(text).ok()
 }
 
 #[cfg(test)]

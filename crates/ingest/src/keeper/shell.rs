@@ -284,11 +284,18 @@ async fn append(keeper: &Keeper, repair: Repair, record: Option<Record>) -> Resu
     Ok(())
 }
 
-/// Returns `record` as it is appended again: all of it the same, and the header that names the offset it repairs.
+/// Returns `record` as it is appended again: all of it the same, and the header that names the offset it repairs. A tombstone
+/// that only its Kafka timestamp dates is given the header that does, or it would forget what came between it and `now`.
 fn reasserted(topic: &str, record: Record, now: domain::UnixMillis) -> Outgoing {
     let repaired = record.position.offset.to_string();
+    let undated = record.value.is_none() && record::dated(record.header(CE_TIME)).is_none();
+    let timestamp = record.timestamp;
     let mut again = Outgoing { timestamp: now, ..Outgoing::again(topic, record) };
     again.headers.retain(|(name, _)| name != REASSERTED);
+    if undated {
+        again.headers.retain(|(name, _)| name != CE_TIME);
+        again.headers.push((CE_TIME.to_owned(), timestamp.to_string().into_bytes()));
+    }
     again.headers.push((REASSERTED.to_owned(), repaired.into_bytes()));
     again
 }

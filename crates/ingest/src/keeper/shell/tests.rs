@@ -82,3 +82,28 @@ async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet
     traffic.abort();
     keeper.stop().await;
 }
+
+#[test]
+fn a_tombstone_keeps_its_place_in_the_order_when_it_is_appended_again() {
+    const WRITTEN: UnixMillis = UnixMillis::from_millis(1_600_000_000_000);
+    let dated = vec![(CE_TIME.to_owned(), b"2017-06-06T10:00:00Z".to_vec())];
+    let misdated = vec![("x".to_owned(), b"y".to_vec()), (CE_TIME.to_owned(), b"then".to_vec())];
+    for (headers, count) in [(dated, 2), (misdated, 3), (Vec::new(), 2)] {
+        let tombstone = Record {
+            position: domain::Position { partition: 0, offset: 7 },
+            key: Some(b"1".to_vec()),
+            value: None,
+            headers,
+            timestamp: WRITTEN,
+        };
+        let read = |value: &Option<Vec<u8>>, headers: &[(String, Vec<u8>)], timestamp| {
+            let ce_time = headers.iter().rev().find(|(name, _)| name == CE_TIME).map(|(_, value)| value.as_slice());
+            record::read(Some(b"1"), value.as_deref(), ce_time, timestamp).unwrap()
+        };
+        let before = read(&tombstone.value, &tombstone.headers, tombstone.timestamp);
+        let again = reasserted(TOPIC, tombstone, NOW);
+        assert_eq!(again.timestamp, NOW, "what the cleaner measures its lag on");
+        assert_eq!(read(&again.value, &again.headers, again.timestamp), before, "{:?}", again.headers);
+        assert_eq!(again.headers.len(), count, "{:?}", again.headers);
+    }
+}
