@@ -67,6 +67,12 @@ pub fn apply(state: Option<KeyState>, offset: i64, record: RecordHead) -> (KeySt
     }
 }
 
+/// Returns the state of a key after a record of it at `offset` that cannot be read: nothing of the user has changed, and the key is
+/// dirty, as after a stale record.
+pub fn pass_over(state: KeyState, offset: i64) -> KeyState {
+    KeyState { last_offset: state.last_offset.max(offset), ..state }
+}
+
 fn won_effect(current: Option<&RecordHead>, record: &RecordHead) -> Effect {
     match (current, record) {
         (_, RecordHead::Forgotten { .. }) => Effect::Forgotten,
@@ -138,6 +144,15 @@ mod tests {
         assert_eq!(state.winner, forgotten(5));
         let (_, effects) = fold(&[forgotten(5), changed(6, 3, 2)]);
         assert_eq!(effects[1], Effect::Newer { gap: None });
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_makes_the_key_dirty_and_its_winner_again_makes_it_clean() {
+        let (state, _) = fold(&[changed(5, 2, 1)]);
+        assert_eq!(pass_over(state, 0), state, "it was read before");
+        let dirty = pass_over(state, 1);
+        assert_eq!((dirty.winner, dirty.winner_offset, dirty.last_offset), (state.winner, 0, 1));
+        assert!(apply(Some(dirty), 2, changed(5, 2, 1)).0.is_clean());
     }
 
     #[test]

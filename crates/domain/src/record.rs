@@ -12,9 +12,21 @@ pub enum Unreadable {
     #[error("key is no user id")]
     Key(#[source] UserIdError),
     #[error("value is no user event")]
-    Value(#[source] DecodeError),
+    Value { key: UserId, source: DecodeError },
     #[error("key says user {key}, value says user {value}")]
     OtherUser { key: UserId, value: UserId },
+}
+
+impl Unreadable {
+    /// Returns the user whose newest record such a record stands in front of: compaction keeps the last record of a key, whatever
+    /// it holds. A value of a schema that this release does not know stands in front of nothing: a newer release writes such
+    /// values while a cluster is being upgraded, and knows what it does.
+    pub fn hides(&self) -> Option<UserId> {
+        match self {
+            Self::NoKey | Self::Key(_) | Self::Value { source: DecodeError::UnknownSchema(_), .. } => None,
+            Self::Value { key, .. } | Self::OtherUser { key, .. } => Some(*key),
+        }
+    }
 }
 
 /// Returns whose record this is and the head of it.
@@ -34,7 +46,7 @@ pub fn read(
     let Some(value) = value else {
         return Ok((key, RecordHead::Forgotten { at: dated(ce_time).unwrap_or(timestamp) }));
     };
-    let head = wire::decode_head(value).map_err(Unreadable::Value)?;
+    let head = wire::decode_head(value).map_err(|source| Unreadable::Value { key, source })?;
     if head.user_id != key {
         return Err(Unreadable::OtherUser { key, value: head.user_id });
     }
@@ -69,9 +81,28 @@ mod tests {
     fn records_that_are_not_ours_are_told_apart() {
         assert!(matches!(read(None, None, None, NOW), Err(Unreadable::NoKey)));
         assert!(matches!(read(Some(b"x"), None, None, NOW), Err(Unreadable::Key(_))));
-        assert!(matches!(read(Some(b"1"), Some(b"{}"), None, NOW), Err(Unreadable::Value(_))));
+        assert!(matches!(read(Some(b"1"), Some(b"{}"), None, NOW), Err(Unreadable::Value { .. })));
         let golden = include_bytes!("../../../schemas/golden/v1/user-created.avro");
         assert!(matches!(read(Some(b"1"), Some(golden), None, NOW), Err(Unreadable::OtherUser { .. })));
         assert!(matches!(read(Some(b"180"), Some(golden), None, NOW), Ok((_, RecordHead::Event(_)))));
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_the_user_of_its_key_unless_a_newer_release_wrote_it() {
+        let golden = include_bytes!("../../../schemas/golden/v1/user-created.avro");
+        let mut newer = golden.to_vec();
+        newer[wire::MARKER.len()] ^= 1;
+        let table: [(Option<&[u8]>, &[u8], Option<i64>); 6] = [
+            (None, b"{}", None),
+            (Some(b"x"), b"{}", None),
+            (Some(b"180"), b"{}", Some(180)),
+            (Some(b"180"), &golden[..20], Some(180)),
+            (Some(b"1"), golden, Some(1)),
+            (Some(b"180"), &newer, None),
+        ];
+        for (key, value, hidden) in table {
+            let error = read(key, Some(value), None, NOW).unwrap_err();
+            assert_eq!(error.hides().map(UserId::get), hidden, "{error}");
+        }
     }
 }

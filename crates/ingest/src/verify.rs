@@ -2,7 +2,7 @@
 //!
 //! | finding | what it means |
 //! | --- | --- |
-//! | dirty | the last record of a key is not its newest: compaction would bring back an older state |
+//! | dirty | the last record of a key is not its newest: compaction would bring back an older state, or one that nobody can read |
 //! | gap | an event was built on a state that no event gave: a delivery was missed |
 //! | unreadable | a record is no user event |
 //! | misplaced | a key is on another partition than its murmur2 says: consumers that join by key will not find it |

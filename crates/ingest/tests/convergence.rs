@@ -1,5 +1,6 @@
 //! The proof that the log converges: arbitrary histories, delivered late, twice and out of order to two replicas, with the fence,
-//! the keeper and Kafka's cleaner acting at arbitrary moments and stopping and starting as they like.
+//! the keeper and Kafka's cleaner acting at arbitrary moments and stopping and starting as they like, and with a foreign writer
+//! whose records nobody can read.
 //!
 //! The fence and the keeper are the real cores; the log, its cleaner and the replicas are a model in memory. After quiet, the last
 //! record of every key is its newest one, a table that lived through everything equals one that is rebuilt from what the cleaner
@@ -21,8 +22,10 @@ use proptest::prelude::*;
 const CASES: u32 = 2_000;
 const USERS: i64 = 2;
 
-/// One record of the log: whose it is, and its head.
-type Record = (UserId, RecordHead);
+/// One record of the log: whose it is, and its head; `None` if it cannot be read.
+type Record = (UserId, Option<RecordHead>);
+/// A record that can be read.
+type Told = (UserId, RecordHead);
 
 /// A partition of a compacted topic: `None` where the cleaner has been.
 #[derive(Clone, Default)]
@@ -55,17 +58,26 @@ impl Log {
         }
     }
 
-    fn last_of_each(&self) -> BTreeMap<UserId, RecordHead> {
+    fn last_of_each(&self) -> BTreeMap<UserId, Option<RecordHead>> {
         self.read(0, self.end()).map(|(_, record)| record).collect()
     }
 
     fn fold(&self) -> BTreeMap<UserId, KeyState> {
         let mut table = BTreeMap::new();
-        for (offset, (user, head)) in self.read(0, self.end()) {
-            table.insert(user, fold::apply(table.get(&user).copied(), offset, head).0);
+        for (offset, record) in self.read(0, self.end()) {
+            take_in(&mut table, offset, record);
         }
         table
     }
+}
+
+fn take_in(table: &mut BTreeMap<UserId, KeyState>, offset: i64, (user, head): Record) {
+    let known = table.get(&user).copied();
+    let state = match head {
+        Some(head) => Some(fold::apply(known, offset, head).0),
+        None => known.map(|state| fold::pass_over(state, offset)),
+    };
+    table.extend(state.map(|state| (user, state)));
 }
 
 /// A replica's fence, as far as it has read.
@@ -106,6 +118,10 @@ enum Act {
     RestartReplica {
         replica: usize,
     },
+    /// A foreign writer appends something under a user's key that nobody can read.
+    Scribble {
+        user: i64,
+    },
     /// A keeper reads on; at the end it decides on repairs.
     Keep {
         keeper: usize,
@@ -131,6 +147,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => which.clone().prop_map(|replica| Act::Deliver { replica }),
         3 => (which.clone(), 1..6_i64).prop_map(|(replica, records)| Act::Follow { replica, records }),
         1 => which.clone().prop_map(|replica| Act::RestartReplica { replica }),
+        1 => (0..USERS).prop_map(|user| Act::Scribble { user }),
         3 => (which.clone(), 1..6_i64).prop_map(|(keeper, records)| Act::Keep { keeper, records }),
         2 => which.clone().prop_map(|keeper| Act::Repair { keeper }),
         1 => which.prop_map(|keeper| Act::RestartKeeper { keeper }),
@@ -140,7 +157,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 /// What happened to the users: for each a creation and changes, and perhaps being forgotten; some at the same second.
-fn history() -> impl Strategy<Value = Vec<Record>> {
+fn history() -> impl Strategy<Value = Vec<Told>> {
     vec((0..USERS, 0..4_i64, any::<[u8; 16]>(), 0..12_u8), 1..10).prop_map(|steps| {
         let mut lines: BTreeMap<i64, (i64, Option<Version>)> = BTreeMap::new();
         let mut records = Vec::new();
@@ -166,7 +183,7 @@ fn history() -> impl Strategy<Value = Vec<Record>> {
 }
 
 /// A history and its deliveries: each at least once, some again, in any order.
-fn deliveries() -> impl Strategy<Value = Vec<Record>> {
+fn deliveries() -> impl Strategy<Value = Vec<Told>> {
     history().prop_flat_map(|history| {
         let again = vec(any::<prop::sample::Index>(), 0..6);
         again
@@ -182,14 +199,14 @@ struct World {
     replicas: [Replica; 2],
     keepers: [Keeper; 2],
     table: Table,
-    deliveries: std::vec::IntoIter<Record>,
+    deliveries: std::vec::IntoIter<Told>,
     put_aside: usize,
     appended_deliveries: usize,
     repairs: usize,
 }
 
 impl World {
-    fn new(deliveries: Vec<Record>) -> Self {
+    fn new(deliveries: Vec<Told>) -> Self {
         Self {
             log: Log::default(),
             replicas: Default::default(),
@@ -207,6 +224,7 @@ impl World {
             Act::Deliver { replica } => self.deliver(replica),
             Act::Follow { replica, records } => self.follow(replica, records),
             Act::RestartReplica { replica } => self.replicas[replica] = Replica::default(),
+            Act::Scribble { user } => drop(self.log.append((UserId::new(user).unwrap(), None))),
             Act::Keep { keeper, records } => self.keep(keeper, records),
             Act::Repair { keeper } => self.repair(keeper),
             Act::RestartKeeper { keeper } => self.keepers[keeper] = Keeper::default(),
@@ -225,7 +243,7 @@ impl World {
         };
         match verdict {
             Verdict::Append => {
-                self.log.append((user, head));
+                self.log.append((user, Some(head)));
                 self.appended_deliveries += 1;
             }
             Verdict::Late { .. } | Verdict::Forgotten { .. } | Verdict::Stored { .. } => self.put_aside += 1,
@@ -236,6 +254,7 @@ impl World {
         let replica = &mut self.replicas[replica];
         let to = self.log.end().min(replica.read + records);
         for (offset, (user, head)) in self.log.read(replica.read, to) {
+            let Some(head) = head else { continue };
             replica.heads.read(Position { partition: 0, offset }, user, head);
         }
         replica.read = to;
@@ -246,7 +265,10 @@ impl World {
         let keeper = &mut self.keepers[keeper];
         let to = self.log.end().min(keeper.read + records);
         for (offset, (user, head)) in self.log.read(keeper.read, to) {
-            keeper.partition.read(offset, user, head);
+            match head {
+                Some(head) => drop(keeper.partition.read(offset, user, head)),
+                None => keeper.partition.pass_over(offset, user),
+            }
         }
         keeper.read = to;
         if to == self.log.end() {
@@ -267,9 +289,8 @@ impl World {
 
     fn project(&mut self, records: i64) {
         let to = self.log.end().min(self.table.read + records);
-        for (offset, (user, head)) in self.log.read(self.table.read, to) {
-            let state = fold::apply(self.table.rows.get(&user).copied(), offset, head).0;
-            self.table.rows.insert(user, state);
+        for (offset, record) in self.log.read(self.table.read, to) {
+            take_in(&mut self.table.rows, offset, record);
         }
         self.table.read = to;
     }
@@ -279,8 +300,8 @@ impl World {
     fn clean(&mut self) {
         let mut heads: BTreeMap<UserId, KeyState> = BTreeMap::new();
         let mut cleanable = 0;
-        for (offset, (user, head)) in self.log.read(0, self.log.end()) {
-            heads.insert(user, fold::apply(heads.get(&user).copied(), offset, head).0);
+        for (offset, record) in self.log.read(0, self.log.end()) {
+            take_in(&mut heads, offset, record);
             if heads.values().all(KeyState::is_clean) {
                 cleanable = offset + 1;
             }
@@ -315,7 +336,7 @@ impl World {
 
 /// Returns the newest of each user's events, for histories in which the order decides every pair of them without regard to
 /// arrival. (Of three changes in one second the first and the third are strangers: there the later offset wins.)
-fn newest(deliveries: &[Record]) -> Option<BTreeMap<UserId, RecordHead>> {
+fn newest(deliveries: &[Told]) -> Option<BTreeMap<UserId, RecordHead>> {
     let mut newest = BTreeMap::new();
     for (user, head) in deliveries {
         let mut is_newest = true;
@@ -356,8 +377,10 @@ proptest! {
         // The last record of every key is the winner of all: compaction is harmless from here on.
         let folded = world.log.fold();
         prop_assert!(folded.values().all(KeyState::is_clean));
-        let last = world.log.last_of_each();
-        prop_assert_eq!(&last, &folded.iter().map(|(user, state)| (*user, state.winner)).collect::<BTreeMap<_, _>>());
+        // (A key under which there is nothing that can be read is nobody's.)
+        let mut last = world.log.last_of_each();
+        last.retain(|user, _| folded.contains_key(user));
+        prop_assert_eq!(&last, &folded.iter().map(|(user, state)| (*user, Some(state.winner))).collect::<BTreeMap<_, _>>());
 
         // A table that lived through everything equals one that is rebuilt, before and after the cleaner has done all it can.
         let lived: BTreeMap<_, _> = world.table.rows.iter().map(|(user, state)| (*user, (state.winner, state.winner_offset))).collect();
@@ -368,6 +391,7 @@ proptest! {
 
         // Where the order decides without regard to arrival, what is left is the newest of all that was delivered.
         if let Some(newest) = newest(&deliveries) {
+            let newest: BTreeMap<_, _> = newest.into_iter().map(|(user, head)| (user, Some(head))).collect();
             prop_assert_eq!(&last, &newest);
         }
         prop_assert_eq!(world.appended_deliveries + world.put_aside, deliveries.len());

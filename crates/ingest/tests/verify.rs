@@ -142,6 +142,20 @@ async fn each_kind_of_fault_is_found() {
 }
 
 #[tokio::test]
+async fn a_key_whose_last_record_cannot_be_read_is_dirty_unless_a_newer_release_wrote_it() {
+    let log = Log::new();
+    let mut newer = wire::encode(&event(2, Some("a"), "b", 2));
+    newer[wire::MARKER.len()] ^= 1;
+    for (id, last) in [(1, b"{}".to_vec()), (2, newer)] {
+        log.event("vcc.users", &event(id, None, "a", 1)).await;
+        log.append("vcc.users", &id.to_string(), Some(last), Vec::new(), None).await;
+    }
+    let report = log.verify(Duration::ZERO).await;
+    let dirty: Vec<i64> = report.dirty.examples.iter().map(|dirty| dirty.user_id.get()).collect();
+    assert_eq!((dirty, report.unreadable.count), (vec![1], 2));
+}
+
+#[tokio::test]
 async fn a_key_in_the_keepers_hands_is_no_false_alarm() {
     // The service's keeper mends the key while verify looks at it again.
     let service = Service::start("[fence]\nenabled = false").await;

@@ -32,13 +32,25 @@ impl Partition {
     /// Takes in the record at `offset`. Records come in the order of their offsets; a repetition changes nothing.
     pub fn read(&mut self, offset: i64, user_id: UserId, head: RecordHead) -> Effect {
         let (state, effect) = fold::apply(self.keys.get(&user_id).copied(), offset, head);
+        self.note(user_id, state);
+        effect
+    }
+
+    /// Takes in a record of the user at `offset` that cannot be read: after it the newest one must be appended again, or
+    /// compaction would keep this one. Before the first that can be read it means nothing.
+    pub fn pass_over(&mut self, offset: i64, user_id: UserId) {
+        if let Some(state) = self.keys.get(&user_id) {
+            self.note(user_id, fold::pass_over(*state, offset));
+        }
+    }
+
+    fn note(&mut self, user_id: UserId, state: KeyState) {
         self.keys.insert(user_id, state);
         if state.is_clean() {
             self.dirty.remove(&user_id);
         } else {
             self.dirty.entry(user_id).or_insert(Asked::NotYet);
         }
-        effect
     }
 
     /// Returns what is to be repaired now that the partition has been read to its end, at most `max` keys, and notes that it was
@@ -129,6 +141,19 @@ mod tests {
         partition.read(3, id(1), at(10));
         partition.failed(repair);
         assert!(partition.repairs(10).is_empty(), "a newer event has made the key clean meanwhile");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_repaired_like_what_is_stale() {
+        let mut partition = Partition::default();
+        partition.pass_over(0, id(1));
+        assert!(partition.repairs(10).is_empty(), "there is nothing to append again");
+        partition.read(1, id(1), at(9));
+        assert_eq!(partition.dirty(), 0, "it stands in front of nothing");
+        partition.pass_over(2, id(1));
+        assert_eq!(partition.repairs(10), [Repair { user_id: id(1), winner_offset: 1 }]);
+        partition.read(3, id(1), at(9));
+        assert_eq!((partition.keys(), partition.dirty()), (1, 0));
     }
 
     #[test]

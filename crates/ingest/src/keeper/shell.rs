@@ -194,6 +194,9 @@ fn take_in(keeper: &Keeper, partitions: &mut BTreeMap<i32, Partition>, record: &
     match record::read(record.key.as_deref(), record.value.as_deref(), record.header(CE_TIME), record.timestamp) {
         Ok((user_id, head)) => drop(partition.read(record.position.offset, user_id, head)),
         Err(error) => {
+            if let Some(user_id) = error.hides() {
+                partition.pass_over(record.position.offset, user_id);
+            }
             keeper.counters.unreadable.inc();
             tracing::warn!(
                 kafka.partition = record.position.partition,

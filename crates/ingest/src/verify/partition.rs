@@ -65,6 +65,9 @@ impl Partition {
         let (user_id, head) = match record::read(scanned.key(), scanned.value(), ce_time, scanned.timestamp()) {
             Ok(read) => read,
             Err(error) => {
+                if let Some(state) = error.hides().and_then(|user_id| self.keys.get_mut(&user_id)) {
+                    *state = fold::pass_over(*state, position.offset);
+                }
                 let reason = error.to_string();
                 return self.unreadable.push(Unreadable { position, reason });
             }

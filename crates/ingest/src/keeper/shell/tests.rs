@@ -83,6 +83,19 @@ async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet
     keeper.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_record_is_appended_again_after_one_that_cannot_be_read() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let winner = outgoing(&event(1, "x".to_owned(), 1), TOPIC, None);
+    sender.publish(winner.clone()).await.unwrap();
+    sender.publish(Outgoing { value: Some(b"{}".to_vec()), ..winner }).await.unwrap();
+    let keeper = Running::start(&broker, &broker.client_options());
+    keeper.until("a repair", |counters| counters.repairs.get() == 1 && counters.dirty.get() == 0).await;
+    assert_eq!(keeper.counters.unreadable.get(), 1);
+    keeper.stop().await;
+}
+
 #[test]
 fn a_tombstone_keeps_its_place_in_the_order_when_it_is_appended_again() {
     const WRITTEN: UnixMillis = UnixMillis::from_millis(1_600_000_000_000);
