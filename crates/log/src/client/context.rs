@@ -1,16 +1,25 @@
 //! Turns librdkafka's log lines and errors into `tracing` events.
 
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use tokio::time::Instant;
 
 use crate::Fault;
 
 /// What stands in a log line where a secret was.
 const REDACTED: &str = "[redacted]";
+
+/// How often it is told that no broker can be reached. The library says so with every attempt to connect: some 45 times a second.
+const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// All clients of the process find out about an outage, and one line speaks for them.
+static OUTAGE: Sparing = Sparing::new();
 
 /// The callbacks of a client that has nothing of its own to do in them.
 pub(crate) struct TracingContext {
@@ -63,15 +72,53 @@ impl ClientContext for TracingContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition comes this way too, and so does what the readers handle as a position outside the log.
-        if matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AutoOffsetReset)
-        ) {
-            return;
-        }
         let reason = self.redact(reason);
-        tracing::warn!(target: "librdkafka", error = %Fault::from(error), "{reason}");
+        match telling(error.rdkafka_error_code(), &OUTAGE, Instant::now()) {
+            Telling::Nothing => {}
+            Telling::Debug => tracing::debug!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
+            Telling::Warn => tracing::warn!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
+            Telling::Error => tracing::error!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
+        }
+    }
+}
+
+/// How an error of the library is told.
+#[derive(Debug, PartialEq, Eq)]
+enum Telling {
+    Nothing,
+    Debug,
+    Warn,
+    Error,
+}
+
+fn telling(code: Option<Code>, outage: &Sparing, now: Instant) -> Telling {
+    match code {
+        // The end of a partition comes this way too, and so does what the readers handle as a position outside the log.
+        Some(Code::PartitionEOF | Code::AutoOffsetReset) => Telling::Nothing,
+        // The same text comes as a log line, with the library's own care not to repeat it.
+        Some(Code::BrokerTransportFailure) => Telling::Debug,
+        Some(Code::AllBrokersDown) if outage.is_due(now) => Telling::Error,
+        Some(Code::AllBrokersDown) => Telling::Debug,
+        _ => Telling::Warn,
+    }
+}
+
+/// Spares a log what it was told within the last [`OUTAGE_INTERVAL`].
+struct Sparing(Mutex<Option<Instant>>);
+
+impl Sparing {
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Returns whether it is time to tell it, and notes that it was told.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.is_none_or(|told| now.duration_since(told) >= OUTAGE_INTERVAL);
+        if due {
+            *told = Some(now);
+        }
+        due
     }
 }
 
@@ -80,6 +127,31 @@ impl ConsumerContext for TracingContext {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_a_minute() {
+        let (outage, start) = (Sparing::new(), Instant::now());
+        let down = |seconds| telling(Some(Code::AllBrokersDown), &outage, start + Duration::from_secs(seconds));
+        assert_eq!(down(0), Telling::Error);
+        for _ in 0..1_000 {
+            assert_eq!(down(59), Telling::Debug);
+        }
+        assert_eq!((down(60), down(61)), (Telling::Error, Telling::Debug));
+    }
+
+    #[test]
+    fn what_else_the_library_reports_is_told_by_what_it_is() {
+        let (outage, now) = (Sparing::new(), Instant::now());
+        for (code, expected) in [
+            (Some(Code::PartitionEOF), Telling::Nothing),
+            (Some(Code::AutoOffsetReset), Telling::Nothing),
+            (Some(Code::BrokerTransportFailure), Telling::Debug),
+            (Some(Code::TopicAuthorizationFailed), Telling::Warn),
+            (None, Telling::Warn),
+        ] {
+            assert_eq!(telling(code, &outage, now), expected, "{code:?}");
+        }
+    }
 
     #[test]
     fn a_secret_in_a_log_line_is_blanked() {
