@@ -23,6 +23,9 @@ struct Reason {
     rejection: &'static str,
 }
 
+/// What OpenTelemetry's semantic conventions for messaging require on the duration of an operation.
+const OPERATION: [(&str, &str); 2] = [("messaging_system", "kafka"), ("messaging_operation_name", "send")];
+
 /// The counters of ingest.
 #[derive(Clone)]
 pub(crate) struct Counters {
@@ -74,7 +77,8 @@ impl Counters {
             );
             registry.register("rollcall_ingest_rejected", "Requests refused, by reason", counters.rejected.clone());
             registry.register("rollcall_ingest_dead_letters", "Dead letters written", counters.dead_letters.clone());
-            registry.register_with_unit(
+            let operation = OPERATION.into_iter().map(|(name, value)| (name.into(), value.into()));
+            registry.sub_registry_with_labels(operation).register_with_unit(
                 "messaging_client_operation_duration",
                 "Time from an event to Kafka's acknowledgement",
                 Unit::Seconds,
@@ -147,5 +151,20 @@ impl Summary {
     /// Returns whether every request received is in exactly one of the other numbers.
     pub fn adds_up(&self) -> bool {
         self.received == self.accepted + self.rejected + self.unavailable + self.abandoned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_duration_of_publishing_names_its_system_and_operation() {
+        let metrics = Metrics::new();
+        Counters::register(&metrics).acknowledged(0.01);
+        let text = metrics.encode();
+        let count = text.lines().find(|line| line.starts_with("messaging_client_operation_duration_seconds_count"));
+        let labels = r#"{messaging_system="kafka",messaging_operation_name="send"} 1"#;
+        assert!(count.is_some_and(|count| count.ends_with(labels)), "{count:?}");
     }
 }
