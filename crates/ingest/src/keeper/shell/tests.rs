@@ -24,7 +24,10 @@ struct Running {
 impl Running {
     /// Starts a keeper that appends with these options.
     fn start(broker: &EmbeddedBroker, appends_with: &ClientOptions) -> Self {
-        let publisher = Publisher::open(appends_with, Limits::default()).unwrap();
+        Self::with(broker, Publisher::open(appends_with, Limits::default()).unwrap())
+    }
+
+    fn with(broker: &EmbeddedBroker, publisher: Publisher) -> Self {
         let keeper = Keeper::new(broker.client_options(), TOPIC.to_owned(), publisher, || NOW, &Metrics::new());
         let (counters, shutdown) = (keeper.counters.clone(), Shutdown::new());
         let ended = tokio::spawn(run(keeper, shutdown.clone()));
@@ -93,6 +96,22 @@ async fn the_newest_record_is_appended_again_after_one_that_cannot_be_read() {
     let keeper = Running::start(&broker, &broker.client_options());
     keeper.until("a repair", |counters| counters.repairs.get() == 1 && counters.dirty.get() == 0).await;
     assert_eq!(keeper.counters.unreadable.get(), 1);
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_stops_in_the_middle_of_a_repair() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    for second in [9, 1] {
+        sender.publish(outgoing(&event(1, "x".to_owned(), second), TOPIC, None)).await.unwrap();
+    }
+    // Nothing that it appends is ever acknowledged.
+    let nowhere = ClientOptions::new("127.0.0.1:1");
+    let limits = Limits { deadline: PATIENCE * 10, ..Limits::default() };
+    let publisher = Publisher::open(&nowhere, limits).unwrap();
+    let keeper = Running::with(&broker, publisher.clone());
+    keeper.until("a repair under way", |_| publisher.in_queue() == 1).await;
     keeper.stop().await;
 }
 
