@@ -32,7 +32,7 @@ pub(crate) struct Webhook {
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     pub(crate) fence: Option<Fence>,
-    /// A place for each request that may be in hand.
+    /// A place for each request of the vendor's that may be in hand.
     pub(crate) places: Semaphore,
 }
 
@@ -86,15 +86,16 @@ fn kept_answer(rejection: &Rejection) -> Response {
 }
 
 impl Webhook {
+    /// The head comes first: a stranger takes no place, and none of a stranger's body is read or asked for.
     async fn deliver(&self, request: Request<Body>) -> Result<Answer, Rejection> {
+        let (parts, body) = request.into_parts();
+        let sender = pipeline::authenticate(&raw_request(&parts)?, &self.policy.sender)?;
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Rejection::Overloaded);
         };
-        let (parts, body) = request.into_parts();
-        let body = self.read_body(&parts.headers, body).await?;
+        let request = sender.sent(self.read_body(&parts.headers, body).await?);
         let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(publish::valid_traceparent);
-        let raw = raw_request(&parts, body)?;
-        match pipeline::accept(raw, &self.policy, now()) {
+        match pipeline::accept(&request, &self.policy.body, now()) {
             Ok(event) => self.store(&event, traceparent).await,
             Err(Refused { rejection, dead_letter }) => {
                 if let Some(letter) = dead_letter {
@@ -154,12 +155,11 @@ impl Webhook {
     }
 }
 
-fn raw_request(parts: &Parts, body: Bytes) -> Result<RawRequest, Rejection> {
+fn raw_request(parts: &Parts) -> Result<RawRequest, Rejection> {
     let PeerAddr(peer) = parts.extensions.get().copied().ok_or(Rejection::AddressNotAllowed)?;
     let forwarded = parts.headers.get_all("x-forwarded-for").iter();
     Ok(RawRequest {
         query: parts.uri.query().unwrap_or_default().to_owned(),
-        body,
         peer: peer.ip(),
         // A value that is no text is an address to nobody; it must not be passed over, or the hop before it would count.
         forwarded_for: forwarded.map(|value| value.to_str().unwrap_or("?").to_owned()).collect(),

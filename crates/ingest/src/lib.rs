@@ -3,8 +3,8 @@
 //! A request to the webhook's path goes through five stages, a file each; each takes the type that the one before it made:
 //!
 //! ```text
-//! http.rs ──▶ RawRequest
-//!   │ pipeline/authenticate  ──▶ Authentic     the secret, and where it comes from
+//! http.rs ──▶ RawRequest                       the head
+//!   │ pipeline/authenticate  ──▶ Sender        the secret, and where it comes from; only then a place, and the body: Authentic
 //!   │ pipeline/decrypt       ──▶ Plaintext     as PHP's openssl_decrypt
 //!   │ pipeline/parse         ──▶ Delivery      JSON, and no password any more
 //!   │ pipeline/validate      ──▶ UserEvent

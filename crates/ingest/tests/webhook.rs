@@ -7,7 +7,7 @@ use domain::wire;
 use ingest::Topics;
 use ingest::dead_letter::{Outcome, Store};
 use ingest::pipeline::BodyPolicy;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use support::{CHANGED, CREATED, PATH, PATIENCE, Service, exchange};
@@ -173,6 +173,21 @@ async fn past_the_limit_of_requests_in_hand_the_answer_is_immediate() {
     let summary = service.stop().await;
     assert_eq!(summary.abandoned + summary.rejected, 1, "the holder's request is accounted for: {summary:?}");
     assert!(summary.adds_up());
+}
+
+#[tokio::test]
+async fn strangers_take_no_place_and_are_told_so_before_their_body() {
+    let service = Service::start("[webhook]\nrequests_max = 1").await;
+    let mut stranger = TcpStream::connect(service.webhooks).await.unwrap();
+    let head = "POST /webhooks/users?secret-key=wrong HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+    stranger.write_all(head.as_bytes()).await.unwrap();
+    // The first line comes once the request is in hand, whatever it says.
+    let mut told = [0; 12];
+    tokio::time::timeout(PATIENCE, stranger.read_exact(&mut told)).await.expect("an answer").unwrap();
+    assert_eq!(service.post(PATH, CREATED).await.status, 200, "the vendor has its place");
+    assert_eq!(std::str::from_utf8(&told).unwrap(), "HTTP/1.1 401");
+    let summary = service.stop().await;
+    assert_eq!((summary.received, summary.accepted, summary.rejected), (2, 1, 1));
 }
 
 #[tokio::test]

@@ -6,10 +6,9 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use domain::UserEvent;
 use ingest::Rejection;
-use ingest::pipeline::{self, BodyCipher, BodyKey, BodyPolicy, Policy, RawRequest, Refused, SenderPolicy};
+use ingest::pipeline::{BodyCipher, BodyKey, BodyPolicy, Policy, RawRequest, Refused, SenderPolicy};
 use service::Secret;
 
 use super::{judge, sender};
@@ -76,16 +75,8 @@ fn request(sent: &[u8]) {
     let (query, sent) = first_line(sent);
     let (forwarded_for, body) = first_line(sent);
     for (peer, policy) in [(STRANGER, &*CLEAR), (PROXY, &*GUARDED), (STRANGER, &*GUARDED)] {
-        let outcome = pipeline::accept(
-            RawRequest {
-                query: query.clone(),
-                body: Bytes::copy_from_slice(body),
-                peer,
-                forwarded_for: vec![forwarded_for.clone()],
-            },
-            policy,
-            judge::NOW,
-        );
+        let head = RawRequest { query: query.clone(), peer, forwarded_for: vec![forwarded_for.clone()] };
+        let outcome = judge::accept(&head, body, policy);
         judge::outcome(&outcome, &policy.body);
         let refused = outcome.err().map(|refused| refused.rejection);
         if !policy.sender.allowed.is_empty() && (peer == STRANGER || !forwarded_for.contains("198.51.100.")) {
@@ -107,9 +98,8 @@ fn password(place: u8, cut: u8, sent: &[u8]) {
 }
 
 fn accept(body: &[u8], query: &str, policy: &Policy) -> Result<UserEvent, Refused> {
-    let body = Bytes::copy_from_slice(body);
-    let request = RawRequest { query: query.to_owned(), body, peer: STRANGER, forwarded_for: Vec::new() };
-    let outcome = pipeline::accept(request, policy, judge::NOW);
+    let head = RawRequest { query: query.to_owned(), peer: STRANGER, forwarded_for: Vec::new() };
+    let outcome = judge::accept(&head, body, policy);
     let stranger = outcome.as_ref().err().is_some_and(|refused| refused.rejection == Rejection::Unauthenticated);
     assert!(!stranger, "the secret was given");
     outcome

@@ -67,7 +67,7 @@ fn accepted(event: &UserEvent) {
     body.insert("timestamp".to_owned(), Value::from(event.timestamp.clone()));
     let body = Value::Object(body);
     assert!(passwords(&body).is_empty(), "an event has a password");
-    let again = accept(&body.to_string()).expect("an event that was accepted is accepted again");
+    let again = accept_again(&body.to_string()).expect("an event that was accepted is accepted again");
     assert_eq!(again, UserEvent { password_changed: false, ..event.clone() });
 }
 
@@ -100,14 +100,17 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
     assert!(twice.is_none_or(|twice| twice == *letter.body()), "blanking twice is not blanking once");
 }
 
-fn accept(body: &str) -> Result<UserEvent, Refused> {
-    let request = RawRequest {
-        query: String::new(),
-        body: Bytes::copy_from_slice(body.as_bytes()),
-        peer: std::net::Ipv4Addr::LOCALHOST.into(),
-        forwarded_for: Vec::new(),
-    };
-    pipeline::accept(request, &Policy { sender: SenderPolicy::default(), body: BodyPolicy::default() }, NOW)
+/// What the service does with a request, all stages.
+pub(crate) fn accept(head: &RawRequest, body: &[u8], policy: &Policy) -> Result<UserEvent, Refused> {
+    let sender = pipeline::authenticate(head, &policy.sender);
+    let sender = sender.map_err(|rejection| Refused { rejection, dead_letter: None })?;
+    pipeline::accept(&sender.sent(Bytes::copy_from_slice(body)), &policy.body, NOW)
+}
+
+fn accept_again(body: &str) -> Result<UserEvent, Refused> {
+    let peer = std::net::Ipv4Addr::LOCALHOST.into();
+    let head = RawRequest { query: String::new(), peer, forwarded_for: Vec::new() };
+    accept(&head, body.as_bytes(), &Policy { sender: SenderPolicy::default(), body: BodyPolicy::default() })
 }
 
 fn members(extra: &BTreeMap<String, String>) -> Map<String, Value> {

@@ -1,4 +1,4 @@
-//! Stage 1: whether the request comes from the vendor.
+//! Stage 1: whether the request comes from the vendor. Its head tells; a stranger's body is not read.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,25 @@ pub struct SenderPolicy {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// A request from somebody who knows the secret, from an address that is allowed.
+/// Somebody who knows the secret, at an address that is allowed: whose body may be read.
+pub struct Sender {
+    iv: Option<String>,
+}
+
+impl Sender {
+    /// Returns the request with its body.
+    pub fn sent(self, body: Bytes) -> Authentic {
+        Authentic { body, iv: self.iv }
+    }
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+/// A request from such a sender, whole.
 pub struct Authentic {
     body: Bytes,
     iv: Option<String>,
@@ -55,12 +73,12 @@ impl std::fmt::Debug for Authentic {
     }
 }
 
-/// Returns the request as authentic.
+/// Returns the request's sender as one who may send.
 ///
 /// # Errors
 /// [`Rejection::AddressNotAllowed`], or [`Rejection::Unauthenticated`] when the secret is wrong, missing or given twice.
-pub(super) fn authenticate(request: RawRequest, policy: &SenderPolicy) -> Result<Authentic, Rejection> {
-    if !policy.allowed.is_empty() && !source(&request, policy).is_some_and(|source| contains(&policy.allowed, source)) {
+pub fn authenticate(request: &RawRequest, policy: &SenderPolicy) -> Result<Sender, Rejection> {
+    if !policy.allowed.is_empty() && !source(request, policy).is_some_and(|source| contains(&policy.allowed, source)) {
         return Err(Rejection::AddressNotAllowed);
     }
     let (mut secrets, mut vectors) = (Vec::new(), Vec::new());
@@ -80,7 +98,7 @@ pub(super) fn authenticate(request: RawRequest, policy: &SenderPolicy) -> Result
         }
     }
     // PHP, and so the vendor's own example, takes the last of repeated parameters.
-    Ok(Authentic { body: request.body, iv: vectors.pop() })
+    Ok(Sender { iv: vectors.pop() })
 }
 
 /// Returns where the request came from: the peer, or behind trusted proxies the last hop that is none of them; `None` when a
@@ -118,7 +136,6 @@ mod tests {
     fn request(query: &str, peer: &str, forwarded_for: &[&str]) -> RawRequest {
         RawRequest {
             query: query.to_owned(),
-            body: Bytes::from_static(b"{}"),
             peer: peer.parse().unwrap(),
             forwarded_for: forwarded_for.iter().map(|value| (*value).to_owned()).collect(),
         }
@@ -130,7 +147,7 @@ mod tests {
         let yes =
             ["secret-key=old+key", "secret-key=old%20key", "a=b&secret-key=new%2Bkey&c", "secret-key=old%20key&iv=00"];
         for query in yes {
-            assert!(authenticate(request(query, "192.0.2.1", &[]), &policy).is_ok(), "{query}");
+            assert!(authenticate(&request(query, "192.0.2.1", &[]), &policy).is_ok(), "{query}");
         }
         let no = [
             "",
@@ -144,21 +161,21 @@ mod tests {
             "secret-key=wrong&secret-key=old%20key",
         ];
         for query in no {
-            let refused = authenticate(request(query, "192.0.2.1", &[]), &policy).unwrap_err();
+            let refused = authenticate(&request(query, "192.0.2.1", &[]), &policy).unwrap_err();
             assert_eq!(refused, Rejection::Unauthenticated, "{query}");
         }
     }
 
     #[test]
     fn without_a_secret_nobody_is_asked() {
-        assert!(authenticate(request("", "192.0.2.1", &[]), &SenderPolicy::default()).is_ok());
+        assert!(authenticate(&request("", "192.0.2.1", &[]), &SenderPolicy::default()).is_ok());
     }
 
     #[test]
     fn the_vector_is_the_last_one_given() {
         let vector = |query: &str| {
-            let authentic = authenticate(request(query, "192.0.2.1", &[]), &SenderPolicy::default()).unwrap();
-            authentic.iv().map(str::to_owned)
+            let sender = authenticate(&request(query, "192.0.2.1", &[]), &SenderPolicy::default()).unwrap();
+            sender.sent(Bytes::new()).iv().map(str::to_owned)
         };
         assert_eq!(vector("iv=00ff"), Some("00ff".to_owned()));
         assert_eq!(vector("iv=1&iv=2"), Some("2".to_owned()));
@@ -183,7 +200,7 @@ mod tests {
             ("10.0.0.1", &[], false, "a proxy that says nothing is the source itself"),
         ];
         for (peer, forwarded_for, allowed, what) in table {
-            let answer = authenticate(request("", peer, forwarded_for), &policy);
+            let answer = authenticate(&request("", peer, forwarded_for), &policy);
             assert_eq!(answer.is_ok(), allowed, "{what}");
         }
     }

@@ -1,7 +1,7 @@
 //! From a request to an event: pure, synchronous stages, each of which takes the previous one's type and nothing wider.
 //!
 //! ```text
-//! RawRequest ──authenticate──▶ Authentic ──decrypt──▶ Plaintext ──parse──▶ Delivery ──validate──▶ UserEvent
+//! RawRequest ──authenticate──▶ Sender ──and the body──▶ Authentic ──decrypt──▶ Plaintext ──parse──▶ Delivery ──validate──▶ UserEvent
 //! ```
 //!
 //! Keys and the time of arrival are arguments. What is refused and worth keeping comes with the dead letter to write.
@@ -25,7 +25,7 @@ use domain::{UnixMillis, UserEvent};
 use crate::Rejection;
 use crate::dead_letter::DeadLetter;
 
-pub use authenticate::{Authentic, SenderPolicy};
+pub use authenticate::{Authentic, Sender, SenderPolicy, authenticate};
 pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
 pub use parse::{DEPTH_MAX, Delivery};
 pub use password::blank as blank_passwords;
@@ -50,10 +50,14 @@ pub struct Refused {
 ///
 /// # Errors
 /// [`Refused`], by the first stage that did.
-pub fn accept(request: RawRequest, policy: &Policy, now: UnixMillis) -> Result<UserEvent, Refused> {
-    let authentic = authenticate::authenticate(request, &policy.sender)
-        .map_err(|rejection| Refused { rejection, dead_letter: None })?;
-    read_event(&authentic, &policy.body, now)
+pub fn accept(request: &Authentic, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Refused> {
+    let event = decrypt::decrypt(request, policy)
+        .and_then(|plaintext| parse::parse(&plaintext))
+        .and_then(|delivery| validate::validate(delivery, now));
+    event.map_err(|rejection| {
+        let dead_letter = rejection.is_kept().then(|| Box::new(DeadLetter::new(request, &rejection, now)));
+        Refused { rejection, dead_letter }
+    })
 }
 
 /// Returns the event in a body whose sender needs no check: a dead letter that is replayed.
@@ -61,15 +65,5 @@ pub fn accept(request: RawRequest, policy: &Policy, now: UnixMillis) -> Result<U
 /// # Errors
 /// As [`accept`].
 pub fn accept_again(letter: &DeadLetter, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Refused> {
-    read_event(&Authentic::of_dead_letter(letter), policy, now)
-}
-
-fn read_event(authentic: &Authentic, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Refused> {
-    let event = decrypt::decrypt(authentic, policy)
-        .and_then(|plaintext| parse::parse(&plaintext))
-        .and_then(|delivery| validate::validate(delivery, now));
-    event.map_err(|rejection| {
-        let dead_letter = rejection.is_kept().then(|| Box::new(DeadLetter::new(authentic, &rejection, now)));
-        Refused { rejection, dead_letter }
-    })
+    accept(&Authentic::of_dead_letter(letter), policy, now)
 }
