@@ -146,6 +146,7 @@ fn deliveries() -> Vec<Delivery> {
         "new": {"userId": 180, "name": "Rachel Smith", "password": PASSWORD, "unknown": {"Password": [PASSWORD]}},
         "timestamp": "2024-02-02T00:00:00Z",
     });
+    let within = json!({"new": {"userId": 181}, "source": changed.to_string(), "timestamp": "2024-02-03T00:00:00Z"});
     let with = |status, cases: Vec<(&'static str, String)>| {
         let delivery =
             move |(name, body)| Delivery { name, method: Method::POST, path: WEBHOOK.to_owned(), body, status };
@@ -158,6 +159,7 @@ fn deliveries() -> Vec<Delivery> {
             ("changed", changed.to_string()),
             ("repeated", changed.to_string()),
             ("late", created()),
+            ("as JSON within JSON", within.to_string()),
         ],
     );
     let no_user = json!({"new": {"password": PASSWORD}, "timestamp": "2024-02-03T00:00:00Z"});
@@ -172,6 +174,7 @@ fn deliveries() -> Vec<Delivery> {
             ("without a time", no_time.to_string()),
             ("in another place", in_place.to_string()),
             ("given twice", twice),
+            ("as JSON within JSON without a user", json!({"new": changed["new"].to_string()}).to_string()),
         ],
     );
     let padding = "x".repeat(OVERSIZED);

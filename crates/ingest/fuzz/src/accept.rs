@@ -95,6 +95,13 @@ fn password(place: u8, cut: u8, sent: &[u8]) {
         judge::outcome(&outcome, &policy.body);
         judge::holds_no_password(&outcome);
     }
+    // The same as a text within the body: of a member that nobody knows, and of the body itself.
+    let Ok(text) = String::from_utf8(body) else { return };
+    for body in [sender::with_text(&text), serde_json::Value::from(text).to_string()] {
+        let outcome = accept(body.as_bytes(), QUERY, &CLEAR);
+        judge::outcome(&outcome, &CLEAR.body);
+        judge::holds_no_password(&outcome);
+    }
 }
 
 fn accept(body: &[u8], query: &str, policy: &Policy) -> Result<UserEvent, Refused> {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ingest::pipeline::BodyKey;
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A key as long as any cipher's that does not vary it; others cut it.
 pub(crate) const KEY: &str = "a key of thirty-two bytes, exact";
@@ -66,6 +66,11 @@ pub(crate) fn with_password(place: u8, cut: u8, sent: &[u8]) -> Option<Vec<u8>> 
     let mut body = text.replacen(PLACEHOLDER, spelling, 1).into_bytes();
     body.truncate(body.len() * usize::from(cut) / usize::from(u8::MAX));
     Some(body)
+}
+
+/// Returns an event with a member that nobody knows.
+pub(crate) fn with_text(text: &str) -> String {
+    json!({"new": {"userId": 180}, "note": text, "timestamp": "2017-06-06T10:53:43+02:00"}).to_string()
 }
 
 fn count(value: &Value) -> usize {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::password::is_password_name;
+use super::password::{blank_text, is_password_name};
 
 /// Where JSON is at fault, and how; no value is quoted.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Reader {
 
     /// Steps into a member for as long as `read` takes; on an error the path stays, for it is where the error is.
     fn within<T, E: Error>(&self, name: &str, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.path.borrow_mut().push(token(name));
+        self.path.borrow_mut().push(name.to_owned());
         if self.path.borrow().len() > self.depth_max {
             return Err(self.fail(format!("nests deeper than {} levels", self.depth_max)));
         }
@@ -74,7 +74,11 @@ impl Reader {
 /// Returns the pointer of the place, or of the password that it lies in: names within a password are as secret as it is.
 fn pointer(path: &[String]) -> String {
     let shown = path.iter().position(|name| is_password_name(name)).map_or(path.len(), |at| at + 1);
-    path.iter().take(shown).map(|token| format!("/{token}")).collect()
+    let tokens = path.iter().take(shown).map(|name| match blank_text(name) {
+        Some(blanked) => token(&blanked),
+        None => token(name),
+    });
+    tokens.map(|token| format!("/{token}")).collect()
 }
 
 /// serde_json tells what it expected and where, and never quotes the text.
@@ -171,6 +175,7 @@ mod tests {
             ("[[[[[]]]]]", "/0/0/0/0", "nests deeper than 3 levels"),
             (r#"{"new":{"userId":}}"#, "/new/userId", "is not JSON: expected value at line 1 column 18"),
             (r#"{"Password":{"hunter2":1,"hunter2":2}}"#, "/Password", "is given twice"),
+            (r#"{"{\"password\":3}":1,"{\"password\":3}":2}"#, r#"/{"password":"[redacted]"}"#, "is given twice"),
             ("", "", "is not JSON: EOF while parsing a value at line 1 column 0"),
             ("{} {}", "", "is not JSON: trailing characters at line 1 column 4"),
             ("hello", "", "is not JSON: expected value at line 1 column 1"),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Plaintext;
 use super::json::{self, type_name};
-use super::password::is_password_name;
+use super::password::{blank_text, is_password_name};
 use crate::Rejection;
 
 /// How deep a body may nest: the vendor's nests three levels; unknown members may bring some of their own.
@@ -45,9 +45,17 @@ pub(super) fn parse(plaintext: &Plaintext) -> Result<Delivery, Rejection> {
     Ok(Delivery { members, password_changed })
 }
 
-/// Drops every member that is named a password, however deep: an unknown object that holds one is no better place for it.
+/// Drops every member that is named a password, however deep: an unknown object that holds one is no better place for it. In
+/// texts that are JSON themselves it is blanked.
 fn drop_passwords(members: &mut Map<String, Value>) {
     members.retain(|name, _| !is_password_name(name));
+    let telling: Vec<(String, String)> =
+        members.keys().filter_map(|name| Some((name.clone(), blank_text(name)?))).collect();
+    for (name, blanked) in telling {
+        if let Some(value) = members.remove(&name) {
+            members.insert(blanked, value);
+        }
+    }
     members.values_mut().for_each(drop_nested);
 }
 
@@ -55,7 +63,12 @@ fn drop_nested(value: &mut Value) {
     match value {
         Value::Object(members) => drop_passwords(members),
         Value::Array(items) => items.iter_mut().for_each(drop_nested),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::String(text) => {
+            if let Some(blanked) = blank_text(text) {
+                *text = blanked;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -88,6 +101,10 @@ mod tests {
             parsed(r#"{"new":{"password":"hunter2","deep":[{"Password":1}]},"old":{"PASSWORD":"x"}}"#).unwrap();
         assert!(delivery.password_changed());
         assert_eq!(Value::Object(delivery.into_members()).to_string(), r#"{"new":{"deep":[{}]},"old":{}}"#);
+        let nested =
+            parsed(r#"{"new":{},"log":["{\"password\":\"hunter2\"}"],"{\"password\":\"hunter2\"}":1}"#).unwrap();
+        let expected = r#"{"log":["{\"password\":\"[redacted]\"}"],"new":{},"{\"password\":\"[redacted]\"}":1}"#;
+        assert_eq!(Value::Object(nested.into_members()).to_string(), expected);
         assert!(!parsed(r#"{"new":{"password":null}}"#).unwrap().password_changed());
         assert!(!parsed(r#"{"old":{"password":"x"},"new":{}}"#).unwrap().password_changed());
     }

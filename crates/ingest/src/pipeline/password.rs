@@ -1,13 +1,20 @@
 //! What is done to a body that is kept although it may hold a readable password.
 
-use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 
 /// What stands in a kept body where a password stood.
 const BLANK: &str = r#""[redacted]""#;
+/// What stands for a text that is JSON within JSON too often to be looked into.
+const BLANK_TEXT: &str = "[redacted]";
 /// What is left of a body in which a password cannot be told from the rest.
 const BLANK_REST: &str = "[redacted from here]";
 /// The name of the member, in lower case.
 const NAME: &str = "password";
+/// How often JSON may be a string within JSON and is still looked into. Each time doubles the backslashes at least, so the
+/// largest body gets to twice as many; past it, such a string is blanked as a whole.
+const ENCODINGS_MAX: usize = 8;
 
 /// Returns whether a member of that name holds a password.
 pub(super) fn is_password_name(name: &str) -> bool {
@@ -16,12 +23,24 @@ pub(super) fn is_password_name(name: &str) -> bool {
 
 /// Returns a clear-text body with every password in it blanked, and all else as it was received.
 ///
-/// JSON is gone through token by token. In what is not JSON, all from the first word "password" on is cut off; and when the word
-/// appears before that behind escapes, all of the body.
+/// JSON is gone through token by token, and so are strings that are JSON themselves. In what is not JSON, all from the first word
+/// "password" on is cut off; and when the word appears before that behind escapes, all of the body.
 pub fn blank(body: &[u8]) -> Vec<u8> {
-    if is_json(body) {
-        return blank_json(body);
-    }
+    if is_json(body) { blank_json(body, ENCODINGS_MAX) } else { cut(body) }
+}
+
+/// Returns a text from within JSON with the passwords in it blanked, or `None` when it is to stay as it is: a text that merely
+/// mentions the word is not JSON, nor a piece of it.
+pub(super) fn blank_text(text: &str) -> Option<String> {
+    blank_within(text.as_bytes(), ENCODINGS_MAX).map(|blanked| String::from_utf8_lossy(&blanked).into_owned())
+}
+
+/// Duplicate keys are JSON here, and so is any depth that the strict reader would get to.
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+fn cut(body: &[u8]) -> Vec<u8> {
     let lower = body.to_ascii_lowercase();
     let end = find(&lower, NAME.as_bytes()).unwrap_or(body.len());
     if find(&unescaped(&lower[..end]), NAME.as_bytes()).is_some() {
@@ -31,21 +50,20 @@ pub fn blank(body: &[u8]) -> Vec<u8> {
     [&body[..end], rest.as_bytes()].concat()
 }
 
-/// Duplicate keys are JSON here, and so is any depth that the strict reader would get to.
-fn is_json(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
-}
-
-fn blank_json(body: &[u8]) -> Vec<u8> {
+fn blank_json(body: &[u8], encodings: usize) -> Vec<u8> {
     let mut kept = Vec::with_capacity(body.len());
     let mut rest = body;
     while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
         let (before, string) = rest.split_at(quote);
         let (string, after) = string.split_at(string_length(string));
+        let text = serde_json::from_slice(string).map_or_else(|_| Vec::new(), |Text(text)| text);
         kept.extend(before);
-        kept.extend(string);
+        match blank_within(&text, encodings) {
+            Some(blanked) => kept.extend(as_string(&blanked)),
+            None => kept.extend(string),
+        }
         rest = after;
-        let Some(value) = member_value(after).filter(|_| is_password_string(string)) else { continue };
+        let Some(value) = member_value(after).filter(|_| text.eq_ignore_ascii_case(NAME.as_bytes())) else { continue };
         kept.extend(&after[..after.len() - value.len()]);
         kept.extend(BLANK.as_bytes());
         rest = &value[value_length(value)..];
@@ -54,8 +72,58 @@ fn blank_json(body: &[u8]) -> Vec<u8> {
     kept
 }
 
-fn is_password_string(string: &[u8]) -> bool {
-    serde_json::from_slice::<Cow<'_, str>>(string).is_ok_and(|name| is_password_name(&name))
+/// Blanks a text that is JSON itself, when it may be so many times more, or a piece of JSON; `None` when nothing changes.
+fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
+    let blanked = if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) && is_json(text) {
+        match encodings.checked_sub(1) {
+            Some(encodings) => blank_json(text, encodings),
+            None => BLANK_TEXT.into(),
+        }
+    } else if has_password_member(text) {
+        cut(text)
+    } else {
+        return None;
+    };
+    (blanked != text).then_some(blanked)
+}
+
+/// Returns whether a password's name stands in `text` as that of a member: with a quotation mark, perhaps escaped, and a colon.
+fn has_password_member(text: &[u8]) -> bool {
+    let lower = unescaped(&text.to_ascii_lowercase());
+    let mut rest = lower.as_slice();
+    while let Some(at) = find(rest, NAME.as_bytes()) {
+        rest = &rest[at + NAME.len()..];
+        let unquoted = rest[rest.iter().take_while(|byte| **byte == b'\\').count()..].strip_prefix(b"\"");
+        if unquoted.is_some_and(|after| after.trim_ascii_start().starts_with(b":")) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What a string token says, which need not be UTF-8.
+struct Text(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Text, E> {
+                Ok(Text(text.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+fn as_string(text: &[u8]) -> Vec<u8> {
+    serde_json::to_vec(&String::from_utf8_lossy(text)).expect("a text is JSON")
 }
 
 /// Returns what follows the colon, when `after` a string comes one: then the string was a member's name.
@@ -76,7 +144,7 @@ fn string_length(json: &[u8]) -> usize {
 
 /// Returns the length of the value that `json`, which is valid, begins with.
 fn value_length(json: &[u8]) -> usize {
-    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<serde::de::IgnoredAny>();
+    let mut values = serde_json::Deserializer::from_slice(json).into_iter::<IgnoredAny>();
     let valid = values.next().is_some_and(|value| value.is_ok());
     if valid { values.byte_offset() } else { json.len() }
 }
@@ -85,13 +153,18 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|window| window == word)
 }
 
-/// Returns `lower` with JSON's `\u00xx` and the `%xx` of forms decoded, and all else as it is.
+/// Returns `lower` with JSON's `\u00xx`, behind any number of backslashes, and the `%xx` of forms decoded, and all else as it is.
 fn unescaped(lower: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(lower.len());
     let mut rest = lower;
     while let Some((byte, after)) = rest.split_first() {
         let digits = match byte {
-            b'\\' => after.strip_prefix(b"u00").and_then(|digits| digits.get(..2)).map(|digits| (digits, 5)),
+            // JSON that is a string within JSON has its escapes escaped, and those again.
+            b'\\' => {
+                let more = after.iter().take_while(|byte| **byte == b'\\').count();
+                let digits = after[more..].strip_prefix(b"u00").and_then(|digits| digits.get(..2));
+                digits.map(|digits| (digits, more + 5))
+            }
             b'%' => after.get(..2).map(|digits| (digits, 2)),
             _ => None,
         };
@@ -114,6 +187,7 @@ fn unescaped(lower: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     fn blanked(body: &str) -> String {
         String::from_utf8(blank(body.as_bytes())).unwrap()
@@ -131,6 +205,15 @@ mod tests {
             (r#"{"password":12345}"#, r#"{"password":"[redacted]"}"#),
             (r#"["password","hunter"]"#, r#"["password","hunter"]"#),
             (r#"{"passwordChanged":true}"#, r#"{"passwordChanged":true}"#),
+            // JSON within JSON: a string in a member, the body encoded twice, and a name.
+            (r#"{"new":"{\"password\":\"hunter2\"}"}"#, r#"{"new":"{\"password\":\"[redacted]\"}"}"#),
+            (r#""{\"a\":[{\"password\":\"hunter2\"}]}""#, r#""{\"a\":[{\"password\":\"[redacted]\"}]}""#),
+            (r#"{"{\"password\":\"hunter2\"}":1}"#, r#"{"{\"password\":\"[redacted]\"}":1}"#),
+            (r#"{"a":" [\u007b\"p\\u0061ssword\":1}]"}"#, r#"{"a":" [{\"p\\u0061ssword\":\"[redacted]\"}]"}"#),
+            (r#"{"log":"sent {\"password\": \"hunter2"}"#, r#"{"log":"sent {\"[redacted from here]"}"#),
+            (r#"{"a":"{\"name\":\"Rachel\", \"id\":\u0031}"}"#, r#"{"a":"{\"name\":\"Rachel\", \"id\":\u0031}"}"#),
+            (r#"{"note":"forgot the password: help"}"#, r#"{"note":"forgot the password: help"}"#),
+            (r#"{"note":"[vip] says \"password\" a lot"}"#, r#"{"note":"[vip] says \"password\" a lot"}"#),
         ];
         for (body, kept) in table {
             assert_eq!(blanked(body), kept, "{body}");
@@ -153,7 +236,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn json_within_json_need_not_be_utf_8() {
+        let kept = blank(b"{\"new\":\"{\\\"password\\\":\\\"hunter2\xff\\\"}\"}");
+        assert_eq!(String::from_utf8(kept).unwrap(), r#"{"new":"{\"password\":\"[redacted]\"}"}"#);
+    }
+
+    /// Writes `json` as a string within JSON, so many times.
+    fn encoded(json: &str, times: usize) -> String {
+        (0..times).fold(json.to_owned(), |json, _| Value::from(json).to_string())
+    }
+
+    #[test]
+    fn what_is_encoded_too_often_is_blanked_as_a_whole() {
+        let json = r#"{"name":"Rachel"}"#;
+        assert_eq!(blanked(&encoded(json, ENCODINGS_MAX)), encoded(json, ENCODINGS_MAX));
+        assert_eq!(blanked(&encoded(json, ENCODINGS_MAX + 1)), encoded(BLANK_TEXT, ENCODINGS_MAX + 1));
+    }
+
     proptest! {
+        /// However often JSON is a string within JSON, as itself or as a member, and wherever it is cut, its password is gone;
+        /// and blanking twice is blanking once.
+        #[test]
+        fn no_encoding_hides_the_password(
+            within in prop::collection::vec(any::<bool>(), 0..=ENCODINGS_MAX + 2),
+            name in prop::sample::select(vec!["password", "PassWord", r"p\u0061ssword"]),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let innermost = format!(r#"{{"{name}":"hunter2","name":"Rachel"}}"#);
+            let body = within.iter().fold(innermost, |json, member| {
+                if *member { json!({"note": json, "id": 1}).to_string() } else { encoded(&json, 1) }
+            });
+            let end = cut.map_or(body.len(), |cut| cut.index(body.len() + 1));
+            let kept = blanked(body.get(..end).unwrap());
+            prop_assert!(!kept.contains("hunter2"), "{} became {}", body, kept);
+            prop_assert_eq!(&blanked(&kept), &kept);
+            // The same as the value of a member that nobody knows, which need not be whole.
+            let kept = blank_text(body.get(..end).unwrap()).unwrap_or_default();
+            prop_assert!(!kept.contains("hunter2"), "{} became {}", body, kept);
+        }
+
         /// Wherever a password stands in JSON, and wherever the JSON is cut, it is gone.
         #[test]
         fn no_cut_leaves_the_password(depth in 0..5_usize, cut in any::<prop::sample::Index>(), noise in "[a-z\"{}:, ]{0,8}") {
