@@ -2,7 +2,7 @@
 
 use domain::{Position, UnixMillis, UserId};
 use hyper::{Method, StatusCode};
-use ingest::forget::forget;
+use ingest::forget::{Error, forget};
 use ingest::pipeline::BodyPolicy;
 use log::publish::{Limits, Outgoing, Publisher};
 use serde_json::{Value, json};
@@ -11,7 +11,11 @@ use crate::support::broker::{Broker, on_both_brokers, read_to_end};
 use crate::support::deliveries::{CHANGED, CREATED};
 use crate::support::system::System;
 
-on_both_brokers!(forgotten_is_gone_and_only_what_is_newer_brings_it_back, late_deliveries_of_others_stay);
+on_both_brokers!(
+    forgotten_is_gone_and_only_what_is_newer_brings_it_back,
+    a_user_whose_events_are_ahead_of_the_clock_stays_forgotten,
+    late_deliveries_of_others_stay
+);
 
 const PARTITIONS: i32 = 3;
 /// After the vendor's samples, which are of 2017, and before what a test delivers as newer.
@@ -25,7 +29,7 @@ async fn forgotten_is_gone_and_only_what_is_newer_brings_it_back(broker: &Broker
     assert_eq!(system.user_after(180, &delivered).await.status, StatusCode::OK);
     let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
     let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
-    let forgotten = forget(&kafka, &system.names, &publisher, BodyPolicy::default(), user_id, AT, AT).await;
+    let forgotten = forget(&kafka, &system.names, &publisher, BodyPolicy::default(), user_id, Some(AT), AT).await;
     let tombstone = forgotten.expect("the user is forgotten").position;
     assert_eq!(user_at(&system, tombstone).await, StatusCode::GONE);
 
@@ -40,6 +44,31 @@ async fn forgotten_is_gone_and_only_what_is_newer_brings_it_back(broker: &Broker
     system.stop().await;
 }
 
+/// A tombstone that is older than the newest event would lose, and the keeper append the event again after it.
+async fn a_user_whose_events_are_ahead_of_the_clock_stays_forgotten(broker: &Broker) {
+    let system = System::start(broker, PARTITIONS).await;
+    let mut ahead: Value = serde_json::from_slice(CHANGED).expect("the sample is JSON");
+    ahead["timestamp"] = json!(NEWER);
+    let ahead = system.ingest.post(ahead.to_string()).await;
+    assert_eq!(system.user_after(180, &ahead).await.status, StatusCode::OK);
+    let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
+    let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
+    let forget = async |at| forget(&kafka, &system.names, &publisher, BodyPolicy::default(), user_id, at, AT).await;
+
+    let refused = forget(Some(AT)).await.expect_err("the newest event is later");
+    assert!(matches!(refused, Error::Outdated { at: AT, .. }), "{refused}");
+    let ids = async || read_to_end(&kafka, &system.names.users, PARTITIONS as usize).await;
+    assert_eq!(ids().await.len(), 1, "nothing was appended");
+
+    let forgotten = forget(None).await.expect("the user is forgotten");
+    let newer = UnixMillis::parse_iso8601(NEWER).expect("a time");
+    assert_eq!((forgotten.at, forgotten.newest), (newer, Some(newer)));
+    assert_eq!(user_at(&system, forgotten.position).await, StatusCode::GONE);
+    let records = ids().await;
+    assert!(records.last().is_some_and(|last| last.value.is_none()), "{records:?}");
+    system.stop().await;
+}
+
 async fn late_deliveries_of_others_stay(broker: &Broker) {
     let names = broker.make_topics(PARTITIONS).await;
     let kafka = broker.client_options();
@@ -49,7 +78,7 @@ async fn late_deliveries_of_others_stay(broker: &Broker) {
         publisher.publish(late(&names.late, user, partition)).await.expect("it is stored");
     }
     let user_id = "180".parse().expect("an identifier");
-    let forgotten = forget(&kafka, &names, &publisher, BodyPolicy::default(), user_id, AT, AT).await;
+    let forgotten = forget(&kafka, &names, &publisher, BodyPolicy::default(), user_id, Some(AT), AT).await;
     let late = forgotten.expect("the user is forgotten").late;
     assert_eq!((late.records, late.newest), (3, Some(AT)));
 

@@ -20,7 +20,7 @@ use crate::sources::Sources;
 pub(crate) struct Args {
     /// The user's identifier
     user_id: UserId,
-    /// As of when, ISO 8601 with an offset; by default now
+    /// As of when, ISO 8601 with an offset; by default now, or the time of the user's newest event if that is ahead of now
     #[arg(long, value_parser = instant)]
     at: Option<UnixMillis>,
     /// Does not ask
@@ -43,10 +43,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
     let now = now();
-    let at = args.at.unwrap_or(now);
     let forgotten =
-        forget(&config.kafka, &config.topics, &publisher, config.policy.body, args.user_id, at, now).await?;
-    print(&report(args.user_id, at, &forgotten))?;
+        forget(&config.kafka, &config.topics, &publisher, config.policy.body, args.user_id, args.at, now).await?;
+    print(&report(args.user_id, &forgotten))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,13 +57,17 @@ fn confirmed(user_id: UserId) -> anyhow::Result<bool> {
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
-fn report(user_id: UserId, at: UnixMillis, forgotten: &Forgotten) -> String {
-    let Forgotten { position, dead_letters_removed, dead_letters_unreadable, late, deadlines } = forgotten;
+fn report(user_id: UserId, forgotten: &Forgotten) -> String {
+    let Forgotten { position, at, newest, dead_letters_removed, dead_letters_unreadable, late, deadlines } = forgotten;
     let by = |deadline: Option<UnixMillis>| {
         deadline.map_or_else(|| "at a time that the broker does not tell".to_owned(), |at| format!("by {at}"))
     };
     let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {position}\n");
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes every character");
+    say(match newest {
+        Some(newest) => format!("the user's newest event: happened at {newest}, and does not bring the user back"),
+        None => "the user's newest event: none was on the users topic".to_owned(),
+    });
     say(format!("events on the users topic: compaction may remove them {}", by(deadlines.events)));
     say(format!("the tombstone itself: removed {}", by(deadlines.tombstone)));
     say(format!(
@@ -106,14 +109,17 @@ mod tests {
         let (id, at) = (UserId::new(180).unwrap(), UnixMillis::from_millis(0));
         let mut forgotten = Forgotten {
             position: Position { partition: 0, offset: 7 },
+            at,
+            newest: Some(UnixMillis::from_millis(-1000)),
             dead_letters_removed: 1,
             dead_letters_unreadable: 2,
             late: Late { records: 3, newest: Some(at), stay_because: Some("no permission".to_owned()), others_kept: 0 },
             deadlines: Deadlines { events: Some(UnixMillis::from_millis(86_400_000)), ..Deadlines::default() },
         };
-        let text = report(id, at, &forgotten);
+        let text = report(id, &forgotten);
         for part in [
-            "tombstone at 0:7",
+            "as of 1970-01-01T00:00:00Z: tombstone at 0:7",
+            "happened at 1969-12-31T23:59:59Z, and",
             "by 1970-01-02T00:00:00Z",
             "1 removed",
             "read: 2",
@@ -124,9 +130,10 @@ mod tests {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
         forgotten.late = Late { records: 3, newest: Some(at), stay_because: None, others_kept: 5 };
-        assert!(report(id, at, &forgotten).contains("user: 3 deleted; their bytes leave Kafka's files at a time that"));
-        assert!(report(id, at, &forgotten).contains("5 of others kept"));
-        forgotten.late = Late::default();
-        assert!(report(id, at, &forgotten).contains("late deliveries of the user: none"));
+        assert!(report(id, &forgotten).contains("user: 3 deleted; their bytes leave Kafka's files at a time that"));
+        assert!(report(id, &forgotten).contains("5 of others kept"));
+        (forgotten.late, forgotten.newest) = (Late::default(), None);
+        let text = report(id, &forgotten);
+        assert!(text.contains("late deliveries of the user: none") && text.contains("none was on the"), "{text}");
     }
 }

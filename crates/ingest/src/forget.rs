@@ -3,6 +3,8 @@
 //! The user's records on `vcc.users` end in a tombstone, which compaction makes the only one and then removes, too. Dead letters
 //! that name the user get a tombstone each. Late deliveries are deleted, with those of others kept: see `late`.
 
+mod as_of;
+
 mod late;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,10 @@ pub use late::Late;
 pub struct Forgotten {
     /// The tombstone.
     pub position: Position,
+    /// As of when: what happened up to then does not bring the user back.
+    pub at: UnixMillis,
+    /// When the user's newest record, before the tombstone, says that it happened; `None` when there was no record.
+    pub newest: Option<UnixMillis>,
     /// Dead letters that named the user, now removed; compaction takes their bodies.
     pub dead_letters_removed: usize,
     /// Dead letters that nobody can read: whether they are about the user is not known.
@@ -48,6 +54,13 @@ pub struct Deadlines {
 /// Why a user is not, or not wholly, forgotten; running it again is harmless.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("the user's events could not be looked through")]
+    Users(#[source] log::tail::Error),
+    #[error(
+        "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, so nothing was done; \
+         ask for a later time, or for none"
+    )]
+    Outdated { at: UnixMillis, newest: UnixMillis },
     #[error("the tombstone was not published")]
     Tombstone(#[source] Box<log::publish::Error>),
     #[error("the dead letters could not be looked through")]
@@ -65,8 +78,8 @@ pub enum Error {
 /// How long the cluster may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Forgets `user_id` as of `at`; events that happened later bring the user back, earlier ones do not. `policy` reads encrypted
-/// dead letters.
+/// Forgets `user_id` as of `at`, or when that is not said as of `now` or of the user's newest event, whichever is later; events
+/// that happened later bring the user back, earlier ones do not. `policy` reads encrypted dead letters.
 ///
 /// # Errors
 /// [`Error`], by how far it came.
@@ -76,9 +89,13 @@ pub async fn forget(
     publisher: &Publisher,
     policy: BodyPolicy,
     user_id: UserId,
-    at: UnixMillis,
+    at: Option<UnixMillis>,
     now: UnixMillis,
 ) -> Result<Forgotten, Error> {
+    let (options, topic) = (kafka.clone(), topics.users.clone());
+    let newest = tokio::task::spawn_blocking(move || as_of::newest(&options, &topic, user_id));
+    let newest = newest.await.expect("reading events does not panic").map_err(Error::Users)?;
+    let at = as_of::as_of(at, now, newest.as_ref())?;
     let tombstone = Outgoing {
         topic: topics.users.clone(),
         key: user_id.to_string().into_bytes(),
@@ -112,6 +129,8 @@ pub async fn forget(
     let late = late::remove(kafka, &topics.late, publisher, user_id).await?;
     Ok(Forgotten {
         position,
+        at,
+        newest: newest.as_ref().map(as_of::time),
         dead_letters_removed: about.len(),
         dead_letters_unreadable: unreadable,
         deadlines: deadlines(kafka, topics, now, late.newest).await,

@@ -180,7 +180,8 @@ async fn forgetting_removes_what_can_be_removed_and_tells_of_the_rest() {
         log.append("vcc.users.dead-letter", key, Some(body.as_bytes().to_vec()), Vec::new(), None).await;
     }
     let (kafka, id) = (log.broker.client_options(), UserId::new(180).unwrap());
-    let forgotten = forget::forget(&kafka, &topics, &log.publisher, BodyPolicy::default(), id, NOW, NOW).await.unwrap();
+    let forgotten =
+        forget::forget(&kafka, &topics, &log.publisher, BodyPolicy::default(), id, Some(NOW), NOW).await.unwrap();
     assert_eq!((forgotten.dead_letters_removed, forgotten.dead_letters_unreadable), (1, 1));
     assert_eq!((forgotten.late.records, forgotten.late.newest), (1, Some(NOW)));
     assert!(forgotten.late.stay_because.is_some(), "the embedded broker cannot delete records");

@@ -143,6 +143,10 @@ fn follow_curl(line: &str) -> (u16, String) {
     }
 }
 
+pub(crate) fn post(url: &str, body: &str) -> (u16, String) {
+    request("POST", url, body)
+}
+
 pub(crate) fn get(url: &str) -> (u16, String) {
     request("GET", url, "")
 }
