@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use ingest::Config;
-use ingest::config::Raw;
 use ingest::dead_letter::{Kept, Outcome, Store};
 use log::publish::Publisher;
 
 use crate::environment::now;
+use crate::ingest::without_requests;
 use crate::kafka::Cluster;
 use crate::output::print;
 use crate::sources::Sources;
@@ -63,15 +62,19 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
-    let config = Config::try_from(sources.load::<Raw>()?)?;
+    let config = without_requests(sources)?;
     let store = Store { options: config.kafka.clone(), topics: config.topics.clone() };
     let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
     let publisher = (!dry_run).then_some(&publisher);
+    let mut letters = read(store.clone(), String::new()).await?;
+    // Before any is replayed: a key that was mistyped is found out while nothing is done.
+    for key in keys {
+        let known = letters.iter().any(|kept| kept.key.starts_with(key));
+        anyhow::ensure!(known, "no dead letter has a key that begins with {key:?}; nothing was replayed");
+    }
+    letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
     let mut refused = 0;
-    for kept in read(store.clone(), String::new()).await? {
-        if !keys.is_empty() && !keys.iter().any(|key| kept.key.starts_with(key)) {
-            continue;
-        }
+    for kept in letters {
         let replayed = store.replay(&kept, &config.policy.body, publisher, now()).await?;
         let outcome = match replayed.outcome {
             Outcome::WouldPass { user_id, event_id } => format!("would pass: user {user_id}, event {event_id}"),

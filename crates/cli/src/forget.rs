@@ -6,12 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use domain::{UnixMillis, UserId};
-use ingest::Config;
-use ingest::config::Raw;
 use ingest::forget::{Forgotten, forget};
 use log::publish::Publisher;
 
 use crate::environment::now;
+use crate::ingest::without_requests;
 use crate::output::print;
 use crate::sources::Sources;
 
@@ -32,11 +31,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Ingest's configuration, since its keys read encrypted dead letters; that it would take requests is not asked of it here.
-    let mut raw = args.sources.load::<Raw>()?;
-    raw.security.allow_unauthenticated =
-        raw.security.secret_keys.is_empty() && raw.security.secret_key_files.is_empty();
-    let config = Config::try_from(raw)?;
+    let config = without_requests(&args.sources)?;
     if !args.yes && !confirmed(args.user_id)? {
         print("nothing was done\n")?;
         return Ok(ExitCode::FAILURE);

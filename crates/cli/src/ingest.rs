@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use ingest::config::Raw;
 use ingest::{Config, Listeners};
+use service::config::Faults;
 use service::{Shutdown, telemetry};
 
 use crate::listen::bind;
@@ -15,6 +16,17 @@ use crate::sources::Sources;
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
+}
+
+/// Returns ingest's configuration for a command that takes no requests, since its keys read what the vendor has encrypted.
+///
+/// # Errors
+/// All faults; that there is no secret, by which ingest knows the vendor, is none here.
+pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
+    let mut raw = sources.load::<Raw>()?;
+    let security = &mut raw.security;
+    security.allow_unauthenticated = security.secret_keys.is_empty() && security.secret_key_files.is_empty();
+    Config::try_from(raw)
 }
 
 /// Runs the service until it is told to stop.

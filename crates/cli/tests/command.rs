@@ -144,6 +144,22 @@ fn forget_refuses_a_time_that_would_lose_and_says_what_it_did() {
 }
 
 #[test]
+fn dead_letters_are_replayed_without_a_secret_and_by_keys_that_there_are() {
+    let dev = Dev::start(&[]);
+    assert_eq!(post(dev.address("webhooks"), r#"{"new":{"userId":"x"}}"#).0, 422);
+    let replay = |keys: &[&str]| run(&[&["dead-letter", "replay", "--bootstrap", dev.address("Kafka")], keys].concat());
+    let all = replay(&[]);
+    assert_eq!(all.status.code(), Some(1), "what is still refused");
+    assert!(stdout(&all).contains("still refused: the body is no user event") && stderr(&all).is_empty(), "{all:?}");
+    let key = stdout(&all).split(' ').next().unwrap().to_owned();
+    let unknown = replay(&[&key, "no-such-key"]);
+    assert_eq!((unknown.status.code(), stdout(&unknown).as_str()), (Some(1), ""));
+    assert!(stderr(&unknown).contains("no dead letter has a key that begins with \"no-such-key\""), "{unknown:?}");
+    assert_eq!(stdout(&replay(&[&key])), stdout(&all));
+    assert_eq!(dev.signal("TERM").code(), Some(0));
+}
+
+#[test]
 fn after_late_and_repeated_deliveries_the_log_and_the_projector_are_as_the_vendor_knows_them() {
     let dev = Dev::start(&[]);
     let folder = tempfile::tempdir().unwrap();
