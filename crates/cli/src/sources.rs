@@ -8,6 +8,9 @@ use toml::{Table, Value};
 
 use crate::environment;
 
+/// How the path of a property begins, which librdkafka names with dots and reads from text.
+const PROPERTIES: &str = "kafka.properties.";
+
 /// The sources that every command with a configuration has.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Sources {
@@ -43,9 +46,13 @@ impl Sources {
     }
 }
 
-/// Reads `key=value`; the value is TOML where it can be, else text, as in the environment.
+/// Reads `key=value`; the value is TOML where it can be, else text, and for a property of Kafka's always text, as in the
+/// environment.
 fn assignment(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("expected KEY=VALUE")?;
+    if key.starts_with(PROPERTIES) {
+        return Ok((key.to_owned(), Value::String(value.to_owned())));
+    }
     let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
     let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()));
     Ok((key.to_owned(), value))
@@ -53,7 +60,6 @@ fn assignment(text: &str) -> Result<(String, Value), String> {
 
 /// Sets the value at the path `section.key`. What follows `kafka.properties.` is one key, dots and all.
 fn put(table: &mut Table, path: &str, value: Value) {
-    const PROPERTIES: &str = "kafka.properties.";
     let keys: Vec<&str> = match path.strip_prefix(PROPERTIES) {
         Some(property) => vec!["kafka", "properties", property],
         None => path.split('.').collect(),
@@ -92,6 +98,14 @@ mod tests {
             bootstrap = 'broker:9092'
             properties = { 'sasl.mechanism' = 'PLAIN' }";
         assert_eq!(sources.flags(), expected.parse::<Table>().unwrap());
+    }
+
+    #[test]
+    fn properties_of_kafka_are_taken_as_they_stand() {
+        for text in ["1e5", "0x1F", "1_000", "12.50", "\"quoted\"", "'q'", "[1]", "true", "a=b", ""] {
+            let (_, value) = assignment(&format!("kafka.properties.sasl.password={text}")).unwrap();
+            assert_eq!(value, Value::String(text.to_owned()));
+        }
     }
 
     #[test]

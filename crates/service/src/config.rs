@@ -3,7 +3,8 @@
 //! A variable names a key by its path in capitals, the sections parted by two underscores: `ROLLCALL_HTTP__LISTEN` is `listen`
 //! in `[http]`. Its value is read as TOML where it is TOML (`8080`, `true`, `["a", "b"]`), else as text; where a list is wanted
 //! and the value is text, it is parted at commas. Below `[kafka.properties]`, whose keys have dots, an underscore is a dot:
-//! `ROLLCALL_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`.
+//! `ROLLCALL_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`. All values there are text for librdkafka, a password perhaps,
+//! and are taken as they stand, quotation marks and all.
 //!
 //! Unknown keys are refused. All faults are reported together, each with its key and where it was set; values are never shown,
 //! since any could be a secret.
@@ -115,15 +116,17 @@ impl Layers {
                 continue;
             };
             let mut path: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-            if let [section, table, property @ ..] = path.as_slice()
+            let value = if let [section, table, property @ ..] = path.as_slice()
                 && (section.as_str(), table.as_str()) == ("kafka", "properties")
                 && !property.is_empty()
             {
                 let property = property.join("_").replace('_', ".");
                 path.truncate(2);
                 path.push(property);
-            }
-            let value = parse_value(text);
+                Value::String(text.clone())
+            } else {
+                parse_value(text)
+            };
             self.texts.insert(path.join("."), text.clone());
             self.set(&path, value, &Origin::Variable(name.clone()));
         }
@@ -317,6 +320,16 @@ mod tests {
         assert_eq!(raw.kafka.properties["sasl.username"], "rollcall");
         let list: Raw = load(None, &variables(&[("ROLLCALL_KEYS", r#"["a,b"]"#)]), Table::new()).unwrap();
         assert_eq!(list.keys, ["a,b"]);
+    }
+
+    #[test]
+    fn properties_of_kafka_are_taken_as_they_stand() {
+        for text in ["1e5", "0x1F", "1_000", "12.50", "\"quoted\"", "'q'", "[1]", "{ a = 1 }", "true", "1, 2", " x", ""]
+        {
+            let environment = variables(&[("ROLLCALL_KAFKA__PROPERTIES__SASL_PASSWORD", text)]);
+            let raw: Raw = load(None, &environment, Table::new()).unwrap();
+            assert_eq!(raw.kafka.properties["sasl.password"], text);
+        }
     }
 
     #[test]
