@@ -5,6 +5,7 @@ use std::time::Duration;
 use log::ClientOptions;
 use log::topics::Names;
 use serde::Deserialize;
+use service::config::Faults;
 use service::settings;
 
 use crate::sources::Sources;
@@ -42,8 +43,10 @@ impl Cluster {
         let Raw { kafka, topics } = sources.load()?;
         let options =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
-        let faults = options.validate();
-        anyhow::ensure!(faults.is_empty(), "kafka: {}", faults.join("\nkafka: "));
+        let mut faults = Faults::default();
+        options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
+        topics.check(&mut faults);
+        faults.or(())?;
         let names = Names { users: topics.users, late: topics.late, dead_letter: topics.dead_letter };
         Ok(Self { options, names })
     }

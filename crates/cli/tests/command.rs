@@ -80,6 +80,27 @@ fn config_check_tells_all_faults_at_once_and_show_keeps_secrets() {
         assert!(stderr(&output).contains(key), "{key} is missing in\n{}", stderr(&output));
     }
 
+    // What is read, loaded or made only when a service starts is looked at as well.
+    let cases = [
+        ("ingest", "security.allow_unauthenticated=true", 0),
+        ("ingest", "log.filter=ingest=loud", 1),
+        ("ingest", "kafka.properties.sasl.mechanism=OAUTHBEARER", 1),
+        ("ingest", "kafka.properties.security.protocol=SASL_SSL", 1),
+        ("ingest", "topics.users=", 1),
+        ("projector", "log.format=json", 0),
+        ("projector", "kafka.properties.ssl.ca.location=/nowhere.pem", 0),
+        ("projector", "topics.late=", 0),
+        ("projector", "cors.origins=['https://desk.example/']", 1),
+    ];
+    for (service, setting, status) in cases {
+        let mut args = vec!["config", "check", service, "--set", setting];
+        if service == "ingest" {
+            args.extend(["--set", "security.allow_unauthenticated=true"]);
+        }
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(status), "{setting}: {}{}", stdout(&output), stderr(&output));
+    }
+
     let secret = ("ROLLCALL_SECURITY__SECRET_KEYS", "hunter2-of-the-environment");
     let shown = rollcall(&["config", "show", "ingest", "--set", "http.connections_max=77"])
         .envs([

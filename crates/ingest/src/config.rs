@@ -151,6 +151,8 @@ impl TryFrom<Raw> for Config {
         }
         let http = raw.http.limits(&mut faults);
         raw.http.check_tls(&mut faults);
+        raw.topics.check(&mut faults);
+        raw.log.check(&mut faults);
         let webhook = raw.webhook;
         if !webhook.path.starts_with('/') || webhook.path.contains(['{', '}', '?', '#', '*']) {
             faults.push("webhook.path", "expected a path that begins with / and has no pattern in it");
@@ -290,13 +292,15 @@ mod tests {
     #[test]
     fn all_faults_are_found() {
         let faults = config(
-            "[kafka]\nbootstrap = ''\n[http]\nlisten = 'x'\n[webhook]\npath = 'x'\nrequests_max = 0\n[security]\nsecret_keys = ['']\n\
+            "[kafka]\nbootstrap = ''\n[topics]\nlate = ''\n[log]\nfilter = 'ingest=loud'\n[http]\nlisten = 'x'\n[webhook]\npath = 'x'\nrequests_max = 0\n[security]\nsecret_keys = ['']\n\
              allow_unauthenticated = true\nallowed_sources = ['x']\nbody_keys = [{ cipher = 'aes-256-gcm' }, { cipher = 'x', key = 'k' }]",
         )
         .unwrap_err()
         .to_string();
         for key in [
             "kafka: ",
+            "topics.late: ",
+            "log.filter: ",
             "http.listen: ",
             "webhook.path: ",
             "webhook.requests_max: ",

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::BaseProducer;
 
 use crate::Fault;
 
@@ -55,6 +56,9 @@ impl ClientOptions {
             faults.push("client_id: must not be empty".to_owned());
         }
         faults.extend(properties::faults(&self.properties));
+        if faults.is_empty() {
+            faults.extend(whole_client_fault(self));
+        }
         faults
     }
 
@@ -177,6 +181,25 @@ impl fmt::Debug for Probe {
     }
 }
 
+/// Returns what the library refuses only of a whole client: files that are not there, a mechanism that it was built without,
+/// settings that contradict each other. The client has nowhere to connect to, and is dropped.
+fn whole_client_fault(options: &ClientOptions) -> Option<String> {
+    let property = |name: &str| options.properties.get(name).map(String::as_str);
+    let mechanism = property("sasl.mechanism").or_else(|| property("sasl.mechanisms"));
+    if mechanism == Some("OAUTHBEARER") && property("enable.sasl.oauthbearer.unsecure.jwt") != Some("true") {
+        // The library would take it, and wait for ever for a token that nobody gives it.
+        return Some("properties.sasl.mechanism: nothing in this build gets tokens for OAUTHBEARER".to_owned());
+    }
+    let [mut producer, mut consumer] = [options.producer(), options.consumer(UNJOINED_GROUP)];
+    for config in [&mut producer, &mut consumer] {
+        config.remove("bootstrap.servers").set_log_level(RDKafkaLogLevel::Emerg);
+    }
+    let made = producer
+        .create_with_context::<_, BaseProducer<_>>(options.context())
+        .and_then(|_| consumer.create_with_context::<_, BaseConsumer<_>>(options.context()).map(drop));
+    made.err().map(|error| format!("properties: {}", options.context().redact(&error.to_string())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,9 +229,33 @@ mod tests {
     }
 
     #[test]
+    fn what_only_a_whole_client_shows() {
+        for (properties, part) in [
+            (&[("security.protocol", "SSL"), ("ssl.ca.location", "/no/such/file.pem")][..], "ssl.ca.location"),
+            (&[("security.protocol", "SASL_SSL")], "GSSAPI"),
+            (&[("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "GSSAPI")], "GSSAPI"),
+            (&[("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "hunter2")], "SASL mechanism"),
+            (&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "OAUTHBEARER")], "OAUTHBEARER"),
+            (&[("sasl.oauthbearer.method", "oidc"), ("sasl.mechanism", "OAUTHBEARER")], "OIDC"),
+            (&[("max.in.flight", "9")], "max.in.flight"),
+        ] {
+            let mut options = ClientOptions::new("localhost:9092");
+            options.properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let faults = options.validate();
+            assert!(faults.len() == 1 && faults.iter().all(|fault| fault.contains(part)), "{properties:?}: {faults:?}");
+        }
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let mut options = with("sasl.mechanism", mechanism);
+            let more = [("security.protocol", "SASL_SSL"), ("sasl.username", "u"), ("sasl.password", "p")];
+            options.properties.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            assert_eq!(options.validate(), Vec::<String>::new(), "{mechanism}");
+        }
+    }
+
+    #[test]
     fn what_is_passed_through() {
         for (name, value) in [
-            ("security.protocol", "SASL_SSL"),
+            ("security.protocol", "SSL"),
             ("sasl.mechanism", "SCRAM-SHA-512"),
             ("sasl.password", "hunter2"),
             ("linger.ms", "20"),

@@ -7,7 +7,7 @@ use log::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
 use service::serve::Limits;
-use service::settings::{Admin, Http, Kafka, Log, Topics, listen_address};
+use service::settings::{Admin, Http, Kafka, Log, Topics, is_origin, listen_address};
 
 use crate::projection::Options;
 
@@ -85,9 +85,10 @@ impl TryFrom<Raw> for Config {
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }
-        if topics.users.is_empty() {
-            faults.push("topics.users", "expected the name of a topic");
-        }
+        // Without a name there is no topic of late deliveries to be followed.
+        let late = if topics.late.is_empty() { Topics::default().late } else { topics.late.clone() };
+        Topics { late, ..topics.clone() }.check(&mut faults);
+        log.check(&mut faults);
         if store.dir.as_os_str().is_empty() {
             faults.push("store.dir", "expected a folder");
         }
@@ -95,8 +96,9 @@ impl TryFrom<Raw> for Config {
             faults.push("store.rebuild_memory_mib", format!("expected at least {REBUILD_MEMORY_MIB_MIN}"));
         }
         for origin in &cors.origins {
-            if origin != "*" && (http::HeaderValue::from_str(origin).is_err() || !origin.contains("://")) {
-                faults.push("cors.origins", "expected origins such as https://desk.example, or *");
+            if origin != "*" && !is_origin(origin) {
+                let expected = "expected origins, scheme://host[:port] as in https://desk.example, or *";
+                faults.push("cors.origins", expected);
             }
         }
         http.check_tls(&mut faults);
@@ -146,13 +148,17 @@ mod tests {
         let raw = Raw {
             topics: Topics { users: String::new(), ..Topics::default() },
             store: Store { dir: PathBuf::new(), rebuild: false, rebuild_memory_mib: 1 },
-            cors: Cors { origins: vec!["desk.example".to_owned()] },
+            cors: Cors { origins: vec!["https://desk.example/".to_owned()] },
+            log: Log { filter: "projector=loud".to_owned(), ..Log::default() },
             admin: Admin { listen: "nowhere".to_owned() },
             ..Raw::default()
         };
         let faults = Config::try_from(raw).unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
-        assert_eq!(keys, ["topics.users", "store.dir", "store.rebuild_memory_mib", "cors.origins", "admin.listen"]);
+        assert_eq!(
+            keys,
+            ["topics.users", "log.filter", "store.dir", "store.rebuild_memory_mib", "cors.origins", "admin.listen"]
+        );
     }
 
     fn toml_table(text: &str) -> toml::Table {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::Faults;
 use crate::secret::REDACTED;
 use crate::serve::Limits;
-use crate::telemetry::Format;
+use crate::telemetry::{self, Format, chain};
 use crate::tls::{self, Tls};
 
 /// `[kafka]`: the cluster, and any librdkafka setting passed through.
@@ -58,6 +58,25 @@ impl Default for Topics {
             users: "vcc.users".to_owned(),
             late: "vcc.users.late".to_owned(),
             dead_letter: "vcc.users.dead-letter".to_owned(),
+        }
+    }
+}
+
+/// Kafka's own limit on the name of a topic.
+const TOPIC_NAME_MAX: usize = 249;
+
+impl Topics {
+    /// Adds a fault for each name that is none for Kafka.
+    pub fn check(&self, faults: &mut Faults) {
+        for (key, name) in
+            [("topics.users", &self.users), ("topics.late", &self.late), ("topics.dead_letter", &self.dead_letter)]
+        {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            let length = 1..=TOPIC_NAME_MAX;
+            if !length.contains(&name.len()) || !name.bytes().all(legal) || matches!(name.as_str(), "." | "..") {
+                let expected = "expected the name of a topic: 1 to 249 of A-Z a-z 0-9 . _ -, and neither . nor ..";
+                faults.push(key, expected);
+            }
         }
     }
 }
@@ -137,12 +156,23 @@ impl Http {
         (named(self.tls_certificate_file.as_ref()), named(self.tls_key_file.as_ref()))
     }
 
-    /// Adds a fault when a certificate is named without a key, or a key without a certificate.
+    /// Adds a fault when a certificate is named without a key, a key without a certificate, or two that cannot be used.
     pub fn check_tls(&self, faults: &mut Faults) {
         match self.tls_files() {
             (Some(_), None) => faults.push("http.tls_key_file", "expected beside tls_certificate_file"),
             (None, Some(_)) => faults.push("http.tls_certificate_file", "expected beside tls_key_file"),
-            (Some(_), Some(_)) | (None, None) => {}
+            (Some(certificate), Some(key)) => {
+                if let Err(error) = Tls::check(certificate, key) {
+                    let at = match error {
+                        tls::Error::Key { .. } => "http.tls_key_file",
+                        tls::Error::File { .. } | tls::Error::Certificate { .. } | tls::Error::Defaults(_) => {
+                            "http.tls_certificate_file"
+                        }
+                    };
+                    faults.push(at, chain(&error));
+                }
+            }
+            (None, None) => {}
         }
     }
 }
@@ -168,6 +198,36 @@ impl Default for Log {
     fn default() -> Self {
         Self { format: Format::Text, filter: "info".to_owned() }
     }
+}
+
+impl Log {
+    /// Adds a fault when the filter is none.
+    pub fn check(&self, faults: &mut Faults) {
+        if let Err(error) = telemetry::parse(&self.filter) {
+            faults.push("log.filter", chain(&error));
+        }
+    }
+}
+
+/// Returns whether `text` is an origin as browsers send it, `scheme://host[:port]`: in lower case, without the scheme's own port,
+/// and with nothing after it.
+pub fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (authority, None),
+    };
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'));
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty() && host.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_'))
+        }
+    };
+    let is_port = port
+        .is_none_or(|port| port.parse::<u16>().is_ok() && !matches!((scheme, port), ("http", "80") | ("https", "443")));
+    is_scheme && is_host && is_port
 }
 
 /// Returns the address that `listen` names, or `default` when it is empty; what is neither is a fault of `key`.
@@ -248,6 +308,79 @@ mod tests {
         let shown = format!("{kafka:?}{}", toml::to_string(&kafka).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("sasl.username"), "{shown}");
+    }
+
+    #[test]
+    fn names_of_topics_are_those_that_kafka_takes() {
+        let long = "x".repeat(250);
+        for (name, taken) in [
+            ("vcc.users", true),
+            ("VCC_users-2", true),
+            (long.get(1..).unwrap(), true),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("vcc users", false),
+            ("vcc/users", false),
+            ("bénutzer", false),
+            (long.as_str(), false),
+        ] {
+            let mut faults = Faults::default();
+            Topics { late: name.to_owned(), ..Topics::default() }.check(&mut faults);
+            let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+            assert_eq!(keys, if taken { vec![] } else { vec!["topics.late"] }, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_those_that_browsers_send() {
+        for (text, is) in [
+            ("https://desk.example", true),
+            ("http://localhost:8080", true),
+            ("http://[::1]:3000", true),
+            ("http://[::1]", true),
+            ("app://rollcall", true),
+            ("desk.example", false),
+            ("https://", false),
+            ("https://desk.example/", false),
+            ("https://desk.example/users", false),
+            ("https://desk.example?x", false),
+            ("https://me@desk.example", false),
+            ("https://Desk.example", false),
+            ("https://desk.example:443", false),
+            ("https://desk.example:x", false),
+            ("https://desk.example:", false),
+            ("https://*.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(is_origin(text), is, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn filters_are_read_before_they_are_needed() {
+        for (filter, read) in [("info", true), ("warn,ingest=debug", true), ("ingest=loud", false), ("a=b=c", false)] {
+            let mut faults = Faults::default();
+            Log { filter: filter.to_owned(), ..Log::default() }.check(&mut faults);
+            assert_eq!(faults.is_empty(), read, "{filter:?}: {faults}");
+        }
+    }
+
+    #[test]
+    fn tls_files_are_loaded_before_they_are_needed() {
+        let mut faults = Faults::default();
+        let (here, gone) = (tempfile::NamedTempFile::new().unwrap(), PathBuf::from("/no/such/key.pem"));
+        let http = |certificate: &std::path::Path, key: &std::path::Path| Http {
+            tls_certificate_file: Some(certificate.to_owned()),
+            tls_key_file: Some(key.to_owned()),
+            ..Http::default()
+        };
+        http(here.path(), &gone).check_tls(&mut faults);
+        http(here.path(), here.path()).check_tls(&mut faults);
+        let shown = faults.to_string();
+        assert_eq!(faults.iter().count(), 2, "{shown}");
+        assert!(shown.contains("/no/such/key.pem cannot be read") && shown.contains("no PEM certificate"), "{shown}");
     }
 
     #[test]

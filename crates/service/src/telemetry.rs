@@ -28,7 +28,7 @@ pub enum Error {
 /// # Errors
 /// [`Error`] when the filter cannot be read, or logging was set up before.
 pub fn init(format: Format, filter: &str) -> Result<(), Error> {
-    let filter = EnvFilter::builder().parse(filter).map_err(Error::Filter)?;
+    let filter = parse(filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -39,6 +39,12 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
         Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     }
     .map_err(Error::Again)
+}
+
+/// # Errors
+/// [`Error::Filter`].
+pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::builder().parse(filter).map_err(Error::Filter)
 }
 
 /// Returns an error with what caused it, for a reason that is shown.

@@ -49,6 +49,15 @@ impl Tls {
         Ok(Self { certificate, key, interval, last_look: Instant::now(), seen: Some(seen), acceptor })
     }
 
+    /// Loads certificate and key once, to see whether they can be used.
+    ///
+    /// # Errors
+    /// As [`Tls::open`].
+    pub fn check(certificate: &Path, key: &Path) -> Result<(), Error> {
+        modified(certificate, key)?;
+        acceptor(certificate, key).map(drop)
+    }
+
     pub(crate) fn acceptor(&self) -> Arc<SslAcceptor> {
         Arc::clone(&self.acceptor)
     }

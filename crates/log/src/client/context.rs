@@ -32,7 +32,7 @@ impl TracingContext {
     }
 
     /// librdkafka does not print secrets that it knows as such; this keeps the promise whatever it prints.
-    fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(super) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
         for secret in &self.secrets {
             if clean.contains(secret.as_str()) {
