@@ -154,7 +154,11 @@ impl TryFrom<Raw> for Config {
         raw.topics.check(&mut faults);
         raw.log.check(&mut faults);
         let webhook = raw.webhook;
-        if !webhook.path.starts_with('/') || webhook.path.contains(['{', '}', '?', '#', '*']) {
+        // The router takes braces, and a colon or an asterisk before a segment, for patterns of today or of before, and panics.
+        if !webhook.path.starts_with('/')
+            || webhook.path.contains(['{', '}', '?', '#', '*'])
+            || webhook.path.contains("/:")
+        {
             faults.push("webhook.path", "expected a path that begins with / and has no pattern in it");
         }
         let positive = [
@@ -312,6 +316,19 @@ mod tests {
             "security.body_keys.1.cipher: ",
         ] {
             assert!(faults.contains(key), "{key} is missing in\n{faults}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_that_the_router_takes() {
+        for path in ["", "x", "/:hook", "/a/:b/c", "/{hook}", "/a}", "/*", "/a*", "/?a", "/#a"] {
+            let faults = config(&format!("[webhook]\npath = '{path}'\n[security]\nallow_unauthenticated = true"));
+            assert!(faults.unwrap_err().to_string().starts_with("webhook.path: "), "{path:?}");
+        }
+        for path in ["/", "/hook", "/a/b:c/", "/a//b", "/ä b"] {
+            let config = config(&format!("[webhook]\npath = '{path}'\n[security]\nallow_unauthenticated = true"));
+            let _takes_it: axum::Router =
+                axum::Router::new().route(&config.unwrap().path, axum::routing::post(|| async {}));
         }
     }
 
