@@ -117,11 +117,12 @@ impl Webhook {
             }
             Verdict::Stored { position } => return Ok(Answer::new(Status::Duplicate, event, position)),
             Verdict::Late { newer } => {
-                publish::put_aside(&self.publisher, event, &self.topics.late, newer, Whole::Event).await?;
+                publish::put_aside(&self.publisher, event, &self.topics.late, traceparent, newer, Whole::Event).await?;
                 (Status::Superseded, newer)
             }
             Verdict::Forgotten { marker } => {
-                publish::put_aside(&self.publisher, event, &self.topics.late, marker, Whole::HeadersOnly).await?;
+                publish::put_aside(&self.publisher, event, &self.topics.late, traceparent, marker, Whole::HeadersOnly)
+                    .await?;
                 (Status::Superseded, marker)
             }
         };

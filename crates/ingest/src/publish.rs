@@ -43,7 +43,7 @@ pub(crate) enum Whole {
 /// Header: the position on `vcc.users` of what was there already and is newer.
 const SUPERSEDED_BY: &str = "rollcall-superseded-by";
 
-/// Writes a late `event` to `topic`, with the position of what superseded it.
+/// Writes a late `event` to `topic`, with the position of what superseded it and the trace that it belongs to.
 ///
 /// # Errors
 /// As [`publish`].
@@ -51,10 +51,11 @@ pub(crate) async fn put_aside(
     publisher: &Publisher,
     event: &UserEvent,
     topic: &str,
+    traceparent: Option<&str>,
     newer: Position,
     whole: Whole,
 ) -> Result<(), Rejection> {
-    let mut record = outgoing(event, topic, None);
+    let mut record = outgoing(event, topic, traceparent);
     record.headers.push((SUPERSEDED_BY.to_owned(), newer.to_string().into_bytes()));
     if whole == Whole::HeadersOnly {
         record.value = None;

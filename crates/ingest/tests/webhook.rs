@@ -191,6 +191,24 @@ async fn strangers_take_no_place_and_are_told_so_before_their_body() {
 }
 
 #[tokio::test]
+async fn a_late_delivery_keeps_its_trace() {
+    let service = Service::start("").await;
+    assert_eq!(service.post(PATH, CHANGED).await.status, 200);
+    let traced = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let length = CREATED.len();
+    let request = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntraceparent: {traced}\r\ncontent-length: {length}\r\n\r\n{CREATED}"
+    );
+    // Late only once the fence has read what is there.
+    let superseded = async { while service.send(&request).await.json["status"] != "superseded" {} };
+    tokio::time::timeout(PATIENCE, superseded).await.expect("the fence knows the newer one");
+    let late = service.values("vcc.users.late").remove(0);
+    assert_eq!(late.header("traceparent"), Some(traced.as_bytes()));
+    assert!(late.header("rollcall-superseded-by").is_some());
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn the_admin_routes_tell_of_readiness_and_numbers() {
     let service = Service::start("").await;
     let get = async |path: &str| {
