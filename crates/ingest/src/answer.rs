@@ -29,6 +29,8 @@ pub(crate) struct Answer {
 }
 
 impl Status {
+    pub(crate) const ALL: [Self; 3] = [Self::Stored, Self::Superseded, Self::Duplicate];
+
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Stored => "stored",

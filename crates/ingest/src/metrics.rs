@@ -26,6 +26,9 @@ struct Reason {
 /// What OpenTelemetry's semantic conventions for messaging require on the duration of an operation.
 const OPERATION: [(&str, &str); 2] = [("messaging_system", "kafka"), ("messaging_operation_name", "send")];
 
+/// The label of a request whose connection ended before its answer; it was refused by nobody.
+const ABANDONED: &str = "abandoned";
+
 /// The counters of ingest.
 #[derive(Clone)]
 pub(crate) struct Counters {
@@ -69,6 +72,13 @@ impl Counters {
             publish_duration: duration_histogram(),
             account: Arc::default(),
         };
+        // All are there from the start: an increase from nothing to one is none for Prometheus, and an alert would miss it.
+        for status in Status::ALL {
+            counters.accepted.get_or_create(&Outcome { outcome: status.label() }).inc_by(0);
+        }
+        for rejection in Rejection::LABELS.into_iter().chain([ABANDONED]) {
+            counters.rejected.get_or_create(&Reason { rejection }).inc_by(0);
+        }
         metrics.register(|registry| {
             registry.register(
                 "rollcall_ingest_accepted",
@@ -141,7 +151,7 @@ impl InHand {
 impl Drop for InHand {
     fn drop(&mut self) {
         if let Some(counters) = self.counters.take() {
-            counters.rejected.get_or_create(&Reason { rejection: "abandoned" }).inc();
+            counters.rejected.get_or_create(&Reason { rejection: ABANDONED }).inc();
             counters.account.abandoned.fetch_add(1, Ordering::Relaxed);
         }
     }

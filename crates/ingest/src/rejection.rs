@@ -43,7 +43,23 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const ALLOWED_METHODS: &str = "POST";
 
 impl Rejection {
-    /// Returns the bounded text by which the rejection is counted.
+    /// Every text by which a rejection is counted.
+    pub const LABELS: [&'static str; 12] = [
+        "unauthenticated",
+        "address_not_allowed",
+        "not_found",
+        "method_not_allowed",
+        "length_required",
+        "body_too_large",
+        "body_timeout",
+        "body_incomplete",
+        "undecryptable",
+        "not_an_event",
+        "overloaded",
+        "not_acknowledged",
+    ];
+
+    /// Returns the bounded text by which the rejection is counted: one of [`Rejection::LABELS`].
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unauthenticated => "unauthenticated",
@@ -104,5 +120,29 @@ impl Rejection {
             | Self::Overloaded
             | Self::NotAcknowledged => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_labels_are_those_of_all_rejections() {
+        let all = [
+            Rejection::Unauthenticated,
+            Rejection::AddressNotAllowed,
+            Rejection::NotFound,
+            Rejection::MethodNotAllowed,
+            Rejection::LengthRequired,
+            Rejection::BodyTooLarge,
+            Rejection::BodyTimeout,
+            Rejection::BodyIncomplete,
+            Rejection::Undecryptable { reason: "" },
+            Rejection::NotAnEvent { pointer: String::new(), reason: String::new() },
+            Rejection::Overloaded,
+            Rejection::NotAcknowledged,
+        ];
+        assert_eq!(all.each_ref().map(Rejection::label), Rejection::LABELS);
     }
 }

@@ -216,6 +216,14 @@ async fn the_admin_routes_tell_of_readiness_and_numbers() {
     };
     let ready = async { while get("/readyz").await.status != 200 {} };
     tokio::time::timeout(PATIENCE, ready).await.expect("ready");
+    let before = get("/metrics").await.text;
+    for rejection in ingest::Rejection::LABELS.into_iter().chain(["abandoned"]) {
+        let zero = format!(r#"rollcall_ingest_rejected_total{{rejection="{rejection}"}} 0"#);
+        assert!(before.contains(&zero), "{rejection} is missing before it happens:\n{before}");
+    }
+    for outcome in ["stored", "superseded", "duplicate"] {
+        assert!(before.contains(&format!(r#"rollcall_ingest_accepted_total{{outcome="{outcome}"}} 0"#)), "{before}");
+    }
     service.post(PATH, CREATED).await;
     service.post("/webhooks/users?secret-key=hunter2", CREATED).await;
     let metrics = get("/metrics").await.text;
