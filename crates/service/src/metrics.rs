@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::Method;
+use http::uri::Scheme;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::family::Family;
@@ -51,9 +52,10 @@ impl Metrics {
         text
     }
 
-    /// Returns `router` with each request measured: how long it took, by method, route and status, and how many are in flight.
+    /// Returns `router` with each request measured: how long it took, by method, scheme, route and status, and how many are in
+    /// flight.
     ///
-    /// The route is the pattern that matched, never the path; what matched none is `unmatched`. The log line of a request, at
+    /// The route is the pattern that matched, never the path; what matched none has none, which is an empty label to Prometheus. The log line of a request, at
     /// debug, has neither query nor headers.
     pub fn instrument(&self, router: Router) -> Router {
         let http = self.register(Http::register);
@@ -86,7 +88,8 @@ pub fn duration_histogram() -> Histogram {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     http_request_method: &'static str,
-    http_route: String,
+    url_scheme: &'static str,
+    http_route: Option<String>,
     http_response_status_code: u16,
 }
 
@@ -135,7 +138,8 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Measure<S> {
             duration: self.http.duration.clone(),
             _in_flight: InFlight::enter(&self.http.active),
             method: known_method(request.method()),
-            route: matched.map_or("unmatched", MatchedPath::as_str).to_owned(),
+            scheme: known_scheme(request.extensions().get::<Scheme>()),
+            route: matched.map(|path| path.as_str().to_owned()),
             started: Instant::now(),
         };
         Finishing::new(self.within.call(request), measuring)
@@ -147,7 +151,8 @@ struct Measuring {
     duration: Durations,
     _in_flight: InFlight,
     method: &'static str,
-    route: String,
+    scheme: &'static str,
+    route: Option<String>,
     started: Instant,
 }
 
@@ -163,6 +168,7 @@ impl Finish for Measuring {
         );
         let labels = RequestLabels {
             http_request_method: self.method,
+            url_scheme: self.scheme,
             http_route: self.route,
             http_response_status_code: status,
         };
@@ -200,6 +206,11 @@ fn known_method(method: &Method) -> &'static str {
         "CONNECT" => "CONNECT",
         _ => "_OTHER",
     }
+}
+
+/// Returns the scheme that the accept loop spoke; a router that is called without one speaks to nobody over TLS.
+fn known_scheme(scheme: Option<&Scheme>) -> &'static str {
+    if scheme == Some(&Scheme::HTTPS) { "https" } else { "http" }
 }
 
 /// Reads what Linux tells of the process each time metrics are asked for; elsewhere these metrics are absent.
@@ -247,11 +258,15 @@ mod tests {
             let request = http::Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
             router.clone().oneshot(request).await.unwrap();
         }
+        let mut secure = http::Request::get("/users/3").body(Body::empty()).unwrap();
+        secure.extensions_mut().insert(Scheme::HTTPS);
+        router.clone().oneshot(secure).await.unwrap();
         let text = metrics.encode();
-        let count = r#"http_server_request_duration_seconds_count{http_request_method="GET",http_route="/users/{id}",http_response_status_code="200"} 2"#;
+        let count = r#"http_server_request_duration_seconds_count{http_request_method="GET",url_scheme="http",http_route="/users/{id}",http_response_status_code="200"} 2"#;
         assert!(text.contains(count), "{text}");
-        let other = r#"http_request_method="_OTHER",http_route="unmatched",http_response_status_code="404""#;
+        let other = r#"http_request_method="_OTHER",url_scheme="http",http_route="",http_response_status_code="404""#;
         assert!(text.contains(other), "{text}");
+        assert!(text.contains(r#"http_request_method="GET",url_scheme="https",http_route="/users/{id}""#), "{text}");
         assert!(text.contains("http_server_active_requests 0"), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("pot"), "{text}");
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use http::Request;
+use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -68,6 +69,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Serves `router` on `listener` until `shutdown`, then finishes the requests in flight within `limits.drain`.
+///
+/// Requests have a [`PeerAddr`] and the [`Scheme`] that was spoken as extensions.
 ///
 /// Invariant: when this returns, no connection is left open.
 pub async fn serve(
@@ -134,21 +137,22 @@ async fn connection(
         return;
     }
     let Some(acceptor) = acceptor else {
-        return speak_http(stream, peer, limits, router, shutdown).await;
+        return speak_http(stream, Scheme::HTTP, peer, limits, router, shutdown).await;
     };
     match tokio::time::timeout(HANDSHAKE_MAX, crate::tls::handshake(&acceptor, stream)).await {
-        Ok(Ok(stream)) => speak_http(stream, peer, limits, router, shutdown).await,
+        Ok(Ok(stream)) => speak_http(stream, Scheme::HTTPS, peer, limits, router, shutdown).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
     }
 }
 
-async fn speak_http<S>(stream: S, peer: SocketAddr, limits: Limits, router: Router, shutdown: Shutdown)
+async fn speak_http<S>(stream: S, scheme: Scheme, peer: SocketAddr, limits: Limits, router: Router, shutdown: Shutdown)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
+        request.extensions_mut().insert(scheme.clone());
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });

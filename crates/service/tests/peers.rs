@@ -56,6 +56,7 @@ impl Server {
             .route("/slow", get(slow))
             .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
             .route("/peer", get(|Extension(PeerAddr(peer)): Extension<PeerAddr>| async move { peer.to_string() }))
+            .route("/scheme", get(|Extension(scheme): Extension<http::uri::Scheme>| async move { scheme.to_string() }))
             .route("/panic", get(|_: Request| async { panic!("as the test wants") as &'static str }))
             .fallback(|| async { Problem::not_found() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed("GET") });
@@ -109,6 +110,7 @@ async fn requests_are_answered_and_know_their_peer() {
     let answer = read_to_end(&mut stream).await;
     assert!(answer.ends_with(&stream.local_addr().unwrap().to_string()), "{answer}");
     assert!(server.exchange(&get_request("/nowhere")).await.starts_with("HTTP/1.1 404"));
+    assert!(server.exchange(&get_request("/scheme")).await.ends_with("\r\nhttp"));
     let answer =
         server.exchange("POST /fast HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET\r\n"), "{answer}");
@@ -220,14 +222,15 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
     write_certificate("first", &certificate, &key);
     let tls = Tls::open(certificate.clone(), key.clone(), Duration::from_millis(20)).unwrap();
     let server = Server::start(Limits::default(), Some(tls)).await;
-    assert_eq!(tls_exchange(server.address).await, ("first".to_owned(), "fast\n".to_owned()));
+    assert_eq!(tls_exchange(server.address, "/fast").await, ("first".to_owned(), "fast\n".to_owned()));
+    assert_eq!(tls_exchange(server.address, "/scheme").await.1, "https");
 
     std::fs::write(&certificate, "not a certificate").unwrap();
-    assert_eq!(tls_exchange(server.address).await.0, "first", "what cannot be used changes nothing");
+    assert_eq!(tls_exchange(server.address, "/fast").await.0, "first", "what cannot be used changes nothing");
 
     write_certificate("second", &certificate, &key);
     let renewed = async {
-        while tls_exchange(server.address).await.0 != "second" {
+        while tls_exchange(server.address, "/fast").await.0 != "second" {
             tokio::task::yield_now().await;
         }
     };
@@ -267,8 +270,8 @@ fn write_certificate(name: &str, certificate: &Path, key: &Path) {
     std::fs::write(certificate, builder.build().to_pem().unwrap()).unwrap();
 }
 
-/// Returns the name in the server's certificate, and the body it answers `/fast` with.
-async fn tls_exchange(address: SocketAddr) -> (String, String) {
+/// Returns the name in the server's certificate, and the body that it answers a request for `path` with.
+async fn tls_exchange(address: SocketAddr, path: &str) -> (String, String) {
     let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
     connector.set_verify(SslVerifyMode::NONE);
     let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
@@ -277,7 +280,7 @@ async fn tls_exchange(address: SocketAddr) -> (String, String) {
     std::pin::Pin::new(&mut stream).connect().await.unwrap();
     let certificate = stream.ssl().peer_certificate().unwrap();
     let name = certificate.subject_name().entries().next().unwrap().data().to_string().unwrap();
-    stream.write_all(get_request("/fast").as_bytes()).await.unwrap();
+    stream.write_all(get_request(path).as_bytes()).await.unwrap();
     let answer = read_to_end(&mut stream).await;
     (name, answer.rsplit("\r\n").next().unwrap().to_owned())
 }
