@@ -62,7 +62,8 @@ pub struct Webhook {
     /// Records that wait for their acknowledgement; the next request is told to come again at once.
     pub queue_records_max: u32,
     pub queue_kib_max: u32,
-    /// Answer 200 instead of 422, once the dead letter is kept: the sender then does not try again.
+    /// Answer 200 instead of 422, once the dead letter is kept: the sender then does not try again. The one 200 without an event
+    /// in Kafka; its body says so.
     pub refused_is_ok: bool,
 }
 

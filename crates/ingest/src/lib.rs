@@ -17,7 +17,8 @@
 //! What is refused ends as a [`Rejection`], the one list of reasons with status, label and text; what is worth keeping of it is
 //! written to the dead-letter topic first ([`dead_letter`]). [`run`] puts it all together; [`Config`] says how.
 //!
-//! Invariants: never 200 before the acknowledgement; no password past `parse`; every request is counted exactly once.
+//! Invariants: never 200 before the acknowledgement, which is the dead letter's where `refused_is_ok` is set; no password past
+//! `parse`; every request is counted exactly once.
 
 #![forbid(unsafe_code)]
 
