@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::UserId;
 use ingest::verify::{Found, Options, Report, check_settings, verify};
+use log::topics::{Finding, Severity};
 use serde_json::{Value, json};
 
 use crate::expect::{self, Expected};
@@ -52,6 +53,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Cluster { options: kafka, names } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
+    // What the broker does not tell is nothing that is wrong, and nothing that is right.
+    let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
     let options = Options {
         kafka,
         topics: names,
@@ -82,8 +85,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             differences.compare_projector(expected, &Service::new(url)?).await?;
         }
     }
-    print(&if args.json { format!("{:#}\n", as_json(&report, &differences)) } else { as_text(&report, &differences) })?;
-    Ok(if report.is_clean() && differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let findings = findings(&report, &unknown, &differences);
+    let is_clean = report.is_clean() && differences.is_empty();
+    print(&if args.json {
+        format!("{:#}\n", as_json(&report, findings, is_clean))
+    } else {
+        as_text(&report, findings)
+    })?;
+    Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn read_expected(path: &PathBuf) -> anyhow::Result<BTreeMap<UserId, Expected>> {
@@ -93,42 +102,64 @@ fn read_expected(path: &PathBuf) -> anyhow::Result<BTreeMap<UserId, Expected>> {
     users.collect::<anyhow::Result<_>>().with_context(at)
 }
 
-/// Returns each kind of finding: its name, how many there are, and the first of them.
-fn findings(report: &Report, differences: &Differences) -> Vec<(&'static str, u64, Vec<String>)> {
-    fn told<T>(name: &'static str, found: &Found<T>, tell: impl Fn(&T) -> String) -> (&'static str, u64, Vec<String>) {
-        (name, found.count, found.examples.iter().map(tell).collect())
+/// A kind of finding.
+struct Findings {
+    name: &'static str,
+    /// How many there are; `None` when nobody can tell.
+    count: Option<u64>,
+    /// The first of them, and what is not known.
+    examples: Vec<String>,
+}
+
+impl Findings {
+    fn of<T>(name: &'static str, found: &Found<T>, tell: impl Fn(&T) -> String) -> Self {
+        Self { name, count: Some(found.count), examples: found.examples.iter().map(tell).collect() }
     }
+
+    fn of_settings(wrong: &[Finding], unknown: &[Finding]) -> Self {
+        let count = if wrong.is_empty() && !unknown.is_empty() { None } else { Some(wrong.len() as u64) };
+        let examples = wrong.iter().chain(unknown).map(ToString::to_string).collect();
+        Self { name: "topic settings", count, examples }
+    }
+}
+
+fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> Vec<Findings> {
     vec![
-        told("dirty keys", &report.dirty, |dirty| {
+        Findings::of("dirty keys", &report.dirty, |dirty| {
             format!("user {}: newest at {}, last at {}", dirty.user_id, dirty.newest, dirty.last)
         }),
-        told("lineage gaps", &report.gaps, |gap| {
+        Findings::of("lineage gaps", &report.gaps, |gap| {
             format!("user {}: before {}, in {}", gap.user_id, gap.position, gap.fields.join(", "))
         }),
-        told("unreadable records", &report.unreadable, |unreadable| {
+        Findings::of("unreadable records", &report.unreadable, |unreadable| {
             format!("{}: {}", unreadable.position, unreadable.reason)
         }),
-        told("misplaced keys", &report.misplaced, |misplaced| {
+        Findings::of("misplaced keys", &report.misplaced, |misplaced| {
             format!(
                 "user {}: at {}, belongs on partition {}",
                 misplaced.user_id, misplaced.position, misplaced.partition
             )
         }),
-        ("topic settings", report.settings.len() as u64, report.settings.iter().map(ToString::to_string).collect()),
-        ("differences from --expect", differences.count(), differences.examples().to_vec()),
+        Findings::of_settings(&report.settings, unknown),
+        Findings {
+            name: "differences from --expect",
+            count: Some(differences.count()),
+            examples: differences.examples().to_vec(),
+        },
     ]
 }
 
-fn as_text(report: &Report, differences: &Differences) -> String {
+fn as_text(report: &Report, findings: Vec<Findings>) -> String {
     let Report { records, users, forgotten, reasserted, .. } = report;
     let mut text =
         format!("{records} records: {users} users, {forgotten} forgotten, {reasserted} records appended again\n");
-    for (name, count, examples) in findings(report, differences) {
-        text.push_str(&format!("{name:<26}{count}\n"));
+    for Findings { name, count, examples } in findings {
+        let shown = count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+        text.push_str(&format!("{name:<26}{shown}\n"));
         for example in &examples {
             text.push_str(&format!("  {example}\n"));
         }
-        let more = count.saturating_sub(examples.len() as u64);
+        let more = count.unwrap_or_default().saturating_sub(examples.len() as u64);
         if more > 0 {
             text.push_str(&format!("  and {more} more\n"));
         }
@@ -136,17 +167,47 @@ fn as_text(report: &Report, differences: &Differences) -> String {
     text
 }
 
-fn as_json(report: &Report, differences: &Differences) -> Value {
-    let findings: serde_json::Map<String, Value> = findings(report, differences)
-        .into_iter()
-        .map(|(name, count, examples)| (name.replace(' ', "_"), json!({ "count": count, "examples": examples })))
-        .collect();
+fn as_json(report: &Report, findings: Vec<Findings>, is_clean: bool) -> Value {
+    let told = |Findings { name, count, examples }: Findings| {
+        let count = count.map_or_else(|| json!("unknown"), |count| json!(count));
+        (name.replace(' ', "_"), json!({ "count": count, "examples": examples }))
+    };
     json!({
-        "clean": report.is_clean() && differences.is_empty(),
+        "clean": is_clean,
         "records": report.records,
         "users": report.users,
         "forgotten": report.forgotten,
         "reasserted": report.reasserted,
-        "findings": findings,
+        "findings": findings.into_iter().map(told).collect::<serde_json::Map<String, Value>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(severity: Severity) -> Finding {
+        let [topic, subject, expected, found] = ["vcc.users", "x", "1", "2"].map(str::to_owned);
+        Finding { topic, subject, expected, found, severity }
+    }
+
+    #[test]
+    fn settings_that_the_broker_does_not_tell_are_unknown_and_not_right() {
+        let (none, wrong, note) = (&[][..], &[finding(Severity::Warn)][..], &[finding(Severity::Note)][..]);
+        let table = [
+            (none, none, "topic settings            0\n", json!(0), 0),
+            (none, note, "topic settings            unknown\n  vcc.users: x is 2, expected 1\n", json!("unknown"), 1),
+            (wrong, none, "topic settings            1\n  vcc.users: x is 2, expected 1\n", json!(1), 1),
+            (wrong, note, "topic settings            1\n", json!(1), 2),
+        ];
+        for (wrong, unknown, line, count, examples) in table {
+            let report = Report { settings: wrong.to_vec(), ..Report::default() };
+            let text = as_text(&report, findings(&report, unknown, &Differences::default()));
+            assert!(text.contains(line), "{text}");
+            let json = as_json(&report, findings(&report, unknown, &Differences::default()), report.is_clean());
+            assert_eq!(json["findings"]["topic_settings"]["count"], count);
+            assert_eq!(json["findings"]["topic_settings"]["examples"].as_array().map(Vec::len), Some(examples));
+            assert_eq!(json["clean"], wrong.is_empty());
+        }
+    }
 }

@@ -210,6 +210,8 @@ fn after_late_and_repeated_deliveries_the_log_and_the_projector_are_as_the_vendo
     assert_eq!(verified.status.code(), Some(0), "{}{}", stdout(&verified), stderr(&verified));
     let verified: Value = serde_json::from_str(&stdout(&verified)).unwrap();
     assert_eq!((&verified["clean"], &verified["users"]), (&true.into(), &40.into()));
+    let settings = &verified["findings"]["topic_settings"]["count"];
+    assert_eq!(settings, "unknown", "the broker in memory does not describe them");
 
     // A file that expects something else is not met: the comparison does compare.
     let wrong = std::fs::read_to_string(&expect).unwrap().replacen("\"active\"", "\"elsewhere\"", 1);

@@ -26,7 +26,7 @@ use domain::fold::RecordHead;
 use domain::{Position, UserId};
 use log::ClientOptions;
 use log::scan::{self, Range};
-use log::topics::{Finding as Setting, Severity};
+use log::topics::Finding as Setting;
 
 use crate::Topics;
 
@@ -142,14 +142,14 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
     Ok(report)
 }
 
-/// Returns where the topics are not set as the contract says.
+/// Returns where the topics are not set as the contract says, and as a [`Severity::Note`](log::topics::Severity::Note) where
+/// the broker does not tell.
 ///
 /// # Errors
 /// As [`log::topics::check`].
 pub async fn check_settings(kafka: &ClientOptions, topics: &Topics) -> Result<Vec<Setting>, log::topics::Error> {
     let specs = log::topics::Spec::contract(topics, 1, 1);
-    let findings = log::topics::check(kafka, &specs, SILENCE_MAX).await?;
-    Ok(findings.into_iter().filter(|finding| finding.severity > Severity::Note).collect())
+    log::topics::check(kafka, &specs, SILENCE_MAX).await
 }
 
 impl Report {
