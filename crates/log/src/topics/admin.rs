@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -213,9 +213,7 @@ async fn settings(
         .map_err(Fault::from)
         .and_then(|resources| resources.into_iter().next().unwrap_or(Err(Code::Fail)).map_err(Fault::from));
     match described {
-        Ok(resource) => {
-            Ok(Some(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()))
-        }
+        Ok(resource) => Ok(told(resource)),
         // Neither a broker that cannot tell nor one that will not tell us is a reason not to run.
         Err(fault)
             if matches!(
@@ -234,10 +232,43 @@ async fn settings(
     }
 }
 
+/// Returns the settings that the cluster told, or `None` for none at all: a topic has some always, and the client's wrapper
+/// makes that of the answer that they may not be described to us.
+fn told(resource: ConfigResource) -> Option<BTreeMap<String, String>> {
+    let settings: BTreeMap<_, _> =
+        resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
+    (!settings.is_empty()).then_some(settings)
+}
+
 pub(super) fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContext>, Fault> {
     Ok(options.admin().create_with_context(options.context())?)
 }
 
 fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
     options.consumer(UNJOINED_GROUP).create_with_context(options.context()).map_err(|error| Error::Client(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::admin::{ConfigEntry, ConfigSource, OwnedResourceSpecifier};
+
+    use super::*;
+
+    #[test]
+    fn no_settings_at_all_are_settings_that_are_not_told() {
+        let resource = |names: &[&str]| {
+            let entries = names.iter().map(|name| ConfigEntry {
+                name: (*name).to_owned(),
+                value: Some("1".to_owned()),
+                source: ConfigSource::Default,
+                is_read_only: false,
+                is_default: true,
+                is_sensitive: false,
+            });
+            ConfigResource { specifier: OwnedResourceSpecifier::Topic("users".to_owned()), entries: entries.collect() }
+        };
+        assert_eq!(told(resource(&[])), None);
+        let one = BTreeMap::from([("segment.bytes".to_owned(), "1".to_owned())]);
+        assert_eq!(told(resource(&["segment.bytes"])), Some(one));
+    }
 }
