@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use log::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
+use service::origin::is_origin;
 use service::serve::Limits;
-use service::settings::{Admin, Http, Kafka, Log, Topics, is_origin, listen_address};
+use service::settings::{Admin, Http, Kafka, Log, Topics, listen_address};
 
 use crate::projection::Options;
 

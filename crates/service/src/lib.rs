@@ -9,7 +9,8 @@
 //! - [`Shutdown`]: the one signal that everything waits for; only the command line connects it to SIGTERM.
 //! - [`serve`]: the accept loop, with a limit on everything a peer can hold, and an orderly end; [`tls`] in front of it.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
-//! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together.
+//! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together; [`origin`] is one of
+//!   the checks.
 //! - [`problem`]: errors as RFC 9457 tells them. [`secret`]: text that cannot print itself.
 //! - [`telemetry`] and [`metrics`]: logs and numbers. [`answer`]: what layers of requests are made of.
 //!
@@ -28,6 +29,8 @@ pub mod admin;
 pub mod config;
 
 pub mod settings;
+
+pub mod origin;
 
 pub mod problem;
 
