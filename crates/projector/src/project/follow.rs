@@ -54,53 +54,63 @@ impl<'s> Follower<'s> {
         follower
     }
 
+    /// Follows until there is a reason to stop. No thread of a Kafka client that reads outlives the call.
     pub(super) async fn follow(&mut self) -> Result<Stop, Error> {
+        let followed = self.follow_anew().await;
+        self.end_late().await;
+        followed
+    }
+
+    /// Follows with one tail after the other.
+    async fn follow_anew(&mut self) -> Result<Stop, Error> {
+        let shared = self.shared;
+        loop {
+            let opening =
+                Tail::open(&shared.options.kafka, &shared.options.topic, self.checkpoint(), Limits::default());
+            let stop = match until_shutdown(shared, opening).await {
+                None => return Ok(Stop::Shutdown),
+                Some(Ok(mut tail)) => {
+                    let followed = self.follow_with(&mut tail).await;
+                    tail.close().await;
+                    followed?
+                }
+                Some(Err(error)) => after_error(shared, error).await?,
+            };
+            if let Some(stop) = stop {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Follows until the tail ends or there is a reason to stop; `None` when another tail is to go on.
+    async fn follow_with(&mut self, tail: &mut Tail) -> Result<Option<Stop>, Error> {
         let shared = self.shared;
         let mut look = tokio::time::interval(shared.options.look_interval);
         look.reset();
         loop {
-            let opening =
-                Tail::open(&shared.options.kafka, &shared.options.topic, self.checkpoint(), Limits::default());
-            let mut tail = match until_shutdown(shared, opening).await {
-                None => return Ok(Stop::Shutdown),
-                Some(Ok(tail)) => tail,
-                Some(Err(error)) => match after_error(shared, error).await? {
-                    Some(stop) => return Ok(stop),
-                    None => continue,
-                },
+            self.open_late().await;
+            let event = tokio::select! {
+                biased;
+                () = shared.shutdown.requested() => return Ok(Some(Stop::Shutdown)),
+                late = next_late(self.late.as_mut()) => {
+                    self.take_late(late).await?;
+                    continue;
+                }
+                _ = look.tick() => {
+                    self.look().await?;
+                    continue;
+                }
+                event = tail.next() => event,
             };
-            loop {
-                self.open_late().await;
-                let event = tokio::select! {
-                    biased;
-                    () = shared.shutdown.requested() => {
-                        tail.close().await;
-                        return Ok(Stop::Shutdown);
-                    }
-                    late = next_late(self.late.as_mut()) => {
-                        self.take_late(late).await?;
-                        continue;
-                    }
-                    _ = look.tick() => {
-                        self.look().await?;
-                        continue;
-                    }
-                    event = tail.next() => event,
-                };
-                let (batch, error) = match event {
-                    Ok(event) => gather(event, &mut tail),
-                    Err(error) => (Batch::default(), Some(error)),
-                };
-                if let Some(stop) = self.commit(batch).await? {
-                    return Ok(stop);
-                }
-                match error {
-                    None => {}
-                    Some(error) => match after_error(shared, error).await? {
-                        Some(stop) => return Ok(stop),
-                        None => break,
-                    },
-                }
+            let (batch, error) = match event {
+                Ok(event) => gather(event, tail),
+                Err(error) => (Batch::default(), Some(error)),
+            };
+            if let Some(stop) = self.commit(batch).await? {
+                return Ok(Some(stop));
+            }
+            if let Some(error) = error {
+                return after_error(shared, error).await;
             }
         }
     }
@@ -183,7 +193,7 @@ impl<'s> Follower<'s> {
                     error = &error as &dyn std::error::Error,
                     "late deliveries cannot be followed: trying again"
                 );
-                self.late = None;
+                self.end_late().await;
                 return Ok(());
             }
         };
@@ -198,10 +208,16 @@ impl<'s> Follower<'s> {
             Ok(closed) => drop(self.shared.metrics.gaps_closed_late.inc_by(closed)),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "late deliveries are not taken: trying again");
-                self.late = None;
+                self.end_late().await;
             }
         }
         Ok(())
+    }
+
+    async fn end_late(&mut self) {
+        if let Some(tail) = self.late.take() {
+            tail.close().await;
+        }
     }
 
     /// First the position, so that whoever waits for it can read, then the changes, then the numbers.
