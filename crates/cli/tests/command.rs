@@ -249,6 +249,7 @@ fn encrypted_deliveries_with_passwords_are_read_and_no_password_is_written() {
 
     let projector = Service::start(&["projector", "--bootstrap", &bootstrap, "--set", &store_in(folder.path())], &[]);
     let queries = format!("http://{}", projector.listens["http"].as_str().unwrap());
+    projector.until_ready();
     let verified = run(&["verify", "--bootstrap", &bootstrap, "--expect", text(&expect), "--projector", &queries]);
     assert_eq!(verified.status.code(), Some(0), "{}{}", stdout(&verified), stderr(&verified));
 

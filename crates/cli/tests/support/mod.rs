@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// How long any answer may take: nothing here takes a second, but a loaded machine may be slow.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between one question and the next.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The command with these arguments, in an environment of its own.
 pub(crate) fn rollcall(args: &[&str]) -> Command {
@@ -109,6 +111,16 @@ impl Service {
         }
         let listens = serde_json::from_str(&line).unwrap();
         Self { child, log, listens }
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) fn until_ready(&self) {
+        let readyz = format!("http://{}/readyz", self.listens["admin"].as_str().unwrap());
+        let mut left = PATIENCE;
+        while get(&readyz).0 != 200 {
+            left = left.checked_sub(PAUSE).expect("it becomes ready");
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Sends SIGTERM, waits for the end, and returns the status and the rest of the log.
