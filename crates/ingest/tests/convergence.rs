@@ -306,11 +306,12 @@ impl World {
                 cleanable = offset + 1;
             }
         }
-        // A table that has not read what the cleaner takes, one that was away for longer than `min.compaction.lag.ms`, is rebuilt.
-        // (Of three changes in one second it could have read the second, miss the third, and hold the second against the first.)
+        // Who has not read what the cleaner takes was away for longer than `min.compaction.lag.ms`, and begins anew. (Of three changes
+        // in one second it could have read the second, miss the third, and hold the second against the first.)
         if self.table.read < cleanable {
             self.table = Table::default();
         }
+        self.keepers.iter_mut().filter(|keeper| keeper.read < cleanable).for_each(|keeper| *keeper = Keeper::default());
         self.log.clean(cleanable);
     }
 
