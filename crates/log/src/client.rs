@@ -98,6 +98,11 @@ impl ClientOptions {
         config
     }
 
+    /// Returns a client that picks its partitions itself, or asks about topics.
+    pub(crate) fn reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        Ok(self.consumer(UNJOINED_GROUP).create_with_context(self.context())?)
+    }
+
     /// Returns the settings of a client that writes.
     pub(crate) fn producer(&self) -> ClientConfig {
         let mut config = self.base();
@@ -143,8 +148,7 @@ impl Probe {
     ///
     /// If the options are not usable; [`ClientOptions::validate`] says why.
     pub fn new(options: &ClientOptions, topic: &str) -> Result<Self, Fault> {
-        let client = options.consumer(UNJOINED_GROUP).create_with_context(options.context())?;
-        Ok(Self { client: Arc::new(client), topic: topic.into() })
+        Ok(Self { client: Arc::new(options.reader()?), topic: topic.into() })
     }
 
     /// Waits until the cluster has described the topic: one small request.

@@ -117,8 +117,8 @@ pub fn share(mut ranges: Vec<Range>, threads: usize) -> Vec<Vec<Range>> {
 ///
 /// # Errors
 ///
-/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than `silence_max`. The callback has then
-/// seen a part of the records.
+/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than `silence_max`.
+/// The callback has then seen a part of the records.
 pub fn scan(
     options: &ClientOptions,
     topic: &str,

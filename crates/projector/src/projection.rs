@@ -304,8 +304,8 @@ impl Projection {
     /// Returns whether the topic may have a partition. One that is not known here may have been added a moment ago, so the cluster
     /// is asked; while it does not answer, the partition is believed in.
     pub(crate) async fn may_have_partition(&self, partition: i32, wait_max: Duration) -> bool {
-        let known = self.ends();
-        if known.is_empty() || known.next(partition).is_some() {
+        let is_known = |ends: &Checkpoint| ends.is_empty() || ends.next(partition).is_some();
+        if is_known(&self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner).offsets) {
             return true;
         }
         match tokio::time::timeout(wait_max, self.ends_now()).await {

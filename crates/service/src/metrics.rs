@@ -55,8 +55,8 @@ impl Metrics {
     /// Returns `router` with each request measured: how long it took, by method, scheme, route and status, and how many are in
     /// flight.
     ///
-    /// The route is the pattern that matched, never the path; what matched none has none, which is an empty label to Prometheus. The log line of a request, at
-    /// debug, has neither query nor headers.
+    /// The route is the pattern that matched, never the path; what matched none has none, which is an empty label to Prometheus.
+    /// The log line of a request, at debug, has neither query nor headers.
     pub fn instrument(&self, router: Router) -> Router {
         let http = self.register(Http::register);
         router.layer(layer_fn(move |within| Measure { http: http.clone(), within }))

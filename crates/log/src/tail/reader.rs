@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use domain::Checkpoint;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use super::cursors::Cursors;
 use super::{Batch, Error, Event, Extent, Limits, POLL};
-use crate::client::{TracingContext, UNJOINED_GROUP};
 use crate::native::{Intake, Taken, topic_name};
 use crate::topics::{self, Watch};
 use crate::{ClientOptions, Fault, Record};
@@ -49,7 +48,7 @@ impl Reader {
         limits: Limits,
         events: mpsc::Sender<Result<Event, Error>>,
     ) -> Result<Self, Error> {
-        let consumer = connect(options)?;
+        let consumer = options.reader().map_err(Error::from_fault)?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
         let mut watch = Watch::new(&topic);
         watch.look(&consumer)?;
@@ -151,10 +150,11 @@ impl Reader {
         send(&self.events, Ok(Event::PartitionsAdded(added)))
     }
 
-    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all partitions from where they were, with a new client, because
-    /// the old one has stopped fetching that partition and would hand over nothing of it if it was assigned again.
+    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all partitions from
+    /// where they were, with a new client, because the old one has stopped fetching that partition and would hand over nothing of
+    /// it if it was assigned again.
     fn reconnect(&mut self) -> Result<(), Error> {
-        self.intake = Intake::new(connect(&self.options)?);
+        self.intake = Intake::new(self.options.reader().map_err(Error::from_fault)?);
         self.fetch(|_| true).map_err(Error::from_fault)
     }
 
@@ -169,11 +169,6 @@ impl Reader {
         }
         Ok(self.intake.consumer().incremental_assign(&list)?)
     }
-}
-
-fn connect(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
-    let consumer = options.consumer(UNJOINED_GROUP).create_with_context(options.context());
-    consumer.map_err(|error| Error::from_fault(error.into()))
 }
 
 /// What to do about an error of the library.

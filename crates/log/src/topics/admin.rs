@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{Description, Error, Spec};
-use crate::client::{TracingContext, UNJOINED_GROUP};
+use crate::client::TracingContext;
 use crate::native::{topic_id, topic_name};
 use crate::{ClientOptions, Fault};
 
@@ -245,7 +245,7 @@ pub(super) fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContex
 }
 
 fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
-    options.consumer(UNJOINED_GROUP).create_with_context(options.context()).map_err(|error| Error::Client(error.into()))
+    options.reader().map_err(Error::Client)
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@
 //! (`0:18,1:7@5d41402a`); a reader that comes back with `Last-Event-ID` goes on there, here or at another replica. An id of a topic
 //! that was made anew since, told by its tag or by a position beyond the end of the log, starts over. The tag is of the cluster
 //! and the topic's id; where the broker gives no id (the embedded one, Kafka before 2.8), and for an id without a tag, a topic made
-//! anew that has grown past the position is not told apart. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
+//! anew that has grown past the position is not told apart. A heartbeat is a comment with an `id`, which moves a quiet reader's
+//! checkpoint along.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
