@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use domain::UnixMillis;
+use domain::topics::Names;
 use hyper::StatusCode;
-use log::ClientOptions;
-use log::publish::{Error, Limits, Outgoing, Publisher};
-use log::topics::Names;
+use kafka::ClientOptions;
+use kafka::publish::{Error, Limits, Outgoing, Publisher};
 use tempfile::TempDir;
 
 use crate::support::broker::{Broker, make_topics, on_embedded, read_to_end, where_kafka_runs};

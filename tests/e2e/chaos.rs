@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::Position;
+use domain::topics::Names;
 use hyper::{Method, StatusCode};
-use log::topics::Names;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -10,16 +10,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::headers::CE_TIME;
+use domain::topics::{Names, Spec};
 use domain::{UserId, fold, record, wire};
 use hyper::StatusCode;
-use ingest::verify::{Options, verify};
-use log::ClientOptions;
-use log::topics::{Names, Spec, create};
+use kafka::ClientOptions;
+use kafka::topics::create;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
 use tempfile::TempDir;
+use upkeep::verify::{Options, verify};
 
 use crate::support::broker::{read_to_end, where_kafka_runs};
 use crate::support::deliveries::delivery;
@@ -54,8 +55,8 @@ fn compaction_leaves_the_newest_of_every_user() {
         let (options, names) = (ClientOptions::new(kafka.bootstrap()), Names::default());
         make_topics(&options, &names).await;
         let store = TempDir::new().expect("a folder can be made");
-        // Without the fence, which keeps late deliveries off the topic, so that everything is the keeper's to mend.
-        let ingest = Ingest::start(&options, &names, |raw| raw.fence.enabled = false).await;
+        // Without the gate, which keeps late deliveries off the topic, so that everything is the keeper's to mend.
+        let ingest = Ingest::start(&options, &names, |raw| raw.gate.enabled = false).await;
         let lived_through = Projector::start(&options, &names, store.path(), |_| {}).await;
         ingest.ready().await;
         let mut log = Log { options, names, ingest, accepted: 0, rolled: 0, newest: BTreeMap::new() };
@@ -161,7 +162,7 @@ struct Log {
     options: ClientOptions,
     names: Names,
     ingest: Ingest,
-    /// How many deliveries were answered 200: each is a record, since there is no fence.
+    /// How many deliveries were answered 200: each is a record, since there is no gate.
     accepted: u64,
     /// The change that the rollers are at.
     rolled: u64,
@@ -254,12 +255,12 @@ impl Log {
     /// Returns how many records were ever written: what compaction takes leaves its offset behind.
     async fn written(&self) -> u64 {
         let (options, topic) = (self.options.clone(), self.names.users.clone());
-        let scan = move || log::scan::ranges(&options, &topic, QUIET_MAX).expect("Kafka tells where the topic ends");
+        let scan = move || kafka::scan::ranges(&options, &topic, QUIET_MAX).expect("Kafka tells where the topic ends");
         let ranges = tokio::task::spawn_blocking(scan).await.expect("it does not panic");
         ranges.iter().map(|range| u64::try_from(range.end).expect("an offset")).sum()
     }
 
-    async fn verified(&self) -> ingest::verify::Report {
+    async fn verified(&self) -> upkeep::verify::Report {
         let options = Options {
             kafka: self.options.clone(),
             topics: self.names.clone(),

@@ -1,11 +1,12 @@
 //! A user is forgotten: gone for those who ask, not brought back by what is older, and out of the late deliveries of the log.
 
-use domain::{Position, UnixMillis, UserId};
+use domain::{Letter, Position, UnixMillis, UserId};
 use hyper::{Method, StatusCode};
-use ingest::forget::{Error, forget};
-use ingest::pipeline::BodyPolicy;
-use log::publish::{Limits, Outgoing, Publisher};
+use ingest::dead_letter;
+use ingest::transport::BodyPolicy;
+use kafka::publish::{Limits, Outgoing, Publisher};
 use serde_json::{Value, json};
+use upkeep::forget::{Error, Mention, forget};
 
 use crate::support::broker::{Broker, on_both_brokers, read_to_end};
 use crate::support::deliveries::{CHANGED, CREATED};
@@ -22,14 +23,18 @@ const PARTITIONS: i32 = 3;
 const AT: UnixMillis = UnixMillis::from_millis(1_600_000_000_000);
 const NEWER: &str = "2021-01-01T00:00:00+00:00";
 
+fn mentions(user_id: UserId) -> impl Fn(&Letter) -> Mention + Send + 'static {
+    move |letter| dead_letter::mentions(letter, &BodyPolicy::default(), user_id)
+}
+
 async fn forgotten_is_gone_and_only_what_is_newer_brings_it_back(broker: &Broker) {
-    // Without the fence, which would keep what is older off the topic that the projector follows.
-    let system = System::start_with(broker, PARTITIONS, |raw| raw.fence.enabled = false).await;
+    // Without the gate, which would keep what is older off the topic that the projector follows.
+    let system = System::start_with(broker, PARTITIONS, |raw| raw.gate.enabled = false).await;
     let delivered = system.ingest.post(CREATED).await;
     assert_eq!(system.user_after(180, &delivered).await.status, StatusCode::OK);
     let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
     let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
-    let forgotten = forget(&kafka, &system.names, &publisher, BodyPolicy::default(), user_id, Some(AT), AT).await;
+    let forgotten = forget(&kafka, &system.names, &publisher, mentions(user_id), user_id, Some(AT), AT).await;
     let tombstone = forgotten.expect("the user is forgotten").position;
     assert_eq!(user_at(&system, tombstone).await, StatusCode::GONE);
 
@@ -53,7 +58,7 @@ async fn a_user_whose_events_are_ahead_of_the_clock_stays_forgotten(broker: &Bro
     assert_eq!(system.user_after(180, &ahead).await.status, StatusCode::OK);
     let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
     let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
-    let forget = async |at| forget(&kafka, &system.names, &publisher, BodyPolicy::default(), user_id, at, AT).await;
+    let forget = async |at| forget(&kafka, &system.names, &publisher, mentions(user_id), user_id, at, AT).await;
 
     let refused = forget(Some(AT)).await.expect_err("the newest event is later");
     assert!(matches!(refused, Error::Outdated { at: AT, .. }), "{refused}");
@@ -78,7 +83,7 @@ async fn late_deliveries_of_others_stay(broker: &Broker) {
         publisher.publish(late(&names.late, user, partition)).await.expect("it is stored");
     }
     let user_id = "180".parse().expect("an identifier");
-    let forgotten = forget(&kafka, &names, &publisher, BodyPolicy::default(), user_id, Some(AT), AT).await;
+    let forgotten = forget(&kafka, &names, &publisher, mentions(user_id), user_id, Some(AT), AT).await;
     let late = forgotten.expect("the user is forgotten").late;
     assert_eq!((late.records, late.newest), (3, Some(AT)));
 

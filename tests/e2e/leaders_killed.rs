@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use log::ClientOptions;
-use log::topics::Names;
+use domain::topics::Names;
+use kafka::ClientOptions;
 use tempfile::TempDir;
 
 use crate::support::broker::{make_topics, read_to_end, where_kafka_runs};

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::topics::Spec;
 use domain::{Position, UnixMillis};
-use log::publish::{Limits, Outgoing, Publisher};
-use log::topics::{Spec, check};
+use kafka::publish::{Limits, Outgoing, Publisher};
+use kafka::topics::check;
 
 use crate::support::broker::{Broker, on_both_brokers, on_kafka, read_to_end};
 
@@ -48,7 +49,7 @@ async fn published_records_are_read_back(broker: &Broker) {
         assert_eq!(record.value, published.value);
         assert_eq!(record.headers, published.headers);
         assert_eq!(record.timestamp, published.timestamp);
-        assert_eq!(record.position.partition, log::placement::partition_for(&published.key, PARTITIONS));
+        assert_eq!(record.position.partition, kafka::placement::partition_for(&published.key, PARTITIONS));
     }
 }
 

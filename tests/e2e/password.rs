@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use hyper::{Method, StatusCode};
-use log::Record;
+use kafka::Record;
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -1,8 +1,8 @@
 //! Services, and Kafka itself, stopped at any moment under load and started again: no acknowledged event is lost, and the
 //! state is the fold of the log.
 
-use log::ClientOptions;
-use log::topics::Names;
+use domain::topics::Names;
+use kafka::ClientOptions;
 use tempfile::TempDir;
 
 use crate::support::broker::{Broker, make_topics, on_both_brokers, read_to_end, where_kafka_runs};

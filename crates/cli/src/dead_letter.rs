@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use ingest::dead_letter::{Kept, Outcome, Store};
-use log::publish::Publisher;
+use ingest::dead_letter::{self, Replayed};
+use kafka::publish::Publisher;
+use upkeep::letters::{self, Kept};
 
+use crate::cluster::Cluster;
 use crate::environment::now;
 use crate::ingest::without_requests;
-use crate::kafka::Cluster;
 use crate::output::print;
 use crate::sources::Sources;
 
@@ -44,13 +45,13 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { sources } => {
-            for kept in read(store(&sources)?, String::new()).await? {
+            for kept in read(Cluster::load(&sources)?, String::new()).await? {
                 print(&format!("{}\n", line(&kept)))?;
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { key, sources } => {
-            let found = read(store(&sources)?, key.clone()).await?;
+            let found = read(Cluster::load(&sources)?, key.clone()).await?;
             let [kept] = found.as_slice() else {
                 anyhow::bail!("{} dead letters have a key that begins with {key:?}; one is expected", found.len());
             };
@@ -63,10 +64,10 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
-    let store = Store { options: config.kafka.clone(), topics: config.topics.clone() };
     let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
     let publisher = (!dry_run).then_some(&publisher);
-    let mut letters = read(store.clone(), String::new()).await?;
+    let mut letters =
+        read(Cluster { options: config.kafka.clone(), names: config.topics.clone() }, String::new()).await?;
     // Before any is replayed: a key that was mistyped is found out while nothing is done.
     for key in keys {
         let known = letters.iter().any(|kept| kept.key.starts_with(key));
@@ -75,47 +76,47 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
     let mut refused = 0;
     for kept in letters {
-        let replayed = store.replay(&kept, &config.policy.body, publisher, now()).await?;
-        let outcome = match replayed.outcome {
-            Outcome::WouldPass { user_id, event_id } => format!("would pass: user {user_id}, event {event_id}"),
-            Outcome::Published { user_id, event_id, position } => {
+        let replayed = dead_letter::replay(&kept, &config.topics, &config.policy.body, publisher, now()).await?;
+        let outcome = match replayed {
+            Replayed::WouldPass { user_id, event_id } => format!("would pass: user {user_id}, event {event_id}"),
+            Replayed::Published { user_id, event_id, position } => {
                 format!("published at {position}: user {user_id}, event {event_id}")
             }
-            Outcome::Refused(rejection) => {
+            Replayed::Refused(rejection) => {
                 refused += 1;
                 format!("still refused: {rejection}")
             }
         };
-        print(&format!("{:.12} {outcome}\n", replayed.key))?;
+        print(&format!("{:.12} {outcome}\n", kept.key))?;
     }
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn store(sources: &Sources) -> anyhow::Result<Store> {
-    let Cluster { options, names } = Cluster::load(sources)?;
-    Ok(Store { options, topics: names })
-}
-
-async fn read(store: Store, prefix: String) -> anyhow::Result<Vec<Kept>> {
-    Ok(tokio::task::spawn_blocking(move || store.find(&prefix)).await??)
+/// Returns the dead letters whose key begins with `prefix`.
+async fn read(cluster: Cluster, prefix: String) -> anyhow::Result<Vec<Kept>> {
+    let Cluster { options, names } = cluster;
+    let read = tokio::task::spawn_blocking(move || letters::list(&options, &names.dead_letter)).await?;
+    let mut letters = read.context("the dead letters cannot be read")?;
+    letters.retain(|kept| kept.key.starts_with(&prefix));
+    Ok(letters)
 }
 
 fn line(kept: &Kept) -> String {
     let letter = &kept.letter;
-    format!("{:.12} {} {:<14} {}", kept.key, letter.received_at(), letter.rejection(), letter.reason())
+    format!("{:.12} {} {:<14} {}", kept.key, letter.received_at, letter.rejection, letter.reason)
 }
 
 fn whole(kept: &Kept) -> String {
     let letter = &kept.letter;
-    let body = String::from_utf8_lossy(letter.body());
+    let body = String::from_utf8_lossy(&letter.body);
     format!(
         "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\niv          {}\n\n{body}\n",
         kept.key,
         kept.position,
-        letter.received_at(),
-        letter.rejection(),
-        letter.reason(),
-        letter.pointer(),
-        letter.iv().unwrap_or("none"),
+        letter.received_at,
+        letter.rejection,
+        letter.reason,
+        letter.pointer,
+        letter.iv.as_deref().unwrap_or("none"),
     )
 }

@@ -8,15 +8,16 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use domain::Position;
-use log::ClientOptions;
-use log::embedded::EmbeddedBroker;
-use log::placement::partition_for;
-use log::topics::{self, Names, Severity, Spec};
+use domain::topics::{Names, Spec};
+use kafka::ClientOptions;
+use kafka::embedded::EmbeddedBroker;
+use kafka::placement::partition_for;
+use kafka::topics::{self, Severity};
 use service::telemetry::{self, Format};
 use service::{Secret, Shutdown};
 use tokio::net::TcpListener;
 
-use crate::kafka::ANSWER_WAIT_MAX;
+use crate::cluster::ANSWER_WAIT_MAX;
 use crate::listen::bind;
 use crate::output::print;
 

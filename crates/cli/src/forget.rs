@@ -5,9 +5,10 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::{UnixMillis, UserId};
-use ingest::forget::{Forgotten, forget};
-use log::publish::Publisher;
+use domain::{Letter, UnixMillis, UserId};
+use ingest::dead_letter;
+use kafka::publish::Publisher;
+use upkeep::forget::{Forgotten, forget};
 
 use crate::environment::now;
 use crate::ingest::without_requests;
@@ -38,8 +39,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
     let now = now();
-    let forgotten =
-        forget(&config.kafka, &config.topics, &publisher, config.policy.body, args.user_id, args.at, now).await?;
+    let (policy, user_id) = (config.policy.body, args.user_id);
+    let mentions = move |letter: &Letter| dead_letter::mentions(letter, &policy, user_id);
+    let forgotten = forget(&config.kafka, &config.topics, &publisher, mentions, user_id, args.at, now).await?;
     print(&report(args.user_id, &forgotten))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -97,7 +99,7 @@ fn instant(text: &str) -> Result<UnixMillis, String> {
 mod tests {
     use super::*;
     use domain::Position;
-    use ingest::forget::{Deadlines, Late};
+    use upkeep::forget::{Deadlines, Late};
 
     #[test]
     fn the_report_tells_what_stays_and_until_when() {

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod command;
 mod config;
 mod dead_letter;
@@ -26,7 +27,6 @@ mod expect;
 mod fetch;
 mod forget;
 mod ingest;
-mod kafka;
 mod listen;
 mod output;
 mod progress;

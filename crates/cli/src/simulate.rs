@@ -1,20 +1,4 @@
 //! `rollcall simulate`: plays the vendor against a webhook address.
-//!
-//! | file | what it does |
-//! | --- | --- |
-//! | `history.rs` | what happens to whom: pure, the same for the same seed |
-//! | `sender.rs` | which delivery is attempted when, what an answer means: pure |
-//! | `encrypt.rs` | the body as the vendor's PHP encrypts it |
-//! | `post.rs` | one attempt over HTTP |
-//! | `delivery.rs` | the loop that joins the four, with bounded concurrency |
-//! | `tally.rs` | what is counted, and the report |
-
-pub(crate) mod delivery;
-mod encrypt;
-pub(crate) mod history;
-pub(crate) mod post;
-pub(crate) mod sender;
-mod tally;
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -28,16 +12,16 @@ use anyhow::Context as _;
 use domain::{SAFE_INTEGER_MAX, UnixMillis, UserId};
 use indicatif::ProgressBar;
 use service::Shutdown;
+use simulator::delivery::{Line, deliver};
+use simulator::encrypt::Encryption;
+use simulator::history::{History, Population};
+use simulator::post::Post;
+use simulator::sender::{Habits, Sender};
 
 use crate::environment;
 use crate::expect::{self, Expected};
 use crate::output::print;
 use crate::progress;
-use delivery::{Line, deliver};
-use encrypt::Encryption;
-use history::{History, Population};
-use post::Post;
-use sender::{Habits, Sender};
 
 /// Plays the vendor: posts the events of a made-up call centre to a webhook address; exit status 1 if any event is given up
 #[derive(Debug, clap::Args)]

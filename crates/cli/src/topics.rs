@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use log::topics::{self, Created, Finding, Severity, Spec};
+use domain::topics::Spec;
+use kafka::topics::{self, Created, Finding, Severity};
 
-use crate::kafka::{ANSWER_WAIT_MAX, Cluster, asked};
+use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked};
 use crate::output::print;
 use crate::sources::Sources;
 
@@ -83,7 +84,7 @@ fn report(specs: &[Spec], findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::topics::Names;
+    use domain::topics::Names;
 
     #[test]
     fn each_topic_is_right_or_has_its_findings() {

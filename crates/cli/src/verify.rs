@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::UserId;
-use ingest::verify::{Found, Options, Report, check_settings, verify};
-use log::topics::{Finding, Severity};
+use kafka::topics::{Finding, Severity};
 use serde_json::{Value, json};
+use upkeep::verify::{Found, Options, Report, check_settings, verify};
 
+use crate::cluster::{Cluster, asked};
 use crate::expect::{self, Expected};
 use crate::fetch::Service;
-use crate::kafka::{Cluster, asked};
 use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;

@@ -7,7 +7,7 @@ mod support;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use log::embedded::EmbeddedBroker;
+use kafka::embedded::EmbeddedBroker;
 use serde_json::Value;
 use support::{Dev, Service, get, post, rollcall, run, stderr, stdout, text};
 

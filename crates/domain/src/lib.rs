@@ -43,8 +43,13 @@ pub mod headers;
 
 pub mod record;
 
+pub mod topics;
+
+mod letter;
+
 pub use digest::{EventId, Version};
 pub use event::{EventType, Facts, FactsError, Head, UserEvent};
+pub use letter::Letter;
 pub use position::{Checkpoint, Position, PositionError};
 pub use time::{TimestampError, UnixMillis};
 pub use user::User;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use log::ClientOptions;
+use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
 use service::secret::Secret;
@@ -13,7 +13,7 @@ use service::serve;
 use service::settings::{self, Admin, Http, Kafka, Log, listen_address};
 
 use crate::Topics;
-use crate::pipeline::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
+use crate::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
 
 /// Where webhooks are received unless the configuration says otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
@@ -32,10 +32,10 @@ pub struct Raw {
     pub webhook: Webhook,
     pub security: Security,
     pub keeper: Part,
-    pub fence: Part,
+    pub gate: Part,
 }
 
-/// `[keeper]` and `[fence]`: parts of the service that a replica can do without.
+/// `[keeper]` and `[gate]`: parts of the service that a replica can do without.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Part {
@@ -77,8 +77,8 @@ impl Default for Webhook {
             publish_deadline_ms: 10_000,
             // With bodies at their limit these hold 64 MiB.
             requests_max: 256,
-            queue_records_max: log::publish::QUEUE_MESSAGES,
-            queue_kib_max: log::publish::QUEUE_KBYTES,
+            queue_records_max: kafka::publish::QUEUE_MESSAGES,
+            queue_kib_max: kafka::publish::QUEUE_KBYTES,
             refused_is_ok: false,
         }
     }
@@ -130,11 +130,11 @@ pub struct Config {
     pub path: String,
     pub body_bytes_max: usize,
     pub body_read: Duration,
-    pub publish: log::publish::Limits,
+    pub publish: kafka::publish::Limits,
     pub requests_max: usize,
     pub refused_is_ok: bool,
     pub keeper: bool,
-    pub fence: bool,
+    pub gate: bool,
 }
 
 impl TryFrom<Raw> for Config {
@@ -175,7 +175,7 @@ impl TryFrom<Raw> for Config {
                 faults.push(key, "expected at least 1");
             }
         }
-        let publish = log::publish::Limits {
+        let publish = kafka::publish::Limits {
             deadline: Duration::from_millis(webhook.publish_deadline_ms),
             queue_messages: webhook.queue_records_max,
             queue_kbytes: webhook.queue_kib_max,
@@ -196,7 +196,7 @@ impl TryFrom<Raw> for Config {
             requests_max: webhook.requests_max.min(tokio::sync::Semaphore::MAX_PERMITS),
             refused_is_ok: webhook.refused_is_ok,
             keeper: raw.keeper.enabled,
-            fence: raw.fence.enabled,
+            gate: raw.gate.enabled,
         };
         faults.or(config)
     }

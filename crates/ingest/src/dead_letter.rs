@@ -1,134 +1,134 @@
-//! Dead letters: bodies that could not be read, kept as they were received.
+//! Dead letters: bodies that could not be read, kept as they were received, and what is done with them later.
 //!
-//! A dead letter is a record on `vcc.users.dead-letter`. Its key is the SHA-256 of its value, so that the sender's fifteen
-//! attempts leave one; its value is the body as received, cipher text as cipher text, a readable password blanked before anything
-//! else. (The digest is of the blanked body too: that of the whole would let a password be guessed and checked.)
+//! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and checked.
 
-mod keep;
+use domain::{EventId, Letter, Position, UnixMillis, UserId};
+use kafka::publish::{Outgoing, Publisher};
+use serde_json::Value;
+use upkeep::forget::Mention;
+use upkeep::letters::Kept;
 
-use bytes::Bytes;
-use domain::UnixMillis;
-use openssl::sha::sha256;
-
-use crate::Rejection;
-use crate::pipeline::{Authentic, blank_passwords};
-
-pub use keep::{Kept, List, Outcome, Replayed, Store, StoreError};
-
-/// Header: the rejection's label.
-pub const REJECTION: &str = "rollcall-rejection";
-/// Header: what is wrong, for people.
-pub const REASON: &str = "rollcall-reason";
-/// Header: the JSON Pointer of the place that is at fault.
-pub const POINTER: &str = "rollcall-pointer";
-/// Header: the initialization vector that came with the body, as received.
-pub const IV: &str = "rollcall-iv";
-/// Header: when the body was received, RFC 3339.
-pub const RECEIVED_AT: &str = "rollcall-received-at";
+use crate::pipeline;
+use crate::transport::{Authentic, BodyPolicy, blank_passwords, decrypt_body};
+use crate::{Rejection, Topics};
 
 /// A vector longer than any cipher's, in hexadecimal, is not kept: it is not the vendor's, and headers have no limit of their own.
 const IV_MAX: usize = 128;
 
-/// A body that could not be read, without any readable password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    body: Bytes,
-    iv: Option<String>,
-    rejection: String,
-    reason: String,
-    pointer: String,
-    received_at: UnixMillis,
+/// Returns the letter that keeps `request`, received at `received_at`; `None` when a body refused so is not worth keeping.
+pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -> Option<Letter> {
+    if !rejection.is_kept() {
+        return None;
+    }
+    let pointer = match rejection {
+        Rejection::NotAnEvent { pointer, .. } => pointer.clone(),
+        _ => String::new(),
+    };
+    Some(Letter {
+        body: blank_passwords(request.body()),
+        iv: request.iv().filter(|iv| !iv.is_empty() && iv.len() <= IV_MAX).map(str::to_owned),
+        rejection: rejection.label().to_owned(),
+        reason: rejection.to_string(),
+        pointer,
+        received_at,
+    })
 }
 
-impl DeadLetter {
-    pub(crate) fn new(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -> Self {
-        let pointer = match rejection {
-            Rejection::NotAnEvent { pointer, .. } => pointer.clone(),
-            _ => String::new(),
+/// Returns whether `letter`, read with the keys of `policy`, is about the user.
+pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mention {
+    // A body in clear text was kept because it was to be encrypted: it can be read all the same.
+    let clear = decrypt_body(&letter.body, letter.iv.as_deref(), policy);
+    let Ok(body) = serde_json::from_slice::<Value>(clear.as_deref().unwrap_or(&letter.body)) else {
+        return Mention::CannotTell;
+    };
+    let is_user = |value: &Value| match value {
+        Value::Number(number) => number.as_i64() == Some(user_id.get()),
+        Value::String(text) => *text == user_id.to_string(),
+        _ => false,
+    };
+    let mut ids = ["old", "new"].iter().flat_map(|member| ["userId", "userid"].map(|name| &body[*member][name]));
+    if ids.any(is_user) { Mention::Yes } else { Mention::No }
+}
+
+/// How a dead letter fared the second time.
+#[derive(Clone, Debug)]
+pub enum Replayed {
+    /// It would pass now; nothing was written.
+    WouldPass { user_id: UserId, event_id: EventId },
+    /// It passed: the event is on `vcc.users`, the dead letter is removed.
+    Published { user_id: UserId, event_id: EventId, position: Position },
+    /// It is still refused, and stays.
+    Refused(Rejection),
+}
+
+/// Why a dead letter was not replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("the event of dead letter {key} was not published")]
+    Publish { key: String, source: Box<kafka::publish::Error> },
+    #[error(
+        "the event of dead letter {key} was published, but the letter was not removed; replaying it again is harmless"
+    )]
+    Remove { key: String, source: Box<kafka::publish::Error> },
+}
+
+/// Sends `kept` through the pipeline once more; what passes is published, and its dead letter removed by a tombstone, in this
+/// order: stopping in between repeats an event, which is harmless, and loses none.
+///
+/// The event keeps the time at which its body was first received. Without a `publisher` nothing is written.
+///
+/// # Errors
+/// [`ReplayError`], when Kafka does not acknowledge.
+pub async fn replay(
+    kept: &Kept,
+    topics: &Topics,
+    policy: &BodyPolicy,
+    publisher: Option<&Publisher>,
+    now: UnixMillis,
+) -> Result<Replayed, ReplayError> {
+    let key = || kept.key.clone();
+    let event = match pipeline::accept_again(&kept.letter, policy, kept.letter.received_at) {
+        Ok(event) => event,
+        Err(rejection) => return Ok(Replayed::Refused(rejection)),
+    };
+    let (user_id, event_id) = (event.user_id, event.event_id);
+    let Some(publisher) = publisher else {
+        return Ok(Replayed::WouldPass { user_id, event_id });
+    };
+    // The cleaner measures age on the record's timestamp: a record of long ago could be compacted before it is seen.
+    let record = Outgoing { timestamp: now, ..Outgoing::event(&event, &topics.users, None) };
+    let published = publisher.publish(record).await;
+    let position = published.map_err(|source| ReplayError::Publish { key: key(), source: Box::new(source) })?;
+    let removed = publisher.publish(kept.removal(&topics.dead_letter, now)).await;
+    removed.map_err(|source| ReplayError::Remove { key: key(), source: Box::new(source) })?;
+    Ok(Replayed::Published { user_id, event_id, position })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_mentions_the_user_in_either_spelling() {
+        let mentioned = |body: &str| {
+            let letter = Letter {
+                body: body.as_bytes().to_vec(),
+                iv: None,
+                rejection: String::new(),
+                reason: String::new(),
+                pointer: String::new(),
+                received_at: UnixMillis::from_millis(0),
+            };
+            mentions(&letter, &BodyPolicy::default(), UserId::new(180).unwrap())
         };
-        Self {
-            body: blank_passwords(request.body()).into(),
-            iv: request.iv().filter(|iv| !iv.is_empty() && iv.len() <= IV_MAX).map(str::to_owned),
-            rejection: rejection.label().to_owned(),
-            reason: rejection.to_string(),
-            pointer,
-            received_at,
+        for body in
+            [r#"{"new":{"userId":180}}"#, r#"{"old":{"userid":"180"},"new":{}}"#, r#"{"new":{"userId":180,"x":[]}}"#]
+        {
+            assert_eq!(mentioned(body), Mention::Yes, "{body}");
         }
-    }
-
-    /// Returns the dead letter that a record of the topic is, as far as its headers tell.
-    pub fn from_record(value: &[u8], header: impl Fn(&str) -> Option<String>, timestamp: UnixMillis) -> Self {
-        let received_at = header(RECEIVED_AT).and_then(|text| UnixMillis::parse_iso8601(&text).ok());
-        Self {
-            body: Bytes::copy_from_slice(value),
-            iv: header(IV),
-            rejection: header(REJECTION).unwrap_or_default(),
-            reason: header(REASON).unwrap_or_default(),
-            pointer: header(POINTER).unwrap_or_default(),
-            received_at: received_at.unwrap_or(timestamp),
+        for body in [r#"{"new":{"userId":181}}"#, "[]", r#"{"new":{"name":"180"}}"#] {
+            assert_eq!(mentioned(body), Mention::No, "{body}");
         }
-    }
-
-    /// The record's key: SHA-256 of the body in hexadecimal.
-    pub fn key(&self) -> String {
-        hex::encode(sha256(&self.body))
-    }
-
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-
-    pub fn iv(&self) -> Option<&str> {
-        self.iv.as_deref()
-    }
-
-    /// The label of the rejection: `undecryptable` or `not_an_event`.
-    pub fn rejection(&self) -> &str {
-        &self.rejection
-    }
-
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    pub fn pointer(&self) -> &str {
-        &self.pointer
-    }
-
-    pub fn received_at(&self) -> UnixMillis {
-        self.received_at
-    }
-
-    /// Returns the record's headers.
-    pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
-        let mut headers = vec![
-            (REJECTION, self.rejection.clone()),
-            (REASON, self.reason.clone()),
-            (POINTER, self.pointer.clone()),
-            (RECEIVED_AT, self.received_at.to_string()),
-        ];
-        headers.extend(self.iv.clone().map(|iv| (IV, iv)));
-        headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect()
-    }
-
-    /// Returns the record to publish on `topic`.
-    pub(crate) fn to_outgoing(&self, topic: &str) -> log::publish::Outgoing {
-        log::publish::Outgoing {
-            topic: topic.to_owned(),
-            key: self.key().into_bytes(),
-            value: Some(self.body.to_vec()),
-            headers: self.headers(),
-            timestamp: self.received_at,
-            partition: None,
-        }
-    }
-}
-
-impl std::fmt::Debug for DeadLetter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeadLetter")
-            .field("rejection", &self.rejection)
-            .field("pointer", &self.pointer)
-            .finish_non_exhaustive()
+        assert_eq!(mentioned("QmFzZTY0"), Mention::CannotTell);
     }
 }

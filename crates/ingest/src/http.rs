@@ -16,22 +16,22 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service::serve::PeerAddr;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use upkeep::gate::{Gate, Verdict};
 
 use crate::answer::{Answer, Status};
-use crate::fence::{Fence, Verdict};
 use crate::metrics::Counters;
-use crate::pipeline::{self, Policy, RawRequest, Refused};
-use crate::publish::{self, Whole};
-use crate::{Rejection, Topics};
+use crate::transport::{Policy, RawRequest, authenticate};
+use crate::users::{self, Whole};
+use crate::{Rejection, Topics, dead_letter, pipeline};
 
 /// What a request needs to become a record.
 pub(crate) struct Webhook {
     pub(crate) policy: Policy,
-    pub(crate) publisher: log::publish::Publisher,
+    pub(crate) publisher: kafka::publish::Publisher,
     pub(crate) topics: Topics,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
-    pub(crate) fence: Option<Fence>,
+    pub(crate) gate: Option<Gate>,
     /// A place for each request of the vendor's that may be in hand.
     pub(crate) places: Semaphore,
 }
@@ -89,17 +89,18 @@ impl Webhook {
     /// The head comes first: a stranger takes no place, and none of a stranger's body is read or asked for.
     async fn deliver(&self, request: Request<Body>) -> Result<Answer, Rejection> {
         let (parts, body) = request.into_parts();
-        let sender = pipeline::authenticate(&raw_request(&parts)?, &self.policy.sender)?;
+        let sender = authenticate(&raw_request(&parts)?, &self.policy.sender)?;
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Rejection::Overloaded);
         };
         let request = sender.sent(self.read_body(&parts.headers, body).await?);
-        let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(publish::valid_traceparent);
-        match pipeline::accept(&request, &self.policy.body, now()) {
+        let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(users::valid_traceparent);
+        let now = now();
+        match pipeline::accept(&request, &self.policy.body, now) {
             Ok(event) => self.store(&event, traceparent).await,
-            Err(Refused { rejection, dead_letter }) => {
-                if let Some(letter) = dead_letter {
-                    publish::keep(&self.publisher, &letter, &self.topics.dead_letter).await?;
+            Err(rejection) => {
+                if let Some(letter) = dead_letter::of(&request, &rejection, now) {
+                    users::keep(&self.publisher, &letter, &self.topics.dead_letter).await?;
                     self.counters.dead_letter();
                 }
                 Err(rejection)
@@ -109,19 +110,19 @@ impl Webhook {
 
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
         let started = Instant::now();
-        let verdict = self.fence.as_ref().map_or(Verdict::Append, |fence| fence.judge(&event.head()));
+        let verdict = self.gate.as_ref().map_or(Verdict::Append, |gate| gate.judge(&event.head()));
         let (status, position) = match verdict {
             Verdict::Append => {
-                let position = publish::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
+                let position = users::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
                 (Status::Stored, position)
             }
             Verdict::Stored { position } => return Ok(Answer::new(Status::Duplicate, event, position)),
             Verdict::Late { newer } => {
-                publish::put_aside(&self.publisher, event, &self.topics.late, traceparent, newer, Whole::Event).await?;
+                users::put_aside(&self.publisher, event, &self.topics.late, traceparent, newer, Whole::Event).await?;
                 (Status::Superseded, newer)
             }
             Verdict::Forgotten { marker } => {
-                publish::put_aside(&self.publisher, event, &self.topics.late, traceparent, marker, Whole::HeadersOnly)
+                users::put_aside(&self.publisher, event, &self.topics.late, traceparent, marker, Whole::HeadersOnly)
                     .await?;
                 (Status::Superseded, marker)
             }

@@ -9,7 +9,7 @@
 //!   │ pipeline/parse         ──▶ Delivery      JSON, and no password any more
 //!   │ pipeline/validate      ──▶ UserEvent
 //!   ▼
-//! fence.rs               stale or stored already?
+//! gate.rs               stale or stored already?
 //!   ▼
 //! publish.rs ──▶ Kafka ──acknowledged──▶ 200          keeper.rs   repairs what came late, so that the log converges
 //! ```
@@ -24,19 +24,13 @@
 
 mod rejection;
 
+pub mod transport;
+
+mod users;
+
 pub mod pipeline;
 
 pub mod dead_letter;
-
-mod publish;
-
-pub mod forget;
-
-pub mod verify;
-
-pub mod fence;
-
-pub mod keeper;
 
 mod answer;
 
@@ -54,4 +48,4 @@ pub use rejection::Rejection;
 pub use run::{Error, Listeners, run};
 
 /// The names of the topics.
-pub use log::topics::Names as Topics;
+pub use domain::topics::Names as Topics;

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::client::Probe;
-use log::publish::Publisher;
-use log::topics::{self, Severity, Spec};
+use domain::topics::Spec;
+use kafka::client::Probe;
+use kafka::publish::Publisher;
+use kafka::topics::{self, Severity};
 use service::admin::{self, Readiness};
 use service::serve::{self, serve};
 use service::{Metrics, Shutdown, tls};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use upkeep::gate::{self, Gate};
+use upkeep::keeper::{self, Keeper};
 
-use crate::fence::{self, Fence};
 use crate::http::{self, Limits, Webhook};
-use crate::keeper::{self, Keeper};
 use crate::metrics::{Counters, Summary};
 use crate::{Config, Topics};
 
@@ -32,7 +33,7 @@ pub enum Error {
     #[error("TLS cannot be used")]
     Tls(#[source] tls::Error),
     #[error("the Kafka client cannot be made")]
-    Kafka(#[source] log::Fault),
+    Kafka(#[source] kafka::Fault),
     #[error("the topics are not what they must be: {0}")]
     Topics(String),
 }
@@ -71,10 +72,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 
     let stop = Shutdown::new();
     let users = &config.topics.users;
-    let fence = config.fence.then(|| Fence::new(&metrics));
+    let gate = config.gate.then(|| Gate::new(&metrics));
     let mut followers = JoinSet::new();
-    if let Some(fence) = &fence {
-        followers.spawn(fence::run(fence.clone(), config.kafka.clone(), users.clone(), stop.clone()));
+    if let Some(gate) = &gate {
+        followers.spawn(gate::run(gate.clone(), config.kafka.clone(), users.clone(), stop.clone()));
     }
     if config.keeper {
         let keeper = Keeper::new(config.kafka.clone(), users.clone(), publisher.clone(), http::now, &metrics);
@@ -90,7 +91,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
             refused_is_ok: config.refused_is_ok,
         },
         counters: counters.clone(),
-        fence,
+        gate,
         places: Semaphore::new(config.requests_max),
     });
     let router = metrics.instrument(http::router(&config.path, webhook));
@@ -133,7 +134,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 
 /// Keeps readiness true to what the broker says until `stop`, or until the topics turn out to be ones that must not be written to.
 async fn watch_kafka(
-    options: &log::ClientOptions,
+    options: &kafka::ClientOptions,
     names: &Topics,
     probe: Probe,
     readiness: &Readiness,
@@ -145,7 +146,7 @@ async fn watch_kafka(
 }
 
 async fn watch(
-    options: &log::ClientOptions,
+    options: &kafka::ClientOptions,
     names: &Topics,
     probe: &Probe,
     readiness: &Readiness,
@@ -183,7 +184,7 @@ enum Check {
     Later(String),
 }
 
-async fn check_topics(options: &log::ClientOptions, names: &Topics) -> Result<(), Check> {
+async fn check_topics(options: &kafka::ClientOptions, names: &Topics) -> Result<(), Check> {
     // One partition and one replica are asked for: how many there are is the operator's business.
     let specs = Spec::contract(names, 1, 1);
     let findings =

@@ -1,4 +1,4 @@
-//! Late and repeated deliveries through the whole service: what the fence keeps off the topic, and what the keeper mends on it.
+//! Late and repeated deliveries through the whole service: what the gate keeps off the topic, and what the keeper mends on it.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 mod support;
@@ -6,14 +6,13 @@ mod support;
 use std::collections::BTreeMap;
 
 use domain::headers::REASSERTED;
-use log::publish::{Limits, Outgoing, Publisher};
+use kafka::publish::{Limits, Outgoing, Publisher};
 use support::{CHANGED, CREATED, PATH, PATIENCE, Service, exchange};
 
 async fn fence_in_force(service: &Service) {
     let metrics = "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
-    let in_force =
-        async { while !exchange(service.admin, metrics).await.text.contains("rollcall_fence_in_force 1") {} };
-    tokio::time::timeout(PATIENCE, in_force).await.expect("the fence comes into force");
+    let in_force = async { while !exchange(service.admin, metrics).await.text.contains("rollcall_gate_in_force 1") {} };
+    tokio::time::timeout(PATIENCE, in_force).await.expect("the gate comes into force");
 }
 
 /// Waits until the answer to `body` has `status`.
@@ -26,7 +25,7 @@ async fn answered(service: &Service, body: &str, status: &str) -> support::Answe
             }
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.expect("the fence knows the record")
+    tokio::time::timeout(PATIENCE, asked).await.expect("the gate knows the record")
 }
 
 #[tokio::test]
@@ -75,7 +74,7 @@ async fn a_late_delivery_about_a_forgotten_user_leaves_nothing_of_the_user() {
 
 #[tokio::test]
 async fn the_keeper_appends_the_newest_record_again_and_then_rests() {
-    let service = Service::start("[fence]\nenabled = false").await;
+    let service = Service::start("[gate]\nenabled = false").await;
     let changed = service.post(PATH, CHANGED).await;
     let created = service.post(PATH, CREATED).await;
     assert_eq!((&changed.json["status"], &created.json["status"]), (&"stored".into(), &"stored".into()));

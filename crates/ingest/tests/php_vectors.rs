@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ingest::pipeline::{BodyCipher, BodyKey, BodyPolicy, CipherError, decrypt_body};
+use ingest::transport::{BodyCipher, BodyKey, BodyPolicy, CipherError, decrypt_body};
 use serde::Deserialize;
 use service::Secret;
 

@@ -31,7 +31,7 @@ async fn no_thread_of_a_kafka_client_outlives_the_service() {
         exchange(service.admin, get).await.text.lines().any(|found| found == line)
     };
     let working = async {
-        while !metric("rollcall_fence_in_force 1").await || !metric("rollcall_keeper_keys 1").await {
+        while !metric("rollcall_gate_in_force 1").await || !metric("rollcall_keeper_keys 1").await {
             tokio::task::yield_now().await;
         }
     };

@@ -6,14 +6,15 @@ mod support;
 use std::time::Duration;
 
 use domain::headers::{REASSERTED, for_event, for_forgotten};
-use domain::{Facts, UnixMillis, User, UserEvent, UserId, wire};
-use ingest::pipeline::BodyPolicy;
-use ingest::verify::{Options, Report, verify};
-use ingest::{Topics, forget};
-use log::embedded::EmbeddedBroker;
-use log::placement::partition_for;
-use log::publish::{Limits, Outgoing, Publisher};
+use domain::{Facts, Letter, UnixMillis, User, UserEvent, UserId, wire};
+use ingest::transport::BodyPolicy;
+use ingest::{Topics, dead_letter};
+use kafka::embedded::EmbeddedBroker;
+use kafka::placement::partition_for;
+use kafka::publish::{Limits, Outgoing, Publisher};
 use support::{CHANGED, PATH, Service};
+use upkeep::forget;
+use upkeep::verify::{Options, Report, verify};
 
 const PARTITIONS: i32 = 3;
 const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
@@ -158,7 +159,7 @@ async fn a_key_whose_last_record_cannot_be_read_is_dirty_unless_a_newer_release_
 #[tokio::test]
 async fn a_key_in_the_keepers_hands_is_no_false_alarm() {
     // The service's keeper mends the key while verify looks at it again.
-    let service = Service::start("[fence]\nenabled = false").await;
+    let service = Service::start("[gate]\nenabled = false").await;
     service.post(PATH, CHANGED).await;
     service.post(PATH, support::CREATED).await;
     let kafka = service.broker.client_options();
@@ -180,8 +181,8 @@ async fn forgetting_removes_what_can_be_removed_and_tells_of_the_rest() {
         log.append("vcc.users.dead-letter", key, Some(body.as_bytes().to_vec()), Vec::new(), None).await;
     }
     let (kafka, id) = (log.broker.client_options(), UserId::new(180).unwrap());
-    let forgotten =
-        forget::forget(&kafka, &topics, &log.publisher, BodyPolicy::default(), id, Some(NOW), NOW).await.unwrap();
+    let mentions = move |letter: &Letter| dead_letter::mentions(letter, &BodyPolicy::default(), id);
+    let forgotten = forget::forget(&kafka, &topics, &log.publisher, mentions, id, Some(NOW), NOW).await.unwrap();
     assert_eq!((forgotten.dead_letters_removed, forgotten.dead_letters_unreadable), (1, 1));
     assert_eq!((forgotten.late.records, forgotten.late.newest), (1, Some(NOW)));
     assert!(forgotten.late.stay_because.is_some(), "the embedded broker cannot delete records");

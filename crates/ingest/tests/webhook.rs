@@ -5,10 +5,11 @@ mod support;
 
 use domain::wire;
 use ingest::Topics;
-use ingest::dead_letter::{Outcome, Store};
-use ingest::pipeline::BodyPolicy;
+use ingest::dead_letter::{Replayed, replay};
+use ingest::transport::BodyPolicy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use upkeep::letters::{self, Kept};
 
 use support::{CHANGED, CREATED, PATH, PATIENCE, Service, exchange};
 
@@ -92,6 +93,11 @@ async fn a_body_that_does_not_come_is_given_up() {
     service.stop().await;
 }
 
+async fn letters_of(service: &Service) -> Vec<Kept> {
+    let (kafka, topics) = (service.broker.client_options(), Topics::default());
+    tokio::task::spawn_blocking(move || letters::list(&kafka, &topics.dead_letter).unwrap()).await.unwrap()
+}
+
 #[tokio::test]
 async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
     let service = Service::start("[webhook]\nrefused_is_ok = true").await;
@@ -105,8 +111,7 @@ async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
     assert_eq!(keys.len(), 1, "compaction leaves one");
     assert_eq!(letters[0].value.as_deref(), Some(&br#"{"new":{"password":"[redacted]"}}"#[..]));
     assert_eq!(letters[0].header("rollcall-pointer"), Some(&b"/new/userId"[..]));
-    let store = Store { options: service.broker.client_options(), topics: Topics::default() };
-    assert_eq!(tokio::task::spawn_blocking(move || store.list().unwrap().len()).await.unwrap(), 1);
+    assert_eq!(letters_of(&service).await.len(), 1);
     service.stop().await;
 }
 
@@ -115,28 +120,19 @@ async fn a_dead_letter_is_replayed_once_it_can_be_read() {
     // The body is right, but comes in clear text where encryption is required: undecryptable.
     let service = Service::start("body_keys = [{ cipher = 'aes-256-ctr', key = 'k' }]").await;
     assert_eq!(service.post(PATH, CREATED).await.status, 400);
-    let store = Store { options: service.broker.client_options(), topics: Topics::default() };
-    let publisher = log::publish::Publisher::open(&store.options, log::publish::Limits::default()).unwrap();
-    let list = {
-        let store = store.clone();
-        move || {
-            tokio::task::spawn_blocking({
-                let store = store.clone();
-                move || store.list().unwrap()
-            })
-        }
-    };
-    let kept = list().await.unwrap().remove(0);
-    let now = kept.letter.received_at();
-    let clear = BodyPolicy::default();
+    let kafka = service.broker.client_options();
+    let publisher = kafka::publish::Publisher::open(&kafka, kafka::publish::Limits::default()).unwrap();
+    let kept = letters_of(&service).await.remove(0);
+    let now = kept.letter.received_at;
+    let (clear, topics) = (BodyPolicy::default(), Topics::default());
 
-    let dry = store.replay(&kept, &clear, None, now).await.unwrap();
-    assert!(matches!(dry.outcome, Outcome::WouldPass { user_id, .. } if user_id.get() == 180));
+    let dry = replay(&kept, &topics, &clear, None, now).await.unwrap();
+    assert!(matches!(dry, Replayed::WouldPass { user_id, .. } if user_id.get() == 180));
     assert!(service.values("vcc.users").is_empty(), "a dry run writes nothing");
-    let replayed = store.replay(&kept, &clear, Some(&publisher), now).await.unwrap();
-    assert!(matches!(replayed.outcome, Outcome::Published { .. }));
+    let replayed = replay(&kept, &topics, &clear, Some(&publisher), now).await.unwrap();
+    assert!(matches!(replayed, Replayed::Published { .. }));
     assert_eq!(service.values("vcc.users").len(), 1);
-    assert!(list().await.unwrap().is_empty(), "the letter is removed");
+    assert!(letters_of(&service).await.is_empty(), "the letter is removed");
     service.stop().await;
 }
 
@@ -199,9 +195,9 @@ async fn a_late_delivery_keeps_its_trace() {
     let request = format!(
         "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntraceparent: {traced}\r\ncontent-length: {length}\r\n\r\n{CREATED}"
     );
-    // Late only once the fence has read what is there.
+    // Late only once the gate has read what is there.
     let superseded = async { while service.send(&request).await.json["status"] != "superseded" {} };
-    tokio::time::timeout(PATIENCE, superseded).await.expect("the fence knows the newer one");
+    tokio::time::timeout(PATIENCE, superseded).await.expect("the gate knows the newer one");
     let late = service.values("vcc.users.late").remove(0);
     assert_eq!(late.header("traceparent"), Some(traced.as_bytes()));
     assert!(late.header("rollcall-superseded-by").is_some());

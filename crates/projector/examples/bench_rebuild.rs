@@ -22,13 +22,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::topics::Spec;
 use domain::{EventId, EventType, UnixMillis, User, UserEvent, UserId, Version, headers, wire};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use log::ClientOptions;
-use log::publish::{Limits, Outgoing, Publisher};
-use log::scan::{self, Range};
-use log::topics::{self, Spec};
+use kafka::ClientOptions;
+use kafka::publish::{Limits, Outgoing, Publisher};
+use kafka::scan::{self, Range};
+use kafka::topics;
 use projector::rebuild::{Meter, Plan};
 use projector::store::Meta;
 use projector::{Options, Projection};

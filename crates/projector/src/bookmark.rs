@@ -29,7 +29,7 @@ pub enum BookmarkError {
 }
 
 impl TopicTag {
-    /// Returns the tag of a topic's identity (`log::topics::Description::identity`): the same at every replica, in every version.
+    /// Returns the tag of a topic's identity (`kafka::topics::Description::identity`): the same at every replica, in every version.
     pub(crate) fn of(identity: &str) -> Self {
         let digest = Sha256::digest(identity);
         Self(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))

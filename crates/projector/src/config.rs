@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use log::ClientOptions;
+use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
 use service::origin::is_origin;

@@ -1,8 +1,8 @@
 //! Kafka records in, the current state of every user out: a library, and an HTTP service on it.
 //!
 //! ```text
-//! log::tail ──▶ project ──▶ store::Writer: one commit of rows and checkpoint ──▶ position, then changes announced
-//! log::scan ──▶ rebuild ──▶ store: a new generation              │
+//! kafka::tail ──▶ project ──▶ store::Writer: one commit of rows and checkpoint ──▶ position, then changes announced
+//! kafka::scan ──▶ rebuild ──▶ store: a new generation              │
 //!                                                    store::Readers ──▶ Projection ──▶ http, or whoever embeds it
 //! ```
 //!

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::{Checkpoint, Position, UnixMillis, UserId};
 use http::HeaderValue;
-use log::{ClientOptions, topics};
+use kafka::{ClientOptions, topics};
 use service::Shutdown;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinHandle;
@@ -58,7 +58,7 @@ pub enum Error {
     #[error("the topic {topic} cannot be followed: {reason}")]
     Topic { topic: String, reason: String },
     #[error("the topic cannot be read")]
-    Log(#[from] log::tail::Error),
+    Log(#[from] kafka::tail::Error),
     #[error("the Kafka options cannot be used: {0}")]
     Options(String),
     #[error("the projection has ended")]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use domain::{Checkpoint, UnixMillis};
-use log::topics::Watermarks;
+use kafka::topics::Watermarks;
 
 use crate::store::{FOLD_VERSION, Meta, SCHEMA_VERSION};
 

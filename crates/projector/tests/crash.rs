@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use domain::UnixMillis;
 use history::{Random, assert_is_fold, records};
-use log::Record;
+use kafka::Record;
 use projector::store::{Batch, Meta, Reader, Writer};
 
 const SEEDS: u64 = 24;

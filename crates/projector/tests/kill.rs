@@ -12,11 +12,12 @@ mod history;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use domain::topics::Spec;
 use history::{Random, assert_is_fold, records};
-use log::embedded::EmbeddedBroker;
-use log::publish::{Limits, Outgoing, Publisher};
-use log::topics::{self, Spec};
-use log::{ClientOptions, Record};
+use kafka::embedded::EmbeddedBroker;
+use kafka::publish::{Limits, Outgoing, Publisher};
+use kafka::topics;
+use kafka::{ClientOptions, Record};
 use projector::store::Reader;
 use projector::{Options, Projection};
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use log::embedded::EmbeddedBroker;
+use kafka::embedded::EmbeddedBroker;
 use projector::{Options, Projection};
 
 const TOPICS: [(&str, i32); 2] = [("vcc.users", 1), ("vcc.users.late", 1)];

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use domain::Checkpoint;
-use log::embedded::EmbeddedBroker;
-use log::tail::{Event, Limits, Tail};
-use log::topics::{Names, Spec};
-use log::{ClientOptions, Record};
+use domain::topics::{Names, Spec};
+use kafka::embedded::EmbeddedBroker;
+use kafka::tail::{Event, Limits, Tail};
+use kafka::{ClientOptions, Record};
 use tokio::runtime::Runtime;
 
 use super::engine;
@@ -64,7 +64,7 @@ fn names(number: u32) -> Names {
 /// Makes the three topics as the contract has them.
 pub(crate) async fn make_topics(options: &ClientOptions, names: &Names, partitions: i32, replication: i32) {
     let specs = Spec::contract(names, partitions, replication);
-    log::topics::create(options, &specs, TOPICS_MAX).await.expect("Kafka makes the topics");
+    kafka::topics::create(options, &specs, TOPICS_MAX).await.expect("Kafka makes the topics");
 }
 
 /// Reads a topic of so many partitions from its beginning to where it ends now. Records of one partition are in the order
@@ -123,16 +123,16 @@ pub(crate) fn where_kafka_runs(name: &str, test: impl AsyncFnOnce()) {
     });
 }
 
-/// Makes two tests of each function `async fn name(broker: &Broker)` in the list: `embedded::name` and `kafka::name`.
+/// Makes two tests of each function `async fn name(broker: &Broker)` in the list: `on_embedded::name` and `on_kafka::name`.
 macro_rules! on_both_brokers {
     ($($test:ident),+ $(,)?) => {
-        mod embedded {
+        mod on_embedded {
             $(#[test]
             fn $test() {
                 $crate::support::broker::on_embedded(super::$test);
             })+
         }
-        mod kafka {
+        mod on_kafka {
             $(#[test]
             fn $test() {
                 $crate::support::broker::on_kafka(concat!(module_path!(), "::", stringify!($test)), super::$test);

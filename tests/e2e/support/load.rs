@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::fold::{KeyState, apply};
 use domain::{Position, UserId};
 use hyper::{Method, StatusCode};
-use log::Record;
+use kafka::Record;
 use tokio::sync::Mutex;
 
 use super::deliveries::delivery;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use log::ClientOptions;
-use log::topics::Names;
+use domain::topics::Names;
+use kafka::ClientOptions;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::engine::free_port;

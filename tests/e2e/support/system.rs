@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use domain::topics::Names;
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use log::ClientOptions;
-use log::topics::Names;
+use kafka::ClientOptions;
 use service::Shutdown;
 use service::secret::Secret;
 use service::settings;

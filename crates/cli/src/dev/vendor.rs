@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::UserId;
 use service::Shutdown;
+use simulator::delivery::{Line, deliver};
+use simulator::history::{History, Population};
+use simulator::post::{Answer, Post};
+use simulator::sender::{Fate, Habits, Sender};
 
 use crate::environment;
 use crate::output::print;
-use crate::simulate::delivery::{Line, deliver};
-use crate::simulate::history::{History, Population};
-use crate::simulate::post::{Answer, Post};
-use crate::simulate::sender::{Fate, Habits, Sender};
 
 /// Slow enough to read along.
 const EVENTS_PER_SECOND: f64 = 2.0;
@@ -78,9 +78,9 @@ fn told(line: &Line<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::post::Receipt;
-    use crate::simulate::sender::Attempt;
     use domain::UnixMillis;
+    use simulator::post::Receipt;
+    use simulator::sender::Attempt;
 
     #[test]
     fn a_line_tells_who_what_and_what_became_of_it() {

@@ -6,8 +6,8 @@ use domain::fold::RecordHead;
 use domain::{UserId, wire};
 use futures_util::StreamExt as _;
 use http::StatusCode;
-use ingest::verify::{EXAMPLES_MAX, Winner};
 use serde_json::{Map, Value};
+use upkeep::verify::{EXAMPLES_MAX, Winner};
 
 use crate::expect::{Expected, State};
 use crate::fetch::Service;

@@ -8,9 +8,10 @@ use std::sync::LazyLock;
 
 use domain::UserEvent;
 use ingest::Rejection;
-use ingest::pipeline::{BodyCipher, BodyKey, BodyPolicy, Policy, RawRequest, Refused, SenderPolicy};
+use ingest::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, RawRequest, SenderPolicy};
 use service::Secret;
 
+use super::judge::Refused;
 use super::{judge, sender};
 
 /// The query of a sender that knows the secret.

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::fold::RecordHead;
-use domain::{UnixMillis, User, UserEvent, headers, record, wire};
-use ingest::dead_letter::DeadLetter;
-use ingest::pipeline::{self, BodyPolicy, Policy, RawRequest, Refused, SenderPolicy};
+use domain::{Letter, UnixMillis, User, UserEvent, headers, record, wire};
+use ingest::transport::{BodyPolicy, Policy, RawRequest, SenderPolicy, authenticate, blank_passwords};
+use ingest::{Rejection, dead_letter, pipeline};
 use serde_json::{Map, Value};
 
 use super::sender::PASSWORD_START;
 
 /// When every request arrives.
 pub(crate) const NOW: UnixMillis = UnixMillis::from_millis(1_496_739_300_000);
+
+/// A refused request, with the letter that is kept of it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) rejection: Rejection,
+    pub(crate) dead_letter: Option<Letter>,
+}
 
 /// What stands in a kept body for a password.
 const BLANK: &str = "[redacted]";
@@ -42,7 +49,7 @@ pub(crate) fn holds_no_password(outcome: &Result<UserEvent, Refused>) {
             written.push(refused.rejection.to_string().into_bytes());
             written.push(format!("{:?}", refused.rejection.problem()).into_bytes());
             if let Some(letter) = &refused.dead_letter {
-                written.push(letter.body().to_vec());
+                written.push(letter.body.clone());
                 written.extend(letter.headers().into_iter().map(|(_, value)| value));
             }
         }
@@ -79,32 +86,35 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
     let Some(letter) = dead_letter else { return };
 
     let headers: BTreeMap<String, Vec<u8>> = letter.headers().into_iter().collect();
-    let header = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
-    let kept = DeadLetter::from_record(letter.body(), header, NOW);
-    assert!(kept == **letter, "a dead letter is read as another one");
-    let place: Vec<&str> = letter.pointer().split('/').collect();
+    let kept = Letter::from_record(&letter.body, |name| headers.get(name).map(Vec::as_slice), NOW);
+    assert!(kept == *letter, "a dead letter is read as another one");
+    let place: Vec<&str> = letter.pointer.split('/').collect();
     let within = place.iter().rev().skip(1).any(|name| name.eq_ignore_ascii_case("password"));
-    assert!(!within, "a pointer leads into a password: {}", letter.pointer());
+    assert!(!within, "a pointer leads into a password: {}", letter.pointer);
 
     // Blanking goes by the tokens of JSON, so a body that is JSON but for its UTF-8 or its depth is blanked and not cut.
-    match serde_json::from_str::<Value>(&String::from_utf8_lossy(letter.body())) {
+    match serde_json::from_str::<Value>(&String::from_utf8_lossy(&letter.body)) {
         Ok(body) => assert!(passwords(&body).iter().all(|value| *value == BLANK), "a password is kept"),
-        Err(_) if policy.keys.is_empty() && !is_json(letter.body()) => {
-            let lower = letter.body().to_ascii_lowercase();
+        Err(_) if policy.keys.is_empty() && !is_json(&letter.body) => {
+            let lower = letter.body.to_ascii_lowercase();
             assert!(!lower.windows(8).any(|word| word == b"password"), "what may be a password is kept");
         }
         Err(_) => {}
     }
-    let again = pipeline::accept_again(&kept, policy, NOW).err().and_then(|refused| refused.dead_letter);
-    let twice = again.map(|again| again.body().clone());
-    assert!(twice.is_none_or(|twice| twice == *letter.body()), "blanking twice is not blanking once");
+    let again = pipeline::accept_again(&kept, policy, NOW);
+    assert_eq!(again.as_ref(), Err(rejection), "a letter that is replayed is judged as the request was");
+    assert_eq!(blank_passwords(&letter.body), letter.body, "blanking twice is not blanking once");
 }
 
 /// What the service does with a request, all stages.
 pub(crate) fn accept(head: &RawRequest, body: &[u8], policy: &Policy) -> Result<UserEvent, Refused> {
-    let sender = pipeline::authenticate(head, &policy.sender);
+    let sender = authenticate(head, &policy.sender);
     let sender = sender.map_err(|rejection| Refused { rejection, dead_letter: None })?;
-    pipeline::accept(&sender.sent(Bytes::copy_from_slice(body)), &policy.body, NOW)
+    let request = sender.sent(Bytes::copy_from_slice(body));
+    pipeline::accept(&request, &policy.body, NOW).map_err(|rejection| {
+        let dead_letter = dead_letter::of(&request, &rejection, NOW);
+        Refused { rejection, dead_letter }
+    })
 }
 
 fn accept_again(body: &str) -> Result<UserEvent, Refused> {

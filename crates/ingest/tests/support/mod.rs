@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ingest::config::Raw;
 use ingest::{Config, Listeners, Summary, Topics};
-use log::embedded::EmbeddedBroker;
+use kafka::embedded::EmbeddedBroker;
 use serde_json::Value;
 use service::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -65,11 +65,11 @@ impl Service {
         exchange(self.webhooks, request).await
     }
 
-    pub fn values(&self, topic: &str) -> Vec<log::Record> {
+    pub fn values(&self, topic: &str) -> Vec<kafka::Record> {
         let options = self.broker.client_options();
-        let ranges = log::scan::ranges(&options, topic, PATIENCE).unwrap();
+        let ranges = kafka::scan::ranges(&options, topic, PATIENCE).unwrap();
         let mut records = Vec::new();
-        log::scan::scan(&options, topic, &ranges, PATIENCE, |record| {
+        kafka::scan::scan(&options, topic, &ranges, PATIENCE, |record| {
             records.push(record.to_record());
             ControlFlow::Continue(())
         })

@@ -145,7 +145,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
 mod tests {
     use std::time::Duration;
 
-    use log::embedded::EmbeddedBroker;
+    use kafka::embedded::EmbeddedBroker;
     use service::Shutdown;
 
     use super::*;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use domain::Checkpoint;
 use futures_util::FutureExt as _;
-use log::tail::{self, Event, Limits, Tail};
-use log::topics;
+use kafka::tail::{self, Event, Limits, Tail};
+use kafka::topics;
 use service::telemetry::chain;
 use tokio::sync::broadcast;
 

@@ -2,7 +2,7 @@
 
 use domain::fold::RecordHead;
 use domain::{Checkpoint, UserId, Version, headers, record};
-use log::Record;
+use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows::{read_gaps, replace_gaps, signed};

@@ -117,7 +117,7 @@ impl Drop for Writing<'_> {
 #[cfg(test)]
 mod tests {
     use domain::{Position, UnixMillis, User, UserId, headers, wire};
-    use log::Record;
+    use kafka::Record;
 
     use crate::store::{Batch, Lookup, Meta, Reader, Writer};
 

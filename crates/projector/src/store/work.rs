@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::fold::{self, Effect, KeyState, RecordHead};
 use domain::wire::Facets;
 use domain::{Checkpoint, Position, UnixMillis, UserId, record};
-use log::Record;
+use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::history::{self, Change};

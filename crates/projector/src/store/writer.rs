@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Checkpoint, Position, UnixMillis};
-use log::Record;
+use kafka::Record;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::history::Change;

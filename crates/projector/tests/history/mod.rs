@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use domain::fold::{self, KeyState};
 use domain::{Checkpoint, Facts, Position, UnixMillis, User, UserEvent, UserId, headers, record, wire};
-use log::Record;
+use kafka::Record;
 use projector::store::{Filter, Lookup, Reader};
 
 /// SplitMix64: the same numbers for the same seed, everywhere.

@@ -21,7 +21,7 @@ async fn a_missed_delivery_is_told_and_closed_by_the_late_one_wherever_it_is_kep
     assert_eq!(broken.json()["_meta"]["continuity"], json!({"unbroken": false, "gaps": gaps}));
     assert_eq!(service.get("/status").await.json()["gaps"]["open"], 1);
 
-    // One of the two missed deliveries comes late and is appended all the same; the other the fence has kept apart.
+    // One of the two missed deliveries comes late and is appended all the same; the other the gate has kept apart.
     let at = kafka.publish(&event(Some(first), second.clone(), 20)).await;
     let half = service.get(&format!("/users/7?at_least={at}")).await;
     assert_eq!(half.json()["_meta"]["continuity"]["unbroken"], false);

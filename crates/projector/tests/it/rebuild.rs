@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{UnixMillis, UserId, wire};
-use log::scan;
+use kafka::scan;
 use projector::rebuild::{Meter, Plan, make};
 use projector::store::{Filter, Meta, Reader};
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId, headers, wire};
-use log::embedded::EmbeddedBroker;
-use log::publish::{Limits, Outgoing, Publisher};
+use kafka::embedded::EmbeddedBroker;
+use kafka::publish::{Limits, Outgoing, Publisher};
 use projector::{Config, Listeners, Raw, RunError, Summary};
 use service::Shutdown;
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ impl Kafka {
         self.append(event.user_id, Some(wire::encode(event)), headers, event.received_at).await
     }
 
-    /// Publishes a delivery where the fence puts those that came after a newer one.
+    /// Publishes a delivery where the gate puts those that came after a newer one.
     pub(crate) async fn publish_late(&self, event: &UserEvent) {
         let outgoing = Outgoing {
             topic: LATE.to_owned(),

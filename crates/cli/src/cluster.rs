@@ -1,0 +1,53 @@
+//! The part of a configuration that commands need which only speak with Kafka.
+
+use std::time::Duration;
+
+use domain::topics::Names;
+use kafka::ClientOptions;
+use serde::Deserialize;
+use service::config::Faults;
+use service::settings;
+
+use crate::sources::Sources;
+
+/// How long one question to the cluster may take before it counts as not reachable.
+pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// `[kafka]` and `[topics]` of a service's configuration. The other sections are left to the service that they belong to, so
+/// that both services' files can be given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Raw {
+    kafka: settings::Kafka,
+    topics: settings::Topics,
+}
+
+/// Returns what an error of the cluster is told with: which one was asked.
+pub(crate) fn asked(options: &ClientOptions) -> String {
+    format!("the Kafka at {} was asked", options.bootstrap)
+}
+
+/// The cluster and the topics on it.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) options: ClientOptions,
+    pub(crate) names: Names,
+}
+
+impl Cluster {
+    /// Returns the cluster that the configuration names.
+    ///
+    /// # Errors
+    /// All faults of the two sections.
+    pub(crate) fn load(sources: &Sources) -> anyhow::Result<Self> {
+        let Raw { kafka, topics } = sources.load()?;
+        let options =
+            ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
+        let mut faults = Faults::default();
+        options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
+        topics.check(&mut faults);
+        faults.or(())?;
+        let names = Names { users: topics.users, late: topics.late, dead_letter: topics.dead_letter };
+        Ok(Self { options, names })
+    }
+}

@@ -1,0 +1,33 @@
+//! From a request to an event: pure, synchronous stages, each of which takes the previous one's type and nothing wider.
+//!
+//! ```text
+//! RawRequest ──authenticate──▶ Sender ──and the body──▶ Authentic ──decrypt──▶ Plaintext ──parse──▶ Delivery ──validate──▶ UserEvent
+//! ```
+//!
+//! Keys and the time of arrival are arguments.
+
+use domain::{Letter, UnixMillis, UserEvent};
+
+use crate::Rejection;
+use crate::transport::{Authentic, BodyPolicy, Plaintext, decrypt, decrypt_letter, parse};
+use crate::users::validate;
+
+/// Returns the event that `request`, received at `now`, tells of.
+///
+/// # Errors
+/// [`Rejection`], by the first stage that refused.
+pub fn accept(request: &Authentic, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
+    read(&decrypt(request, policy)?, now)
+}
+
+/// Returns the event in a dead letter that is replayed: its sender was checked when it was received.
+///
+/// # Errors
+/// As [`accept`].
+pub fn accept_again(letter: &Letter, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
+    read(&decrypt_letter(letter, policy)?, now)
+}
+
+fn read(plaintext: &Plaintext, now: UnixMillis) -> Result<UserEvent, Rejection> {
+    validate(parse(plaintext)?, now)
+}

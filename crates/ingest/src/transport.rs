@@ -1,0 +1,29 @@
+//! The vendor's transport, the same for every webhook of theirs: a secret in the URL, an encrypted body, JSON.
+
+mod request;
+
+mod authenticate;
+
+mod decrypt;
+
+mod json;
+
+mod parse;
+
+mod password;
+
+pub use authenticate::{Authentic, Sender, SenderPolicy, authenticate};
+pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
+pub(crate) use decrypt::{decrypt, decrypt_letter};
+pub(crate) use json::{token, type_name};
+pub(crate) use parse::parse;
+pub use parse::{DEPTH_MAX, Delivery};
+pub use password::blank as blank_passwords;
+pub use request::RawRequest;
+
+/// Who may send, and how bodies are encrypted.
+#[derive(Debug)]
+pub struct Policy {
+    pub sender: SenderPolicy,
+    pub body: BodyPolicy,
+}

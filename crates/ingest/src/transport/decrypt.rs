@@ -1,0 +1,182 @@
+//! Stage 2: what the body says, as PHP's `openssl_decrypt($body, $method, $key, 0, hex2bin($iv))` reads it.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use domain::Letter;
+use openssl::cipher::CipherRef;
+use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
+use openssl::error::ErrorStack;
+use service::Secret;
+
+use super::Authentic;
+use crate::Rejection;
+
+mod cipher;
+
+pub use cipher::{BodyCipher, CipherError};
+
+/// How bodies are encrypted.
+#[derive(Debug, Default)]
+pub struct BodyPolicy {
+    /// The live keys: several while the key or the cipher is changed. With none, bodies are clear text.
+    pub keys: Vec<BodyKey>,
+    /// Whether clear text is taken although there are keys: for the time in which encryption is being switched on.
+    pub clear_text_too: bool,
+}
+
+/// A secret key with the cipher it is for, both as they are set at the vendor's.
+#[derive(Debug)]
+pub struct BodyKey {
+    pub cipher: BodyCipher,
+    pub key: Secret,
+}
+
+/// A body in clear text. It can hold a password: it does not print.
+pub struct Plaintext(Vec<u8>);
+
+impl Plaintext {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(body: &str) -> Self {
+        Self(body.as_bytes().to_vec())
+    }
+}
+
+impl std::fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plaintext({} bytes)", self.0.len())
+    }
+}
+
+/// Returns the clear text of the body: by the first of the live keys that gives something readable, which is JSON.
+///
+/// # Errors
+/// [`Rejection::Undecryptable`] when no key does, or clear text came where it is not taken.
+pub(crate) fn decrypt(authentic: &Authentic, policy: &BodyPolicy) -> Result<Plaintext, Rejection> {
+    decrypt_body(authentic.body(), authentic.iv(), policy).map(Plaintext)
+}
+
+/// Returns the clear text of a dead letter.
+///
+/// # Errors
+/// As [`decrypt`].
+pub(crate) fn decrypt_letter(letter: &Letter, policy: &BodyPolicy) -> Result<Plaintext, Rejection> {
+    decrypt_body(&letter.body, letter.iv.as_deref(), policy).map(Plaintext)
+}
+
+/// Returns the clear text of `body`, with the vector in hexadecimal that came with it; for those who have a body without a request.
+///
+/// # Errors
+/// [`Rejection::Undecryptable`], as the stage.
+pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Result<Vec<u8>, Rejection> {
+    if policy.keys.is_empty() {
+        return Ok(body.to_vec());
+    }
+    if looks_clear(body) {
+        return if policy.clear_text_too {
+            Ok(body.to_vec())
+        } else {
+            Err(Rejection::Undecryptable { reason: "it is clear text, and encryption is required" })
+        };
+    }
+    let iv = hex::decode(iv.unwrap_or_default())
+        .map_err(|_| Rejection::Undecryptable { reason: "the iv in the query is not hexadecimal" })?;
+    let cipher_text = decode_base64(body);
+    policy
+        .keys
+        .iter()
+        .filter_map(|key| decipher(key, &iv, &cipher_text).ok())
+        .find(|text| is_readable(text))
+        .ok_or(Rejection::Undecryptable { reason: "no live key makes it readable" })
+}
+
+/// A JSON object or array begins with a byte that base64 does not have.
+fn looks_clear(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// Stream modes "decrypt" with any key; only the right one gives JSON.
+fn is_readable(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Decodes as PHP does when it is not strict: bytes outside the alphabet, line breaks among them, are passed over, and a last
+/// group that is too short gives what it can.
+fn decode_base64(body: &[u8]) -> Vec<u8> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    );
+    let mut letters: Vec<u8> =
+        body.iter().copied().filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).collect();
+    if letters.len() % 4 == 1 {
+        letters.pop();
+    }
+    LENIENT.decode(&letters).expect("only letters of the alphabet, in groups of two or more, are left")
+}
+
+/// Deciphers with the raw bytes of the key's text and the vector, each padded with zeros or cut to the cipher's length.
+fn decipher(key: &BodyKey, iv: &[u8], cipher_text: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    let cipher: &CipherRef = key.cipher.cipher();
+    let mut context = CipherCtx::new()?;
+    // PHP allows the key wrapping modes (RFC 3394, RFC 5649), which OpenSSL refuses without the flag.
+    context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
+    context.decrypt_init(Some(cipher), None, None)?;
+    let key_bytes = key.key.expose().as_bytes();
+    let key_length = key_length(&mut context, cipher, key_bytes.len());
+    let key_bytes = zero_padded(key_bytes, key_length);
+    let iv = zero_padded(iv, cipher.iv_length());
+    context.decrypt_init(None, Some(&key_bytes), (cipher.iv_length() > 0).then_some(&iv))?;
+    let mut text = Vec::with_capacity(cipher_text.len() + cipher.block_size());
+    context.cipher_update_vec(cipher_text, &mut text)?;
+    context.cipher_final_vec(&mut text)?;
+    Ok(text)
+}
+
+/// A cipher whose key length can vary takes a longer key whole, as in PHP; all others take what fits.
+fn key_length(context: &mut CipherCtx, cipher: &CipherRef, given: usize) -> usize {
+    let longer = given > cipher.key_length() && context.set_key_length(given).is_ok();
+    if longer { given } else { cipher.key_length() }
+}
+
+fn zero_padded(bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut padded = bytes.get(..length).unwrap_or(bytes).to_vec();
+    padded.resize(length, 0);
+    padded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_as_leniently_as_php_does() {
+        let table: [(&str, &[u8]); 9] = [
+            ("", b""),
+            ("aGVsbG8=", b"hello"),
+            ("aGVsbG8", b"hello"),
+            ("aGVs\r\nbG8=\r\n", b"hello"),
+            (" aGVs bG8 ", b"hello"),
+            ("aGVs=bG8=", b"hello"),
+            ("aGVs*bG8", b"hello"),
+            ("aGVsb", b"hel"),
+            ("a", b""),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(decode_base64(text.as_bytes()), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keys_and_vectors_are_padded_or_cut() {
+        assert_eq!(zero_padded(b"ab", 4), b"ab\0\0");
+        assert_eq!(zero_padded(b"abcdef", 4), b"abcd");
+        assert_eq!(zero_padded(b"", 0), b"");
+    }
+}

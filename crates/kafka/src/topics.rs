@@ -1,0 +1,92 @@
+//! The topics on the cluster: made, described, and compared with their contract ([`domain::topics`]).
+
+mod admin;
+mod check;
+mod delete;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::topics::Spec;
+
+use crate::{ClientOptions, Fault};
+
+pub(crate) use admin::watermarks_of;
+pub use admin::{Created, Watermarks, create, describe, watermarks};
+pub use check::{Finding, Severity, judge};
+pub use delete::{NotDeleted, delete_before};
+pub(crate) use watch::Watch;
+
+/// What a topic is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    pub topic: String,
+    pub partitions: i32,
+    /// The smallest number of replicas that a partition has.
+    pub replication: i32,
+    /// `None` where the broker does not describe settings, as the embedded one, or not to us.
+    pub settings: Option<BTreeMap<String, String>>,
+    /// Kafka's own id of the topic, which a topic made anew under the same name does not share.
+    pub topic_id: Option<String>,
+    pub cluster_id: Option<String>,
+}
+
+impl Description {
+    /// Returns a text that another topic, or the same name made anew, does not have, as far as the broker can tell.
+    pub fn identity(&self) -> String {
+        let cluster = self.cluster_id.as_deref().unwrap_or("unknown-cluster");
+        let topic = self.topic_id.as_deref().unwrap_or(&self.topic);
+        format!("{cluster}/{topic}")
+    }
+}
+
+/// Why a topic could not be made or described.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the topic {topic} does not exist")]
+    Missing { topic: String },
+    #[error("the cluster did not make the topic {topic}")]
+    NotCreated {
+        topic: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("the cluster did not describe the topic {topic}")]
+    NotDescribed {
+        topic: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("no client could be made")]
+    Client(#[source] Fault),
+}
+
+impl Error {
+    /// Returns whether asking again later can succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Missing { .. } => false,
+            Self::NotCreated { source, .. } | Self::NotDescribed { source, .. } | Self::Client(source) => {
+                source.is_transient()
+            }
+        }
+    }
+}
+
+/// Compares the topics with what they must be like.
+///
+/// # Errors
+///
+/// If the cluster does not answer. A missing topic is a finding.
+pub async fn check(options: &ClientOptions, specs: &[Spec], deadline: Duration) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for spec in specs {
+        match describe(options, &spec.topic, deadline).await {
+            Ok(description) => findings.extend(judge(spec, Some(&description))),
+            Err(Error::Missing { .. }) => findings.extend(judge(spec, None)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(findings)
+}

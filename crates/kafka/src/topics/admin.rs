@@ -1,0 +1,276 @@
+//! What is asked of the cluster about topics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use domain::topics::Spec;
+
+use super::{Description, Error};
+use crate::client::TracingContext;
+use crate::native::{topic_id, topic_name};
+use crate::{ClientOptions, Fault};
+
+/// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so what
+/// goes to the controller, as admin requests do, would only end at its deadline.
+const EMBEDDED_CLUSTER: &str = "mockCluster";
+
+/// What came of a wish for a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    Now,
+    Before,
+}
+
+/// Where the log of a partition begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermarks {
+    pub partition: i32,
+    /// The offset of the first record that is still there.
+    pub low: i64,
+    /// The offset that the next record will have.
+    pub high: i64,
+}
+
+/// Makes the topics that are not there yet, and leaves those that are as they are.
+///
+/// # Errors
+///
+/// If the cluster refuses one or does not answer within the deadline.
+pub async fn create(
+    options: &ClientOptions,
+    specs: &[Spec],
+    deadline: Duration,
+) -> Result<Vec<(String, Created)>, Error> {
+    let admin = admin(options).map_err(Error::Client)?;
+    let mut outcomes = Vec::new();
+    for spec in specs {
+        // Asked first, because not every broker can make topics, and one that cannot may have them all the same.
+        let outcome = match shape(options, &spec.topic, deadline).await {
+            Ok(_) => Created::Before,
+            Err(Error::Missing { topic }) if is_embedded(options, deadline).await => {
+                return Err(Error::NotCreated { topic, source: Code::UnsupportedFeature.into() });
+            }
+            Err(Error::Missing { .. }) => create_one(&admin, spec, deadline).await?,
+            Err(error) => return Err(error),
+        };
+        outcomes.push((spec.topic.clone(), outcome));
+    }
+    Ok(outcomes)
+}
+
+async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: Duration) -> Result<Created, Error> {
+    let mut topic = NewTopic::new(&spec.topic, spec.partitions, TopicReplication::Fixed(spec.replication));
+    for (name, value) in &spec.settings {
+        topic = topic.set(name, value);
+    }
+    let not_created = |source| Error::NotCreated { topic: spec.topic.clone(), source };
+    let admin_options = AdminOptions::new()
+        .request_timeout(Some(deadline))
+        // Until every broker knows the topic, so that the next request does not miss it.
+        .operation_timeout(Some(deadline));
+    let outcomes = admin.create_topics([&topic], &admin_options).await.map_err(|error| not_created(error.into()))?;
+    for outcome in outcomes {
+        match outcome {
+            Ok(_) => {}
+            Err((_, Code::TopicAlreadyExists)) => return Ok(Created::Before),
+            Err((_, code)) => return Err(not_created(code.into())),
+        }
+    }
+    Ok(Created::Now)
+}
+
+/// Returns what a topic is like.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if there is no such topic; others if the cluster does not answer within the deadline.
+pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Description, Error> {
+    let client = reader(options)?;
+    let name = topic.to_owned();
+    let (shape, topic_id) = tokio::task::spawn_blocking(move || identify(&client, &name, deadline))
+        .await
+        .expect("asking does not panic")?;
+    let settings = if shape.is_embedded() { None } else { settings(options, topic, deadline).await? };
+    Ok(Description {
+        topic: topic.to_owned(),
+        partitions: shape.partitions,
+        replication: shape.replication,
+        settings,
+        topic_id,
+        cluster_id: shape.cluster_id,
+    })
+}
+
+/// Returns where the log of each partition begins and ends, in the order of partitions.
+///
+/// # Errors
+///
+/// As [`describe`].
+pub async fn watermarks(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Watermarks>, Error> {
+    let client = reader(options)?;
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || watermarks_of(&client, &topic, deadline)).await.expect("asking does not panic")
+}
+
+/// The same for those who are not asynchronous and have a client.
+pub(crate) fn watermarks_of(
+    client: &BaseConsumer<TracingContext>,
+    topic: &str,
+    deadline: Duration,
+) -> Result<Vec<Watermarks>, Error> {
+    let partitions = shape_of(client, topic, deadline)?.partitions;
+    (0..partitions)
+        .map(|partition| {
+            let (low, high) = client
+                .fetch_watermarks(topic, partition, deadline)
+                .map_err(|error| Error::NotDescribed { topic: topic.to_owned(), source: error.into() })?;
+            Ok(Watermarks { partition, low, high })
+        })
+        .collect()
+}
+
+/// What the cluster's metadata says of a topic.
+pub(super) struct Shape {
+    pub(super) partitions: i32,
+    replication: i32,
+    cluster_id: Option<String>,
+}
+
+impl Shape {
+    fn is_embedded(&self) -> bool {
+        is_embedded_id(self.cluster_id.as_deref())
+    }
+}
+
+fn is_embedded_id(cluster_id: Option<&str>) -> bool {
+    cluster_id.is_some_and(|id| id.starts_with(EMBEDDED_CLUSTER))
+}
+
+pub(super) async fn is_embedded(options: &ClientOptions, deadline: Duration) -> bool {
+    let Ok(client) = reader(options) else {
+        return false;
+    };
+    let cluster_id = tokio::task::spawn_blocking(move || client.client().fetch_cluster_id(deadline))
+        .await
+        .expect("asking does not panic");
+    is_embedded_id(cluster_id.as_deref())
+}
+
+async fn shape(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Shape, Error> {
+    let client = reader(options)?;
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || shape_of(&client, &topic, deadline)).await.expect("asking does not panic")
+}
+
+/// Returns what the cluster says of a topic, with the topic's id where there is one.
+pub(super) fn identify<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    deadline: Duration,
+) -> Result<(Shape, Option<String>), Error> {
+    let shape = shape_of(client, topic, deadline)?;
+    if shape.is_embedded() {
+        return Ok((shape, None));
+    }
+    let topic_id = topic_name(topic)
+        .and_then(|name| topic_id(client, &name, deadline))
+        .map_err(|source| Error::NotDescribed { topic: topic.to_owned(), source })?;
+    Ok((shape, topic_id))
+}
+
+fn shape_of<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, deadline: Duration) -> Result<Shape, Error> {
+    let missing = || Error::Missing { topic: topic.to_owned() };
+    let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
+    let metadata = client.fetch_metadata(Some(topic), deadline).map_err(|error| not_described(error.into()))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic).ok_or_else(missing)?;
+    match found.error().map(Code::from) {
+        None => {}
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Err(missing()),
+        Some(code) => return Err(not_described(code.into())),
+    }
+    let replicas = found.partitions().iter().map(|partition| partition.replicas().len());
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    Ok(Shape {
+        partitions: count(found.partitions().len()),
+        replication: count(replicas.min().unwrap_or(0)),
+        cluster_id: client.client().fetch_cluster_id(deadline),
+    })
+}
+
+/// Returns the topic's settings, or `None` if the broker does not offer the request.
+async fn settings(
+    options: &ClientOptions,
+    topic: &str,
+    deadline: Duration,
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
+    let admin = admin(options).map_err(Error::Client)?;
+    let described = admin
+        .describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new().request_timeout(Some(deadline)))
+        .await
+        .map_err(Fault::from)
+        .and_then(|resources| resources.into_iter().next().unwrap_or(Err(Code::Fail)).map_err(Fault::from));
+    match described {
+        Ok(resource) => Ok(told(resource)),
+        // Neither a broker that cannot tell nor one that will not tell us is a reason not to run.
+        Err(fault)
+            if matches!(
+                fault.code(),
+                Some(
+                    Code::UnsupportedFeature
+                        | Code::UnsupportedVersion
+                        | Code::TopicAuthorizationFailed
+                        | Code::ClusterAuthorizationFailed
+                )
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(fault) => Err(not_described(fault)),
+    }
+}
+
+/// Returns the settings that the cluster told, or `None` for none at all: a topic has some always, and the client's wrapper
+/// makes that of the answer that they may not be described to us.
+fn told(resource: ConfigResource) -> Option<BTreeMap<String, String>> {
+    let settings: BTreeMap<_, _> =
+        resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
+    (!settings.is_empty()).then_some(settings)
+}
+
+pub(super) fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContext>, Fault> {
+    Ok(options.admin().create_with_context(options.context())?)
+}
+
+fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
+    options.reader().map_err(Error::Client)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::admin::{ConfigEntry, ConfigSource, OwnedResourceSpecifier};
+
+    use super::*;
+
+    #[test]
+    fn no_settings_at_all_are_settings_that_are_not_told() {
+        let resource = |names: &[&str]| {
+            let entries = names.iter().map(|name| ConfigEntry {
+                name: (*name).to_owned(),
+                value: Some("1".to_owned()),
+                source: ConfigSource::Default,
+                is_read_only: false,
+                is_default: true,
+                is_sensitive: false,
+            });
+            ConfigResource { specifier: OwnedResourceSpecifier::Topic("users".to_owned()), entries: entries.collect() }
+        };
+        assert_eq!(told(resource(&[])), None);
+        let one = BTreeMap::from([("segment.bytes".to_owned(), "1".to_owned())]);
+        assert_eq!(told(resource(&["segment.bytes"])), Some(one));
+    }
+}

@@ -1,0 +1,211 @@
+//! The judgement on a topic, pure: what was asked for and what is there in, findings out.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use domain::topics::Spec;
+
+use super::Description;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It cannot be told; nothing is known to be wrong.
+    Note,
+    /// The service can run, with less safety than promised.
+    Warn,
+    /// The service must not run: it would lose data.
+    Refuse,
+}
+
+/// One respect in which a topic is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub topic: String,
+    /// The setting in question, or `topic`, `settings`, `replication`.
+    pub subject: String,
+    pub expected: String,
+    pub found: String,
+    pub severity: Severity,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, subject, expected, found, .. } = self;
+        write!(f, "{topic}: {subject} is {found}, expected {expected}")
+    }
+}
+
+/// Returns what is wrong with a topic; `None` stands for one that does not exist.
+pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
+    let finding = |subject: &str, expected: &str, found: &str, severity| Finding {
+        topic: spec.topic.clone(),
+        subject: subject.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+        severity,
+    };
+    let Some(description) = description else {
+        return vec![finding("topic", "present", "missing", Severity::Refuse)];
+    };
+    let mut findings = Vec::new();
+    if description.replication < spec.replication {
+        findings.push(finding(
+            "replication",
+            &format!("at least {}", spec.replication),
+            &description.replication.to_string(),
+            Severity::Warn,
+        ));
+    }
+    let Some(settings) = &description.settings else {
+        findings.push(finding("settings", "known", "unknown: the broker does not describe them", Severity::Note));
+        return findings;
+    };
+    for (name, expected) in &spec.settings {
+        let found = settings.get(name).map_or("unknown", String::as_str);
+        if let Some((expected, severity)) = compare(name, expected, found) {
+            findings.push(finding(name, &expected, found, severity));
+        }
+    }
+    findings
+}
+
+/// Returns what was expected of a setting, in words, and how bad it is that it was not found; `None` if it was.
+fn compare(name: &str, expected: &str, found: &str) -> Option<(String, Severity)> {
+    match name {
+        "cleanup.policy" => compare_policy(expected, found),
+        // A longer time, or more replicas, keeps the promise as well.
+        "min.compaction.lag.ms" | "delete.retention.ms" | "retention.ms" | "min.insync.replicas" => {
+            let kept = match (number(expected), number(found)) {
+                (Some(least), Some(is)) => is >= least,
+                _ => false,
+            };
+            (!kept).then(|| (format!("at least {expected}"), Severity::Warn))
+        }
+        "max.compaction.lag.ms" => {
+            let kept = match (number(expected), number(found)) {
+                (Some(most), Some(is)) => is <= most,
+                _ => false,
+            };
+            (!kept).then(|| (format!("at most {expected}"), Severity::Warn))
+        }
+        _ => (expected != found).then(|| (expected.to_owned(), Severity::Warn)),
+    }
+}
+
+/// Reads a number of Kafka's, in which -1 stands for no limit.
+fn number(text: &str) -> Option<i128> {
+    match text.trim().parse::<i128>().ok()? {
+        -1 => Some(i128::MAX),
+        number => Some(number),
+    }
+}
+
+fn compare_policy(expected: &str, found: &str) -> Option<(String, Severity)> {
+    let set = |text: &str| -> BTreeSet<String> {
+        text.split(',').map(|policy| policy.trim().to_owned()).filter(|policy| !policy.is_empty()).collect()
+    };
+    let (wanted, is) = (set(expected), set(found));
+    if wanted == is {
+        return None;
+    }
+    // Where compaction alone is asked for, the topic is the only copy of the state: without it the log grows for ever and
+    // with deletion it forgets users that have not changed for a while.
+    let keeps_state = wanted.len() == 1 && wanted.contains("compact");
+    let severity = if keeps_state { Severity::Refuse } else { Severity::Warn };
+    Some((expected.to_owned(), severity))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use domain::topics::Names;
+
+    fn as_asked(spec: &Spec) -> Description {
+        Description {
+            topic: spec.topic.clone(),
+            partitions: spec.partitions,
+            replication: spec.replication,
+            settings: Some(spec.settings.clone()),
+            topic_id: None,
+            cluster_id: None,
+        }
+    }
+
+    fn found_with(setting: &str, value: &str) -> Vec<(String, Severity)> {
+        let spec = Spec::users("vcc.users", 6, 3);
+        let mut description = as_asked(&spec);
+        let settings: &mut BTreeMap<_, _> = description.settings.as_mut().unwrap();
+        settings.insert(setting.to_owned(), value.to_owned());
+        judge(&spec, Some(&description)).into_iter().map(|finding| (finding.subject, finding.severity)).collect()
+    }
+
+    #[test]
+    fn what_was_asked_for_is_right() {
+        for spec in Spec::contract(&Names::default(), 6, 3) {
+            assert_eq!(judge(&spec, Some(&as_asked(&spec))), vec![]);
+        }
+    }
+
+    #[test]
+    fn settings_of_the_users_topic() {
+        let day = 86_400_000_u64;
+        let table = [
+            ("cleanup.policy", "delete".to_owned(), Some(Severity::Refuse)),
+            ("cleanup.policy", "compact,delete".to_owned(), Some(Severity::Refuse)),
+            ("min.compaction.lag.ms", "0".to_owned(), Some(Severity::Warn)),
+            ("min.compaction.lag.ms", (4 * day).to_string(), None),
+            ("max.compaction.lag.ms", i64::MAX.to_string(), Some(Severity::Warn)),
+            ("max.compaction.lag.ms", (5 * day).to_string(), None),
+            ("delete.retention.ms", day.to_string(), Some(Severity::Warn)),
+            ("delete.retention.ms", (24 * day).to_string(), None),
+            ("min.insync.replicas", "1".to_owned(), Some(Severity::Warn)),
+            ("min.insync.replicas", "3".to_owned(), None),
+            ("segment.bytes", "1048576".to_owned(), None),
+        ];
+        for (setting, value, severity) in table {
+            let expected: Vec<_> = severity.map(|severity| (setting.to_owned(), severity)).into_iter().collect();
+            assert_eq!(found_with(setting, &value), expected, "{setting}={value}");
+        }
+    }
+
+    #[test]
+    fn endless_retention_is_long_enough() {
+        let spec = Spec::late("vcc.users.late", 1, 1);
+        let mut description = as_asked(&spec);
+        description.settings = Some(spec.clone().with("retention.ms", "-1").settings);
+        assert_eq!(judge(&spec, Some(&description)), vec![]);
+    }
+
+    #[test]
+    fn a_policy_is_a_set() {
+        assert_eq!(compare_policy("compact,delete", "delete, compact"), None);
+    }
+
+    #[test]
+    fn a_missing_topic_is_refused_and_unknown_settings_are_not() {
+        let spec = Spec::users("vcc.users", 6, 1);
+        let missing = judge(&spec, None);
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].severity, Severity::Refuse);
+        assert_eq!(missing[0].to_string(), "vcc.users: topic is missing, expected present");
+
+        let mut unknown = as_asked(&spec);
+        unknown.settings = None;
+        let findings = judge(&spec, Some(&unknown));
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].severity, Severity::Note);
+    }
+
+    #[test]
+    fn too_few_replicas_are_a_warning() {
+        let spec = Spec::users("vcc.users", 6, 3);
+        let mut single = as_asked(&spec);
+        single.replication = 1;
+        let findings = judge(&spec, Some(&single));
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].severity, Severity::Warn);
+    }
+}

@@ -1,0 +1,90 @@
+//! Encrypts a body as the vendor's PHP does, `openssl_encrypt($body, $method, $key, 0, $iv)`, so that any receiver of the
+//! vendor can be tried: base64 text, the key zero-padded or cut to the cipher's length.
+
+use anyhow::Context as _;
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::CipherCtx;
+
+/// A cipher and its key.
+pub struct Encryption {
+    cipher: Cipher,
+    key: Vec<u8>,
+}
+
+/// What is sent: the body, and the vector for the query, if the cipher has one.
+#[derive(Debug)]
+pub struct Encrypted {
+    pub body: Vec<u8>,
+    pub iv_hex: Option<String>,
+}
+
+impl std::fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encryption").finish_non_exhaustive()
+    }
+}
+
+impl Encryption {
+    /// Returns the encryption with the cipher that PHP and OpenSSL call `method`.
+    ///
+    /// # Errors
+    /// If OpenSSL has no such cipher.
+    pub fn new(method: &str, key: &str) -> anyhow::Result<Self> {
+        let cipher = Cipher::fetch(None, method, None).with_context(|| format!("there is no cipher {method}"))?;
+        let mut key = key.as_bytes().to_vec();
+        key.resize(cipher.key_length(), 0);
+        Ok(Self { cipher, key })
+    }
+
+    /// Encrypts with a random vector.
+    ///
+    /// # Errors
+    /// If the cipher refuses, as one that needs a tag does.
+    pub fn encrypt(&self, clear: &[u8]) -> anyhow::Result<Encrypted> {
+        let mut iv = vec![0; self.cipher.iv_length()];
+        openssl::rand::rand_bytes(&mut iv)?;
+        self.encrypt_with(clear, &iv)
+    }
+
+    fn encrypt_with(&self, clear: &[u8], iv: &[u8]) -> anyhow::Result<Encrypted> {
+        let mut context = CipherCtx::new()?;
+        context.encrypt_init(Some(&self.cipher), Some(&self.key), Some(iv).filter(|iv| !iv.is_empty()))?;
+        let mut sealed = Vec::with_capacity(clear.len() + self.cipher.block_size());
+        context.cipher_update_vec(clear, &mut sealed)?;
+        context.cipher_final_vec(&mut sealed)?;
+        let iv_hex = (!iv.is_empty()).then(|| iv.iter().map(|byte| format!("{byte:02x}")).collect());
+        Ok(Encrypted { body: openssl::base64::encode_block(&sealed).into_bytes(), iv_hex })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encrypt(method: &str, key: &str) -> Encrypted {
+        Encryption::new(method, key).unwrap().encrypt(br#"{"new":{"userId":180}}"#).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_cipher_gives_base64_and_a_vector_of_its_length() {
+        for (method, iv_digits) in [("aes-256-ctr", 32), ("aes-128-cbc", 32), ("des-ede3-cbc", 16), ("chacha20", 32)] {
+            let sent = encrypt(method, "a secret");
+            assert!(openssl::base64::decode_block(std::str::from_utf8(&sent.body).unwrap()).is_ok(), "{method}");
+            assert_eq!(sent.iv_hex.map(|iv| iv.len()), Some(iv_digits), "{method}");
+        }
+        assert!(encrypt("aes-256-ecb", "a secret").iv_hex.is_none());
+    }
+
+    #[test]
+    fn a_key_is_padded_and_cut_as_php_does() {
+        let body = |key| Encryption::new("aes-128-ctr", key).unwrap().encrypt_with(b"a body", &[7; 16]).unwrap().body;
+        assert_eq!(body("0123456789abcdef and what is beyond sixteen bytes"), body("0123456789abcdef"));
+        assert_eq!(body("short"), body("short\0\0"));
+        assert_ne!(body("short"), body("shorter"));
+    }
+
+    #[test]
+    fn an_unknown_cipher_is_named() {
+        assert_eq!(Encryption::new("rot-13", "key").unwrap_err().to_string(), "there is no cipher rot-13");
+    }
+}

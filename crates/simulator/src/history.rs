@@ -1,0 +1,260 @@
+//! What happens in a simulated call centre: users are hired, change, and each time the vendor has an event to tell.
+//!
+//! Pure: the same [`Population`] gives the same history, event by event, on every machine.
+
+mod people;
+
+use std::collections::BTreeMap;
+
+use domain::{EventType, Facts, UnixMillis, User, UserEvent, UserId};
+use jiff::tz::{Offset, TimeZone};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Map, Value, json};
+
+use people::Person;
+
+/// The vendor's servers stand in Budapest, and its samples are stamped in summer.
+const VENDOR_OFFSET_HOURS: i8 = 2;
+/// Every so many users, one whose creation is stamped later than its first changes, as in the vendor's own samples.
+const LATE_STAMPED_CREATION_ONE_IN: u32 = 16;
+/// By how much: in the samples it is nine minutes.
+const LATE_STAMP_SECONDS: i64 = 9 * 60;
+
+/// What a history follows from.
+#[derive(Clone, Debug)]
+pub struct Population {
+    pub seed: u64,
+    pub users: u32,
+    /// The identifier of the first user; the others follow it.
+    pub first_user: UserId,
+    /// When the first event occurs.
+    pub start: UnixMillis,
+    pub events_per_second: f64,
+    /// Whether users set passwords, which the vendor sends only when bodies are encrypted.
+    pub passwords: bool,
+}
+
+/// One event and what else its webhook says.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub event: UserEvent,
+    /// What happened, for people.
+    pub what: &'static str,
+    password: Option<String>,
+}
+
+/// The endless history of a population. Invariant: no two events of one user are stamped with the same second, so that
+/// which of them is the newest never depends on the order of arrival.
+#[derive(Debug)]
+pub struct History {
+    population: Population,
+    rng: ChaCha8Rng,
+    told: u64,
+    known: Vec<Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    newest: UserEvent,
+    /// The second of the user's latest event by the simulation's clock; a creation may be stamped otherwise.
+    second: i64,
+}
+
+impl History {
+    pub fn new(population: Population) -> Self {
+        let known = (0..population.users.max(1)).map(|_| None).collect();
+        Self { rng: ChaCha8Rng::seed_from_u64(population.seed), told: 0, known, population }
+    }
+
+    /// Tells the next event.
+    pub fn tell(&mut self) -> Told {
+        let second = self.second_of(self.told);
+        self.told += 1;
+        let index = self.choose(second);
+        match self.known[index].take() {
+            None => self.hire(index, second),
+            Some(known) => self.change(index, known, second),
+        }
+    }
+
+    /// Yields the newest event of each user that occurs in what has been told, by identifier.
+    pub fn newest(&self) -> impl Iterator<Item = &UserEvent> {
+        self.known.iter().flatten().map(|known| &known.newest)
+    }
+
+    /// Returns the second in which an event occurs. Kept as a function of the event's number, so that nothing drifts.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a whole second of a simulated time"
+    )]
+    fn second_of(&self, number: u64) -> i64 {
+        let since_start_ms = (number as f64 * 1000.0 / self.population.events_per_second) as i64;
+        (self.population.start.millis() + since_start_ms).div_euclid(1000)
+    }
+
+    /// Picks a user to whom nothing has happened in this second yet; where all have been used, any.
+    fn choose(&mut self, second: i64) -> usize {
+        let users = self.known.len();
+        let picked = self.rng.random_range(0..users);
+        let free = |index: &usize| self.known[*index].as_ref().is_none_or(|known| known.second < second);
+        (picked..users).chain(0..picked).find(free).unwrap_or(picked)
+    }
+
+    fn hire(&mut self, index: usize, second: i64) -> Told {
+        let number = u32::try_from(index).expect("there are at most u32::MAX users");
+        let id = UserId::new(self.population.first_user.get() + i64::from(number)).expect("checked with the arguments");
+        let user = Person::draw(&mut self.rng).hired(id, &mut self.rng);
+        let stamp =
+            if number.is_multiple_of(LATE_STAMPED_CREATION_ONE_IN) { second + LATE_STAMP_SECONDS } else { second };
+        self.remember(index, second, Facts { old: None, new: user, ..facts_at(stamp) }, "hired")
+    }
+
+    fn change(&mut self, index: usize, known: Known, second: i64) -> Told {
+        let second = second.max(known.second + 1);
+        let old = known.newest.new;
+        let (new, what) = people::changed(&old, self.population.passwords, &mut self.rng);
+        let password_changed = what == people::PASSWORD;
+        let facts = Facts { old: Some(old), new, password_changed, ..facts_at(second) };
+        self.remember(index, second, facts, what)
+    }
+
+    fn remember(&mut self, index: usize, second: i64, facts: Facts, what: &'static str) -> Told {
+        let event = UserEvent::new(facts).expect("old and new are the same user, and the timestamp has an offset");
+        self.known[index] = Some(Known { newest: event.clone(), second });
+        let password = event.password_changed.then(|| people::password(&mut self.rng));
+        Told { event, what, password }
+    }
+}
+
+impl Told {
+    /// Returns the webhook's body, in clear text.
+    pub fn body(&self) -> Vec<u8> {
+        let mut new = self.event.new.to_json();
+        if let Some(password) = &self.password {
+            new.insert("password".to_owned(), json!(password));
+        }
+        let old = self.event.old.as_ref().map(|old| old.to_json());
+        let body = Map::from_iter([
+            ("old".to_owned(), json!(old)),
+            ("new".to_owned(), Value::Object(new)),
+            ("timestamp".to_owned(), json!(self.event.timestamp)),
+        ]);
+        Value::Object(body).to_string().into_bytes()
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self.event.kind {
+            EventType::Created => "created",
+            EventType::Changed => "changed",
+        }
+    }
+}
+
+/// Returns facts of an event of that second; who it is about is the caller's.
+fn facts_at(second: i64) -> Facts {
+    let zone = TimeZone::fixed(Offset::constant(VENDOR_OFFSET_HOURS));
+    let timestamp = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_zoned_datetime(zone);
+    Facts {
+        old: None,
+        new: User::new(UserId::new(0).expect("zero is an identifier")),
+        timestamp: timestamp.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        received_at: UnixMillis::from_millis(second.saturating_mul(1000)),
+        password_changed: false,
+        extra: BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn population(seed: u64, users: u32, events_per_second: f64) -> Population {
+        Population {
+            seed,
+            users,
+            first_user: UserId::new(1000).unwrap(),
+            start: UnixMillis::from_millis(1_496_739_223_999),
+            events_per_second,
+            passwords: true,
+        }
+    }
+
+    fn tell(population: Population, events: usize) -> Vec<Told> {
+        let mut history = History::new(population);
+        (0..events).map(|_| history.tell()).collect()
+    }
+
+    #[test]
+    fn the_same_seed_tells_the_same_history() {
+        let bodies = |seed| tell(population(seed, 20, 5.0), 200).iter().map(Told::body).collect::<Vec<_>>();
+        assert_eq!(bodies(7), bodies(7));
+        assert_ne!(bodies(7), bodies(8));
+    }
+
+    #[test]
+    fn each_event_of_a_user_is_built_on_the_one_before_and_stamped_after_it() {
+        // 3 users at 100 events a second: far more than one event per user and second, so the stamps must spread.
+        let mut last: BTreeMap<UserId, UserEvent> = BTreeMap::new();
+        for told in tell(population(1, 3, 100.0), 500) {
+            let event = told.event;
+            let before = last.insert(event.user_id, event.clone());
+            assert_eq!(event.old, before.as_ref().map(|before| before.new.clone()));
+            if let Some(before) = before.filter(|before| before.kind == EventType::Changed) {
+                assert!(before.occurred_at.millis() + 1000 <= event.occurred_at.millis());
+            }
+        }
+        assert_eq!(last.len(), 3);
+    }
+
+    #[test]
+    fn the_newest_event_by_the_order_is_the_last_told_whatever_order_they_arrive_in() {
+        use domain::fold::{RecordHead, apply};
+        let mut history = History::new(population(2, 16, 50.0));
+        let mut told: Vec<_> = (0..400).map(|_| history.tell().event).collect();
+        told.reverse();
+        let mut states = BTreeMap::new();
+        for (offset, event) in (0..).zip(&told) {
+            let state = states.remove(&event.user_id);
+            states.insert(event.user_id, apply(state, offset, RecordHead::Event(event.head())).0);
+        }
+        let newest: BTreeMap<_, _> =
+            history.newest().map(|event| (event.user_id, RecordHead::Event(event.head()))).collect();
+        assert_eq!(newest, states.into_iter().map(|(id, state)| (id, state.winner)).collect());
+    }
+
+    #[test]
+    fn a_timestamp_is_written_as_the_vendor_writes_it() {
+        let told = tell(population(3, 1000, 1.0), 3);
+        let stamps: Vec<_> = told.iter().map(|told| told.event.timestamp.as_str()).collect();
+        assert!(stamps.contains(&"2017-06-06T10:53:44+02:00"), "{stamps:?}");
+    }
+
+    #[test]
+    fn a_password_is_in_the_body_only_and_only_when_told_to() {
+        let told = tell(population(4, 4, 1.0), 300);
+        let with = told.iter().filter(|told| told.event.password_changed);
+        let mut count = 0;
+        for told in with {
+            let body: Value = serde_json::from_slice(&told.body()).unwrap();
+            assert!(body["new"]["password"].is_string());
+            assert!(body["old"].get("password").is_none());
+            count += 1;
+        }
+        assert!(count > 0, "300 events of 4 users set a password now and then");
+        let silent = tell(Population { passwords: false, ..population(4, 4, 1.0) }, 300);
+        assert!(silent.iter().all(|told| !told.event.password_changed));
+    }
+
+    #[test]
+    fn changes_are_varied_and_real() {
+        let told = tell(population(5, 8, 1.0), 400);
+        let kinds: BTreeSet<_> = told.iter().map(|told| told.what).collect();
+        assert!(kinds.len() >= 10, "{kinds:?}");
+        for told in told.iter().filter(|told| told.what != people::PASSWORD) {
+            assert_ne!(Some(&told.event.new), told.event.old.as_ref(), "{}", told.what);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The wire: one attempt to deliver, one answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
+
+use crate::encrypt::Encryption;
+use crate::history::Told;
+
+/// How long an answer may take: longer than the receiver's own deadline for Kafka, so that its 503 is seen.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// The largest answer that is read: a receiver's is some hundred bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Posts to one webhook address.
+#[derive(Debug)]
+pub struct Post {
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: Uri,
+    encryption: Option<Encryption>,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Status(StatusCode, Receipt),
+    /// Why there was none, as a word to count by.
+    None(&'static str),
+}
+
+/// What the receiver says in its answer's body; empty where it says something else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    pub status: Option<String>,
+    pub position: Option<String>,
+    /// Of a refusal (RFC 9457).
+    pub detail: Option<String>,
+}
+
+impl Receipt {
+    /// Reads what can be read: a receiver other than Rollcall answers what it likes, and the status is what counts.
+    fn read(body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name| body[name].as_str().map(str::to_owned);
+        Self { status: text("status"), position: text("position"), detail: text("detail") }
+    }
+}
+
+impl Post {
+    /// Prepares to post to `url`, over as many connections as there are posts at a time.
+    ///
+    /// # Errors
+    /// If the address is not one of plain HTTP.
+    pub fn new(url: &str, encryption: Option<Encryption>) -> anyhow::Result<Self> {
+        let url: Uri = url.parse().with_context(|| format!("{url} is not an address"))?;
+        anyhow::ensure!(
+            url.scheme_str() == Some("http") && url.host().is_some(),
+            "{url} is not an address of the form http://host:port/path"
+        );
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Ok(Self { client, url, encryption })
+    }
+
+    /// Posts one event and waits for the answer.
+    pub async fn deliver(&self, told: &Told) -> Answer {
+        let Ok(request) = self.request(told) else {
+            return Answer::None("not sent");
+        };
+        match tokio::time::timeout(ANSWER_WAIT_MAX, self.exchange(request)).await {
+            Ok(Ok((status, receipt))) => Answer::Status(status, receipt),
+            Ok(Err(reason)) => Answer::None(reason),
+            Err(_) => Answer::None("no answer in time"),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Receipt), &'static str> {
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| if error.is_connect() { "not connected" } else { "connection lost" })?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| "answer cut off")?;
+        Ok((status, Receipt::read(&body.to_bytes())))
+    }
+
+    fn request(&self, told: &Told) -> anyhow::Result<Request<Full<Bytes>>> {
+        let (url, media, body) = match &self.encryption {
+            None => (self.url.clone(), "application/json", told.body()),
+            Some(encryption) => {
+                let sent = encryption.encrypt(&told.body())?;
+                let url = sent.iv_hex.map_or(Ok(self.url.clone()), |iv| with_query(&self.url, "iv", &iv))?;
+                (url, "text/plain", sent.body)
+            }
+        };
+        Ok(Request::post(url).header(header::CONTENT_TYPE, media).body(Full::from(body))?)
+    }
+}
+
+impl Answer {
+    pub fn is_accepted(&self) -> bool {
+        match self {
+            // To the vendor, 200 means delivered, and nothing else does.
+            Self::Status(status, _) => *status == StatusCode::OK,
+            Self::None(_) => false,
+        }
+    }
+
+    /// Returns why it was not accepted, for people.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Status(_, Receipt { detail: Some(said), .. }) => format!("{}: {said}", self.label()),
+            Self::Status(..) | Self::None(_) => self.label(),
+        }
+    }
+
+    /// Returns what the answer is counted by.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Status(status, Receipt { status: Some(said), .. }) => format!("{} {said}", status.as_u16()),
+            Self::Status(status, _) => format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or("")),
+            Self::None(reason) => (*reason).to_owned(),
+        }
+    }
+}
+
+fn with_query(url: &Uri, name: &str, value: &str) -> anyhow::Result<Uri> {
+    let separator = if url.query().is_some() { '&' } else { '?' };
+    Ok(format!("{url}{separator}{name}={value}").parse()?)
+}
+
+/// The answers of a run by their label.
+pub type Answers = BTreeMap<String, u64>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_http_is_an_address() {
+        for url in ["http://127.0.0.1:8080/webhooks/users?secret-key=x", "http://ingest/hook"] {
+            assert!(Post::new(url, None).is_ok(), "{url}");
+        }
+        for url in ["", "localhost:8080", "/webhooks", "ftp://host/", "http://"] {
+            assert!(Post::new(url, None).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_added_to_what_is_there() {
+        let added = |url: &str| with_query(&url.parse().unwrap(), "iv", "00ff").unwrap().to_string();
+        assert_eq!(added("http://h/w"), "http://h/w?iv=00ff");
+        assert_eq!(added("http://h/w?secret-key=x"), "http://h/w?secret-key=x&iv=00ff");
+    }
+
+    #[test]
+    fn receipts_and_refusals_are_read_and_anything_else_is_empty() {
+        let stored = Receipt::read(br#"{"status":"stored","eventId":"x","userId":180,"position":"0:4"}"#);
+        assert_eq!((stored.status.as_deref(), stored.position.as_deref()), (Some("stored"), Some("0:4")));
+        let refused =
+            Receipt::read(br#"{"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"why"}"#);
+        assert_eq!((refused.status, refused.detail.as_deref()), (None, Some("why")));
+        for other in [&b""[..], b"OK", b"[]", b"180"] {
+            assert_eq!(Receipt::read(other), Receipt::default());
+        }
+    }
+
+    #[test]
+    fn only_200_is_delivered() {
+        let answer = |code| Answer::Status(StatusCode::from_u16(code).unwrap(), Receipt::default());
+        assert!(answer(200).is_accepted());
+        for code in [201, 204, 301, 401, 422, 503] {
+            assert!(!answer(code).is_accepted(), "{code}");
+        }
+        assert!(!Answer::None("connection lost").is_accepted());
+    }
+}

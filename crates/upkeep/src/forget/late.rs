@@ -1,0 +1,111 @@
+//! Late deliveries of a forgotten user.
+//!
+//! Their topic is kept by time alone, and Kafka deletes records only with everything before them. So what others have there
+//! is appended again first, as it was and with its time of receipt, and then all is deleted up to the user's last record. A
+//! crash in between leaves others' late deliveries twice, which closes no gap twice; running it again finishes it.
+//!
+//! Users are to be forgotten one after the other: of two at the same moment, what one appends again may be the other's, and
+//! is found by another run.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use domain::{Position, UnixMillis, UserId};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use kafka::publish::{Outgoing, Publisher};
+use kafka::scan::{self, Range};
+use kafka::topics::delete_before;
+use kafka::{ClientOptions, Record};
+use service::telemetry::chain;
+use tokio::sync::mpsc;
+
+use super::{Error, SILENCE_MAX};
+
+/// Late deliveries of the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Late {
+    pub records: usize,
+    /// When the newest of them was received.
+    pub newest: Option<UnixMillis>,
+    /// Why they are still there, if they are: what the cluster said when they were to be deleted.
+    pub stay_because: Option<String>,
+    /// Late deliveries of others that were appended again.
+    pub others_kept: usize,
+}
+
+/// How many records of others wait to be appended again, and how many for their acknowledgement.
+const COPIES_WAITING: usize = 256;
+
+/// Removes the late deliveries of the user, where the cluster permits it.
+pub(super) async fn remove(
+    kafka: &ClientOptions,
+    topic: &str,
+    publisher: &Publisher,
+    user_id: UserId,
+) -> Result<Late, Error> {
+    let (options, name) = (kafka.clone(), topic.to_owned());
+    let found = tokio::task::spawn_blocking(move || find(&options, &name, user_id));
+    let (mut late, ranges) = found.await.expect("reading late deliveries does not panic").map_err(Error::Late)?;
+    let delete = async |offset: fn(&Range) -> i64| {
+        let positions: Vec<Position> =
+            ranges.iter().map(|range| Position { partition: range.partition, offset: offset(range) }).collect();
+        delete_before(kafka, topic, &positions, SILENCE_MAX).await
+    };
+    if ranges.is_empty() {
+        return Ok(late);
+    }
+    // Nothing is appended again before it is known that the cluster will delete.
+    if let Err(refused) = delete(|range| range.start).await {
+        late.stay_because = Some(chain(&refused));
+        return Ok(late);
+    }
+    late.others_kept = append_others_again(kafka, topic, publisher, user_id, ranges.clone()).await?;
+    delete(|range| range.end).await.map_err(Error::LateNotDeleted)?;
+    Ok(late)
+}
+
+/// Counts the user's records; with them the parts of the log that go: of each partition all up to the last of them.
+fn find(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<(Late, Vec<Range>), kafka::tail::Error> {
+    let (mut late, key) = (Late::default(), user_id.to_string());
+    let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
+    let mut ends = BTreeMap::new();
+    scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
+        // Without a value nothing of the user is in it.
+        if record.key() == Some(key.as_bytes()) && record.value().is_some() {
+            late.records += 1;
+            late.newest = late.newest.max(Some(record.timestamp()));
+            ends.insert(record.position().partition, record.position().offset + 1);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let going = ranges.into_iter().filter_map(|range| Some(Range { end: *ends.get(&range.partition)?, ..range }));
+    Ok((late, going.collect()))
+}
+
+/// Returns how many there were, once all of them are acknowledged.
+async fn append_others_again(
+    kafka: &ClientOptions,
+    topic: &str,
+    publisher: &Publisher,
+    user_id: UserId,
+    ranges: Vec<Range>,
+) -> Result<usize, Error> {
+    let (sender, receiver) = mpsc::channel::<Record>(COPIES_WAITING);
+    let (options, name, key) = (kafka.clone(), topic.to_owned(), user_id.to_string());
+    let reading = tokio::task::spawn_blocking(move || {
+        scan::scan(&options, &name, &ranges, SILENCE_MAX, |record| {
+            let is_others = record.key() != Some(key.as_bytes());
+            if is_others && sender.blocking_send(record.to_record()).is_err() {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })
+    });
+    let records =
+        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|record| (record, receiver)) });
+    let appended = records.map(|record| publisher.publish(Outgoing::again(topic, record))).buffered(COPIES_WAITING);
+    let count = appended.try_fold(0, async |count, _| Ok(count + 1)).await;
+    let count = count.map_err(|error| Error::LateNotKept(Box::new(error)))?;
+    reading.await.expect("reading late deliveries does not panic").map_err(Error::Late)?;
+    Ok(count)
+}

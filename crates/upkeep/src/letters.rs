@@ -1,0 +1,60 @@
+//! The dead letters that are on the topic now.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use domain::{Letter, Position, UnixMillis};
+use kafka::ClientOptions;
+use kafka::publish::Outgoing;
+use kafka::scan;
+
+/// How long the cluster may be silent while the topic is read.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// A dead letter with the place where it is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub letter: Letter,
+    /// The record's key, by which the letter is named.
+    pub key: String,
+    pub position: Position,
+}
+
+/// Returns the dead letters of `topic`, in the order of their receipt: the last of each key, and none that was removed. Blocks.
+///
+/// # Errors
+/// When the topic cannot be read to its end.
+pub fn list(options: &ClientOptions, topic: &str) -> Result<Vec<Kept>, kafka::tail::Error> {
+    let ranges = scan::ranges(options, topic, SILENCE_MAX)?;
+    let mut letters: BTreeMap<Vec<u8>, Kept> = BTreeMap::new();
+    scan::scan(options, topic, &ranges, SILENCE_MAX, |record| {
+        let key = record.key().unwrap_or_default().to_vec();
+        match record.value() {
+            Some(value) => {
+                let letter = Letter::from_record(value, |name| record.header(name), record.timestamp());
+                let name = String::from_utf8_lossy(&key).into_owned();
+                letters.insert(key, Kept { letter, key: name, position: record.position() });
+            }
+            None => drop(letters.remove(&key)),
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut list: Vec<Kept> = letters.into_values().collect();
+    list.sort_by_key(|kept| (kept.letter.received_at, kept.position));
+    Ok(list)
+}
+
+impl Kept {
+    /// Returns the tombstone that removes the letter from `topic`.
+    pub fn removal(&self, topic: &str, now: UnixMillis) -> Outgoing {
+        Outgoing {
+            topic: topic.to_owned(),
+            key: self.key.clone().into_bytes(),
+            value: None,
+            headers: Vec::new(),
+            timestamp: now,
+            partition: Some(self.position.partition),
+        }
+    }
+}
