@@ -68,6 +68,8 @@ pub struct Head {
     pub version: Version,
     pub parent: Option<Version>,
     pub event_id: EventId,
+    /// When the delivery arrived: of two copies of one event, and of two events of one second, it decides.
+    pub received_at: UnixMillis,
 }
 
 /// Why facts make no event.
@@ -116,6 +118,7 @@ impl UserEvent {
             version: self.version,
             parent: self.parent,
             event_id: self.event_id,
+            received_at: self.received_at,
         }
     }
 }

@@ -93,7 +93,15 @@ mod tests {
         let (version, parent) = (Version::from_bytes([version; 16]), Some(Version::from_bytes([parent; 16])));
         let event_id = EventId::derive(user_id, &at.to_string(), version, parent);
         let occurred_at = UnixMillis::from_millis(at);
-        RecordHead::Event(Head { user_id, kind: EventType::Changed, occurred_at, version, parent, event_id })
+        RecordHead::Event(Head {
+            user_id,
+            kind: EventType::Changed,
+            occurred_at,
+            version,
+            parent,
+            event_id,
+            received_at: UnixMillis::from_millis(0),
+        })
     }
 
     fn forgotten(at: i64) -> RecordHead {

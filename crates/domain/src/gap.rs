@@ -73,6 +73,7 @@ mod tests {
             version,
             parent,
             event_id: EventId::derive(user_id, "", version, parent),
+            received_at: UnixMillis::from_millis(0),
         }
     }
 

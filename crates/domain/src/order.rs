@@ -94,6 +94,7 @@ mod tests {
             version,
             parent,
             event_id: EventId::derive(user_id, &at.to_string(), version, parent),
+            received_at: UnixMillis::from_millis(0),
         })
     }
 

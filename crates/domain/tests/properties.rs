@@ -27,7 +27,15 @@ fn history() -> impl Strategy<Value = Vec<RecordHead>> {
             let version = Version::from_bytes(version);
             let kind = if parent.is_none() { EventType::Created } else { EventType::Changed };
             let event_id = EventId::derive(user_id(), &at.to_string(), version, parent);
-            records.push(RecordHead::Event(Head { user_id: user_id(), kind, occurred_at, version, parent, event_id }));
+            records.push(RecordHead::Event(Head {
+                user_id: user_id(),
+                kind,
+                occurred_at,
+                version,
+                parent,
+                event_id,
+                received_at: occurred_at,
+            }));
             parent = Some(version);
         }
         records

@@ -140,6 +140,7 @@ mod tests {
             version: version(to),
             parent,
             event_id: EventId::derive(user_id, "", version(to), parent),
+            received_at: UnixMillis::from_millis(0),
         }
     }
 

@@ -174,7 +174,15 @@ fn history() -> impl Strategy<Value = Vec<Told>> {
             let event_id = EventId::derive(user, &at.to_string(), version, *parent);
             records.push((
                 user,
-                RecordHead::Event(Head { user_id: user, kind, occurred_at, version, parent: *parent, event_id }),
+                RecordHead::Event(Head {
+                    user_id: user,
+                    kind,
+                    occurred_at,
+                    version,
+                    parent: *parent,
+                    event_id,
+                    received_at: UnixMillis::from_millis(0),
+                }),
             ));
             *parent = Some(version);
         }

@@ -13,7 +13,6 @@ use crate::{UnixMillis, User, UserId};
 pub(super) fn read(datum: &[u8]) -> Option<Current<'_>> {
     let bytes = &mut { datum };
     let head = head::take(bytes)?;
-    let received_at = UnixMillis::from_millis(long(bytes)?);
     text(bytes)?; // timestamp
     boolean(bytes)?; // passwordChanged
     let user = User {
@@ -37,7 +36,7 @@ pub(super) fn read(datum: &[u8]) -> Option<Current<'_>> {
         username: optional(bytes, text)?,
         extra: members(bytes)?,
     };
-    Some(Current { occurred_at: head.occurred_at, event_id: head.event_id, received_at, user })
+    Some(Current { occurred_at: head.occurred_at, event_id: head.event_id, received_at: head.received_at, user })
 }
 
 /// Reads a union of null and something.

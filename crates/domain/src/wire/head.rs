@@ -1,4 +1,4 @@
-//! The first six fields of version 1, read by hand: whoever folds the log reads nothing else of most records.
+//! The first seven fields of version 1, read by hand: whoever folds the log reads nothing else of most records.
 //!
 //! Measured on the records of a rebuild: 17 times as fast as the library, which builds its values field by field through
 //! serde. What is not as it must be is left to the library to judge, so that there is one definition of an error; a property
@@ -27,7 +27,8 @@ pub(super) fn take(bytes: &mut &[u8]) -> Option<Head> {
     let (event_id, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
     let event_id = EventId::from_uuid(Uuid::try_parse_ascii(event_id).ok()?);
-    Some(Head { user_id, kind, occurred_at, version, parent, event_id })
+    let received_at = UnixMillis::from_millis(long(bytes)?);
+    Some(Head { user_id, kind, occurred_at, version, parent, event_id, received_at })
 }
 
 /// Reads a long: zigzag, seven bits a byte, the least first (Avro 1.12, "Binary Encoding").

@@ -10,7 +10,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 pub const SCHEMA_V1: &str = include_str!("../../../../schemas/user-event.v1.avsc");
 
 /// How many fields of version 1 make a [`crate::Head`].
-const HEAD_FIELDS: usize = 6;
+const HEAD_FIELDS: usize = 7;
 /// How many fields of version 1 come before `old`.
 const CURRENT_FIELDS: usize = 10;
 

@@ -66,6 +66,7 @@ pub(super) fn read_head(datum: &mut &[u8]) -> Result<Head, DecodeError> {
         version: Version::from_bytes(record.version),
         parent: record.parent.map(Version::from_bytes),
         event_id: record.event_id.parse::<EventId>().map_err(DecodeError::EventId)?,
+        received_at: record.received_at,
     })
 }
 
@@ -106,6 +107,7 @@ struct HeadRecord {
     #[serde(with = "apache_avro::serde::fixed_opt")]
     parent: Option<[u8; 16]>,
     event_id: String,
+    received_at: UnixMillis,
 }
 
 /// All that comes before `old` in [`EventRecord`]; the fields must be those of the schema, wanted or not.

@@ -74,7 +74,15 @@ mod tests {
     fn event(kind: EventType, at: i64) -> RecordHead {
         let (user_id, version) = (UserId::new(180).unwrap(), Version::from_bytes([1; 16]));
         let event_id = EventId::derive(user_id, "then", version, None);
-        RecordHead::Event(Head { user_id, kind, occurred_at: millis(at), version, parent: None, event_id })
+        RecordHead::Event(Head {
+            user_id,
+            kind,
+            occurred_at: millis(at),
+            version,
+            parent: None,
+            event_id,
+            received_at: UnixMillis::from_millis(0),
+        })
     }
 
     #[test]

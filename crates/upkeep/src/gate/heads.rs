@@ -80,7 +80,15 @@ mod tests {
         let version = Version::from_bytes([u8::try_from(millis).unwrap(); 16]);
         let event_id = EventId::derive(user_id, &millis.to_string(), version, None);
         let occurred_at = UnixMillis::from_millis(millis);
-        Head { user_id, kind: EventType::Changed, occurred_at, version, parent: None, event_id }
+        Head {
+            user_id,
+            kind: EventType::Changed,
+            occurred_at,
+            version,
+            parent: None,
+            event_id,
+            received_at: UnixMillis::from_millis(0),
+        }
     }
 
     #[test]
