@@ -18,6 +18,7 @@ use service::{Secret, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::cluster::ANSWER_WAIT_MAX;
+use crate::environment;
 use crate::listen::bind;
 use crate::output::print;
 
@@ -217,7 +218,9 @@ fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Conf
 fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
     let mut raw = projector::Raw { kafka: broker.settings(), ..Default::default() };
     raw.store.dir = folder;
-    Ok(projector::Config::try_from(raw)?)
+    let mut config = projector::Config::try_from(raw)?;
+    config.projection.clock = environment::now;
+    Ok(config)
 }
 
 fn welcome(

@@ -10,6 +10,7 @@ use projector::{Config, Listeners, Phase, Raw};
 use service::{Shutdown, telemetry};
 use tokio::sync::watch;
 
+use crate::environment;
 use crate::listen::bind;
 use crate::progress;
 use crate::sources::Sources;
@@ -28,10 +29,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let mut raw = args.sources.load::<Raw>()?;
     raw.store.rebuild |= args.rebuild;
-    let config = Config::try_from(raw)?;
+    let mut config = Config::try_from(raw)?;
+    config.projection.clock = environment::now;
     telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
     let listeners = Listeners {
-        http: bind(config.http_listen, "http.listen").await?,
+        http: bind(config.listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,
     };
     let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);

@@ -31,7 +31,7 @@ use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::scan::{self, Range};
 use kafka::topics;
 use projector::rebuild::{Meter, Plan};
-use projector::store::Meta;
+use projector::store::StoreMeta;
 use projector::{Options, Projection};
 use tokio::time::Instant;
 
@@ -118,7 +118,7 @@ fn stages(kafka: &ClientOptions, topic: &str, arguments: &Arguments) -> Outcome<
 
     let dir = tempfile::tempdir_in(".")?;
     let path = dir.path().join("bench.db");
-    let meta = Meta::new(topic, "bench", UnixMillis::from_millis(0));
+    let meta = StoreMeta::new(topic, "bench", UnixMillis::from_millis(0));
     let meter = Meter::new(plan.offsets());
     let (made, took) = timed(|| Ok(projector::rebuild::make(&plan, &path, &meta, &meter)?))?;
     let made = made.ok_or("stopped")?;

@@ -16,21 +16,33 @@
 
 #![forbid(unsafe_code)]
 
+mod error;
+
+mod options;
+
+mod phase;
+
 mod projection;
-
-mod project;
-
-mod start;
-
-mod lineage;
-
-pub mod store;
-
-pub mod rebuild;
 
 mod bookmark;
 
 mod subscribe;
+
+mod announced;
+
+mod shared;
+
+mod ends;
+
+mod follow;
+
+mod start;
+
+pub mod rebuild;
+
+mod lineage;
+
+pub mod store;
 
 mod http;
 
@@ -40,10 +52,12 @@ mod metrics;
 
 mod run;
 
+pub use announced::Announced;
 pub use bookmark::{Bookmark, BookmarkError, TopicTag};
 pub use config::{Config, Raw};
-pub use project::{Phase, RECORDS_PER_COMMIT};
-pub use projection::{CHANGES_WAITING_MAX, Error, Options, Projection};
+pub use error::Error;
+pub use options::Options;
+pub use phase::Phase;
+pub use projection::Projection;
 pub use run::{Error as RunError, Listeners, Summary, run, run_watched};
-pub use start::Reason;
-pub use subscribe::{Announced, Changes, Ended, Item};
+pub use subscribe::{Changes, Ended, Item};

@@ -9,27 +9,27 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// What became of a record.
+/// The effect of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Outcome {
+pub(crate) struct OutcomeLabel {
     pub(crate) outcome: &'static str,
 }
 
 /// A partition of the topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Partition {
+pub(crate) struct PartitionLabel {
     pub(crate) messaging_destination_partition_id: i32,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     /// `newer`, `duplicate`, `stale`, `forgotten`, `unreadable`.
-    pub(crate) records: Family<Outcome, Counter>,
+    pub(crate) records: Family<OutcomeLabel, Counter>,
     pub(crate) gaps_found: Counter,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
-    pub(crate) next_offset: Family<Partition, Gauge>,
-    pub(crate) lag: Family<Partition, Gauge>,
+    pub(crate) next_offset: Family<PartitionLabel, Gauge>,
+    pub(crate) lag: Family<PartitionLabel, Gauge>,
     /// When the end of the log was last known, in seconds since 1970.
     pub(crate) as_of: Gauge<f64, AtomicU64>,
     pub(crate) subscribers: Gauge,
@@ -60,7 +60,7 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("rollcall_projector_records", "Records folded, by what became of them", self.records.clone());
+        registry.register("rollcall_projector_records", "Records folded, by effect", self.records.clone());
         registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
         let closed = self.gaps_closed_late.clone();
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
@@ -92,7 +92,24 @@ impl Metrics {
 
     pub(crate) fn record(&self, outcome: &'static str, count: u64) {
         if count > 0 {
-            self.records.get_or_create(&Outcome { outcome }).inc_by(count);
+            self.records.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
         }
+    }
+}
+
+/// Counts one more in a gauge until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CountedIn(Gauge);
+
+impl CountedIn {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for CountedIn {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -31,18 +31,18 @@ use std::time::Duration;
 use domain::{Checkpoint, UserId, headers, record};
 use kafka::ClientOptions;
 use kafka::scan::{self, Outcome, Range, Scanned};
-
 use tokio::time::Instant;
 
-use crate::project::{Phase, blocking};
-use crate::projection::{Error, Shared};
+use crate::error::Error;
+use crate::phase::Phase;
+use crate::shared::{Shared, blocking};
 use crate::start::Topic;
-use crate::store::{Folder, Meta, Unread, Writer};
+use crate::store::{Folder, StoreMeta, Unread, Writer};
 use load::Loader;
 #[cfg(test)]
 pub(crate) use load::full_disk;
 pub use progress::{Meter, Progress, Stage};
-use table::{Batch, Table};
+use table::{FoldBatch, Table};
 
 /// How long the cluster may be silent in the middle of a rebuild before it is given up and begun again.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     shared: &Arc<Shared>,
     folder: &Arc<Folder>,
     topic: &Topic,
-    meta: &Meta,
+    meta: &StoreMeta,
 ) -> Result<Option<Writer>, Error> {
     let plan = Plan {
         kafka: shared.options.kafka.clone(),
@@ -133,7 +133,7 @@ impl Plan {
 ///
 /// # Errors
 /// When the log cannot be read to its end or the store cannot be written; the file is then good for nothing.
-pub fn make(plan: &Plan, path: &Path, meta: &Meta, meter: &Meter) -> Result<Option<Made>, Error> {
+pub fn make(plan: &Plan, path: &Path, meta: &StoreMeta, meter: &Meter) -> Result<Option<Made>, Error> {
     let mut loader = Loader::create(path)?;
     let (mut first, mut unreadable, mut made) = (i64::MIN, Vec::new(), Made::default());
     loop {
@@ -155,7 +155,7 @@ pub fn make(plan: &Plan, path: &Path, meta: &Meta, meter: &Meter) -> Result<Opti
         }
     }
     unreadable.sort_by_key(|unread| unread.position);
-    let meta = Meta { records_unreadable: unreadable.len() as u64, ..meta.clone() };
+    let meta = StoreMeta { records_unreadable: unreadable.len() as u64, ..meta.clone() };
     let began = Instant::now();
     loader.finish(&meta, &plan.checkpoint(), &unreadable, meter)?;
     made.indexing = began.elapsed();
@@ -221,7 +221,7 @@ struct Worker<'r> {
     bounds: &'r Bounds,
     meter: &'r Meter,
     table: Table,
-    batch: Batch,
+    batch: FoldBatch,
     /// With the key by which they are counted in one reading alone; the lowest for those without one.
     unreadable: Vec<(i64, Unread)>,
     used: usize,
@@ -234,7 +234,7 @@ impl<'r> Worker<'r> {
             bounds,
             meter,
             table: Table::default(),
-            batch: Batch::default(),
+            batch: FoldBatch::default(),
             unreadable: Vec::new(),
             used: 0,
             records: 0,

@@ -5,10 +5,11 @@ use service::admin::{self, Readiness};
 use service::{Metrics, Shutdown, serve, tls};
 use tokio::net::TcpListener;
 
-use crate::Config;
-use crate::http::{self, Api};
-use crate::project::Phase;
-use crate::projection::{self, Projection};
+use crate::config::Config;
+use crate::error;
+use crate::http;
+use crate::phase::Phase;
+use crate::projection::Projection;
 
 /// The one condition of readiness: the table has been read to where the log ended at start.
 const TABLE: &str = "table";
@@ -31,7 +32,7 @@ pub struct Summary {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the projection has failed")]
-    Projection(#[source] projection::Error),
+    Projection(#[source] error::Error),
     #[error("TLS cannot be offered")]
     Tls(#[source] tls::Error),
 }
@@ -57,17 +58,17 @@ pub async fn run_watched(
     watch: impl FnOnce(&Projection),
 ) -> Result<Summary, Error> {
     let Listeners { http, admin } = listeners;
-    let tls = config.http.tls().map_err(Error::Tls)?;
+    let tls = config.tls.tls().map_err(Error::Tls)?;
     let metrics = Metrics::new();
     let readiness = Readiness::new(&[TABLE]);
     let projection = Projection::open(config.projection).map_err(Error::Projection)?;
     watch(&projection);
-    metrics.register(|registry| projection.metrics().register(registry));
+    metrics.register(|registry| projection.shared.metrics.register(registry));
 
     // The admin side outlives the HTTP side, so that it can tell what a stop is waiting for.
     let admin_shutdown = Shutdown::new();
     let admin_routes = admin::router(readiness.clone(), metrics.clone());
-    let admin_side = tokio::spawn(serve::serve(admin, None, config.limits, admin_routes, admin_shutdown.clone()));
+    let admin_side = tokio::spawn(serve::serve(admin, None, config.http, admin_routes, admin_shutdown.clone()));
     let ready = tokio::spawn(report(projection.clone(), readiness.clone()));
     let failed = {
         let (projection, shutdown) = (projection.clone(), shutdown.clone());
@@ -77,9 +78,8 @@ pub async fn run_watched(
         })
     };
 
-    let api = Api { projection: projection.clone(), heartbeat: http::HEARTBEAT, shutdown: shutdown.clone() };
-    let routes = http::router(api, &config.cors_origins);
-    let drained = serve::serve(http, tls, config.limits, metrics.instrument(routes), shutdown.clone()).await;
+    let routes = http::router(projection.clone(), shutdown.clone(), &config.cors_origins);
+    let drained = serve::serve(http, tls, config.http, metrics.instrument(routes), shutdown.clone()).await;
     ready.abort();
     readiness.lacks(TABLE, "the service is stopping");
     let checkpoint = projection.checkpoint();

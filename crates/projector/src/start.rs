@@ -5,7 +5,7 @@ use std::fmt;
 use domain::{Checkpoint, UnixMillis};
 use kafka::topics::Watermarks;
 
-use crate::store::{FOLD_VERSION, Meta, SCHEMA_VERSION};
+use crate::store::{FOLD_VERSION, SCHEMA_VERSION, StoreMeta};
 
 /// The topic's settings that say how long a store may be away.
 pub(crate) const DELETE_RETENTION: &str = "delete.retention.ms";
@@ -17,7 +17,7 @@ const MIN_COMPACTION_LAG_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 
 /// Why the table is made again from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     NoStore,
     Asked,
     Damaged(String),
@@ -64,7 +64,7 @@ pub(crate) struct Topic {
 }
 
 /// Returns why the store cannot be gone on with; `None` when it can.
-pub(crate) fn judge(meta: &Meta, checkpoint: &Checkpoint, topic: &Topic, now: UnixMillis) -> Option<Reason> {
+pub(crate) fn judge(meta: &StoreMeta, checkpoint: &Checkpoint, topic: &Topic, now: UnixMillis) -> Option<Reason> {
     if meta.schema_version != SCHEMA_VERSION {
         return Some(Reason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
     }
@@ -132,8 +132,8 @@ mod tests {
         }
     }
 
-    fn check(change: impl FnOnce(&mut Meta), checkpoint: &str) -> Option<Reason> {
-        let mut meta = Meta::new("vcc.users", "c/t", NOW);
+    fn check(change: impl FnOnce(&mut StoreMeta), checkpoint: &str) -> Option<Reason> {
+        let mut meta = StoreMeta::new("vcc.users", "c/t", NOW);
         change(&mut meta);
         judge(&meta, &checkpoint.parse().unwrap(), &topic(), NOW)
     }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn the_smaller_of_two_settings_limits_the_age() {
         let committed_at = UnixMillis::from_millis(NOW.millis() - 1_001);
-        let meta = Meta { committed_at, ..Meta::new("vcc.users", "c/t", NOW) };
+        let meta = StoreMeta { committed_at, ..StoreMeta::new("vcc.users", "c/t", NOW) };
         for (retention, lag, expected) in [
             (Some(1_001), Some(1_001), None),
             (Some(1_000), Some(1_001), Some((1_000, DELETE_RETENTION))),

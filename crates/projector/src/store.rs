@@ -1,6 +1,6 @@
 //! The store: a folder with an SQLite database of every user's current state, and the position in the log it stands for.
 //!
-//! One process writes ([`Writer`]); readers take snapshots ([`Readers`]), in this process or with `sqlite3` while it runs.
+//! One process writes ([`Writer`]); readers take snapshots ([`StoreReaders`]), in this process or with `sqlite3` while it runs.
 //! The folder holds `users.db`, a link to the generation in use; a rebuild makes the next generation beside it and moves
 //! the link, so that nobody ever opens a half-made table.
 //!
@@ -13,6 +13,14 @@ mod folder;
 mod meta;
 
 mod rows;
+
+mod key_row;
+
+mod unreadable;
+
+mod batch;
+
+mod connection;
 
 mod writer;
 
@@ -32,19 +40,21 @@ mod late;
 
 mod error;
 
+pub use batch::{Commit, LogBatch};
 pub use error::Error;
-pub use folder::Folder;
+pub(crate) use folder::Folder;
 pub use history::{Change, Since};
+pub(crate) use key_row::{KeyPlace, PutUser, facets_of, put_forgotten};
 pub(crate) use late::write_late;
-pub use meta::Meta;
-pub use query::{Filter, Lookup, Page};
-pub use reader::{Counts, Reader};
-pub use readers::Readers;
+pub use meta::StoreMeta;
+pub use query::{Lookup, UserFilter, UserRows};
+pub use reader::{Counts, StoreReader};
+pub use readers::StoreReaders;
+pub(crate) use rows::write_gaps;
 pub use rows::{GapRow, UserRow};
-pub(crate) use rows::{facets_of, signed, write_gaps};
-pub use schema::{FOLD_VERSION, SCHEMA_VERSION};
-pub(crate) use schema::{create_indexes, create_tables};
+pub(crate) use schema::{FOLD_VERSION, SCHEMA_VERSION, create_indexes, create_tables};
 pub use seen::{Seen, Traits};
+pub use unreadable::Unread;
+pub(crate) use unreadable::note_unreadable;
 pub(crate) use work::apply_at;
-pub(crate) use writer::note_unreadable;
-pub use writer::{Batch, Commit, UNREADABLE_KEPT_MAX, Unread, Writer};
+pub use writer::Writer;

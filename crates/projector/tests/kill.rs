@@ -18,7 +18,7 @@ use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::topics;
 use kafka::{ClientOptions, Record};
-use projector::store::Reader;
+use projector::store::StoreReader;
 use projector::{Options, Projection};
 
 const TOPIC: &str = "vcc.users";
@@ -65,7 +65,7 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
         child.kill().unwrap();
         child.wait().unwrap();
         if link.exists() {
-            let reader = Reader::open(&link).unwrap();
+            let reader = StoreReader::open(&link).unwrap();
             assert_is_fold(&reader, &log, &format!("seed {seed}, round {round}"));
             let now = reader.checkpoint().unwrap();
             resumed += usize::from(checkpoint.as_ref().is_some_and(|before| *before != now));
@@ -85,7 +85,7 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
     table.ready().await.unwrap();
     assert!(log.iter().all(|record| table.checkpoint().covers(record.position)));
     table.close().await.unwrap();
-    assert_is_fold(&Reader::open(&link).unwrap(), &log, "at the end");
+    assert_is_fold(&StoreReader::open(&link).unwrap(), &log, "at the end");
 }
 
 /// Nothing, unless it is told what to follow: then it follows until it is killed.

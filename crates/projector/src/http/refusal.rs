@@ -8,7 +8,7 @@ use domain::Position;
 use http::StatusCode;
 use service::Problem;
 
-use crate::projection::Error;
+use crate::error::Error;
 
 /// After how long a reader may ask again for what is not there yet.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

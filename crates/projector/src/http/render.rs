@@ -43,7 +43,7 @@ impl Serialize for Rendered<'_> {
         let user = &self.current.user;
         let mut map = serializer.serialize_map(Some(FIELDS + user.extra.len() + 1))?;
         fields(user, &mut map)?;
-        map.serialize_entry("_meta", &Meta(self))?;
+        map.serialize_entry("_meta", &RenderedMeta(self))?;
         map.end()
     }
 }
@@ -104,16 +104,16 @@ fn is_field(name: &str) -> bool {
     )
 }
 
-struct Meta<'r>(&'r Rendered<'r>);
+struct RenderedMeta<'r>(&'r Rendered<'r>);
 
-impl Serialize for Meta<'_> {
+impl Serialize for RenderedMeta<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Rendered { current, position, gaps } = self.0;
         let mut map = serializer.serialize_map(Some(5))?;
-        map.serialize_entry("position", &Text(position))?;
-        map.serialize_entry("occurredAt", &Text(&current.occurred_at))?;
-        map.serialize_entry("eventId", &Text(&current.event_id))?;
-        map.serialize_entry("receivedAt", &Text(&current.received_at))?;
+        map.serialize_entry("position", &AsText(position))?;
+        map.serialize_entry("occurredAt", &AsText(&current.occurred_at))?;
+        map.serialize_entry("eventId", &AsText(&current.event_id))?;
+        map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
         map.serialize_entry("continuity", &Continuity(gaps))?;
         map.end()
     }
@@ -135,25 +135,25 @@ struct Gaps<'g>(&'g [GapRow]);
 
 impl Serialize for Gaps<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(Gap))
+        serializer.collect_seq(self.0.iter().map(RenderedGap))
     }
 }
 
-struct Gap<'g>(&'g GapRow);
+struct RenderedGap<'g>(&'g GapRow);
 
-impl Serialize for Gap<'_> {
+impl Serialize for RenderedGap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("position", &Text(&self.0.position))?;
+        map.serialize_entry("position", &AsText(&self.0.position))?;
         map.serialize_entry("fields", &self.0.fields)?;
         map.end()
     }
 }
 
 /// What is written as its text.
-struct Text<'t, T>(&'t T);
+struct AsText<'t, T>(&'t T);
 
-impl<T: std::fmt::Display> Serialize for Text<'_, T> {
+impl<T: std::fmt::Display> Serialize for AsText<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self.0)
     }

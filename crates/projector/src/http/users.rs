@@ -10,48 +10,23 @@ use domain::UserId;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, ETAG, LINK, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::accept::{IfNoneMatch, NDJSON, wants_ndjson};
-use super::docs::{AtLeast, ProblemBody, UserBody, UserMatches, UserPage};
+use super::api::Api;
+use super::at_least::{AtLeast, OnlyAtLeast};
+use super::bodies::{Matched, ProblemBody, Refused, UserBody, UserPageBody};
+use super::params::{ListQuery, PAGE_MAX};
 use super::refusal::Refusal;
-use super::wait::OnlyAtLeast;
-use super::{Api, PAGE_DEFAULT, PAGE_MAX, render};
-use crate::Projection;
-use crate::store::{Filter, Lookup, UserRow};
+use super::render;
+use crate::error::Error;
+use crate::projection::Projection;
+use crate::store::{Lookup, UserFilter, UserRow};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// `/users` answers by what the request takes: whoever keeps answers keeps one of each.
 const VARY_BY: HeaderValue = HeaderValue::from_static("accept");
 /// How many users one step of a stream reads: its memory, about half a megabyte.
 const STREAM_STEP: usize = 500;
-
-/// The parameters of a list.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    state: Option<String>,
-    #[param(value_type = Option<bool>)]
-    is_agent: Option<String>,
-    priv_group: Option<i64>,
-    /// What the username, name, e-mail address or extension begins with.
-    q: Option<String>,
-    /// How many users at most: 100 if nothing is said, 1000 at most; as NDJSON any number.
-    #[param(minimum = 1)]
-    limit: Option<usize>,
-    /// Only users with a larger identifier.
-    #[param(value_type = Option<i64>)]
-    after: Option<String>,
-    /// [`super::wait`] has seen to them.
-    #[serde(rename = "at_least")]
-    #[param(ignore)]
-    _at_least: Option<String>,
-    #[serde(rename = "wait_ms")]
-    #[param(ignore)]
-    _wait_ms: Option<String>,
-}
 
 /// Answers with one user.
 #[utoipa::path(
@@ -63,8 +38,7 @@ pub(super) struct ListQuery {
         (status = 304, description = "the state that `If-None-Match` names is the current one"),
         (status = 404, description = "no such user", body = ProblemBody),
         (status = 410, description = "the user was forgotten", body = ProblemBody),
-        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
-        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+        Refused
     )
 )]
 pub(super) async fn one(
@@ -112,11 +86,10 @@ fn etag(row: &UserRow) -> String {
     params(ListQuery, AtLeast),
     responses(
         (status = 200, description = "a page; with `Accept: application/x-ndjson` all of them, one a line", content(
-            (UserPage = "application/json"),
+            (UserPageBody = "application/json"),
             (UserBody = "application/x-ndjson")
         )),
-        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
-        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+        Refused
     )
 )]
 pub(super) async fn list(
@@ -128,17 +101,11 @@ pub(super) async fn list(
     let Query(query) = query?;
     let filter = query.filter()?;
     let after = query.after()?;
-    if query.limit == Some(0) {
-        return Err(Refusal::Parameter("limit: expected 1 or more".to_owned()));
-    }
+    let limit = query.limit()?;
     if wants_ndjson(&headers) {
-        return stream_all(api.projection.clone(), filter, after, query.limit).await;
+        return stream_all(api.projection.clone(), filter, after, limit).await;
     }
-    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
-    if limit > PAGE_MAX {
-        return Err(Refusal::Parameter(format!("limit: expected {PAGE_MAX} at most, or application/x-ndjson")));
-    }
-    let page = api.projection.find(filter, after, limit).await?;
+    let page = api.projection.find(filter, after, query.page_limit()?).await?;
     let next = page.next_after.map(|last| next_page(&uri, last));
     let mut json = b"{\"users\":[".to_vec();
     join(&mut json, &page.users, b",");
@@ -178,20 +145,14 @@ fn next_page(uri: &Uri, last: UserId) -> String {
     get,
     path = "/users/by-username/{username}",
     params(("username" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
-    responses(
-        (status = 200, description = "those who have it", body = UserMatches),
-        (status = 404, description = "nobody has it", body = ProblemBody),
-        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
-        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
-    )
+    responses(Matched, Refused)
 )]
 pub(super) async fn by_username(
     State(api): State<Arc<Api>>,
     username: Result<Path<String>, PathRejection>,
     _only: OnlyAtLeast,
 ) -> Result<Response, Refusal> {
-    let Path(username) = username?;
-    matching(&api, Filter { username: Some(username), ..Filter::default() }).await
+    matching(&api, username, |username| UserFilter { username: Some(username), ..UserFilter::default() }).await
 }
 
 /// Answers with all users that have this e-mail address.
@@ -199,20 +160,14 @@ pub(super) async fn by_username(
     get,
     path = "/users/by-email/{email}",
     params(("email" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
-    responses(
-        (status = 200, description = "those who have it", body = UserMatches),
-        (status = 404, description = "nobody has it", body = ProblemBody),
-        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
-        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
-    )
+    responses(Matched, Refused)
 )]
 pub(super) async fn by_email(
     State(api): State<Arc<Api>>,
     email: Result<Path<String>, PathRejection>,
     _only: OnlyAtLeast,
 ) -> Result<Response, Refusal> {
-    let Path(email) = email?;
-    matching(&api, Filter { email: Some(email), ..Filter::default() }).await
+    matching(&api, email, |email| UserFilter { email: Some(email), ..UserFilter::default() }).await
 }
 
 /// Answers with all users that have this extension.
@@ -220,25 +175,24 @@ pub(super) async fn by_email(
     get,
     path = "/users/by-extension/{extension}",
     params(("extension" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
-    responses(
-        (status = 200, description = "those who have it", body = UserMatches),
-        (status = 404, description = "nobody has it", body = ProblemBody),
-        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
-        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
-    )
+    responses(Matched, Refused)
 )]
 pub(super) async fn by_extension(
     State(api): State<Arc<Api>>,
     extension: Result<Path<String>, PathRejection>,
     _only: OnlyAtLeast,
 ) -> Result<Response, Refusal> {
-    let Path(extension) = extension?;
-    matching(&api, Filter { extension: Some(extension), ..Filter::default() }).await
+    matching(&api, extension, |extension| UserFilter { extension: Some(extension), ..UserFilter::default() }).await
 }
 
 /// Answers with all users that have it, of which there may be several: the vendor does not say that it is unique.
-async fn matching(api: &Api, filter: Filter) -> Result<Response, Refusal> {
-    let page = api.projection.find(filter, None, PAGE_MAX).await?;
+async fn matching(
+    api: &Api,
+    value: Result<Path<String>, PathRejection>,
+    filter: impl FnOnce(String) -> UserFilter,
+) -> Result<Response, Refusal> {
+    let Path(value) = value?;
+    let page = api.projection.find(filter(value), None, PAGE_MAX).await?;
     if page.users.is_empty() {
         return Err(Refusal::UnknownUser);
     }
@@ -251,14 +205,14 @@ async fn matching(api: &Api, filter: Filter) -> Result<Response, Refusal> {
 /// Answers with one user a line, read a step at a time as the reader takes them.
 async fn stream_all(
     projection: Projection,
-    filter: Filter,
+    filter: UserFilter,
     after: Option<UserId>,
     limit: Option<usize>,
 ) -> Result<Response, Refusal> {
     let first = projection.find(filter.clone(), after, limit.unwrap_or(STREAM_STEP).min(STREAM_STEP)).await?;
     let begin = (projection, filter, Some(first), limit);
     let lines = stream::try_unfold(begin, |(projection, filter, page, left)| async move {
-        let Some(page) = page else { return Ok::<_, crate::Error>(None) };
+        let Some(page) = page else { return Ok::<_, Error>(None) };
         let mut lines = Vec::new();
         join(&mut lines, &page.users, b"\n");
         if !lines.is_empty() {
@@ -276,29 +230,6 @@ async fn stream_all(
     });
     let headers = [(CONTENT_TYPE, HeaderValue::from_static(NDJSON)), (VARY, VARY_BY)];
     Ok((headers, Body::from_stream(lines)).into_response())
-}
-
-/// Reads `isAgent` as people and PHP write it.
-pub(super) fn parse_is_agent(text: Option<&str>) -> Result<Option<bool>, Refusal> {
-    match text {
-        None => Ok(None),
-        Some("true" | "1") => Ok(Some(true)),
-        Some("false" | "0") => Ok(Some(false)),
-        Some(_) => Err(Refusal::Parameter("isAgent: expected true or false".to_owned())),
-    }
-}
-
-impl ListQuery {
-    fn filter(&self) -> Result<Filter, Refusal> {
-        let is_agent = parse_is_agent(self.is_agent.as_deref())?;
-        let begins = self.q.clone().filter(|q| !q.is_empty());
-        Ok(Filter { state: self.state.clone(), is_agent, priv_group: self.priv_group, begins, ..Filter::default() })
-    }
-
-    fn after(&self) -> Result<Option<UserId>, Refusal> {
-        let parse = |after: &String| after.parse().map_err(|error| Refusal::Parameter(format!("after: {error}")));
-        self.after.as_ref().map(parse).transpose()
-    }
 }
 
 #[cfg(test)]

@@ -5,16 +5,17 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use domain::Checkpoint;
-use domain::fold::RecordHead;
+use domain::fold::{KeyState, RecordHead};
 use domain::order::{self, Order};
 use domain::wire::Facets;
 use rusqlite::{Connection, params};
 
 use super::progress::{Meter, Stage};
-use super::table::{Slot, Table};
+use super::table::{KeySlot, Table};
 use super::temp::TempFolder;
 use crate::store::{
-    self, Error, Meta, Unread, create_indexes, create_tables, facets_of, note_unreadable, write_gaps, write_late,
+    Error, KeyPlace, PutUser, StoreMeta, Unread, create_indexes, create_tables, facets_of, note_unreadable,
+    put_forgotten, write_gaps, write_late,
 };
 
 /// How many rows one thread hands to the other at once.
@@ -78,7 +79,7 @@ impl Loader {
     /// Makes the indexes and writes what the store is of, at which position. Then it is whole.
     pub(super) fn finish(
         self,
-        meta: &Meta,
+        meta: &StoreMeta,
         checkpoint: &Checkpoint,
         unreadable: &[Unread],
         meter: &Meter,
@@ -134,7 +135,7 @@ fn sorted(tables: &[Table]) -> Vec<Place<'_>> {
 /// Decodes on one thread and inserts on this one.
 fn insert_all(connection: &Connection, places: &[Place<'_>], meter: &Meter) -> rusqlite::Result<()> {
     thread::scope(|scope| {
-        let (sender, receiver) = sync_channel::<Vec<(&Slot, &[u8], Facets<'_>)>>(HANDS_WAITING);
+        let (sender, receiver) = sync_channel::<Vec<(&KeySlot, &[u8], Facets<'_>)>>(HANDS_WAITING);
         scope.spawn(move || {
             for places in places.chunks(ROWS_PER_HAND) {
                 let rows = places.iter().filter_map(|(_, table, place)| {
@@ -146,47 +147,31 @@ fn insert_all(connection: &Connection, places: &[Place<'_>], meter: &Meter) -> r
                 }
             }
         });
-        let mut insert =
-            connection.prepare("INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?;
+        let mut put = PutUser::new(connection)?;
         for rows in receiver {
             meter.load(rows.len() as u64);
             for (slot, value, facets) in rows {
                 let lineage = slot.lineage.as_deref();
-                insert.execute(params![
-                    slot.user_id.get(),
-                    slot.partition,
-                    slot.state.winner_offset,
-                    slot.state.last_offset,
-                    store::signed(lineage.map_or(0, |lineage| lineage.gaps.len())),
-                    facets.username,
-                    facets.name,
-                    facets.email,
-                    facets.extension,
-                    facets.state,
-                    facets.is_agent,
-                    facets.priv_group,
-                    value
-                ])?;
+                put.put(place_of(slot), lineage.map_or(0, |lineage| lineage.gaps.len()), &facets, value)?;
                 if let Some(lineage) = lineage {
                     write_gaps(connection, slot.user_id, &lineage.gaps)?;
                     write_late(connection, slot.user_id, &lineage.late)?;
                 }
             }
         }
-        insert_forgotten(connection, places)
+        for (_, table, place) in places {
+            let slot = table.slot(*place);
+            if let RecordHead::Forgotten { at } = slot.state.winner {
+                put_forgotten(connection, place_of(slot), at)?;
+            }
+        }
+        Ok(())
     })
 }
 
-fn insert_forgotten(connection: &Connection, places: &[Place<'_>]) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare("INSERT INTO forgotten VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (key, table, place) in places {
-        let slot = table.slot(*place);
-        if let RecordHead::Forgotten { at } = slot.state.winner {
-            let (winner, last) = (slot.state.winner_offset, slot.state.last_offset);
-            insert.execute(params![key, slot.partition, winner, last, at.millis()])?;
-        }
-    }
-    Ok(())
+fn place_of(slot: &KeySlot) -> KeyPlace {
+    let KeyState { winner_offset, last_offset, .. } = slot.state;
+    KeyPlace { user_id: slot.user_id, partition: slot.partition, winner_offset, last_offset }
 }
 
 /// SQLite's own limit of pages stands for the disk's end: it fails with the same code.

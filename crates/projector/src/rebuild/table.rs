@@ -22,7 +22,7 @@ const RECORDS_PER_BATCH: usize = 64;
 
 /// Records on their way into a table.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct FoldBatch {
     records: Vec<Pending>,
     values: Vec<u8>,
 }
@@ -36,7 +36,7 @@ struct Pending {
     value: Option<(usize, usize)>,
 }
 
-impl Batch {
+impl FoldBatch {
     pub(super) fn push(&mut self, user_id: UserId, position: Position, head: RecordHead, value: Option<&[u8]>) {
         let value = value.map(|value| {
             let start = self.values.len();
@@ -53,7 +53,7 @@ impl Batch {
 
 /// One key: its state, and where its winner's bytes are.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct KeySlot {
     pub(super) user_id: UserId,
     pub(super) state: KeyState,
     pub(super) partition: i32,
@@ -67,14 +67,14 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     index: HashMap<i64, u32, FxBuildHasher>,
-    slots: Vec<Vec<Slot>>,
+    slots: Vec<Vec<KeySlot>>,
     values: Slab,
 }
 
 impl Table {
     /// Returns how much memory the table takes, as good as it can be told.
     pub(super) fn bytes(&self) -> usize {
-        let slots = self.slots.len() * SLOTS_PER_PIECE * size_of::<Slot>();
+        let slots = self.slots.len() * SLOTS_PER_PIECE * size_of::<KeySlot>();
         slots + self.index.capacity() * INDEX_BYTES_PER_KEY + self.values.bytes()
     }
 
@@ -83,7 +83,7 @@ impl Table {
     }
 
     /// Folds the records of a batch in their order, and empties it.
-    pub(super) fn apply_all(&mut self, batch: &mut Batch) {
+    pub(super) fn apply_all(&mut self, batch: &mut FoldBatch) {
         self.touch(&batch.records);
         for Pending { user_id, position, head, value } in batch.records.drain(..) {
             let value = value.map(|(start, end)| &batch.values[start..end]);
@@ -112,7 +112,7 @@ impl Table {
         let Some(&place) = self.index.get(&user_id.get()) else {
             let (state, _) = apply_at(None, 0, position, head);
             let value = value.map(|value| self.values.put(value));
-            let place = self.push(Slot { user_id, state, partition: position.partition, value, lineage: None });
+            let place = self.push(KeySlot { user_id, state, partition: position.partition, value, lineage: None });
             self.index.insert(user_id.get(), place);
             return;
         };
@@ -134,11 +134,11 @@ impl Table {
         }
     }
 
-    pub(super) fn slot(&self, place: u32) -> &Slot {
+    pub(super) fn slot(&self, place: u32) -> &KeySlot {
         &self.slots[place as usize / SLOTS_PER_PIECE][place as usize % SLOTS_PER_PIECE]
     }
 
-    pub(super) fn value(&self, slot: &Slot) -> Option<&[u8]> {
+    pub(super) fn value(&self, slot: &KeySlot) -> Option<&[u8]> {
         slot.value.map(|span| self.values.get(span))
     }
 
@@ -172,7 +172,7 @@ impl Table {
         *self = kept;
     }
 
-    fn push(&mut self, slot: Slot) -> u32 {
+    fn push(&mut self, slot: KeySlot) -> u32 {
         if self.slots.last().is_none_or(|piece| piece.len() == SLOTS_PER_PIECE) {
             self.slots.push(Vec::with_capacity(SLOTS_PER_PIECE));
         }
@@ -186,7 +186,7 @@ impl Table {
 
 /// Most records say nothing new about the lineage, and cost nothing here.
 fn follow_lineage(
-    slot: &mut Slot,
+    slot: &mut KeySlot,
     values: &Slab,
     effect: Effect,
     position: Position,

@@ -1,8 +1,8 @@
 //! Where SQLite puts the files of a sort: one setting for the whole process, taken in turn and given back.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension as _};
 
 const PRAGMA: &str = "temp_store_directory";
@@ -22,7 +22,7 @@ pub(super) struct TempFolder<'c> {
 impl<'c> TempFolder<'c> {
     /// Waits for its turn and sets the folder. One that cannot be set is no reason to sort nothing: it is warned of.
     pub(super) fn set(connection: &'c Connection, folder: &Path) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURN.lock();
         let set = || -> rusqlite::Result<String> {
             let before = current(connection)?;
             connection.pragma_update(None, PRAGMA, folder.to_str().unwrap_or_default())?;
@@ -70,7 +70,7 @@ mod tests {
         let text = |dir: &tempfile::TempDir| dir.path().to_str().unwrap().to_owned();
         let connection = Connection::open_in_memory().unwrap();
         {
-            let _turn = TURN.lock().unwrap();
+            let _turn = TURN.lock();
             set(&connection, &text(&host));
         }
         thread::scope(|scope| {
@@ -85,7 +85,7 @@ mod tests {
                 });
             }
         });
-        let _turn = TURN.lock().unwrap();
+        let _turn = TURN.lock();
         assert_eq!(current(&connection).unwrap(), text(&host));
         set(&connection, "");
     }

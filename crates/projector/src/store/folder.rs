@@ -14,7 +14,7 @@ const LOCK: &str = "lock";
 
 /// A folder that this process alone writes to, until this is dropped.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     dir: PathBuf,
     _lock: File,
 }
@@ -24,7 +24,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::InUse`] when another process has it; [`Error::Folder`] when it cannot be made or written.
-    pub fn take(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
         let fault = |source| Error::Folder { path: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(fault)?;
         let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)).map_err(fault)?;
@@ -39,12 +39,12 @@ impl Folder {
     }
 
     /// Returns the stable name, for messages.
-    pub fn link(&self) -> PathBuf {
+    pub(crate) fn link(&self) -> PathBuf {
         self.dir.join(LINK)
     }
 
     /// Returns the file of the generation in use, if there is one.
-    pub fn current(&self) -> Option<PathBuf> {
+    pub(crate) fn current(&self) -> Option<PathBuf> {
         let target = fs::read_link(self.link()).ok()?;
         let path = self.dir.join(target);
         path.exists().then_some(path)
@@ -54,7 +54,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Folder`] when a leftover cannot be removed.
-    pub fn next(&self) -> Result<PathBuf, Error> {
+    pub(crate) fn next(&self) -> Result<PathBuf, Error> {
         let current = self.current();
         self.remove_others(current.as_deref()).map_err(|source| self.fault(source))?;
         let number = current.as_deref().and_then(generation).map_or(1, |number| number + 1);
@@ -74,7 +74,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Folder`] when the link cannot be moved; the former generation is in use then.
-    pub fn install(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn install(&self, path: &Path) -> Result<(), Error> {
         let install = || -> io::Result<()> {
             File::open(path)?.sync_all()?;
             let fresh = self.dir.join("users.db.next");

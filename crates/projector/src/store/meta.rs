@@ -7,7 +7,7 @@ use super::{FOLD_VERSION, SCHEMA_VERSION};
 
 /// The facts about a store that decide whether it belongs to the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
+pub struct StoreMeta {
     pub schema_version: i64,
     pub fold_version: i64,
     pub topic: String,
@@ -19,7 +19,7 @@ pub struct Meta {
     pub records_unreadable: u64,
 }
 
-impl Meta {
+impl StoreMeta {
     /// Returns the facts of a store that is made now, from this version of the code.
     pub fn new(topic: &str, topic_identity: &str, now: UnixMillis) -> Self {
         Self {

@@ -1,10 +1,8 @@
-//! The rows that go in and out.
-
-use std::borrow::Cow;
+//! The rows that readers are given, and the gaps of a user.
 
 use domain::gap::Gap;
-use domain::wire::Facets;
 use domain::{Position, UserId, Version};
+use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
 /// A user as stored: the value of the winning record, and where it is.
@@ -27,27 +25,6 @@ pub struct GapRow {
     pub fields: Vec<String>,
 }
 
-/// The columns that queries can ask for, in the order of [`read_facets`].
-pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
-
-/// Returns what the user that `event`, a record's value, describes is searched by; nothing when its head alone can be read.
-pub(crate) fn facets_of(event: &[u8]) -> Facets<'_> {
-    domain::wire::facets(event).unwrap_or_default()
-}
-
-pub(super) fn read_facets(row: &Row<'_>, first: usize) -> rusqlite::Result<Facets<'static>> {
-    let text = |index: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(first + index)?.map(Cow::Owned));
-    Ok(Facets {
-        username: text(0)?,
-        name: text(1)?,
-        email: text(2)?,
-        extension: text(3)?,
-        state: text(4)?,
-        is_agent: row.get(first + 5)?,
-        priv_group: row.get(first + 6)?,
-    })
-}
-
 /// Returns the gaps of a user, oldest first.
 pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<GapRow>> {
     let mut statement = connection.prepare_cached(
@@ -57,7 +34,21 @@ pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::R
     rows.collect()
 }
 
-pub(super) fn gap_row(row: &Row<'_>) -> rusqlite::Result<GapRow> {
+/// Returns up to `limit` gaps with their users.
+pub(super) fn all_gaps(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<(UserId, GapRow)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT partition, offset, held, missing, fields, user_id FROM gaps LIMIT ?1")?;
+    let rows = statement.query_map([signed(limit)], |row| Ok((user_id(row, 5)?, gap_row(row)?)))?;
+    rows.collect()
+}
+
+/// Reads the identifier of a user from a column.
+pub(super) fn user_id(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+    UserId::new(row.get(column)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
+}
+
+fn gap_row(row: &Row<'_>) -> rusqlite::Result<GapRow> {
     let fields: String = row.get(4)?;
     Ok(GapRow {
         position: Position { partition: row.get(0)?, offset: row.get(1)? },

@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 /// Version of the rule that made the rows: to be raised when `domain::order` or `domain::fold` decides anything differently.
-pub const FOLD_VERSION: i64 = 1;
+pub(crate) const FOLD_VERSION: i64 = 1;
 
 const TABLES: &str = "
 -- What the store is: topic, identity of the topic, fold_version, created_at and committed_at (milliseconds since 1970, UTC),

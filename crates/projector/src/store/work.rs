@@ -8,11 +8,11 @@ use domain::{Checkpoint, Position, UnixMillis, UserId, record};
 use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::history::{self, Change};
+use super::key_row::{FACET_COLUMNS, KeyPlace, PutUser, facets_of, put_forgotten, read_facets};
 use super::late::{read_late, replace_late};
-use super::rows::{FACET_COLUMNS, facets_of, read_facets, read_gaps, replace_gaps, signed};
-use super::writer::{Batch, Commit, Unread, note_unreadable};
-use super::{Meta, Seen, meta};
+use super::rows::{read_gaps, replace_gaps, signed};
+use super::unreadable::note_unreadable;
+use super::{Change, Commit, LogBatch, Seen, StoreMeta, Unread, history, meta};
 use crate::lineage::{Followed, Lineage};
 
 /// A transaction on its way.
@@ -39,7 +39,7 @@ impl<'c> Work<'c> {
         Self { connection, keys: BTreeMap::new(), commit: Commit { checkpoint, ..Commit::default() } }
     }
 
-    pub(super) fn take(&mut self, batch: &Batch) -> rusqlite::Result<()> {
+    pub(super) fn take(&mut self, batch: &LogBatch) -> rusqlite::Result<()> {
         for record in &batch.records {
             if self.commit.checkpoint.advance(record.position).is_ok() {
                 self.apply(record)?;
@@ -86,7 +86,7 @@ impl<'c> Work<'c> {
         Ok(())
     }
 
-    pub(super) fn finish(mut self, meta: &Meta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
+    pub(super) fn finish(mut self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
         let connection = self.connection;
         for (user_id, key) in &self.keys {
             store(connection, *user_id, key)?;
@@ -109,6 +109,11 @@ impl<'c> Work<'c> {
 }
 
 impl Key {
+    fn place(&self, user_id: UserId, state: KeyState) -> KeyPlace {
+        let KeyState { winner_offset, last_offset, .. } = state;
+        KeyPlace { user_id, partition: self.partition, winner_offset, last_offset }
+    }
+
     fn apply(&mut self, record: &Record, head: RecordHead) -> Effect {
         let position = record.position;
         let (state, effect) = apply_at(self.state, self.partition, position, head);
@@ -211,9 +216,7 @@ fn store(connection: &Connection, user_id: UserId, key: &Key) -> rusqlite::Resul
     match (&state.winner, &key.value) {
         (RecordHead::Forgotten { at }, _) => {
             connection.prepare_cached("DELETE FROM users WHERE user_id = ?1")?.execute([id])?;
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO forgotten VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![id, key.partition, state.winner_offset, state.last_offset, at.millis()])?;
+            put_forgotten(connection, key.place(user_id, state), *at)?;
         }
         (RecordHead::Event(_), Some(value)) => {
             let facets = if key.value_changed { facets_of(value) } else { Facets::default() };
@@ -221,7 +224,8 @@ fn store(connection: &Connection, user_id: UserId, key: &Key) -> rusqlite::Resul
                 update_user(connection, id, key, state, value)?;
             } else {
                 connection.prepare_cached("DELETE FROM forgotten WHERE user_id = ?1")?.execute([id])?;
-                put_user(connection, id, key, state, value, &facets)?;
+                let place = key.place(user_id, state);
+                PutUser::new(connection)?.put(place, key.lineage.gaps.len(), &facets, value)?;
             }
         }
         (RecordHead::Event(_), None) => unreachable!("an event that won has brought its value"),
@@ -244,33 +248,5 @@ fn update_user(connection: &Connection, id: i64, key: &Key, state: KeyState, val
             .prepare_cached("UPDATE users SET last_offset = ?2, gaps = ?3 WHERE user_id = ?1")?
             .execute(params![id, state.last_offset, gaps])?;
     }
-    Ok(())
-}
-
-fn put_user(
-    connection: &Connection,
-    id: i64,
-    key: &Key,
-    state: KeyState,
-    value: &[u8],
-    facets: &Facets<'_>,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?
-        .execute(params![
-            id,
-            key.partition,
-            state.winner_offset,
-            state.last_offset,
-            signed(key.lineage.gaps.len()),
-            facets.username,
-            facets.name,
-            facets.email,
-            facets.extension,
-            facets.state,
-            facets.is_agent,
-            facets.priv_group,
-            value
-        ])?;
     Ok(())
 }

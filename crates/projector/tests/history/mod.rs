@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use domain::fold::{self, KeyState};
 use domain::{Checkpoint, Facts, Position, UnixMillis, User, UserEvent, UserId, headers, record, wire};
 use kafka::Record;
-use projector::store::{Filter, Lookup, Reader};
+use projector::store::{Lookup, StoreReader, UserFilter};
 
 /// SplitMix64: the same numbers for the same seed, everywhere.
 pub struct Random(pub u64);
@@ -109,10 +109,10 @@ pub fn fold(records: &[Record], checkpoint: &Checkpoint) -> State {
 }
 
 /// Asserts that the table is exactly the fold of the records that its own checkpoint covers.
-pub fn assert_is_fold(reader: &Reader, records: &[Record], why: &str) {
+pub fn assert_is_fold(reader: &StoreReader, records: &[Record], why: &str) {
     let checkpoint = reader.checkpoint().unwrap();
     let expected = fold(records, &checkpoint);
-    let stored = reader.find(&Filter::default(), None, usize::MAX - 1).unwrap().users;
+    let stored = reader.find(&UserFilter::default(), None, usize::MAX - 1).unwrap().users;
     let found: BTreeMap<_, _> = stored.into_iter().map(|user| (user.user_id, (user.position, user.event))).collect();
     for (user_id, (state, value)) in &expected {
         match (value, reader.get(*user_id).unwrap()) {
