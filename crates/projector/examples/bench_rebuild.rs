@@ -6,13 +6,14 @@
 //!     [--property name=value ..]
 //! ```
 //!
-//! The topic (`bench.users.<records>.<users>`) is made and filled when it is not there; a second run finds it. Every record is a
-//! user event as the vendor's samples have them, keys in pseudo-random order. `--live N` measures the live path as well: N
-//! records appended, then followed by a projection with a store of its own.
+//! The topic (`bench.users.<records>.<users>`) is made and filled when it is not there; a second run finds it. Every
+//! record is a user event as the vendor's samples have them, keys in pseudo-random order. `--live N` measures the live
+//! path as well: N records appended, then followed by a projection with a store of its own.
 //!
-//! Beside the time on the clock stands the processor time of this process (the broker's is not in it): on a machine that does
-//! other things as well, that is the number to compare. Of a broker in a container whose port is published on the loopback, a
-//! good part of the time goes to Docker's proxy: `docker run --network host` measures Kafka and Rollcall.
+//! Beside the time on the clock stands the processor time of this process (the broker's is not in it): on a machine
+//! that does other things as well, that is the number to compare. Of a broker in a container whose port is published on
+//! the loopback, a good part of the time goes to Docker's proxy: `docker run --network host` measures Kafka and
+//! Rollcall.
 
 use std::collections::BTreeMap;
 use std::error::Error;

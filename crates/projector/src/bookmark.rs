@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicTag(u32);
 
-/// What a subscription goes on from. Its text form, the `id` of an event, is `0:18,1:7@5d41402a`: a checkpoint and a tag.
+/// What a subscription goes on from. Its text form, the `id` of an event, is `0:18,1:7@5d41402a`: a checkpoint and a
+/// tag.
 ///
 /// Without a tag, as an older version wrote it or a person does, a bookmark is taken for one of this log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,8 @@ pub enum BookmarkError {
 }
 
 impl TopicTag {
-    /// Returns the tag of a topic's identity (`kafka::topics::Description::identity`): the same at every replica, in every version.
+    /// Returns the tag of a topic's identity (`kafka::topics::Description::identity`): the same at every replica, in
+    /// every version.
     pub(crate) fn of(identity: &str) -> Self {
         let digest = Sha256::digest(identity);
         Self(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))

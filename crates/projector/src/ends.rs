@@ -2,8 +2,8 @@
 
 use domain::{Checkpoint, UnixMillis};
 
-/// The known ends of the log. A table that is cut off from the cluster goes on answering, and would look as if it were up to
-/// date: its lag is that of the ends it knows.
+/// The known ends of the log. A table that is cut off from the cluster goes on answering, and would look as if it were
+/// up to date: its lag is that of the ends it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogEnds {
     pub(crate) offsets: Checkpoint,

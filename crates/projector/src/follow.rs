@@ -46,8 +46,8 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), E
         let writer = match open_store(shared, &folder, &topic, forced.clone()).await {
             Ok(Some(writer)) => writer,
             Ok(None) => return Ok(()),
-            // In the middle of a rebuild the cluster went away, the log was cut, or the disk is full: once more from the log
-            // as it is then.
+            // In the middle of a rebuild the cluster went away, the log was cut, or the disk is full: once more from
+            // the log as it is then.
             Err(error) if passes(&error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

@@ -26,6 +26,8 @@ mod render;
 
 mod users;
 
+mod list;
+
 mod changes;
 
 mod status;
@@ -64,11 +66,12 @@ const ROUTES: [&str; 7] = [
     "/status",
 ];
 
-/// Returns the routes of the service, whose streams end with the shutdown. Web pages of these origins may read the answers.
+/// Returns the routes of the service, whose streams end with the shutdown. Web pages of these origins may read the
+/// answers.
 pub(crate) fn router(projection: Projection, shutdown: Shutdown, cors_origins: &[String]) -> Router {
     let api = Arc::new(Api { projection, shutdown });
     let routes = Router::new()
-        .route("/users", get(users::list))
+        .route("/users", get(list::list))
         .route("/users/{userId}", get(users::one))
         .route("/users/by-username/{username}", get(users::by_username))
         .route("/users/by-email/{email}", get(users::by_email))

@@ -16,7 +16,8 @@ pub(crate) type Edge = (Version, Version);
 
 /// What is known of a user's lineage.
 ///
-/// Invariant: no gap is bridged by the late events. A late event may be seen before the gap that it fills, so it is remembered.
+/// Invariant: no gap is bridged by the late events. A late event may be seen before the gap that it fills, so it is
+/// remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lineage {
     /// The open gaps, oldest first.
@@ -41,8 +42,8 @@ impl Lineage {
 
     /// Follows what the record at `position` did.
     ///
-    /// `winner` is the record that has won now, this one or another; `held` the value of the record that won before; `value` the
-    /// value of this record.
+    /// `winner` is the record that has won now, this one or another; `held` the value of the record that won before;
+    /// `value` the value of this record.
     pub(crate) fn follow(
         &mut self,
         effect: Effect,
@@ -82,8 +83,8 @@ impl Lineage {
         }
     }
 
-    /// Notes an event that came late, and closes the gaps that it fills, with those before it or alone. A creation leads from
-    /// nowhere and fills none.
+    /// Notes an event that came late, and closes the gaps that it fills, with those before it or alone. A creation
+    /// leads from nowhere and fills none.
     pub(crate) fn note(&mut self, late: &Head) -> Followed {
         let Some(edge) = late.parent.map(|parent| (parent, late.version)) else { return Followed::default() };
         if self.late.contains(&edge) {

@@ -34,8 +34,8 @@ impl Options {
     /// How many changes wait for the slowest subscriber by default.
     const CHANGES_WAITING_MAX: usize = 16 * 1024;
 
-    /// How often the ends of the log are asked for by default: a table that is cut off from the cluster knows it within a
-    /// minute.
+    /// How often the ends of the log are asked for by default: a table that is cut off from the cluster knows it within
+    /// a minute.
     const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
     /// Returns options for that cluster, topic and folder, with defaults for the rest.

@@ -31,8 +31,8 @@ pub struct Projection {
 type Follower = Mutex<Option<JoinHandle<Result<(), Error>>>>;
 
 impl Projection {
-    /// Takes the folder and begins to follow the topic. Answers come once the table is there: [`Projection::ready`] waits for
-    /// it.
+    /// Takes the folder and begins to follow the topic. Answers come once the table is there: [`Projection::ready`]
+    /// waits for it.
     ///
     /// A cluster that is away is waited for. To be called inside a Tokio runtime.
     ///
@@ -79,7 +79,8 @@ impl Projection {
         Ok(self.shared.readers()?.with(|reader| reader.get(user_id))?)
     }
 
-    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their identifiers.
+    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their
+    /// identifiers.
     ///
     /// # Errors
     /// As [`Projection::get`].
@@ -139,11 +140,11 @@ impl Projection {
         }
     }
 
-    /// Subscribes to changes: first those that `from` does not cover (from an empty checkpoint the whole table), then all
-    /// that follow.
+    /// Subscribes to changes: first those that `from` does not cover (from an empty checkpoint the whole table), then
+    /// all that follow.
     ///
-    /// A bookmark of another log, or from beyond the end of this one, is of a topic that was recreated: the subscription
-    /// starts over ([`crate::Item::StartedOver`]) with the whole table.
+    /// A bookmark of another log, or from beyond the end of this one, is of a topic that was recreated: the
+    /// subscription starts over ([`crate::Item::StartedOver`]) with the whole table.
     pub fn subscribe(&self, from: impl Into<Bookmark>) -> Changes {
         Changes::new(Arc::clone(&self.shared), from.into())
     }

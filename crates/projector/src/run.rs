@@ -39,7 +39,8 @@ pub enum Error {
 
 /// Serves the current state of every user until the shutdown.
 ///
-/// Stops in this order: not ready, no new connections, requests in flight finished, the last commit made, the store closed.
+/// Stops in this order: not ready, no new connections, requests in flight finished, the last commit made, the store
+/// closed.
 ///
 /// # Errors
 /// [`Error`] when the folder or the topic cannot be used, or the projection fails on the way.

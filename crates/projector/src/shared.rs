@@ -1,7 +1,8 @@
-//! The state between the one that writes the table ([`crate::follow`]) and those that read it: projection and subscriptions.
+//! The state between the one that writes the table ([`crate::follow`]) and those that read it: projection and
+//! subscriptions.
 //!
-//! The follower replaces the readers and the channel of changes with each table, announces each commit after it is made, and
-//! says its phase. Everybody else reads.
+//! The follower replaces the readers and the channel of changes with each table, announces each commit after it is
+//! made, and says its phase. Everybody else reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,9 +110,9 @@ impl Shared {
         self.changes.read().subscribe()
     }
 
-    /// Returns whether a reader that has read so far has read another log than the topic has now. A replica may be behind
-    /// its readers, so where the table does not reach, the cluster is asked; while it does not answer, the reader is
-    /// believed.
+    /// Returns whether a reader that has read so far has read another log than the topic has now. A replica may be
+    /// behind its readers, so where the table does not reach, the cluster is asked; while it does not answer, the
+    /// reader is believed.
     pub(crate) async fn is_beyond_log(&self, checkpoint: &Checkpoint) -> bool {
         let is_beyond = |ends: &Checkpoint| checkpoint.iter().any(|(id, next)| next > ends.next(id).unwrap_or(0));
         if !is_beyond(&self.ends.lock().offsets) {
@@ -120,8 +121,8 @@ impl Shared {
         self.ends_now().await.is_some_and(|ends| is_beyond(&ends))
     }
 
-    /// Returns whether the topic may have a partition. An unknown one may have been added a moment ago, so the cluster is
-    /// asked; while it does not answer, the partition is believed in.
+    /// Returns whether the topic may have a partition. An unknown one may have been added a moment ago, so the cluster
+    /// is asked; while it does not answer, the partition is believed in.
     pub(crate) async fn may_have_partition(&self, partition: i32, wait_max: Duration) -> bool {
         let is_known = |ends: &Checkpoint| ends.is_empty() || ends.next(partition).is_some();
         if is_known(&self.ends.lock().offsets) {
@@ -133,8 +134,8 @@ impl Shared {
         }
     }
 
-    /// Asks the cluster where the log ends; `None` when it does not answer. One asks at a time, and all share an answer that
-    /// was asked for after they came.
+    /// Asks the cluster where the log ends; `None` when it does not answer. One asks at a time, and all share an answer
+    /// that was asked for after they came.
     async fn ends_now(&self) -> Option<Checkpoint> {
         let came = Instant::now();
         let mut asked = self.asked.lock().await;

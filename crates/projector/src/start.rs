@@ -42,9 +42,9 @@ pub(crate) enum Reason {
     PartitionGone {
         partition: i32,
     },
-    /// Records written after the store was last up to date may be gone from the log. Without a tombstone the store would go on
-    /// holding a user that was forgotten; without one of several changes of the same second it could choose another than a
-    /// rebuilt table does.
+    /// Records written after the store was last up to date may be gone from the log. Without a tombstone the store
+    /// would go on holding a user that was forgotten; without one of several changes of the same second it could choose
+    /// another than a rebuilt table does.
     TooOld {
         age_ms: i64,
         limit_ms: i64,

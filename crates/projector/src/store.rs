@@ -1,8 +1,9 @@
-//! The store: a folder with an SQLite database of every user's current state, and the position in the log it stands for.
+//! The store: a folder with an SQLite database of every user's current state, and the position in the log it stands
+//! for.
 //!
-//! One process writes ([`Writer`]); readers take snapshots ([`StoreReaders`]), in this process or with `sqlite3` while it runs.
-//! The folder holds `users.db`, a link to the generation in use; a rebuild makes the next generation beside it and moves
-//! the link, so that nobody ever opens a half-made table.
+//! One process writes ([`Writer`]); readers take snapshots ([`StoreReaders`]), in this process or with `sqlite3` while
+//! it runs. The folder holds `users.db`, a link to the generation in use; a rebuild makes the next generation beside it
+//! and moves the link, so that nobody ever opens a half-made table.
 //!
 //! Invariant: state and checkpoint change in one transaction; at every instant, state = fold(log up to the checkpoint).
 

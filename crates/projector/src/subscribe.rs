@@ -1,4 +1,5 @@
-//! A subscription: first everything that the subscriber has not seen, from the store, then every change as it is committed.
+//! A subscription: first everything that the subscriber has not seen, from the store, then every change as it is
+//! committed.
 //!
 //! ```text
 //! from empty, or before the history ──▶ Latest ──▶ History ──▶ caught up ──▶ Live ──▶ cut off, when too slow
@@ -6,9 +7,9 @@
 //! from a bookmark of another log    ──▶ StartedOver, then from empty
 //! ```
 //!
-//! `Latest` reads each user's state in the order of the log, partition by partition; `History` each change there was. In every
-//! stage the subscriber's checkpoint covers exactly what it was given, so that it can go on from there, here or at another
-//! replica, without a gap or a repeat.
+//! `Latest` reads each user's state in the order of the log, partition by partition; `History` each change there was.
+//! In every stage the subscriber's checkpoint covers exactly what it was given, so that it can go on from there, here
+//! or at another replica, without a gap or a repeat.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -28,8 +29,8 @@ const STEP: usize = 500;
 /// One step of a subscription.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// The subscriber has read another log, of a topic that was recreated since: it must drop all that it holds. The whole
-    /// table follows.
+    /// The subscriber has read another log, of a topic that was recreated since: it must drop all that it holds. The
+    /// whole table follows.
     StartedOver,
     /// A user's state before [`Item::CaughtUp`] when single changes are no longer known: the whole table for a new
     /// subscriber.
@@ -69,8 +70,8 @@ enum ReadStage {
     /// Reads the states on a partition; `left` are those that come after it.
     Latest {
         left: VecDeque<i32>,
-        /// Where the table stood at first, for a subscriber that began with nothing: below it no state was sent before, so
-        /// the subscriber has none to give up. A user who changes meanwhile is sent again, from beyond it.
+        /// Where the table stood at first, for a subscriber that began with nothing: below it no state was sent before,
+        /// so the subscriber has none to give up. A user who changes meanwhile is sent again, from beyond it.
         first: Checkpoint,
     },
     History {

@@ -1,7 +1,8 @@
 //! The store under crashes: whatever the moment, what is there afterwards is the fold of the log up to its checkpoint.
 //!
 //! A crash is a copy of the files as they are between two steps, the write-ahead log cut at any byte, as a machine that
-//! loses its power leaves it. The seed is in every message: `CRASH_SEED=17 cargo test -p rollcall-projector --test crash`.
+//! loses its power leaves it. The seed is in every message: `CRASH_SEED=17 cargo test -p rollcall-projector --test
+//! crash`.
 #![expect(clippy::disallowed_methods, reason = "a seed to replay is given in the environment")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,9 +1,9 @@
-//! kill -9 in a loop: a process that follows the topic is killed at random moments while records arrive, and each time its
-//! store, read independently, is the fold of the log up to its checkpoint.
+//! kill -9 in a loop: a process that follows the topic is killed at random moments while records arrive, and each time
+//! its store, read independently, is the fold of the log up to its checkpoint.
 //!
 //! Ten rounds by default; `KILL_ROUNDS=200 cargo test -p rollcall-projector --test kill` is the whole of it. With
-//! `KILL_BOOTSTRAP=127.0.0.1:9092` the topic is one of that cluster instead of the embedded broker's. The process is this test
-//! binary again, told by its environment what to follow.
+//! `KILL_BOOTSTRAP=127.0.0.1:9092` the topic is one of that cluster instead of the embedded broker's. The process is
+//! this test binary again, told by its environment what to follow.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "the environment tells the number of rounds, and the child what it is")]
 

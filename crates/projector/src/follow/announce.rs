@@ -38,7 +38,8 @@ impl<'s> Announcer<'s> {
         announcer
     }
 
-    /// Announces a commit: first the position, so that whoever waits for it can read, then the changes, then the metrics.
+    /// Announces a commit: first the position, so that whoever waits for it can read, then the changes, then the
+    /// metrics.
     pub(super) fn commit(&self, commit: Commit) {
         let Commit { checkpoint, changes, newer, duplicate, stale, forgotten, gaps_found, gaps_closed, unreadable } =
             commit;

@@ -222,8 +222,8 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
     }
 }
 
-/// Takes the events that are there without waiting, up to the size of a commit; with them the error that came after, if one
-/// did.
+/// Takes the events that are there without waiting, up to the size of a commit; with them the error that came after, if
+/// one did.
 fn gather(first: Event, tail: &mut Tail) -> (LogBatch, Option<tail::Error>) {
     let mut batch = LogBatch::default();
     let mut next = Some(Ok(first));

@@ -1,4 +1,5 @@
-//! What a request's header fields say it takes, and has: each may come in several lines, which are one list (RFC 9110, 5.3).
+//! What a request's header fields say it takes, and has: each may come in several lines, which are one list (RFC 9110,
+//! 5.3).
 
 use std::convert::Infallible;
 

@@ -130,8 +130,8 @@ pub(super) struct StatusBody {
     pub(super) as_of: String,
 }
 
-/// Whether the cluster answers where the log ends. The table answers in any case; while the cluster is silent, the lag is that
-/// of the ends last known.
+/// Whether the cluster answers where the log ends. The table answers in any case; while the cluster is silent, the lag
+/// is that of the ends last known.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ClusterStatus {

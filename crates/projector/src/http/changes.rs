@@ -5,20 +5,20 @@
 //! | `user` | the user, as `GET /users/{userId}` | a state that the reader has not seen, before `caught-up` |
 //! | `changed` | the user | each change after it, and before it where each is still known |
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
-//! | `started-over` | `{"reason"}` | first: the reader's id is of another log, it drops all that it holds; the table follows |
+//! | `started-over` | `{"reason"}` | first: the id is of another log, the reader drops all it has; the table follows |
 //! | `caught-up` | `{"checkpoint"}` | once; all that follows is new |
 //! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is rebuilt, the service stops |
 //!
-//! With a filter a reader is sent every change of a user who is in the filtered set, and the change with which a user leaves
-//! it. Membership is decided by what this table held before and holds after the change. Where the state before is no longer
-//! known (a reader comes back from before the history), the newest state of everyone who changed is sent.
+//! With a filter a reader is sent every change of a user who is in the filtered set, and the change with which a user
+//! leaves it. Membership is decided by what this table held before and holds after the change. Where the state before
+//! is no longer known (a reader comes back from before the history), the newest state of everyone who changed is sent.
 //!
-//! Each event's `id` is the checkpoint that covers it and all before it, with a tag of its topic (`0:18,1:7@5d41402a`); a
-//! reader that comes back with `Last-Event-ID` goes on there, here or at another replica. An id of a topic that was recreated
-//! since, known by its tag or by a position beyond the end of the log, starts over. The tag is of the cluster and the topic's
-//! id; where the broker gives no id (the embedded one, Kafka before 2.8), and for an id without a tag, a recreated topic that
-//! has grown past the position is not detected. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint
-//! along.
+//! Each event's `id` is the checkpoint that covers it and all before it, with a tag of its topic (`0:18,1:7@5d41402a`);
+//! a reader that comes back with `Last-Event-ID` goes on there, here or at another replica. An id of a topic that was
+//! recreated since, known by its tag or by a position beyond the end of the log, starts over. The tag is of the cluster
+//! and the topic's id; where the broker gives no id (the embedded one, Kafka before 2.8), and for an id without a tag,
+//! a recreated topic that has grown past the position is not detected. A heartbeat is a comment with an `id`, which
+//! moves a quiet reader's checkpoint along.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -66,9 +66,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     ),
     responses(
         (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is what \
-            `Last-Event-ID` goes on from. `started-over` comes first when that is of a topic that was recreated since (another \
-            tag after `@`, or a position beyond the end of the log): the reader must drop all that it holds, and the table \
-            follows. With a filter, users that leave the set are sent too",
+            `Last-Event-ID` goes on from. `started-over` comes first when that is of a topic that was recreated since \
+            (another tag after `@`, or a position beyond the end of the log): the reader must drop all that it holds, \
+            and the table follows. With a filter, users that leave the set are sent too",
             body = String, content_type = "text/event-stream"),
         Refused
     )
@@ -183,7 +183,8 @@ fn data(announced: &Announced) -> String {
             return String::from_utf8(json).expect("JSON is UTF-8");
         }
         (None, Some(at)) => json!({ "userId": change.user_id, "forgottenAt": at.to_string(), "_meta": meta }),
-        // Only the record's head can be read: the reader hears of the change, and the answer for the user names the reason.
+        // Only the record's head can be read: the reader hears of the change, and the answer for the user names the
+        // reason.
         (None, None) => json!({ "userId": change.user_id, "_meta": meta }),
     };
     json.to_string()

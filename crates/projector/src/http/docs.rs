@@ -1,5 +1,5 @@
-//! `/openapi.json`, made from the handlers, and `/docs`, the same for people: Swagger UI, its files in the binary, so that it
-//! works where there is no other network.
+//! `/openapi.json`, made from the handlers, and `/docs`, the same for people: Swagger UI, its files in the binary, so
+//! that it works where there is no other network.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, serve};
 
 use super::bodies::{ProblemBody, UserBody, UserMatchesBody, UserPageBody};
-use super::{changes, status, users};
+use super::{changes, list, status, users};
 
 /// Where the document is, for the page.
 const DOCUMENT: &str = "/openapi.json";
@@ -22,12 +22,12 @@ const DOCUMENT: &str = "/openapi.json";
 #[openapi(
     info(
         title = "Rollcall projector",
-        description = "The current state of every user of the call centre. Any GET takes `at_least` and waits for it, so that \
-                       a reader sees what it knows to be written, here and at every replica."
+        description = "The current state of every user of the call centre. Any GET takes `at_least` and waits for it, \
+                       so that a reader sees what it knows to be written, here and at every replica."
     ),
     paths(
         users::one,
-        users::list,
+        list::list,
         users::by_username,
         users::by_email,
         users::by_extension,

@@ -15,8 +15,9 @@ pub(super) struct ChangeFilter {
 }
 
 impl ChangeFilter {
-    /// A change that takes a user out of the set is let through, or the reader would keep the user for ever; so is every
-    /// forgotten user, of whom nothing else is known any more, and every state that may follow one that the reader has.
+    /// A change that takes a user out of the set is let through, or the reader would keep the user for ever; so is
+    /// every forgotten user, of whom nothing else is known any more, and every state that may follow one that the
+    /// reader has.
     pub(super) fn lets_through(&self, announced: &Announced) -> bool {
         let change = &announced.change;
         if self.user_ids.as_ref().is_some_and(|wanted| !wanted.contains(&change.user_id)) {

@@ -25,6 +25,16 @@ pub(super) fn user(row: &UserRow) -> Result<Vec<u8>, Refusal> {
     Ok(state_json(&current, row.position, &row.gaps))
 }
 
+/// Appends the JSON of users. One that cannot be read is left out of a list; asking for it says so.
+pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8]) {
+    for (index, rendered) in users.iter().filter_map(|row| user(row).ok()).enumerate() {
+        if index > 0 {
+            json.extend(between);
+        }
+        json.extend(rendered);
+    }
+}
+
 /// Returns the JSON of a state.
 pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[GapRow]) -> Vec<u8> {
     let mut json = Vec::with_capacity(1024);

@@ -15,11 +15,12 @@ use super::at_least::AtLeastQuery;
 use super::refusal::Refusal;
 use crate::metrics::CountedIn;
 
-/// Where the answer's table stood: the last position of each partition, as `at_least` takes them. A reader that hands them on
-/// to another replica never goes back in time.
+/// Where the answer's table stood: the last position of each partition, as `at_least` takes them. A reader that hands
+/// them on to another replica never goes back in time.
 pub(super) const POSITIONS: HeaderName = HeaderName::from_static("rollcall-positions");
 
-/// Lets a request through once every position it names is in the table, and says in the answer where the table stood before.
+/// Lets a request through once every position it names is in the table, and says in the answer where the table stood
+/// before.
 #[derive(Clone, Debug)]
 pub(super) struct Wait<S> {
     pub(super) api: Arc<Api>,
@@ -45,7 +46,8 @@ where
             let stood = Stood::now(&self.api);
             return Either::Left(Finishing::new(self.within.call(request), stood));
         }
-        // The one that is ready goes along, and a copy stays (tower's `Service`, "Be careful when cloning inner services").
+        // The one that is ready goes along, and a copy stays (tower's `Service`, "Be careful when cloning inner
+        // services").
         let copy = self.within.clone();
         let mut within = std::mem::replace(&mut self.within, copy);
         let api = Arc::clone(&self.api);

@@ -22,11 +22,11 @@ use crate::store::{
 const ROWS_PER_HAND: usize = 512;
 /// How many such hands may wait.
 const HANDS_WAITING: usize = 8;
-/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, each by a thread of its
-/// own while the next is read: parts that hold all of it would be sorted afterwards, by one thread.
+/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, each by a
+/// thread of its own while the next is read: parts that hold all of it would be sorted afterwards, by one thread.
 const CACHE_KIB: i64 = -8 * 1024;
-/// A page of the file. Of twice SQLite's default: as many rows in half as many writes, when they are loaded and when an index
-/// reads them; larger ones would make each commit of the live path write more.
+/// A page of the file. Of twice SQLite's default: as many rows in half as many writes, when they are loaded and when an
+/// index reads them; larger ones would make each commit of the live path write more.
 const PAGE_BYTES: i64 = 8 * 1024;
 /// How many threads may sort beside the one that reads.
 const SORT_THREADS: i64 = 2;
@@ -102,8 +102,8 @@ impl Loader {
         self.connection.close().map_err(|(_, source)| Error::of(&self.path, source))
     }
 
-    /// Makes the indexes. What is sorted meanwhile is put beside the table, where there must be room for its like anyway and
-    /// which may be written where nothing else may; a file of a sort has no name any more once it is open.
+    /// Makes the indexes. What is sorted meanwhile is put beside the table, where there must be room for its like
+    /// anyway and which may be written where nothing else may; a file of a sort has no name any more once it is open.
     fn index(&self) -> rusqlite::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let _folder = folder.map(|folder| TempFolder::set(&self.connection, folder));
@@ -111,8 +111,8 @@ impl Loader {
     }
 }
 
-/// Returns every key once, in order. A key that has records on two partitions, because the topic was given more of them, is
-/// decided by the order, as everywhere.
+/// Returns every key once, in order. A key that has records on two partitions, because the topic was given more of
+/// them, is decided by the order, as everywhere.
 fn sorted(tables: &[Table]) -> Vec<Place<'_>> {
     let mut places: Vec<Place<'_>> =
         tables.iter().flat_map(|table| table.keys().map(move |(key, place)| (key, table, place))).collect();

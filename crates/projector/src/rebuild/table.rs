@@ -16,8 +16,8 @@ const SLOTS_PER_PIECE: usize = 4096;
 /// What an entry of the index takes: key, value, padding and a control byte.
 const INDEX_BYTES_PER_KEY: usize = size_of::<(i64, u32)>() + 1;
 
-/// How many records are folded together. Each of them waits for memory that no cache holds (the index, the slot, the bytes); asked
-/// for one after the other those waits add up, asked for together they overlap.
+/// How many records are folded together. Each of them waits for memory that no cache holds (the index, the slot, the
+/// bytes); asked for one after the other those waits add up, asked for together they overlap.
 const RECORDS_PER_BATCH: usize = 64;
 
 /// Records on their way into a table.

@@ -10,8 +10,8 @@ const PRAGMA: &str = "temp_store_directory";
 /// Held by whoever has set it: several projections may be in one process, and each sorts in its own folder.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// While this lives, temporary files are put into a folder of the caller's choice; then where they were before, which the host of
-/// the library may have chosen.
+/// While this lives, temporary files are put into a folder of the caller's choice; then where they were before, which
+/// the host of the library may have chosen.
 pub(super) struct TempFolder<'c> {
     connection: &'c Connection,
     /// What is to be set again; `None` when nothing was changed.

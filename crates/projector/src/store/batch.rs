@@ -20,8 +20,8 @@ impl LogBatch {
             && self.ends.iter().all(|(partition, next)| checkpoint.next(*partition) >= Some(*next))
     }
 
-    /// Returns the time that the table is as of with this batch: that of its last record, which may be long ago while the
-    /// projection catches up; `now` at the latest.
+    /// Returns the time that the table is as of with this batch: that of its last record, which may be long ago while
+    /// the projection catches up; `now` at the latest.
     pub(crate) fn as_of(&self, now: UnixMillis) -> UnixMillis {
         self.records.last().map_or(now, |record| record.timestamp.min(now))
     }

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OpenFlags};
 
 /// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
 const BUSY_MAX: Duration = Duration::from_secs(5);
-/// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million users.
+/// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
+/// users.
 const WRITER_CACHE_KIB: i64 = -64 * 1024;
 /// The same of a reader: the inner pages of the table of some million users.
 const READER_CACHE_KIB: i64 = -4 * 1024;

@@ -70,7 +70,8 @@ impl Folder {
         }
     }
 
-    /// Makes `path` the generation in use. It is on the disk before the link names it; at every instant the link names a whole one.
+    /// Makes `path` the generation in use. It is on the disk before the link names it; at every instant the link names
+    /// a whole one.
     ///
     /// # Errors
     /// [`Error::Folder`] when the link cannot be moved; the former generation is in use then.

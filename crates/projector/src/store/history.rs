@@ -11,7 +11,8 @@ use super::{GapRow, Seen, meta};
 
 /// How many changes are kept: about a day of a large call centre, some 60 MB.
 pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
-/// How far the table may grow over that before the oldest are removed: removing some at once costs less than one each time.
+/// How far the table may grow over that before the oldest are removed: removing some at once costs less than one each
+/// time.
 const CHANGES_SLACK: i64 = 10_000;
 
 /// One change of one user's state.
@@ -23,8 +24,8 @@ pub struct Change {
     pub event: Option<Arc<[u8]>>,
     pub forgotten_at: Option<UnixMillis>,
     pub gaps: Vec<GapRow>,
-    /// What this table held of the user before, by which a subscription to some users tells who leaves them: the vendor's
-    /// `old` is not it when a delivery is missing.
+    /// What this table held of the user before, by which a subscription to some users tells who leaves them: the
+    /// vendor's `old` is not it when a delivery is missing.
     pub before: Seen,
 }
 
@@ -132,8 +133,8 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
     Ok(Since::Each { changes, next_seq, end: Some(meta::read_checkpoint(connection)?) })
 }
 
-/// Returns up to `limit` users, forgotten ones too, whose winning record on `partition` is at `offset` or later, in that
-/// order; with them the checkpoint of the table they are of.
+/// Returns up to `limit` users, forgotten ones too, whose winning record on `partition` is at `offset` or later, in
+/// that order; with them the checkpoint of the table they are of.
 ///
 /// This is what is left of the changes when each can no longer be told.
 pub(super) fn latest(

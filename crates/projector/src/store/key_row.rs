@@ -1,4 +1,5 @@
-//! The row of a key, in `users` or in `forgotten`: the one place that writes them, for the live table and for a rebuild.
+//! The row of a key, in `users` or in `forgotten`: the one place that writes them, for the live table and for a
+//! rebuild.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,8 @@ use super::rows::signed;
 /// The columns that queries can ask for, in the order of [`read_facets`].
 pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
 
-/// Returns what the user that `event`, a record's value, describes is searched by; nothing when its head alone can be read.
+/// Returns what the user that `event`, a record's value, describes is searched by; nothing when its head alone can be
+/// read.
 pub(crate) fn facets_of(event: &[u8]) -> Facets<'_> {
     domain::wire::facets(event).unwrap_or_default()
 }

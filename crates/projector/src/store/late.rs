@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::rows::{read_gaps, replace_gaps, signed};
 use crate::lineage::{Edge, Lineage};
 
-/// Notes late deliveries, closes the gaps that they bridge, and moves the checkpoint past them. Returns how many gaps closed.
+/// Notes late deliveries, closes the gaps that they bridge, and moves the checkpoint past them. Returns how many gaps
+/// closed.
 pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records: &[Record]) -> rusqlite::Result<u64> {
     let mut closed = 0;
     for record in records {

@@ -11,7 +11,8 @@ pub struct StoreMeta {
     pub schema_version: i64,
     pub fold_version: i64,
     pub topic: String,
-    /// `kafka::topics::Description::identity`: differs for a topic made anew under the same name, where the broker can tell.
+    /// `kafka::topics::Description::identity`: differs for a topic made anew under the same name, where the broker can
+    /// tell.
     pub topic_identity: String,
     pub created_at: UnixMillis,
     /// When the store was last known to be up to date with what it had read.

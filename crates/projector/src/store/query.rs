@@ -22,7 +22,8 @@ pub struct UserFilter {
     pub state: Option<String>,
     pub is_agent: Option<bool>,
     pub priv_group: Option<i64>,
-    /// Text that the username, name, e-mail address or extension begins with; the case of ASCII letters does not matter.
+    /// Text that the username, name, e-mail address or extension begins with; the case of ASCII letters does not
+    /// matter.
     pub begins: Option<String>,
     /// Exact but for the case of ASCII letters, as the next two.
     pub username: Option<String>,
@@ -83,7 +84,8 @@ fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow>
 }
 
 impl UserFilter {
-    /// Returns the statement and its values. Only the set of conditions shapes the text, so that few statements are prepared.
+    /// Returns the statement and its values. Only the set of conditions shapes the text, so that few statements are
+    /// prepared.
     fn sql(&self, after: Option<UserId>, limit: usize) -> (String, Vec<Value>) {
         let mut conditions = vec!["user_id > ?".to_owned()];
         let mut values = vec![Value::Integer(after.map_or(-1, UserId::get))];

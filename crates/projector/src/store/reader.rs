@@ -43,7 +43,8 @@ impl StoreReader {
         self.read(|connection| query::get(connection, user_id))
     }
 
-    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their identifiers.
+    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their
+    /// identifiers.
     ///
     /// # Errors
     /// As [`StoreReader::get`].
@@ -59,7 +60,8 @@ impl StoreReader {
         self.read(|connection| history::since(connection, from, seq, limit))
     }
 
-    /// Returns the users whose winning record on `partition` is at `offset` or later, at most `limit`, and the checkpoint.
+    /// Returns the users whose winning record on `partition` is at `offset` or later, at most `limit`, and the
+    /// checkpoint.
     ///
     /// # Errors
     /// As [`StoreReader::get`].

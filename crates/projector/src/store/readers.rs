@@ -1,10 +1,10 @@
-//! Snapshots for readers: connections that cannot write, each used by one reader at a time, who sees one moment of the store
-//! however much is committed meanwhile.
+//! Snapshots for readers: connections that cannot write, each used by one reader at a time, who sees one moment of the
+//! store however much is committed meanwhile.
 //!
-//! A connection keeps its snapshot from one reader to the next, since taking one and letting it go costs more than a look into
-//! the table: two locks on the file, in turn with every other connection of the process. While the writer writes, none is kept:
-//! the write-ahead log can begin anew at each commit, as if every reader had let go by itself, and nobody who begins to read
-//! after a commit sees what was before it.
+//! A connection keeps its snapshot from one reader to the next, since taking one and letting it go costs more than a
+//! look into the table: two locks on the file, in turn with every other connection of the process. While the writer
+//! writes, none is kept: the write-ahead log can begin anew at each commit, as if every reader had let go by itself,
+//! and nobody who begins to read after a commit sees what was before it.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ use crate::bookmark::TopicTag;
 /// How many idle connections are kept, each with its page cache.
 const IDLE_MAX: usize = 16;
 
-/// The readers of one generation of the store, from [`super::Writer::readers`] alone: without the writer's word a snapshot would be
-/// kept for ever.
+/// The readers of one generation of the store, from [`super::Writer::readers`] alone: without the writer's word a
+/// snapshot would be kept for ever.
 #[derive(Debug)]
 pub struct StoreReaders {
     path: PathBuf,
@@ -49,8 +49,8 @@ impl StoreReaders {
         self.topic
     }
 
-    /// Calls `read` with a connection that nobody else uses meanwhile. A single look into the table takes microseconds; longer
-    /// work belongs on a thread that may block.
+    /// Calls `read` with a connection that nobody else uses meanwhile. A single look into the table takes microseconds;
+    /// longer work belongs on a thread that may block.
     ///
     /// # Errors
     /// [`Error`], by what is wrong with the file.

@@ -1,15 +1,17 @@
-//! The tables. They are documented here because people read them: `sqlite3 -readonly users.db` works while the service runs.
+//! The tables. They are documented here because people read them: `sqlite3 -readonly users.db` works while the service
+//! runs.
 
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
 pub(crate) const SCHEMA_VERSION: i64 = 3;
-/// Version of the rule that made the rows: to be raised when `domain::order` or `domain::fold` decides anything differently.
+/// Version of the rule that made the rows: to be raised when `domain::order` or `domain::fold` decides anything
+/// differently.
 pub(crate) const FOLD_VERSION: i64 = 1;
 
 const TABLES: &str = "
--- What the store is: topic, identity of the topic, fold_version, created_at and committed_at (milliseconds since 1970, UTC),
--- records_unreadable (how many there were in all).
+-- What the store is: topic, identity of the topic, fold_version, created_at and committed_at (milliseconds since 1970,
+-- UTC), records_unreadable (how many there were in all).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -66,8 +68,9 @@ CREATE TABLE gaps (
   PRIMARY KEY (user_id, partition, offset)
 ) STRICT, WITHOUT ROWID;
 
--- Events that came late, on the users topic or on the late topic, of each user the newest 64: the states that they lead from and
--- to. A gap that they bridge is none, and they may be seen before it. They are of the late topic as far as it was read.
+-- Events that came late, on the users topic or on the late topic, of each user the newest 64: the states that they lead
+-- from and to. A gap that they bridge is none, and they may be seen before it. They are of the late topic as far as it
+-- was read.
 CREATE TABLE late_events (
   user_id      INTEGER NOT NULL,
   from_version BLOB NOT NULL,
@@ -100,7 +103,8 @@ CREATE TABLE unreadable (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Made after a rebuild has loaded its rows: filling an index in order is several times cheaper than keeping it up to date.
+/// Made after a rebuild has loaded its rows: filling an index in order is several times cheaper than keeping it up to
+/// date.
 const INDEXES: &str = "
 CREATE INDEX users_by_position ON users (partition, winner_offset);
 CREATE INDEX users_by_username ON users (username) WHERE username IS NOT NULL;

@@ -130,8 +130,8 @@ impl Key {
     }
 }
 
-/// Applies a record to a state that may be of another partition: after a topic was given more partitions, the key's records
-/// go on elsewhere, and offsets of two partitions cannot be compared.
+/// Applies a record to a state that may be of another partition: after a topic was given more partitions, the key's
+/// records go on elsewhere, and offsets of two partitions cannot be compared.
 pub(crate) fn apply_at(
     state: Option<KeyState>,
     partition: i32,

@@ -1,4 +1,5 @@
-//! Random histories of some users, and what they fold to, for the tests of the store: no broker, no clock, one seed each.
+//! Random histories of some users, and what they fold to, for the tests of the store: no broker, no clock, one seed
+//! each.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,7 +27,8 @@ impl Random {
     }
 }
 
-/// Records of some users on some partitions: created, changed, forgotten, late, repeated, missed, and some that cannot be read.
+/// Records of some users on some partitions: created, changed, forgotten, late, repeated, missed, and some that cannot
+/// be read.
 pub fn records(random: &mut Random, count: usize) -> Vec<Record> {
     let (mut next, mut users, mut sent) =
         (BTreeMap::new(), BTreeMap::new(), Vec::<(UserId, Option<Vec<u8>>, i64)>::new());

@@ -49,7 +49,8 @@ async fn a_late_delivery_that_is_seen_before_its_gap_leaves_none() {
     let (first, second, other) = (user(7, "first"), user(7, "second"), user(8, "other"));
     kafka.publish(&event(None, first.clone(), 10)).await;
     kafka.publish_late(&event(Some(first), second.clone(), 20)).await;
-    // The late topic is read in its order: when the second user's gap is closed, the first user's late event has been read.
+    // The late topic is read in its order: when the second user's gap is closed, the first user's late event has been
+    // read.
     kafka.publish(&event(None, user(8, "one"), 10)).await;
     let at = kafka.publish(&event(Some(other.clone()), user(8, "newest"), 30)).await;
     assert_eq!(service.get(&format!("/users/8?at_least={at}")).await.json()["_meta"]["continuity"]["unbroken"], false);
