@@ -86,7 +86,7 @@ impl TryFrom<Raw> for Config {
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }
-        // Without a name there is no topic of late deliveries to be followed.
+        // Without a name the late deliveries are not followed.
         let late = if topics.late.is_empty() { Topics::default().late } else { topics.late.clone() };
         Topics { late, ..topics.clone() }.check(&mut faults);
         log.check(&mut faults);

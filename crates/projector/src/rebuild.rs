@@ -1,4 +1,5 @@
-//! Rebuilds the table from the log: every partition is folded in memory, in parallel, then one sorted load, indexes last.
+//! Rebuilds the table from the log: every partition is folded in memory, in parallel, then one sorted load, indexes
+//! last.
 //!
 //! ```text
 //! kafka::scan, a thread for some partitions each ──▶ Table (heads, winners' bytes)

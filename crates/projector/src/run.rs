@@ -21,7 +21,7 @@ pub struct Listeners {
     pub admin: TcpListener,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     pub checkpoint: Checkpoint,
@@ -66,7 +66,7 @@ pub async fn run_watched(
     watch(&projection);
     metrics.register(|registry| projection.shared.metrics.register(registry));
 
-    // The admin side outlives the HTTP side, so that it can tell what a stop is waiting for.
+    // The admin side outlives the HTTP side, so that it shows the stop.
     let admin_shutdown = Shutdown::new();
     let admin_routes = admin::router(readiness.clone(), metrics.clone());
     let admin_side = tokio::spawn(serve::serve(admin, None, config.http, admin_routes, admin_shutdown.clone()));

@@ -108,7 +108,7 @@ impl Changes {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 if let Item::State(announced) | Item::Change(announced) = &item {
-                    // What is ready was not covered when it was read, and only this moves the checkpoint.
+                    // A ready item was not covered when it was read, and only this moves the checkpoint.
                     let _advanced = self.at.checkpoint.advance(announced.change.position);
                 }
                 return Ok(item);

@@ -1,5 +1,5 @@
-//! What a request's header fields say it takes, and has: each may come in several lines, which are one list (RFC 9110,
-//! 5.3).
+//! The header fields of a request that say which answers it takes, and which it has: each may come in several lines,
+//! which are one list (RFC 9110, 5.3).
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 pub(super) const NDJSON: &str = "application/x-ndjson";
-/// What else takes JSON, the most specific first.
+/// The other ranges that take JSON, the most specific first.
 const JSON_RANGES: [&str; 3] = ["application/json", "application/*", "*/*"];
 
 /// Returns whether NDJSON is to be answered rather than JSON: it is named, not refused, and JSON is not liked better.
@@ -29,7 +29,7 @@ fn quality(member: &str, range: &str) -> Option<f32> {
     Some(weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0))
 }
 
-/// What the asker has already, as far as it says so.
+/// The entity tags that the client has already.
 #[derive(Debug, Default)]
 pub(super) struct IfNoneMatch(Vec<HeaderValue>);
 

@@ -160,7 +160,7 @@ impl Serialize for RenderedGap<'_> {
     }
 }
 
-/// What is written as its text.
+/// A value that is written as its text.
 struct AsText<'t, T>(&'t T);
 
 impl<T: std::fmt::Display> Serialize for AsText<'_, T> {

@@ -1,4 +1,4 @@
-//! `at_least`: an answer that is no older than what the asker knows of.
+//! `at_least`: an answer that is at least as new as the positions that the request names.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -123,7 +123,7 @@ impl<'r> Worker<'r> {
     fn take(&mut self, scanned: &Scanned<'_>) {
         let key = scanned.key();
         let key_id = key.and_then(|key| UserId::from_key(key).ok());
-        // What has no key belongs to the first reading.
+        // A record without a key belongs to the first reading.
         let counted_by = key_id.map_or(i64::MIN, UserId::get);
         if counted_by < self.bounds.first || counted_by >= self.bounds.end.load(Ordering::Relaxed) {
             return;

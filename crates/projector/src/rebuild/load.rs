@@ -92,7 +92,7 @@ impl Loader {
             if !unreadable.is_empty() {
                 note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
             }
-            // Of the changes before nothing is told one by one.
+            // Single changes before this position are not known.
             for (partition, next) in checkpoint.iter() {
                 transaction.execute("INSERT INTO checkpoint VALUES (?1, ?2, ?2)", params![partition, next])?;
             }
@@ -102,7 +102,7 @@ impl Loader {
         self.connection.close().map_err(|(_, source)| Error::of(&self.path, source))
     }
 
-    /// Makes the indexes. What is sorted meanwhile is put beside the table, where there must be room for its like
+    /// Makes the indexes. The files of the sort are put beside the table, where there must be room for its like
     /// anyway and which may be written where nothing else may; a file of a sort has no name any more once it is open.
     fn index(&self) -> rusqlite::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -13,7 +13,7 @@ use crate::store::apply_at;
 
 /// How many slots one piece of the list holds: a list that grows by pieces is never copied.
 const SLOTS_PER_PIECE: usize = 4096;
-/// What an entry of the index takes: key, value, padding and a control byte.
+/// The memory of an entry of the index: key, value, padding and a control byte.
 const INDEX_BYTES_PER_KEY: usize = size_of::<(i64, u32)>() + 1;
 
 /// How many records are folded together. Each of them waits for memory that no cache holds (the index, the slot, the
@@ -72,7 +72,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Returns how much memory the table takes, as good as it can be told.
+    /// Returns how much memory the table takes, as an estimate.
     pub(super) fn bytes(&self) -> usize {
         let slots = self.slots.len() * SLOTS_PER_PIECE * size_of::<KeySlot>();
         slots + self.index.capacity() * INDEX_BYTES_PER_KEY + self.values.bytes()

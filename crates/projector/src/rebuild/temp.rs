@@ -14,13 +14,13 @@ static TURN: Mutex<()> = Mutex::new(());
 /// the host of the library may have chosen.
 pub(super) struct TempFolder<'c> {
     connection: &'c Connection,
-    /// What is to be set again; `None` when nothing was changed.
+    /// The folder to set again; `None` when nothing was changed.
     before: Option<String>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl<'c> TempFolder<'c> {
-    /// Waits for its turn and sets the folder. One that cannot be set is no reason to sort nothing: it is warned of.
+    /// Waits for its turn and sets the folder. A folder that cannot be set is logged, and SQLite sorts where it likes.
     pub(super) fn set(connection: &'c Connection, folder: &Path) -> Self {
         let turn = TURN.lock();
         let set = || -> rusqlite::Result<String> {

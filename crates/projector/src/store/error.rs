@@ -1,4 +1,4 @@
-//! What can go wrong with a file, in sentences for the one who runs the service.
+//! The failures of a file, in sentences for the operator of the service.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -50,7 +50,7 @@ impl Folder {
         path.exists().then_some(path)
     }
 
-    /// Returns a name for the next generation, at which there is no file.
+    /// Returns an unused name for the next generation.
     ///
     /// # Errors
     /// [`Error::Folder`] when a leftover cannot be removed.

@@ -1,4 +1,4 @@
-//! The newest changes, kept in order: what a subscriber who was away is sent first.
+//! The newest changes, kept in order: a subscriber who was away is sent these first.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct Change {
     pub event: Option<Arc<[u8]>>,
     pub forgotten_at: Option<UnixMillis>,
     pub gaps: Vec<GapRow>,
-    /// What this table held of the user before, by which a subscription to some users tells who leaves them: the
+    /// The user as this table held it before, by which a filtered subscription knows who leaves the filter: the
     /// vendor's `old` is not it when a delivery is missing.
     pub before: Seen,
 }
@@ -136,7 +136,7 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
 /// Returns up to `limit` users, forgotten ones too, whose winning record on `partition` is at `offset` or later, in
 /// that order; with them the checkpoint of the table they are of.
 ///
-/// This is what is left of the changes when each can no longer be told.
+/// A subscription reads these where single changes are no longer known.
 pub(super) fn latest(
     connection: &Connection,
     partition: i32,

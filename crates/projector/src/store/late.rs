@@ -27,7 +27,7 @@ pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records
 fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
     let ce_time = late.header(headers::CE_TIME);
     let read = record::read(late.key.as_deref(), late.value.as_deref(), ce_time, late.timestamp);
-    // What cannot be read there closes nothing; `rollcall verify` reports it.
+    // A record that cannot be read closes nothing; `rollcall verify` reports it.
     let Ok((user_id, RecordHead::Event(head))) = read else { return Ok(0) };
     let forgotten_at: Option<i64> = connection
         .prepare_cached("SELECT forgotten_at FROM forgotten WHERE user_id = ?1")?

@@ -1,4 +1,4 @@
-//! What a store is of: read at start, to tell whether it can be gone on with.
+//! The topic and the versions that a store is of, read at start to decide whether it can go on.
 
 use domain::{Checkpoint, UnixMillis};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -11,8 +11,8 @@ pub struct StoreMeta {
     pub schema_version: i64,
     pub fold_version: i64,
     pub topic: String,
-    /// `kafka::topics::Description::identity`: differs for a topic made anew under the same name, where the broker can
-    /// tell.
+    /// `kafka::topics::Description::identity`: differs for a topic that was recreated under the same
+    /// name, where the broker gives topics an id.
     pub topic_identity: String,
     pub created_at: UnixMillis,
     /// When the store was last known to be up to date with what it had read.

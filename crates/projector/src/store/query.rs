@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 use super::UserRow;
 use super::rows::{read_gaps, signed, user_id};
 
-/// What is known of one user.
+/// The answer to a look for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
     Found(UserRow),

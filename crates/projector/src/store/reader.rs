@@ -65,7 +65,7 @@ impl StoreReader {
     ///
     /// # Errors
     /// As [`StoreReader::get`].
-    pub fn latest(&self, partition: i32, offset: i64, limit: usize) -> Result<(Vec<Change>, Checkpoint), Error> {
+    pub(crate) fn latest(&self, partition: i32, offset: i64, limit: usize) -> Result<(Vec<Change>, Checkpoint), Error> {
         self.read(|connection| history::latest(connection, partition, offset, limit))
     }
 

@@ -39,7 +39,7 @@ struct Pool {
 pub(super) struct Writing<'r>(&'r StoreReaders);
 
 impl StoreReaders {
-    /// Prepares to read the store at `path`, which the writer that is to tell of each write has opened.
+    /// Prepares to read the store at `path`, which the writer has opened; it announces each write.
     pub(super) fn new(path: &Path, topic: TopicTag) -> Self {
         Self { path: path.to_owned(), topic, pool: Mutex::default() }
     }
@@ -80,7 +80,7 @@ impl StoreReaders {
         Writing(self)
     }
 
-    /// Lets go of all snapshots, and has none kept any more: the writer that told of each write is gone.
+    /// Lets go of all snapshots, and keeps none from now on: the writer that announced each write is gone.
     pub(super) fn retire(&self) {
         let mut pool = self.pool.lock();
         pool.writing = true;
@@ -156,7 +156,7 @@ mod tests {
         let writing = readers.writing();
         readers
             .with(|reader| {
-                // What a look for the user asks first, and what it asks next.
+                // The first and the next question of a look for the user.
                 assert_eq!(reader.checkpoint()?, before);
                 writer.commit(&record(2, true), now)?;
                 assert!(matches!(reader.get(user_id)?, Lookup::Forgotten(_)), "as of the same moment");

@@ -69,7 +69,7 @@ impl Writer {
         &self.readers
     }
 
-    pub fn meta(&self) -> &StoreMeta {
+    pub(crate) fn meta(&self) -> &StoreMeta {
         &self.meta
     }
 
@@ -115,7 +115,7 @@ impl Writer {
     }
 
     /// Returns how far the topic of late deliveries was read.
-    pub fn late_checkpoint(&self) -> &Checkpoint {
+    pub(crate) fn late_checkpoint(&self) -> &Checkpoint {
         &self.late_checkpoint
     }
 
@@ -123,7 +123,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error`]; nothing was changed then, and the same records may be taken again.
-    pub fn take_late(&mut self, records: &[Record]) -> Result<u64, Error> {
+    pub(crate) fn take_late(&mut self, records: &[Record]) -> Result<u64, Error> {
         let _writing = self.readers.writing();
         let fault = |source| Error::of(&self.path, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
@@ -138,7 +138,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error`] when it cannot be written.
-    pub fn touch(&mut self, now: UnixMillis) -> Result<(), Error> {
+    pub(crate) fn touch(&mut self, now: UnixMillis) -> Result<(), Error> {
         let _writing = self.readers.writing();
         meta::put(&self.connection, "committed_at", &now.millis().to_string())
             .map_err(|source| Error::of(&self.path, source))?;
