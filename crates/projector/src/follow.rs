@@ -20,15 +20,15 @@ use crate::error::Error;
 use crate::phase::Phase;
 use crate::rebuild;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
-use crate::start::{self, Reason, Topic};
-use crate::store::{self, Folder, StoreMeta, Writer};
+use crate::start::{self, RebuildReason, Topic};
+use crate::store::{self, StoreFolder, StoreMeta, Writer};
 use follower::{Follower, Stop};
 
 /// How often a topic may be missing at first: a broker may hear of a new topic a moment after it was made.
 const MISSED_MAX: u32 = 3;
 
 /// Follows the topic until the shutdown or an error that does not pass.
-pub(crate) async fn run(shared: Arc<Shared>, folder: Folder) -> Result<(), Error> {
+pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
     let ended = run_until_stopped(&shared, folder).await;
     *shared.readers.write() = None;
     match &ended {
@@ -38,9 +38,9 @@ pub(crate) async fn run(shared: Arc<Shared>, folder: Folder) -> Result<(), Error
     ended
 }
 
-async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), Error> {
+async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
     let folder = Arc::new(folder);
-    let mut forced = shared.options.rebuild.then_some(Reason::Asked);
+    let mut forced = shared.options.rebuild.then_some(RebuildReason::Asked);
     loop {
         let Some(topic) = ask_topic(shared).await? else { return Ok(()) };
         let writer = match open_store(shared, &folder, &topic, forced.clone()).await {
@@ -126,20 +126,22 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
 /// Opens the store if it can go on, and rebuilds it if not; `None` when the shutdown came first.
 async fn open_store(
     shared: &Arc<Shared>,
-    folder: &Arc<Folder>,
+    folder: &Arc<StoreFolder>,
     topic: &Topic,
-    forced: Option<Reason>,
+    forced: Option<RebuildReason>,
 ) -> Result<Option<Writer>, Error> {
     let now = (shared.options.clock)();
     let reason = match (forced, folder.current()) {
         (Some(reason), _) => reason,
-        (None, None) => Reason::NoStore,
+        (None, None) => RebuildReason::NoStore,
         (None, Some(path)) => match blocking(move || Writer::open(&path)).await? {
             Ok(writer) => match start::judge(writer.meta(), writer.checkpoint(), topic, now) {
                 None => return Ok(Some(writer)),
                 Some(reason) => reason,
             },
-            Err(error @ (store::Error::Damaged { .. } | store::Error::Other { .. })) => Reason::Damaged(chain(&error)),
+            Err(error @ (store::Error::Damaged { .. } | store::Error::Other { .. })) => {
+                RebuildReason::Damaged(chain(&error))
+            }
             Err(error) => return Err(error.into()),
         },
     };

@@ -14,7 +14,7 @@ use crate::follow;
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::shared::Shared;
-use crate::store::{self, Folder, Lookup, StoreReader, UserFilter, UserRow, UserRows};
+use crate::store::{self, Lookup, StoreFolder, StoreReader, UserFilter, UserRow, UserRows};
 use crate::subscribe::Changes;
 
 /// How many users one step of an iteration reads.
@@ -44,7 +44,7 @@ impl Projection {
         if !faults.is_empty() {
             return Err(Error::Options(faults.join("; ")));
         }
-        let folder = Folder::take(&options.store)?;
+        let folder = StoreFolder::take(&options.store)?;
         let shared = Arc::new(Shared::new(options));
         let follower = tokio::spawn(follow::run(Arc::clone(&shared), folder));
         Ok(Self { shared, follower: Arc::new(Mutex::new(Some(follower))) })

@@ -40,7 +40,7 @@ use crate::error::Error;
 use crate::phase::Phase;
 use crate::shared::{Shared, blocking};
 use crate::start::Topic;
-use crate::store::{Folder, StoreMeta, Writer};
+use crate::store::{StoreFolder, StoreMeta, Writer};
 pub use fold::{Read, fold};
 use load::Loader;
 #[cfg(test)]
@@ -64,7 +64,7 @@ pub struct Made {
 /// Makes the table and opens it; `None` when the shutdown came first.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
-    folder: &Arc<Folder>,
+    folder: &Arc<StoreFolder>,
     topic: &Topic,
     meta: &StoreMeta,
 ) -> Result<Option<Writer>, Error> {

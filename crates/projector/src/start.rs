@@ -17,7 +17,7 @@ const MIN_COMPACTION_LAG_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 
 /// Why the table is made again from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum RebuildReason {
     NoStore,
     Asked,
     Damaged(String),
@@ -64,22 +64,27 @@ pub(crate) struct Topic {
 }
 
 /// Returns why the store cannot be gone on with; `None` when it can.
-pub(crate) fn judge(meta: &StoreMeta, checkpoint: &Checkpoint, topic: &Topic, now: UnixMillis) -> Option<Reason> {
+pub(crate) fn judge(
+    meta: &StoreMeta,
+    checkpoint: &Checkpoint,
+    topic: &Topic,
+    now: UnixMillis,
+) -> Option<RebuildReason> {
     if meta.schema_version != SCHEMA_VERSION {
-        return Some(Reason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
+        return Some(RebuildReason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
     }
     if meta.fold_version != FOLD_VERSION {
-        return Some(Reason::OtherFold { found: meta.fold_version, needed: FOLD_VERSION });
+        return Some(RebuildReason::OtherFold { found: meta.fold_version, needed: FOLD_VERSION });
     }
     if meta.topic != topic.name || meta.topic_identity != topic.identity {
         let found = format!("{} ({})", meta.topic, meta.topic_identity);
-        return Some(Reason::OtherTopic { found, needed: format!("{} ({})", topic.name, topic.identity) });
+        return Some(RebuildReason::OtherTopic { found, needed: format!("{} ({})", topic.name, topic.identity) });
     }
     for (partition, next_offset) in checkpoint.iter() {
         match topic.log.iter().find(|found| found.partition == partition) {
-            None => return Some(Reason::PartitionGone { partition }),
+            None => return Some(RebuildReason::PartitionGone { partition }),
             Some(&Watermarks { low, high, .. }) if !(low..=high).contains(&next_offset) => {
-                return Some(Reason::OutsideLog { partition, next_offset, low, high });
+                return Some(RebuildReason::OutsideLog { partition, next_offset, low, high });
             }
             Some(_) => {}
         }
@@ -89,10 +94,10 @@ pub(crate) fn judge(meta: &StoreMeta, checkpoint: &Checkpoint, topic: &Topic, no
     let (limit_ms, setting) =
         if lag_ms <= retention_ms { (lag_ms, MIN_COMPACTION_LAG) } else { (retention_ms, DELETE_RETENTION) };
     let age_ms = now.millis().saturating_sub(meta.committed_at.millis());
-    (age_ms > limit_ms).then_some(Reason::TooOld { age_ms, limit_ms, setting })
+    (age_ms > limit_ms).then_some(RebuildReason::TooOld { age_ms, limit_ms, setting })
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RebuildReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoStore => f.write_str("there is no table yet"),
@@ -132,7 +137,7 @@ mod tests {
         }
     }
 
-    fn check(change: impl FnOnce(&mut StoreMeta), checkpoint: &str) -> Option<Reason> {
+    fn check(change: impl FnOnce(&mut StoreMeta), checkpoint: &str) -> Option<RebuildReason> {
         let mut meta = StoreMeta::new("vcc.users", "c/t", NOW);
         change(&mut meta);
         judge(&meta, &checkpoint.parse().unwrap(), &topic(), NOW)
@@ -151,15 +156,18 @@ mod tests {
 
     #[test]
     fn what_makes_it_start_over() {
-        assert!(matches!(check(|_| {}, "0:9"), Some(Reason::OutsideLog { next_offset: 9, .. })));
-        assert!(matches!(check(|_| {}, "0:21"), Some(Reason::OutsideLog { next_offset: 21, .. })));
-        assert_eq!(check(|_| {}, "1:0"), Some(Reason::PartitionGone { partition: 1 }));
-        assert!(matches!(check(|meta| meta.schema_version = 0, ""), Some(Reason::OtherVersion { .. })));
-        assert!(matches!(check(|meta| meta.fold_version += 1, ""), Some(Reason::OtherFold { .. })));
-        assert!(matches!(check(|meta| meta.topic = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
-        assert!(matches!(check(|meta| meta.topic_identity = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
+        assert!(matches!(check(|_| {}, "0:9"), Some(RebuildReason::OutsideLog { next_offset: 9, .. })));
+        assert!(matches!(check(|_| {}, "0:21"), Some(RebuildReason::OutsideLog { next_offset: 21, .. })));
+        assert_eq!(check(|_| {}, "1:0"), Some(RebuildReason::PartitionGone { partition: 1 }));
+        assert!(matches!(check(|meta| meta.schema_version = 0, ""), Some(RebuildReason::OtherVersion { .. })));
+        assert!(matches!(check(|meta| meta.fold_version += 1, ""), Some(RebuildReason::OtherFold { .. })));
+        assert!(matches!(check(|meta| meta.topic = "x".to_owned(), ""), Some(RebuildReason::OtherTopic { .. })));
+        assert!(matches!(
+            check(|meta| meta.topic_identity = "x".to_owned(), ""),
+            Some(RebuildReason::OtherTopic { .. })
+        ));
         let too_old = UnixMillis::from_millis(NOW.millis() - MIN_COMPACTION_LAG_MS - 1);
-        assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(Reason::TooOld { .. })));
+        assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(RebuildReason::TooOld { .. })));
     }
 
     #[test]
@@ -176,7 +184,8 @@ mod tests {
         ] {
             let topic = Topic { delete_retention_ms: retention, min_compaction_lag_ms: lag, ..topic() };
             let reason = judge(&meta, &Checkpoint::default(), &topic, NOW);
-            let expected = expected.map(|(limit_ms, setting)| Reason::TooOld { age_ms: 1_001, limit_ms, setting });
+            let expected =
+                expected.map(|(limit_ms, setting)| RebuildReason::TooOld { age_ms: 1_001, limit_ms, setting });
             assert_eq!(reason, expected, "{retention:?} {lag:?}");
             if let Some(reason) = reason {
                 assert!(reason.to_string().contains(".ms"), "{reason}");

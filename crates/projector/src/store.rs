@@ -43,7 +43,7 @@ mod error;
 
 pub use batch::{Commit, LogBatch};
 pub use error::Error;
-pub(crate) use folder::Folder;
+pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};
 pub(crate) use key_row::{KeyPlace, PutUser, facets_of, put_forgotten};
 pub(crate) use late::write_late;

@@ -14,7 +14,7 @@ use super::late::LateTail;
 use crate::error::Error;
 use crate::phase::Phase;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
-use crate::start::{Reason, Topic};
+use crate::start::{RebuildReason, Topic};
 use crate::store::{self, LogBatch, Writer};
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
@@ -33,7 +33,7 @@ pub(super) struct Follower<'s> {
 /// Why following stopped.
 pub(super) enum Stop {
     Shutdown,
-    Rebuild(Reason),
+    Rebuild(RebuildReason),
 }
 
 impl<'s> Follower<'s> {
@@ -143,7 +143,7 @@ impl<'s> Follower<'s> {
                     }
                 }
                 Err(error @ store::Error::Damaged { .. }) => {
-                    return Ok(Some(Stop::Rebuild(Reason::Damaged(chain(&error)))));
+                    return Ok(Some(Stop::Rebuild(RebuildReason::Damaged(chain(&error)))));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -206,13 +206,15 @@ impl<'s> Follower<'s> {
 async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>, Error> {
     match error {
         tail::Error::PositionOutsideLog { partition, next_offset, low, high } => {
-            Ok(Some(Stop::Rebuild(Reason::OutsideLog { partition, next_offset, low, high })))
+            Ok(Some(Stop::Rebuild(RebuildReason::OutsideLog { partition, next_offset, low, high })))
         }
         tail::Error::TopicReplaced { topic } => {
             let needed = format!("{topic} (recreated)");
-            Ok(Some(Stop::Rebuild(Reason::OtherTopic { found: topic, needed })))
+            Ok(Some(Stop::Rebuild(RebuildReason::OtherTopic { found: topic, needed })))
         }
-        tail::Error::PartitionMissing { partition } => Ok(Some(Stop::Rebuild(Reason::PartitionGone { partition }))),
+        tail::Error::PartitionMissing { partition } => {
+            Ok(Some(Stop::Rebuild(RebuildReason::PartitionGone { partition })))
+        }
         error if error.is_transient() => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the log cannot be read now: trying again");
             shared.ends_unanswered(&error);

@@ -14,12 +14,12 @@ const LOCK: &str = "lock";
 
 /// A folder that this process alone writes to, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct StoreFolder {
     dir: PathBuf,
     _lock: File,
 }
 
-impl Folder {
+impl StoreFolder {
     /// Takes the folder, making it if need be, and removes what an unfinished rebuild left there.
     ///
     /// # Errors
@@ -136,16 +136,16 @@ mod tests {
     #[test]
     fn a_folder_has_one_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Folder::take(dir.path()).unwrap();
-        assert!(matches!(Folder::take(dir.path()), Err(Error::InUse { .. })));
+        let first = StoreFolder::take(dir.path()).unwrap();
+        assert!(matches!(StoreFolder::take(dir.path()), Err(Error::InUse { .. })));
         drop(first);
-        assert!(Folder::take(dir.path()).is_ok());
+        assert!(StoreFolder::take(dir.path()).is_ok());
     }
 
     #[test]
     fn generations_follow_each_other_and_leftovers_go() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::take(dir.path()).unwrap();
+        let folder = StoreFolder::take(dir.path()).unwrap();
         assert_eq!(folder.current(), None);
         let first = folder.next().unwrap();
         fs::write(&first, "1").unwrap();
@@ -155,7 +155,7 @@ mod tests {
         fs::write(dir.path().join("users.2.db-wal"), "").unwrap();
         drop(folder);
 
-        let folder = Folder::take(dir.path()).unwrap();
+        let folder = StoreFolder::take(dir.path()).unwrap();
         assert_eq!(folder.current().as_deref(), Some(first.as_path()), "an unfinished generation is never in use");
         assert!(!second.exists() && !dir.path().join("users.2.db-wal").exists());
         fs::write(&second, "2").unwrap();
