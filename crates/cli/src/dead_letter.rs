@@ -66,8 +66,11 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     let config = without_requests(sources)?;
     let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
     let publisher = (!dry_run).then_some(&publisher);
-    let mut letters =
-        read(Cluster { options: config.kafka.clone(), names: config.topics.clone() }, String::new()).await?;
+    let mut letters = read(
+        Cluster { options: config.kafka.clone(), names: config.topics.clone(), body_bytes_max: config.body_bytes_max },
+        String::new(),
+    )
+    .await?;
     // Before any is replayed: a key that was mistyped is found out while nothing is done.
     for key in keys {
         let known = letters.iter().any(|kept| kept.key.starts_with(key));
@@ -94,7 +97,7 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
 
 /// Returns the dead letters whose key begins with `prefix`.
 async fn read(cluster: Cluster, prefix: String) -> anyhow::Result<Vec<Kept>> {
-    let Cluster { options, names } = cluster;
+    let Cluster { options, names, .. } = cluster;
     let read = tokio::task::spawn_blocking(move || letters::list(&options, &names.dead_letter)).await?;
     let mut letters = read.context("the dead letters cannot be read")?;
     letters.retain(|kept| kept.key.starts_with(&prefix));

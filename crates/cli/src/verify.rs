@@ -50,7 +50,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Cluster { options: kafka, names } = Cluster::load(&args.sources)?;
+    let Cluster { options: kafka, names, .. } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // What the broker does not tell is nothing that is wrong, and nothing that is right.

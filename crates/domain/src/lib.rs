@@ -14,6 +14,7 @@
 //! - [`order`], [`fold`], [`gap`]: which record of a key wins, and what the loser tells us.
 //! - [`Position`] and [`Checkpoint`]: where in the log a reader is.
 //! - [`wire`], [`headers`], [`record`]: bytes in and out.
+//! - [`topics`], [`client_property`]: what all crates must say alike about the Kafka cluster.
 //!
 //! Invariant: no type of this crate has a place for a password.
 
@@ -44,6 +45,8 @@ pub mod headers;
 pub mod record;
 
 pub mod topics;
+
+pub mod client_property;
 
 mod letter;
 

@@ -10,14 +10,14 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use crate::tail::{Error, Limits, join};
-use crate::{ClientOptions, Record};
+use crate::tail::{Limits, join};
+use crate::{ClientOptions, Record, Unavailable, topics};
 
 use member::Member;
 
-/// What a membership tells.
+/// A report of a membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum GroupEvent {
     /// These partitions are this member's from now on, in addition to those that it has. Their records follow from the beginning.
     Assigned(Vec<i32>),
     /// These partitions are this member's no more; no record of theirs follows until they are assigned again.
@@ -28,9 +28,34 @@ pub enum Event {
     EndReached { partition: i32, next_offset: i64 },
 }
 
+/// Why a group cannot be joined or a membership has ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The log does not hold the position of a partition any more: it may have been cut below what was handed over of it.
+    #[error("the log does not hold the position of the reader any more")]
+    PositionOutsideLog,
+    /// The topic was deleted and made anew under the same name.
+    #[error("the topic {topic} was deleted and created again")]
+    TopicReplaced { topic: String },
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The membership has ended before; its error was returned then.
+    #[error("the membership has ended")]
+    Ended,
+}
+
+impl From<topics::Changed> for Error {
+    fn from(changed: topics::Changed) -> Self {
+        match changed {
+            topics::Changed::Missing { topic } => Unavailable::Missing { topic }.into(),
+            topics::Changed::Replaced { topic } => Self::TopicReplaced { topic },
+        }
+    }
+}
+
 /// A running membership. The group is left when this is dropped, some time later, and at once by [`Membership::leave`].
 pub struct Membership {
-    events: mpsc::Receiver<Result<Event, Error>>,
+    events: mpsc::Receiver<Result<GroupEvent, Error>>,
     thread: JoinHandle<()>,
 }
 
@@ -59,9 +84,8 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// Any error is the end; from then on it is [`Error::Ended`]. A log that was cut below what was read of it is an error too,
-    /// and transient: a new membership reads what is there now.
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    /// Any error is the end; from then on it is [`Error::Ended`].
+    pub async fn next(&mut self) -> Result<GroupEvent, Error> {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }
 

@@ -25,7 +25,9 @@ mod record;
 pub mod scan;
 pub mod tail;
 pub mod topics;
+mod unavailable;
 
 pub use client::ClientOptions;
 pub use fault::Fault;
 pub use record::Record;
+pub use unavailable::Unavailable;

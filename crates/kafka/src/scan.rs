@@ -15,9 +15,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{TracingContext, UNJOINED_GROUP};
 use crate::native::{Intake, Message, Taken, topic_name};
-use crate::tail::{Error, Verdict, verdict};
+use crate::tail::{Verdict, verdict};
 use crate::topics::{self, Watermarks};
-use crate::{ClientOptions, Fault, Record};
+use crate::{ClientOptions, Fault, Record, Unavailable};
 
 /// How long one wait for records lasts.
 const POLL: Duration = Duration::from_millis(100);
@@ -82,13 +82,34 @@ impl fmt::Debug for Scanned<'_> {
     }
 }
 
-/// How a scan ended.
+/// How far a scan came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Coverage {
     /// Every range was read to its end.
     Complete,
     /// One of the callbacks had enough.
     Stopped,
+}
+
+/// Why a scan could not be completed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The log does not hold a range, or not what was read below `next_offset`: it was cut, or shortened by retention. Of a cut
+    /// that the library has found, `high` is where, and `low` is not known and 0.
+    #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
+    PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Error {
+    /// Returns whether the same scan can succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::PositionOutsideLog { .. } => false,
+            Self::Unavailable(unavailable) => unavailable.is_transient(),
+        }
+    }
 }
 
 /// Returns the whole log as it is now, as ranges.
@@ -97,7 +118,7 @@ pub enum Outcome {
 ///
 /// If the topic is missing or the cluster does not answer in time.
 pub fn ranges(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Range>, Error> {
-    let log = topics::watermarks_of(&client(options)?, topic, deadline)?;
+    let log = topics::watermarks_of(&client(options)?, topic, deadline).map_err(Unavailable::from)?;
     Ok(log.into_iter().map(Range::from).collect())
 }
 
@@ -125,7 +146,7 @@ pub fn scan(
     ranges: &[Range],
     silence_max: Duration,
     each: impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
-) -> Result<Outcome, Error> {
+) -> Result<Coverage, Error> {
     scan_while(options, topic, ranges, silence_max, || true, each)
 }
 
@@ -141,13 +162,13 @@ pub fn scan_while(
     silence_max: Duration,
     goes_on: impl Fn() -> bool,
     mut each: impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
-) -> Result<Outcome, Error> {
+) -> Result<Coverage, Error> {
     let mut intake = Intake::new(client(options)?);
-    let mut open = Open::begin(&intake, topic, ranges).map_err(Error::from_fault)?;
+    let mut open = Open::begin(&intake, topic, ranges).map_err(Unavailable::from)?;
     let mut silence = Duration::ZERO;
     while !open.ranges.is_empty() {
         if !goes_on() {
-            return Ok(Outcome::Stopped);
+            return Ok(Coverage::Stopped);
         }
         let mut heard = false;
         let step = intake.take(POLL, |taken| {
@@ -156,7 +177,7 @@ pub fn scan_while(
         });
         match step {
             ControlFlow::Continue(()) => {}
-            ControlFlow::Break(Halt::Stopped) => return Ok(Outcome::Stopped),
+            ControlFlow::Break(Halt::Stopped) => return Ok(Coverage::Stopped),
             ControlFlow::Break(Halt::Failed(error)) => return Err(error),
             ControlFlow::Break(Halt::Check) => {
                 let otherwise = Code::OffsetOutOfRange;
@@ -170,10 +191,10 @@ pub fn scan_while(
             return Err(outside(intake.consumer(), topic, &open.ranges, silence_max, otherwise));
         }
         if silence >= silence_max {
-            return Err(Error::Unreachable(Code::OperationTimedOut.into()));
+            return Err(Unavailable::Unreachable(Code::OperationTimedOut.into()).into());
         }
     }
-    Ok(Outcome::Complete)
+    Ok(Coverage::Complete)
 }
 
 /// Why a scan does not go on.
@@ -253,7 +274,7 @@ impl Open {
             Taken::Fault(fault) => match verdict(fault, topic) {
                 Verdict::Wait => return ControlFlow::Continue(false),
                 Verdict::Check => return ControlFlow::Break(Halt::Check),
-                Verdict::End(error) => return ControlFlow::Break(Halt::Failed(error)),
+                Verdict::End(error) => return ControlFlow::Break(Halt::Failed(error.into())),
             },
         }
         ControlFlow::Continue(true)
@@ -280,14 +301,14 @@ impl Open {
     }
 }
 
-fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
+fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Unavailable> {
     let mut config = options.consumer(UNJOINED_GROUP);
     for (name, value) in FETCHING {
         if config.get(name).is_none() {
             config.set(name, value);
         }
     }
-    config.create_with_context(options.context()).map_err(|error| Error::from_fault(error.into()))
+    config.create_with_context(options.context()).map_err(|error| Fault::from(error).into())
 }
 
 /// Tells which range the log does not hold any more; if it holds them all, the cluster is as good as away.
@@ -300,7 +321,7 @@ fn outside(
 ) -> Error {
     let log = match topics::watermarks_of(consumer, topic, deadline) {
         Ok(log) => log,
-        Err(error) => return error.into(),
+        Err(error) => return Unavailable::from(error).into(),
     };
     for found in log {
         let Watermarks { partition, low, high } = found;
@@ -309,7 +330,7 @@ fn outside(
             return Error::PositionOutsideLog { partition, next_offset, low, high };
         }
     }
-    Error::Unreachable(otherwise.into())
+    Unavailable::Unreachable(otherwise.into()).into()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Follows partitions of a topic from a checkpoint, for ever.
 //!
-//! What the client library calls back with becomes an [`Event`] on a bounded channel. An outage of the cluster is waited
+//! What the client library calls back with becomes an [`TailEvent`] on a bounded channel. An outage of the cluster is waited
 //! out; what a reader must decide about is an [`Error`], and the last thing that the tail says:
 //! above all a position that is not in the log any more, which the library would otherwise skip over in silence.
 
@@ -16,10 +16,10 @@ use std::time::Duration;
 use domain::Checkpoint;
 use tokio::sync::mpsc;
 
-use crate::{ClientOptions, Fault, Record, topics};
+use crate::{ClientOptions, Record, Unavailable, topics};
 
 pub(crate) use batch::Batch;
-use reader::Reader;
+use reader::TailReader;
 pub(crate) use reader::{Verdict, verdict};
 pub(crate) use truncation::cut_at;
 
@@ -55,9 +55,9 @@ impl Default for Limits {
     }
 }
 
-/// What a tail tells.
+/// A report of a tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum TailEvent {
     /// Records, never none; those of one partition in the order of their offsets.
     Records(Vec<Record>),
     /// Every record of the partition below `next_offset` was handed over, and there was none beyond at that moment.
@@ -76,17 +76,11 @@ pub enum Error {
     /// The checkpoint or the reader names a partition that the topic does not have.
     #[error("there is no partition {partition}")]
     PartitionMissing { partition: i32 },
-    #[error("the topic {topic} does not exist")]
-    TopicMissing { topic: String },
     /// The topic was deleted and made anew under the same name. The reader must start over.
     #[error("the topic {topic} was made anew")]
     TopicReplaced { topic: String },
-    /// The cluster did not answer while the tail was being opened.
-    #[error("the cluster does not answer")]
-    Unreachable(#[source] Fault),
-    /// The cluster will not let us read.
-    #[error("the cluster refuses to be read")]
-    Refused(#[source] Fault),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// The tail has ended before; its error was returned then.
     #[error("the tail has ended")]
     Ended,
@@ -96,31 +90,27 @@ impl Error {
     /// Returns whether opening a tail at the same position later can succeed.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unavailable(unavailable) => unavailable.is_transient(),
             Self::PositionOutsideLog { .. }
             | Self::PartitionMissing { .. }
-            | Self::TopicMissing { .. }
             | Self::TopicReplaced { .. }
-            | Self::Refused(_)
             | Self::Ended => false,
+        }
+    }
+}
+
+impl From<topics::Changed> for Error {
+    fn from(changed: topics::Changed) -> Self {
+        match changed {
+            topics::Changed::Missing { topic } => Unavailable::Missing { topic }.into(),
+            topics::Changed::Replaced { topic } => Self::TopicReplaced { topic },
         }
     }
 }
 
 impl From<topics::Error> for Error {
     fn from(error: topics::Error) -> Self {
-        match error {
-            topics::Error::Missing { topic } => Self::TopicMissing { topic },
-            topics::Error::NotCreated { source, .. }
-            | topics::Error::NotDescribed { source, .. }
-            | topics::Error::Client(source) => Self::from_fault(source),
-        }
-    }
-}
-
-impl Error {
-    pub(crate) fn from_fault(fault: Fault) -> Self {
-        if fault.is_transient() { Self::Unreachable(fault) } else { Self::Refused(fault) }
+        Unavailable::from(error).into()
     }
 }
 
@@ -134,7 +124,7 @@ pub(crate) enum Extent {
 
 /// A running tail. It ends when this is dropped, some time later: a process that is about to end calls [`Tail::close`].
 pub struct Tail {
-    events: mpsc::Receiver<Result<Event, Error>>,
+    events: mpsc::Receiver<Result<TailEvent, Error>>,
     thread: JoinHandle<()>,
 }
 
@@ -172,9 +162,10 @@ impl Tail {
     ) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
         let (options, topic) = (options.clone(), topic.to_owned());
-        let reader = tokio::task::spawn_blocking(move || Reader::open(&options, topic, extent, &from, limits, sender))
-            .await
-            .expect("opening does not panic")?;
+        let reader =
+            tokio::task::spawn_blocking(move || TailReader::open(&options, topic, extent, &from, limits, sender))
+                .await
+                .expect("opening does not panic")?;
         let thread = std::thread::Builder::new()
             .name("kafka-tail".to_owned())
             .spawn(move || reader.run())
@@ -189,7 +180,7 @@ impl Tail {
     /// # Errors
     ///
     /// Any error is the end; from then on it is [`Error::Ended`].
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    pub async fn next(&mut self) -> Result<TailEvent, Error> {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }
 

@@ -8,15 +8,15 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::topics::Spec;
+use domain::topics::{DELETE_RETENTION, RETENTION, Spec};
 
 use crate::{ClientOptions, Fault};
 
 pub(crate) use admin::watermarks_of;
 pub use admin::{Created, Watermarks, create, describe, watermarks};
-pub use check::{Finding, Severity, judge};
+pub use check::{Finding, Severity, judge, judge_together};
 pub use delete::{NotDeleted, delete_before};
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Changed, Watch};
 
 /// What a topic is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,19 +74,30 @@ impl Error {
     }
 }
 
-/// Compares the topics with what they must be like.
+/// Compares the topics with their contract, and the time that deliveries are kept with the time that tombstones are.
 ///
 /// # Errors
 ///
 /// If the cluster does not answer. A missing topic is a finding.
 pub async fn check(options: &ClientOptions, specs: &[Spec], deadline: Duration) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
+    let (mut with_tombstones, mut by_age) = (Vec::new(), Vec::new());
     for spec in specs {
         match describe(options, &spec.topic, deadline).await {
-            Ok(description) => findings.extend(judge(spec, Some(&description))),
+            Ok(description) => {
+                findings.extend(judge(spec, Some(&description)));
+                if spec.settings.contains_key(DELETE_RETENTION) {
+                    with_tombstones.push(description);
+                } else if spec.settings.contains_key(RETENTION) {
+                    by_age.push(description);
+                }
+            }
             Err(Error::Missing { .. }) => findings.extend(judge(spec, None)),
             Err(error) => return Err(error),
         }
+    }
+    for users in &with_tombstones {
+        findings.extend(by_age.iter().filter_map(|other| judge_together(users, other)));
     }
     Ok(findings)
 }

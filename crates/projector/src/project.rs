@@ -11,9 +11,9 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use domain::topics::Spec;
-use kafka::tail;
+use domain::topics::{DELETE_RETENTION, MIN_COMPACTION_LAG, Spec};
 use kafka::topics::{self, Severity};
+use kafka::{scan, tail};
 use service::telemetry::chain;
 
 use crate::projection::{Error, Shared};
@@ -126,6 +126,7 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: Folder) -> Result<(), E
 fn passes(error: &Error) -> bool {
     match error {
         Error::Log(error) => error.is_transient() || matches!(error, tail::Error::PositionOutsideLog { .. }),
+        Error::Scan(error) => error.is_transient() || matches!(error, scan::Error::PositionOutsideLog { .. }),
         Error::Store(error) => error.is_transient(),
         Error::NotReady(_) | Error::NotReached { .. } | Error::Topic { .. } | Error::Options(_) | Error::Ended => false,
     }
@@ -166,8 +167,8 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
         return Ok(Some(Topic {
             name: name.clone(),
             identity: description.identity(),
-            delete_retention_ms: setting(start::DELETE_RETENTION),
-            min_compaction_lag_ms: setting(start::MIN_COMPACTION_LAG),
+            delete_retention_ms: setting(DELETE_RETENTION),
+            min_compaction_lag_ms: setting(MIN_COMPACTION_LAG),
             log,
         }));
     }

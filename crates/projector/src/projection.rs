@@ -59,6 +59,8 @@ pub enum Error {
     Topic { topic: String, reason: String },
     #[error("the topic cannot be read")]
     Log(#[from] kafka::tail::Error),
+    #[error("the topic cannot be scanned")]
+    Scan(#[from] kafka::scan::Error),
     #[error("the Kafka options cannot be used: {0}")]
     Options(String),
     #[error("the projection has ended")]

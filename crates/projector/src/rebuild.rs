@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use domain::{Checkpoint, UserId, headers, record};
 use kafka::ClientOptions;
-use kafka::scan::{self, Outcome, Range, Scanned};
+use kafka::scan::{self, Coverage, Range, Scanned};
 
 use tokio::time::Instant;
 
@@ -241,7 +241,7 @@ impl<'r> Worker<'r> {
         }
     }
 
-    fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, kafka::tail::Error> {
+    fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, scan::Error> {
         let meter = self.meter;
         let outcome = scan::scan(&plan.kafka, &plan.topic, share, SILENCE_MAX, |record| {
             self.take(record);
@@ -256,11 +256,11 @@ impl<'r> Worker<'r> {
             ControlFlow::Continue(())
         })?;
         Ok(match outcome {
-            Outcome::Complete => {
+            Coverage::Complete => {
                 self.table.apply_all(&mut self.batch);
                 Some((self.table, self.unreadable))
             }
-            Outcome::Stopped => None,
+            Coverage::Stopped => None,
         })
     }
 

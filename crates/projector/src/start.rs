@@ -2,18 +2,11 @@
 
 use std::fmt;
 
+use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS, MIN_COMPACTION_LAG, MIN_COMPACTION_LAG_MS};
 use domain::{Checkpoint, UnixMillis};
 use kafka::topics::Watermarks;
 
 use crate::store::{FOLD_VERSION, Meta, SCHEMA_VERSION};
-
-/// The topic's settings that say how long a store may be away.
-pub(crate) const DELETE_RETENTION: &str = "delete.retention.ms";
-pub(crate) const MIN_COMPACTION_LAG: &str = "min.compaction.lag.ms";
-/// How long Kafka keeps tombstones where it does not say: the contract's 23 days.
-const DELETE_RETENTION_MS: i64 = 23 * 24 * 60 * 60 * 1000;
-/// How long Kafka compacts nothing away where it does not say: the contract's 3 days.
-const MIN_COMPACTION_LAG_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 
 /// Why the table is made again from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +77,7 @@ pub(crate) fn judge(meta: &Meta, checkpoint: &Checkpoint, topic: &Topic, now: Un
             Some(_) => {}
         }
     }
+    // Where the broker does not tell its settings, the contract stands in.
     let retention_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
     let lag_ms = topic.min_compaction_lag_ms.unwrap_or(MIN_COMPACTION_LAG_MS);
     let (limit_ms, setting) =

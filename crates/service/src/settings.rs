@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::client_property::is_secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Faults;
@@ -223,13 +224,8 @@ pub fn listen_address(key: &str, listen: &str, default: SocketAddr, faults: &mut
     }
 }
 
-/// Returns whether the librdkafka property `name` holds a secret, by the names that its documentation gives them.
-pub fn is_secret_property(name: &str) -> bool {
-    ["password", "secret", "key.pem", "jaas", "oauthbearer.config"].iter().any(|part| name.contains(part))
-}
-
 fn shown<'v>(name: &str, value: &'v str) -> &'v str {
-    if is_secret_property(name) { REDACTED } else { value }
+    if is_secret(name) { REDACTED } else { value }
 }
 
 fn without_secrets<S: Serializer>(properties: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -281,7 +277,8 @@ mod tests {
     #[test]
     fn secrets_among_the_properties_are_not_shown() {
         let kafka: Kafka = toml::from_str(
-            "[properties]\n'sasl.password' = 'hunter2'\n'ssl.key.pem' = 'hunter2'\n'sasl.username' = 'u'",
+            "[properties]\n'sasl.password' = 'hunter2'\n'sasl.jaas.config' = 'hunter2'\n\
+             'sasl.oauthbearer.token' = 'hunter2'\n'sasl.username' = 'u'",
         )
         .unwrap();
         let shown = format!("{kafka:?}{}", toml::to_string(&kafka).unwrap());

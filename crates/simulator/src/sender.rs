@@ -7,13 +7,12 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::topics::ATTEMPTS_MAX;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::history::{History, Told};
 
-/// The vendor's rule: up to 15 attempts, then the event is dropped.
-pub const ATTEMPTS_MAX: u32 = 15;
 /// How many attempts of a late delivery are lost on the way at most: six are 63 of the vendor's minutes, enough to be overtaken.
 const LOST_ATTEMPTS_MAX: u32 = 6;
 /// How many deliveries may wait for another attempt. No new event is told while so many do: a dead receiver must not fill the memory.

@@ -10,7 +10,7 @@ mod late;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::topics::Names;
+use domain::topics::{DELETE_RETENTION, MAX_COMPACTION_LAG, Names, RETENTION, SEGMENT};
 use domain::{Letter, Position, UnixMillis, UserId};
 use kafka::ClientOptions;
 use kafka::publish::{Outgoing, Publisher};
@@ -62,7 +62,7 @@ pub struct Deadlines {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the user's events could not be looked through")]
-    Users(#[source] kafka::tail::Error),
+    Users(#[source] kafka::scan::Error),
     #[error(
         "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, so nothing was done; \
          ask for a later time, or for none"
@@ -71,11 +71,11 @@ pub enum Error {
     #[error("the tombstone was not published")]
     Tombstone(#[source] Box<kafka::publish::Error>),
     #[error("the dead letters could not be looked through")]
-    DeadLetters(#[source] kafka::tail::Error),
+    DeadLetters(#[source] kafka::scan::Error),
     #[error("dead letter {key} was not removed")]
     Remove { key: String, source: Box<kafka::publish::Error> },
     #[error("the late deliveries could not be looked through")]
-    Late(#[source] kafka::tail::Error),
+    Late(#[source] kafka::scan::Error),
     #[error("a late delivery of another user was not appended again, so none was deleted")]
     LateNotKept(#[source] Box<kafka::publish::Error>),
     #[error("the late deliveries were not deleted")]
@@ -157,15 +157,15 @@ async fn deadlines(
     };
     let (users, dead_letter, late_topic) =
         (settings(&topics.users).await, settings(&topics.dead_letter).await, settings(&topics.late).await);
-    let events = after(now, &users, "max.compaction.lag.ms");
+    let events = after(now, &users, MAX_COMPACTION_LAG);
     Deadlines {
         events,
-        tombstone: events.and_then(|events| after(events, &users, "delete.retention.ms")),
-        dead_letters: after(now, &dead_letter, "retention.ms"),
+        tombstone: events.and_then(|events| after(events, &users, DELETE_RETENTION)),
+        dead_letters: after(now, &dead_letter, RETENTION),
         late: newest_late.and_then(|newest| {
             // A segment goes as a whole, once its last record is old enough; it is closed after segment.ms at the latest.
-            let closed = after(newest, &late_topic, "segment.ms")?;
-            after(closed, &late_topic, "retention.ms")
+            let closed = after(newest, &late_topic, SEGMENT)?;
+            after(closed, &late_topic, RETENTION)
         }),
     }
 }
@@ -183,12 +183,12 @@ mod tests {
 
     #[test]
     fn deadlines_come_from_the_settings_or_are_not_known() {
-        let settings = |value: &str| BTreeMap::from([("retention.ms".to_owned(), value.to_owned())]);
+        let settings = |value: &str| BTreeMap::from([(RETENTION.to_owned(), value.to_owned())]);
         let from = UnixMillis::from_millis(1_000);
-        assert_eq!(after(from, &settings("500"), "retention.ms"), Some(UnixMillis::from_millis(1_500)));
+        assert_eq!(after(from, &settings("500"), RETENTION), Some(UnixMillis::from_millis(1_500)));
         for never in ["9223372036854775807", "-1", "x"] {
-            assert_eq!(after(from, &settings(never), "retention.ms"), None);
+            assert_eq!(after(from, &settings(never), RETENTION), None);
         }
-        assert_eq!(after(from, &BTreeMap::new(), "retention.ms"), None);
+        assert_eq!(after(from, &BTreeMap::new(), RETENTION), None);
     }
 }

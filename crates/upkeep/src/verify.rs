@@ -121,7 +121,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the log cannot be read; a log that can be read and is wrong is a report.
-pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<Report, kafka::tail::Error> {
+pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<Report, scan::Error> {
     let Options { kafka, topics, .. } = options;
     let ranges = scan::ranges(kafka, &topics.users, SILENCE_MAX)?;
     let count = i32::try_from(ranges.len()).unwrap_or(i32::MAX);
@@ -180,7 +180,7 @@ fn read(
     ranges: &[Range],
     partitions: &mut BTreeMap<i32, Partition>,
     progress: &(impl Fn(u64, u64) + Sync),
-) -> Result<(), kafka::tail::Error> {
+) -> Result<(), scan::Error> {
     let length = |range: &Range| u64::try_from(range.end - range.start).unwrap_or_default();
     let (done, total) = (AtomicU64::new(0), ranges.iter().map(length).sum());
     let mut shares: Vec<(Vec<Range>, BTreeMap<i32, Partition>)> = scan::share(ranges.to_vec(), options.threads)
@@ -190,7 +190,7 @@ fn read(
             (share, own)
         })
         .collect();
-    let results: Vec<Result<(), kafka::tail::Error>> = std::thread::scope(|scope| {
+    let results: Vec<Result<(), scan::Error>> = std::thread::scope(|scope| {
         let readers: Vec<_> = shares
             .iter_mut()
             .map(|(share, own)| {
@@ -214,7 +214,7 @@ fn read(
 }
 
 /// Reads on until no key is dirty, or the time is over.
-fn settle(options: &Options, partitions: &mut BTreeMap<i32, Partition>) -> Result<(), kafka::tail::Error> {
+fn settle(options: &Options, partitions: &mut BTreeMap<i32, Partition>) -> Result<(), scan::Error> {
     let mut waited = Duration::ZERO;
     while waited < options.settle && partitions.values().any(Partition::is_dirty) {
         std::thread::sleep(LOOK_AGAIN);

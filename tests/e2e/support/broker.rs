@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::Checkpoint;
 use domain::topics::{Names, Spec};
 use kafka::embedded::EmbeddedBroker;
-use kafka::tail::{Event, Limits, Tail};
+use kafka::tail::{Limits, Tail, TailEvent};
 use kafka::{ClientOptions, Record};
 use tokio::runtime::Runtime;
 
@@ -76,11 +76,11 @@ pub(crate) async fn read_to_end(options: &ClientOptions, topic: &str, partitions
         let (mut records, mut ended) = (Vec::new(), std::collections::BTreeSet::new());
         while ended.len() < partitions {
             match tail.next().await.expect("the topic can be read") {
-                Event::Records(more) => records.extend(more),
-                Event::EndReached { partition, .. } => {
+                TailEvent::Records(more) => records.extend(more),
+                TailEvent::EndReached { partition, .. } => {
                     ended.insert(partition);
                 }
-                Event::PartitionsAdded(added) => panic!("partitions {added:?} came out of nowhere"),
+                TailEvent::PartitionsAdded(added) => panic!("partitions {added:?} came out of nowhere"),
             }
         }
         tail.close().await;

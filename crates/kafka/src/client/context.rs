@@ -1,9 +1,9 @@
 //! Turns librdkafka's log lines and errors into `tracing` events.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -108,12 +108,12 @@ struct Sparing(Mutex<Option<Instant>>);
 
 impl Sparing {
     const fn new() -> Self {
-        Self(Mutex::new(None))
+        Self(parking_lot::const_mutex(None))
     }
 
     /// Returns whether it is time to tell it, and notes that it was told.
     fn is_due(&self, now: Instant) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         let due = told.is_none_or(|told| now.duration_since(told) >= OUTAGE_INTERVAL);
         if due {
             *told = Some(now);

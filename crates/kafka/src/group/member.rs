@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
-use super::Event;
+use super::{Error, GroupEvent};
 use crate::client::TracingContext;
 use crate::native::Message;
-use crate::tail::{Batch, Error, Limits, POLL, Verdict, verdict};
+use crate::tail::{Batch, Limits, POLL, Verdict, verdict};
 use crate::topics::Watch;
-use crate::{ClientOptions, Fault, Record};
+use crate::{ClientOptions, Fault, Record, Unavailable};
 
 pub(super) struct Member {
     consumer: BaseConsumer<Rebalancing>,
@@ -26,7 +26,7 @@ pub(super) struct Member {
     /// For each partition that is ours, the offset below which every record was handed over.
     next: BTreeMap<i32, i64>,
     batch: Batch,
-    events: mpsc::Sender<Result<Event, Error>>,
+    events: mpsc::Sender<Result<GroupEvent, Error>>,
     watch: Watch,
 }
 
@@ -41,7 +41,7 @@ impl Member {
         group: &str,
         topic: &str,
         limits: Limits,
-        events: mpsc::Sender<Result<Event, Error>>,
+        events: mpsc::Sender<Result<GroupEvent, Error>>,
     ) -> Result<Self, Error> {
         let context = Rebalancing { tracing: options.context(), changes: Mutex::default() };
         let consumer: BaseConsumer<_> = options
@@ -49,8 +49,8 @@ impl Member {
             // Partitions that a member keeps need not be read again when another member comes or goes.
             .set("partition.assignment.strategy", "cooperative-sticky")
             .create_with_context(context)
-            .map_err(|error| Error::from_fault(error.into()))?;
-        consumer.subscribe(&[topic]).map_err(|error| Error::from_fault(error.into()))?;
+            .map_err(|error| Unavailable::from(Fault::from(error)))?;
+        consumer.subscribe(&[topic]).map_err(|error| Unavailable::from(Fault::from(error)))?;
         Ok(Self {
             consumer,
             topic: topic.to_owned(),
@@ -97,14 +97,14 @@ impl Member {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     flush(&mut self.batch, &self.events)?;
                     if let Some(next_offset) = self.next.get(&partition).copied() {
-                        send(&self.events, Ok(Event::EndReached { partition, next_offset }))?;
+                        send(&self.events, Ok(GroupEvent::EndReached { partition, next_offset }))?;
                     }
                 }
                 Some(Err(error)) => match verdict(error.into(), &self.topic) {
                     Verdict::Wait => {}
                     // The library fetches the partition no more, and what was read of it may be gone from the log.
-                    Verdict::Check => return self.end(Error::Unreachable(Code::OffsetOutOfRange.into())),
-                    Verdict::End(error) => return self.end(error),
+                    Verdict::Check => return self.end(Error::PositionOutsideLog),
+                    Verdict::End(error) => return self.end(error.into()),
                 },
             }
         }
@@ -115,7 +115,7 @@ impl Member {
         match self.watch.look(&self.consumer) {
             Ok(_) => Step::Continue(()),
             Err(error) => {
-                send(&self.events, Err(error))?;
+                send(&self.events, Err(error.into()))?;
                 Step::Break(End)
             }
         }
@@ -133,29 +133,29 @@ fn apply(
     change: Change,
     next: &mut BTreeMap<i32, i64>,
     batch: &mut Batch,
-    events: &mpsc::Sender<Result<Event, Error>>,
+    events: &mpsc::Sender<Result<GroupEvent, Error>>,
 ) -> Step {
     flush(batch, events)?;
     match change {
         Change::Assigned(partitions) => {
             next.extend(partitions.iter().map(|partition| (*partition, 0)));
-            send(events, Ok(Event::Assigned(partitions)))
+            send(events, Ok(GroupEvent::Assigned(partitions)))
         }
         Change::Revoked(partitions) => {
             next.retain(|partition, _| !partitions.contains(partition));
-            send(events, Ok(Event::Revoked(partitions)))
+            send(events, Ok(GroupEvent::Revoked(partitions)))
         }
     }
 }
 
-fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<Event, Error>>) -> Step {
+fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<GroupEvent, Error>>) -> Step {
     match batch.take() {
-        Some(records) => send(events, Ok(Event::Records(records))),
+        Some(records) => send(events, Ok(GroupEvent::Records(records))),
         None => Step::Continue(()),
     }
 }
 
-fn send(events: &mpsc::Sender<Result<Event, Error>>, event: Result<Event, Error>) -> Step {
+fn send(events: &mpsc::Sender<Result<GroupEvent, Error>>, event: Result<GroupEvent, Error>) -> Step {
     match events.blocking_send(event) {
         Ok(()) => Step::Continue(()),
         Err(_) => Step::Break(End),
@@ -177,11 +177,11 @@ struct Rebalancing {
 
 impl Rebalancing {
     fn take(&self) -> Vec<Change> {
-        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.changes.lock())
     }
 
     fn note(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.changes.lock().push(change);
     }
 }
 

@@ -3,11 +3,12 @@
 //! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka. The
 //! service must not be: a new producer takes its place, with a new identity and an empty queue.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Position;
+use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
@@ -173,7 +174,7 @@ impl Slot {
 
     /// Puts a new producer in the place of a dead one, unless someone did already or the last time is too close.
     pub(super) fn replace(&self, dead: &Arc<Generation>, fatal: &Fault) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, dead));
         let now = Instant::now();
         let too_soon = state.replaced_at.is_some_and(|at| now.duration_since(at) < REPLACE_INTERVAL_MIN);
@@ -199,7 +200,7 @@ impl Slot {
     }
 
     pub(super) fn close(&self, deadline: Duration) -> Result<(), NotFlushed> {
-        let Some(last) = self.lock().current.take() else {
+        let Some(last) = self.state.lock().current.take() else {
             return Ok(());
         };
         let flushed = last.flush(deadline);
@@ -212,11 +213,6 @@ impl Slot {
     }
 
     fn current(&self) -> Result<Arc<Generation>, Error> {
-        self.lock().current.clone().ok_or(Error::Closed)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // The state is two words that are set whole; a panic elsewhere cannot leave it half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().current.clone().ok_or(Error::Closed)
     }
 }

@@ -11,15 +11,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cursors::Cursors;
-use super::{Batch, Error, Event, Extent, Limits, POLL};
+use super::{Batch, Error, Extent, Limits, POLL, TailEvent};
 use crate::native::{Intake, Taken, topic_name};
 use crate::topics::{self, Watch};
-use crate::{ClientOptions, Fault, Record};
+use crate::{ClientOptions, Fault, Record, Unavailable};
 
 /// How long to wait before asking again whether the log holds the cursors, while the cluster does not answer.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) struct Reader {
+pub(super) struct TailReader {
     options: ClientOptions,
     intake: Intake,
     topic: String,
@@ -27,7 +27,7 @@ pub(super) struct Reader {
     limits: Limits,
     cursors: Cursors,
     batch: Batch,
-    events: mpsc::Sender<Result<Event, Error>>,
+    events: mpsc::Sender<Result<TailEvent, Error>>,
     watch: Watch,
     /// Set while a cursor may be outside the log: when to ask.
     check_at: Option<Instant>,
@@ -38,7 +38,7 @@ struct End;
 
 type Step = ControlFlow<End>;
 
-impl Reader {
+impl TailReader {
     /// Connects, verifies that the log holds the checkpoint, and begins to fetch.
     pub(super) fn open(
         options: &ClientOptions,
@@ -46,9 +46,9 @@ impl Reader {
         extent: Extent,
         from: &Checkpoint,
         limits: Limits,
-        events: mpsc::Sender<Result<Event, Error>>,
+        events: mpsc::Sender<Result<TailEvent, Error>>,
     ) -> Result<Self, Error> {
-        let consumer = options.reader().map_err(Error::from_fault)?;
+        let consumer = options.reader().map_err(Unavailable::from)?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
         let mut watch = Watch::new(&topic);
         watch.look(&consumer)?;
@@ -64,7 +64,7 @@ impl Reader {
             watch,
             check_at: None,
         };
-        reader.fetch(|_| true).map_err(Error::from_fault)?;
+        reader.fetch(|_| true).map_err(Unavailable::from)?;
         Ok(reader)
     }
 
@@ -92,7 +92,7 @@ impl Reader {
                 Taken::End { partition, offset } => {
                     flush(batch, events)?;
                     if let Some(next_offset) = cursors.reach(partition, offset) {
-                        send(events, Ok(Event::EndReached { partition, next_offset }))?;
+                        send(events, Ok(TailEvent::EndReached { partition, next_offset }))?;
                     }
                 }
                 Taken::Cut { partition, end } => match cursors.cut(partition, end) {
@@ -107,7 +107,7 @@ impl Reader {
                     Verdict::Check => *check_at = Some(Instant::now()),
                     Verdict::End(error) => {
                         flush(batch, events)?;
-                        return fail(events, error);
+                        return fail(events, error.into());
                     }
                 },
             }
@@ -138,7 +138,7 @@ impl Reader {
         let partitions = match self.watch.look(self.intake.consumer()) {
             Ok(Some(partitions)) if self.extent == Extent::Whole => partitions,
             Ok(_) => return Step::Continue(()),
-            Err(error) => return fail(&self.events, error),
+            Err(error) => return fail(&self.events, error.into()),
         };
         let added = self.cursors.add(0..partitions);
         if added.is_empty() {
@@ -147,15 +147,15 @@ impl Reader {
         if self.fetch(|partition| added.contains(&partition)).is_err() {
             self.check_at = Some(Instant::now());
         }
-        send(&self.events, Ok(Event::PartitionsAdded(added)))
+        send(&self.events, Ok(TailEvent::PartitionsAdded(added)))
     }
 
     /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all partitions from
     /// where they were, with a new client, because the old one has stopped fetching that partition and would hand over nothing of
     /// it if it was assigned again.
     fn reconnect(&mut self) -> Result<(), Error> {
-        self.intake = Intake::new(self.options.reader().map_err(Error::from_fault)?);
-        self.fetch(|_| true).map_err(Error::from_fault)
+        self.intake = Intake::new(self.options.reader().map_err(Unavailable::from)?);
+        Ok(self.fetch(|_| true).map_err(Unavailable::from)?)
     }
 
     /// Makes the library fetch those partitions, which it must not have fetched before, from their cursors.
@@ -177,41 +177,41 @@ pub(crate) enum Verdict {
     Wait,
     /// A position may be outside the log.
     Check,
-    End(Error),
+    End(Unavailable),
 }
 
 pub(crate) fn verdict(fault: Fault, topic: &str) -> Verdict {
     match fault.code() {
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => Verdict::Check,
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-            Verdict::End(Error::TopicMissing { topic: topic.to_owned() })
+            Verdict::End(Unavailable::Missing { topic: topic.to_owned() })
         }
         // The group is named for the library's sake and never joined: whether we might does not matter.
         Some(Code::GroupAuthorizationFailed) => Verdict::Wait,
         // Credentials can be put right on the cluster's side, and the library tries again.
         Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => Verdict::Wait,
         _ if fault.is_transient() => Verdict::Wait,
-        _ => Verdict::End(Error::Refused(fault)),
+        _ => Verdict::End(Unavailable::Refused(fault)),
     }
 }
 
-fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<Event, Error>>) -> Step {
+fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<TailEvent, Error>>) -> Step {
     match batch.take() {
-        Some(records) => send(events, Ok(Event::Records(records))),
+        Some(records) => send(events, Ok(TailEvent::Records(records))),
         None => Step::Continue(()),
     }
 }
 
 /// Waits for room in the channel: while the reader is slow, nothing more is taken from the library, whose own queue is
 /// bounded by `queued.max.messages.kbytes`.
-fn send(events: &mpsc::Sender<Result<Event, Error>>, event: Result<Event, Error>) -> Step {
+fn send(events: &mpsc::Sender<Result<TailEvent, Error>>, event: Result<TailEvent, Error>) -> Step {
     match events.blocking_send(event) {
         Ok(()) => Step::Continue(()),
         Err(_) => Step::Break(End),
     }
 }
 
-fn fail(events: &mpsc::Sender<Result<Event, Error>>, error: Error) -> Step {
+fn fail(events: &mpsc::Sender<Result<TailEvent, Error>>, error: Error) -> Step {
     send(events, Err(error))?;
     Step::Break(End)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kafka::group::{Event, Membership};
+use kafka::group::{Error, GroupEvent, Membership};
 use kafka::tail::Limits;
 
 use crate::broker::{PATIENCE, TOPIC, broker, publish_all, publisher};
@@ -18,21 +18,21 @@ struct Told {
 impl Told {
     async fn next(&mut self, member: &mut Membership) {
         match tokio::time::timeout(PATIENCE, member.next()).await.unwrap().unwrap() {
-            Event::Assigned(partitions) => {
+            GroupEvent::Assigned(partitions) => {
                 self.offsets.retain(|(partition, _)| !partitions.contains(partition));
                 self.owned.extend(partitions);
             }
-            Event::Revoked(partitions) => {
+            GroupEvent::Revoked(partitions) => {
                 self.owned.retain(|partition| !partitions.contains(partition));
                 self.ended.retain(|partition| !partitions.contains(partition));
             }
-            Event::Records(records) => {
+            GroupEvent::Records(records) => {
                 for record in records {
                     assert!(self.owned.contains(&record.position.partition), "{record:?}");
                     self.offsets.push((record.position.partition, record.position.offset));
                 }
             }
-            Event::EndReached { partition, .. } => {
+            GroupEvent::EndReached { partition, .. } => {
                 self.ended.insert(partition);
             }
         }
@@ -80,7 +80,7 @@ async fn a_position_outside_the_log_ends_the_membership_and_the_next_one_reads_a
         }
     };
     let error = tokio::time::timeout(PATIENCE, ended).await.expect("a member that fetches no more says so");
-    assert!(error.is_transient(), "{error:?}");
+    assert_eq!(error, Error::PositionOutsideLog);
     member.leave().await;
 
     publish_all(&publisher(&broker), 3..5).await;

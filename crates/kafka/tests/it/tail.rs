@@ -1,6 +1,7 @@
 //! Everything is handed over once, ends are told, outages are survived, and a lost position is an error.
 
 use domain::{Checkpoint, Position};
+use kafka::Unavailable;
 use kafka::tail::{Error, Limits, Tail};
 use kafka::topics::watermarks;
 
@@ -107,7 +108,7 @@ async fn a_missing_topic_and_a_missing_broker_are_told_apart() {
     let broker = broker(1);
     let options = broker.client_options();
     let error = Tail::open(&options, "nowhere", Checkpoint::default(), Limits::default()).await.unwrap_err();
-    assert_eq!(error, Error::TopicMissing { topic: "nowhere".to_owned() });
+    assert_eq!(error, Error::Unavailable(Unavailable::Missing { topic: "nowhere".to_owned() }));
 
     broker.go_down().unwrap();
     let limits = Limits { open_deadline: std::time::Duration::from_millis(300), ..Limits::default() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::Checkpoint;
 use futures_util::FutureExt as _;
-use kafka::tail::{self, Event, Limits, Tail};
+use kafka::tail::{self, Limits, Tail, TailEvent};
 use kafka::topics;
 use service::telemetry::chain;
 use tokio::sync::broadcast;
@@ -184,10 +184,10 @@ impl<'s> Follower<'s> {
     }
 
     /// Lets late deliveries close gaps. An error of theirs is not the table's: they are followed anew later.
-    async fn take_late(&mut self, late: Result<Event, tail::Error>) -> Result<(), Error> {
+    async fn take_late(&mut self, late: Result<TailEvent, tail::Error>) -> Result<(), Error> {
         let records = match late {
-            Ok(Event::Records(records)) => records,
-            Ok(Event::EndReached { .. } | Event::PartitionsAdded(_)) => return Ok(()),
+            Ok(TailEvent::Records(records)) => records,
+            Ok(TailEvent::EndReached { .. } | TailEvent::PartitionsAdded(_)) => return Ok(()),
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
@@ -334,7 +334,7 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
 }
 
 /// Waits for late deliveries, for ever if they are not followed.
-async fn next_late(late: Option<&mut Tail>) -> Result<Event, tail::Error> {
+async fn next_late(late: Option<&mut Tail>) -> Result<TailEvent, tail::Error> {
     match late {
         Some(tail) => tail.next().await,
         None => std::future::pending().await,
@@ -342,14 +342,16 @@ async fn next_late(late: Option<&mut Tail>) -> Result<Event, tail::Error> {
 }
 
 /// Takes what else is there without waiting, up to the size of a commit; with it the error that came after, if one did.
-fn gather(first: Event, tail: &mut Tail) -> (Batch, Option<tail::Error>) {
+fn gather(first: TailEvent, tail: &mut Tail) -> (Batch, Option<tail::Error>) {
     let mut batch = Batch::default();
     let mut next = Some(Ok(first));
     while let Some(event) = next.take() {
         match event {
-            Ok(Event::Records(records)) => batch.records.extend(records),
-            Ok(Event::EndReached { partition, next_offset }) => batch.ends.push((partition, next_offset)),
-            Ok(Event::PartitionsAdded(partitions)) => tracing::info!(?partitions, "the topic has more partitions now"),
+            Ok(TailEvent::Records(records)) => batch.records.extend(records),
+            Ok(TailEvent::EndReached { partition, next_offset }) => batch.ends.push((partition, next_offset)),
+            Ok(TailEvent::PartitionsAdded(partitions)) => {
+                tracing::info!(?partitions, "the topic has more partitions now")
+            }
             Err(error) => return (batch, Some(error)),
         }
         if batch.records.len() < RECORDS_PER_COMMIT {

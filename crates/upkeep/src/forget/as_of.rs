@@ -13,11 +13,7 @@ use kafka::{ClientOptions, scan};
 use super::{Error, SILENCE_MAX};
 
 /// Returns the newest record of the user, out of the partition that the user's key belongs to. Blocks.
-pub(super) fn newest(
-    kafka: &ClientOptions,
-    topic: &str,
-    user_id: UserId,
-) -> Result<Option<RecordHead>, kafka::tail::Error> {
+pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<Option<RecordHead>, scan::Error> {
     let key = user_id.to_string();
     let mut ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
     let own = partition_for(key.as_bytes(), i32::try_from(ranges.len()).unwrap_or(i32::MAX));

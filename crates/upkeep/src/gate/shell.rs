@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::headers::CE_TIME;
 use domain::{Checkpoint, Head, record};
-use kafka::tail::{Event, Limits, Tail};
+use kafka::tail::{self, Limits, Tail, TailEvent};
 use kafka::topics::Watermarks;
 use kafka::{ClientOptions, Record};
 use prometheus_client::metrics::gauge::Gauge;
@@ -99,16 +99,11 @@ pub async fn run(gate: Gate, options: ClientOptions, topic: String, shutdown: Sh
 }
 
 /// Opens a tail and follows it until `shutdown`; the tail is closed however that ends.
-async fn open(
-    gate: &Gate,
-    options: &ClientOptions,
-    topic: &str,
-    shutdown: &Shutdown,
-) -> Result<(), kafka::tail::Error> {
+async fn open(gate: &Gate, options: &ClientOptions, topic: &str, shutdown: &Shutdown) -> Result<(), tail::Error> {
     let opening = async {
         let ends = kafka::topics::watermarks(options, topic, DESCRIBE_DEADLINE).await?;
         let tail = Tail::open(options, topic, Checkpoint::default(), Limits::default()).await?;
-        Ok::<_, kafka::tail::Error>((ends, tail))
+        Ok::<_, tail::Error>((ends, tail))
     };
     let mut opening = std::pin::pin!(opening);
     let opened = tokio::select! {
@@ -126,21 +121,17 @@ async fn open(
 }
 
 /// Never returns but with an error.
-async fn follow(
-    gate: &Gate,
-    tail: &mut Tail,
-    ends: &[Watermarks],
-) -> Result<std::convert::Infallible, kafka::tail::Error> {
+async fn follow(gate: &Gate, tail: &mut Tail, ends: &[Watermarks]) -> Result<std::convert::Infallible, tail::Error> {
     let mut heads = Heads::default();
     let mut ahead: BTreeSet<i32> = ends.iter().map(|end| end.partition).collect();
     while !ahead.is_empty() {
         match tail.next().await? {
-            Event::Records(records) => records.iter().for_each(|record| take_in(&mut heads, record)),
-            Event::EndReached { partition, next_offset } => {
+            TailEvent::Records(records) => records.iter().for_each(|record| take_in(&mut heads, record)),
+            TailEvent::EndReached { partition, next_offset } => {
                 heads.reach(partition, next_offset);
                 ahead.remove(&partition);
             }
-            Event::PartitionsAdded(added) => ahead.extend(added),
+            TailEvent::PartitionsAdded(added) => ahead.extend(added),
         }
         let unread =
             ends.iter().map(|end| (end.high - heads.checkpoint().next(end.partition).unwrap_or(end.low)).max(0));
@@ -149,7 +140,7 @@ async fn follow(
     }
     gate.put_in_force(heads);
     loop {
-        if let Event::Records(records) = tail.next().await? {
+        if let TailEvent::Records(records) = tail.next().await? {
             gate.update(&records);
         }
     }

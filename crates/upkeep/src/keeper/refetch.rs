@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use kafka::scan::{self, Outcome, Range};
+use kafka::scan::{self, Coverage, Range};
 use kafka::{ClientOptions, Record};
 
 /// Offsets nearer than this are read in one go: what lies between costs less than another request.
@@ -33,7 +33,7 @@ pub(crate) fn refetch(
     topic: &str,
     partition: i32,
     offsets: &BTreeSet<i64>,
-) -> Result<BTreeMap<i64, Record>, kafka::tail::Error> {
+) -> Result<BTreeMap<i64, Record>, scan::Error> {
     let found = refetch_while(options, topic, partition, offsets, || true)?;
     Ok(found.expect("nobody stopped it"))
 }
@@ -48,7 +48,7 @@ pub(crate) fn refetch_while(
     partition: i32,
     offsets: &BTreeSet<i64>,
     goes_on: impl Fn() -> bool,
-) -> Result<Option<BTreeMap<i64, Record>>, kafka::tail::Error> {
+) -> Result<Option<BTreeMap<i64, Record>>, scan::Error> {
     let mut records = BTreeMap::new();
     for range in clusters(partition, offsets, NEAR) {
         let outcome = scan::scan_while(options, topic, &[range], SILENCE_MAX, &goes_on, |record| {
@@ -59,8 +59,8 @@ pub(crate) fn refetch_while(
             ControlFlow::Continue(())
         })?;
         match outcome {
-            Outcome::Complete => {}
-            Outcome::Stopped => return Ok(None),
+            Coverage::Complete => {}
+            Coverage::Stopped => return Ok(None),
         }
     }
     Ok(Some(records))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::headers::{CE_TIME, REASSERTED};
 use domain::record;
-use kafka::group::{Event, Membership};
+use kafka::group::{self, GroupEvent, Membership};
 use kafka::publish::{Outgoing, Publisher};
 use kafka::{ClientOptions, Record};
 use prometheus_client::metrics::counter::Counter;
@@ -105,14 +105,14 @@ pub async fn run(keeper: Keeper, shutdown: Shutdown) {
 }
 
 /// Keeps the log as a member of the group, and leaves it however that ends.
-async fn join(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), kafka::tail::Error> {
+async fn join(keeper: &Keeper, shutdown: &Shutdown) -> Result<(), group::Error> {
     let mut membership = Membership::join(&keeper.options, GROUP, &keeper.topic, kafka::tail::Limits::default())?;
     let kept = keep(keeper, &mut membership, shutdown).await;
     membership.leave().await;
     kept
 }
 
-async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown) -> Result<(), kafka::tail::Error> {
+async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown) -> Result<(), group::Error> {
     let mut partitions: BTreeMap<i32, Partition> = BTreeMap::new();
     // Partitions with repairs left, and when these are tried again at the latest, whatever comes meanwhile.
     let mut unfinished: BTreeMap<i32, Round> = BTreeMap::new();
@@ -132,23 +132,23 @@ async fn keep(keeper: &Keeper, membership: &mut Membership, shutdown: &Shutdown)
             () = std::future::ready(()), if !ended.is_empty() => None,
         };
         match event {
-            Some(Event::Assigned(assigned)) => {
+            Some(GroupEvent::Assigned(assigned)) => {
                 partitions.extend(assigned.into_iter().map(|partition| (partition, Partition::default())));
             }
-            Some(Event::Revoked(revoked)) => {
+            Some(GroupEvent::Revoked(revoked)) => {
                 for partition in revoked {
                     partitions.remove(&partition);
                     unfinished.remove(&partition);
                     ended.remove(&partition);
                 }
             }
-            Some(Event::Records(records)) => {
+            Some(GroupEvent::Records(records)) => {
                 for record in &records {
                     ended.remove(&record.position.partition);
                     take_in(keeper, &mut partitions, record);
                 }
             }
-            Some(Event::EndReached { partition, .. }) => {
+            Some(GroupEvent::EndReached { partition, .. }) => {
                 // What has just failed is not tried again for every record that comes.
                 if unfinished.get(&partition) != Some(&Round::Failed) {
                     ended.insert(partition);

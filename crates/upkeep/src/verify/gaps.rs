@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use domain::gap::{self, changed_fields};
 use domain::{Head, Position, UserId, Version, wire};
 use kafka::Record;
-use kafka::scan;
+use kafka::{Unavailable, scan};
 
 use super::{Found, Gap, Options, SILENCE_MAX};
 use crate::keeper::refetch;
@@ -40,11 +40,7 @@ fn fill(mut suspects: Vec<Suspect>, late: &Late) -> Vec<Suspect> {
 }
 
 /// Returns the gaps that are real: neither filled from the late topic, nor of a kind in which nothing but a new member differs.
-pub(super) fn confirm(
-    options: &Options,
-    suspects: Vec<Suspect>,
-    mut late: Late,
-) -> Result<Found<Gap>, kafka::tail::Error> {
+pub(super) fn confirm(options: &Options, suspects: Vec<Suspect>, mut late: Late) -> Result<Found<Gap>, scan::Error> {
     let mut found = Found::default();
     if suspects.is_empty() {
         return Ok(found);
@@ -75,12 +71,12 @@ pub(super) fn confirm(
     Ok(found)
 }
 
-fn read_late_topic(options: &Options, users: &BTreeSet<UserId>, late: &mut Late) -> Result<(), kafka::tail::Error> {
+fn read_late_topic(options: &Options, users: &BTreeSet<UserId>, late: &mut Late) -> Result<(), scan::Error> {
     let topic = &options.topics.late;
     let ranges = match scan::ranges(&options.kafka, topic, SILENCE_MAX) {
         Ok(ranges) => ranges,
         // The settings say that it is missing; here it fills nothing.
-        Err(kafka::tail::Error::TopicMissing { .. }) => return Ok(()),
+        Err(scan::Error::Unavailable(Unavailable::Missing { .. })) => return Ok(()),
         Err(error) => return Err(error),
     };
     scan::scan(&options.kafka, topic, &ranges, SILENCE_MAX, |record| {
