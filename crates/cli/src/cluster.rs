@@ -14,8 +14,8 @@ use crate::sources::Sources;
 /// How long one question to the cluster may take before it counts as not reachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]`, `[topics]` and `[webhook]` of a service's configuration. The other sections are left to the service that they belong to, so
-/// that both services' files can be given.
+/// `[kafka]`, `[topics]` and `[webhook]` of a service's configuration. The other sections are left to the service that
+/// they belong to, so that both services' files can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Raw {

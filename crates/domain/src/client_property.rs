@@ -1,5 +1,5 @@
-//! Which properties of a Kafka client are secrets: the one list, for the client that keeps their values out of log lines and for
-//! the configuration that is shown.
+//! Which properties of a Kafka client are secrets: the one list, for the client that keeps their values out of log
+//! lines and for the configuration that is shown.
 
 /// Parts of names, by librdkafka's documentation and the Java client's.
 const SECRET_PARTS: &[&str] = &["password", "secret", "key.pem", "jaas", "oauthbearer.config", "token"];

@@ -1,9 +1,9 @@
 //! The contract of the topics: their names, and the settings that Rollcall's promises rest on.
 //!
-//! The vendor repeats a delivery for [`RETRIES_MAX_MS`]. The tombstone rule follows: a tombstone must outlive both the repeats and
-//! every copy of an event outside the topic of users (late deliveries, dead letters), or a copy that is delivered or replayed
-//! after it brings an erased user back. So retention and the longest life of an open segment together, since retention drops
-//! closed segments only, stay below `delete.retention.ms`.
+//! The vendor repeats a delivery for [`RETRIES_MAX_MS`]. The tombstone rule follows: a tombstone must outlive both the
+//! repeats and every copy of an event outside the topic of users (late deliveries, dead letters), or a copy that is
+//! delivered or replayed after it brings an erased user back. So retention and the longest life of an open segment
+//! together, since retention drops closed segments only, stay below `delete.retention.ms`.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ pub const RETENTION_MS: i64 = 22 * DAY_MS;
 pub const SEGMENT_MS: i64 = 4 * HOUR_MS;
 const _: () = assert!(DELETE_RETENTION_MS > RETRIES_MAX_MS && DELETE_RETENTION_MS > RETENTION_MS + SEGMENT_MS);
 
-/// The number of partitions of a new topic. It cannot be changed later without moving users, so it leaves room for growth: twelve
-/// is shared out evenly among 2, 3, 4, 6 or 12 readers.
+/// The number of partitions of a new topic. It cannot be changed later without moving users, so it leaves room for
+/// growth: twelve is shared out evenly among 2, 3, 4, 6 or 12 readers.
 pub const PARTITIONS_DEFAULT: i32 = 12;
 /// How many replicas must have a record before it is acknowledged, where there are [`REPLICAS_FOR_PRODUCTION`].
 const MIN_INSYNC_REPLICAS: u32 = 2;

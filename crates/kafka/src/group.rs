@@ -18,7 +18,8 @@ use member::Member;
 /// A report of a membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupEvent {
-    /// These partitions are this member's from now on, in addition to those that it has. Their records follow from the beginning.
+    /// These partitions are this member's from now on, in addition to those that it has. Their records follow from the
+    /// beginning.
     Assigned(Vec<i32>),
     /// These partitions are this member's no more; no record of theirs follows until they are assigned again.
     Revoked(Vec<i32>),
@@ -31,7 +32,8 @@ pub enum GroupEvent {
 /// Why a group cannot be joined or a membership has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold the position of a partition any more: it may have been cut below what was handed over of it.
+    /// The log does not hold the position of a partition any more: it may have been cut below what was handed over of
+    /// it.
     #[error("the log does not hold the position of the reader any more")]
     PositionOutsideLog,
     /// The topic was deleted and made anew under the same name.

@@ -1,7 +1,7 @@
 //! What the safe wrapper of librdkafka does not offer, called directly: the only module with `unsafe` in the workspace.
 //!
-//! Three things: records taken in batches (one call for a thousand records instead of one each), the offset at which the
-//! end of a partition was seen, and the id of a topic.
+//! Three things: records taken in batches (one call for a thousand records instead of one each), the offset at which
+//! the end of a partition was seen, and the id of a topic.
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
 mod message;
@@ -66,11 +66,12 @@ impl Intake {
         &self.consumer
     }
 
-    /// Leads what is fetched for a partition here. Must come before the partition is assigned, and can be done once: when the
-    /// library stops fetching a partition it undoes this at a moment of its own choice (`rd_kafka_toppar_fetch_stop`), so that
-    /// nothing comes of a partition that is assigned again.
+    /// Leads what is fetched for a partition here. Must come before the partition is assigned, and can be done once:
+    /// when the library stops fetching a partition it undoes this at a moment of its own choice
+    /// (`rd_kafka_toppar_fetch_stop`), so that nothing comes of a partition that is assigned again.
     pub(crate) fn follow(&self, topic: &CStr, partition: i32) {
-        // SAFETY: the client is alive, and `topic` is a C string. The returned queue is a reference that is ours to free.
+        // SAFETY: the client is alive, and `topic` is a C string. The returned queue is a reference that is ours to
+        // free.
         let source =
             unsafe { c::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), topic.as_ptr(), partition) };
         let source = Queue::owned(source);

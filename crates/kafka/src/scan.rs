@@ -1,7 +1,7 @@
 //! Reads ranges of offsets as fast as the client library can, and stops at their ends.
 //!
-//! Synchronous and borrowed: a record lives for one call of the callback. Threads share the work by taking a share of the
-//! ranges each ([`share`]) and scanning it with a client of their own.
+//! Synchronous and borrowed: a record lives for one call of the callback. Threads share the work by taking a share of
+//! the ranges each ([`share`]) and scanning it with a client of their own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,9 +22,9 @@ use crate::{ClientOptions, Fault, Record, Unavailable};
 /// How long one wait for records lasts.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What a scan sets unless the operator has. With the library's own values a scan that does more than read runs dry: once
-/// 100,000 records wait, a partition is not asked for more for a second, and they are gone long before. The queue is kept short,
-/// because what waits in it leaves the processor's cache.
+/// What a scan sets unless the operator has. With the library's own values a scan that does more than read runs dry:
+/// once 100,000 records wait, a partition is not asked for more for a second, and they are gone long before. The queue
+/// is kept short, because what waits in it leaves the processor's cache.
 const FETCHING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "1"), ("queued.min.messages", "20000")];
 
 /// A part of a partition: offsets from `start` up to, not including, `end`.
@@ -65,7 +65,7 @@ impl<'a> Scanned<'a> {
 
     /// Returns the value of the last header of that name: a later one overrides an earlier one.
     ///
-    /// The library parses headers when they are first asked for, which costs more than all the rest of a record.
+    /// The library copies all headers of a record when one is first asked for: some 0.4 µs for the six of an event.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.0.header(name)
     }
@@ -94,8 +94,8 @@ pub enum Coverage {
 /// Why a scan could not be completed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold a range, or not what was read below `next_offset`: it was cut, or shortened by retention. Of a cut
-    /// that the library has found, `high` is where, and `low` is not known and 0.
+    /// The log does not hold a range, or not what was read below `next_offset`: it was cut, or shortened by retention.
+    /// Of a cut that the library has found, `high` is where, and `low` is not known and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
     #[error(transparent)]
@@ -138,8 +138,8 @@ pub fn share(mut ranges: Vec<Range>, threads: usize) -> Vec<Vec<Range>> {
 ///
 /// # Errors
 ///
-/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than `silence_max`.
-/// The callback has then seen a part of the records.
+/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than
+/// `silence_max`. The callback has then seen a part of the records.
 pub fn scan(
     options: &ClientOptions,
     topic: &str,
@@ -251,8 +251,9 @@ impl Open {
                     self.finish(partition);
                 }
             }
-            // Compaction may have removed the last records of a range; the end of the log stays where it was. One that is below
-            // the range's comes from a replica that does not know yet, or not any more, what it once had confirmed.
+            // Compaction may have removed the last records of a range; the end of the log stays where it was. One that
+            // is below the range's comes from a replica that does not know yet, or not any more, what it once had
+            // confirmed.
             Taken::End { partition, offset } => match self.ranges.get(&partition) {
                 Some(range) if offset < range.end => {
                     self.ended_early = true;

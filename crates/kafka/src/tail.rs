@@ -1,8 +1,8 @@
 //! Follows partitions of a topic from a checkpoint, for ever.
 //!
-//! What the client library calls back with becomes an [`TailEvent`] on a bounded channel. An outage of the cluster is waited
-//! out; what a reader must decide about is an [`Error`], and the last thing that the tail says:
-//! above all a position that is not in the log any more, which the library would otherwise skip over in silence.
+//! What the client library calls back with becomes an [`TailEvent`] on a bounded channel. An outage of the cluster is
+//! waited out; what a reader must decide about is an [`Error`], and the last thing that the tail says: above all a
+//! position that is not in the log any more, which the library would otherwise skip over in silence.
 
 mod batch;
 mod cursors;
@@ -24,13 +24,13 @@ pub(crate) use reader::{Verdict, verdict};
 pub(crate) use truncation::cut_at;
 
 /// How many records one event hands over at most.
-pub const RECORDS_PER_BATCH: usize = 1_000;
+const RECORDS_PER_BATCH: usize = 1_000;
 /// How many bytes of records one event hands over at most, but for a single larger record.
-pub const BYTES_PER_BATCH: usize = 1024 * 1024;
+const BYTES_PER_BATCH: usize = 1024 * 1024;
 /// How many events may wait for the reader.
-pub const EVENTS_WAITING: usize = 8;
+const EVENTS_WAITING: usize = 8;
 /// How long opening may take before the cluster counts as away.
-pub const OPEN_DEADLINE: Duration = Duration::from_secs(15);
+const OPEN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long one look for records may take. It bounds how long a tail outlives its handle, not how late a record is.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -69,8 +69,8 @@ pub enum TailEvent {
 /// Why a tail cannot be opened or has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold the position, or not what was read below it: it was cut, or the topic made anew. The reader must
-    /// start over. Of a cut that the library has found, `high` is where, and `low` is not known and 0.
+    /// The log does not hold the position, or not what was read below it: it was cut, or the topic made anew. The
+    /// reader must start over. Of a cut that the library has found, `high` is where, and `low` is not known and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
     /// The checkpoint or the reader names a partition that the topic does not have.
@@ -114,14 +114,6 @@ impl From<topics::Error> for Error {
     }
 }
 
-/// Which partitions a tail follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// All, those added later too.
-    Whole,
-    These(Vec<i32>),
-}
-
 /// A running tail. It ends when this is dropped, some time later: a process that is about to end calls [`Tail::close`].
 pub struct Tail {
     events: mpsc::Receiver<Result<TailEvent, Error>>,
@@ -129,43 +121,18 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Follows all partitions of a topic, each from where the checkpoint says, or from its beginning if it says nothing.
+    /// Follows all partitions of a topic, each from where the checkpoint says, or from its beginning if it says
+    /// nothing.
     ///
     /// # Errors
     ///
     /// If the cluster does not answer in time, or the topic does not hold the checkpoint.
     pub async fn open(options: &ClientOptions, topic: &str, from: Checkpoint, limits: Limits) -> Result<Self, Error> {
-        Self::start(options, topic, Extent::Whole, from, limits).await
-    }
-
-    /// The same for some of the partitions only.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tail::open`].
-    pub async fn open_partitions(
-        options: &ClientOptions,
-        topic: &str,
-        partitions: &[i32],
-        from: Checkpoint,
-        limits: Limits,
-    ) -> Result<Self, Error> {
-        Self::start(options, topic, Extent::These(partitions.to_vec()), from, limits).await
-    }
-
-    async fn start(
-        options: &ClientOptions,
-        topic: &str,
-        extent: Extent,
-        from: Checkpoint,
-        limits: Limits,
-    ) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
         let (options, topic) = (options.clone(), topic.to_owned());
-        let reader =
-            tokio::task::spawn_blocking(move || TailReader::open(&options, topic, extent, &from, limits, sender))
-                .await
-                .expect("opening does not panic")?;
+        let reader = tokio::task::spawn_blocking(move || TailReader::open(&options, topic, &from, limits, sender))
+            .await
+            .expect("opening does not panic")?;
         let thread = std::thread::Builder::new()
             .name("kafka-tail".to_owned())
             .spawn(move || reader.run())
@@ -191,8 +158,8 @@ impl Tail {
     }
 }
 
-/// Waits for the end of a thread that was told to end. A process must not exit before: it would take down the client library's
-/// memory under the library's threads.
+/// Waits for the end of a thread that was told to end. A process must not exit before: it would take down the client
+/// library's memory under the library's threads.
 pub(crate) async fn join(thread: JoinHandle<()>) {
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     if !matches!(joined, Ok(Ok(()))) {

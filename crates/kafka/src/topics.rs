@@ -14,7 +14,8 @@ use crate::{ClientOptions, Fault};
 
 pub(crate) use admin::watermarks_of;
 pub use admin::{Created, Watermarks, create, describe, watermarks};
-pub use check::{Finding, Severity, judge, judge_together};
+use check::judge_together;
+pub use check::{Finding, Severity, judge};
 pub use delete::{NotDeleted, delete_before};
 pub(crate) use watch::{Changed, Watch};
 

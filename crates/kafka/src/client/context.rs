@@ -15,7 +15,8 @@ use crate::Fault;
 /// What stands in a log line where a secret was.
 const REDACTED: &str = "[redacted]";
 
-/// How often it is told that no broker can be reached. The library says so with every attempt to connect: some 45 times a second.
+/// How often it is told that no broker can be reached. The library says so with every attempt to connect: some 45 times
+/// a second.
 const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// All clients of the process find out about an outage, and one line speaks for them.

@@ -110,7 +110,8 @@ impl Member {
         }
     }
 
-    /// From time to time: ends if the topic is not the same any more. New partitions are shared out by the group itself.
+    /// From time to time: ends if the topic is not the same any more. New partitions are shared out by the group
+    /// itself.
     fn look(&mut self) -> Step {
         match self.watch.look(&self.consumer) {
             Ok(_) => Step::Continue(()),

@@ -11,8 +11,8 @@ use rdkafka::message::BorrowedMessage;
 
 /// A record in the library's memory, or a report that takes a record's place.
 ///
-/// A pointer, not a reference: the library's functions go from it to its own fields, which lie beyond the public ones and which
-/// a reference to these would not allow to be read or, when headers are parsed, written.
+/// A pointer, not a reference: the library's functions go from it to its own fields, which lie beyond the public ones
+/// and which a reference to these would not allow to be read or, when headers are parsed, written.
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'a> {
     place: NonNull<c::rd_kafka_message_t>,
@@ -73,13 +73,11 @@ impl<'a> Message<'a> {
 
     /// Returns the value of the last header of that name: a later one overrides an earlier one.
     pub(crate) fn header(self, name: &str) -> Option<&'a [u8]> {
-        let mut found = None;
-        self.for_each_header(|header, value| {
-            if header == name {
-                found = Some(value);
-            }
-        });
-        found
+        let headers = self.native_headers()?;
+        // SAFETY: the headers are alive.
+        let count = unsafe { c::rd_kafka_header_cnt(headers) };
+        let mut newest_first = (0..count).rev().filter_map(|index| self.header_at(headers, index));
+        newest_first.find(|(header, _)| header.to_bytes() == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// Calls `each` for every header in its order; a name that is not UTF-8 has its other bytes replaced.
@@ -87,20 +85,22 @@ impl<'a> Message<'a> {
         let Some(headers) = self.native_headers() else {
             return;
         };
-        for index in 0.. {
-            let (mut name, mut value, mut size) = (ptr::null::<c_char>(), ptr::null::<c_void>(), 0);
-            // SAFETY: the headers are alive, and the other three are places for the answer.
-            let code =
-                unsafe { c::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut size) };
-            if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return;
-            }
-            // SAFETY: the library returns a C string that lives as long as the message.
-            let name = unsafe { CStr::from_ptr(name) };
-            // SAFETY: the library names the place and length of the value, which live as long as the message.
-            let value = unsafe { bytes(value, size) }.unwrap_or_default();
+        for (name, value) in (0..).map_while(|index| self.header_at(headers, index)) {
             each(&name.to_string_lossy(), value);
         }
+    }
+
+    /// Returns the name and value of a header of this message.
+    fn header_at(self, headers: *const c::rd_kafka_headers_t, index: usize) -> Option<(&'a CStr, &'a [u8])> {
+        let (mut name, mut value, mut size) = (ptr::null::<c_char>(), ptr::null::<c_void>(), 0);
+        // SAFETY: the headers are alive, and the other three are places for the answer.
+        let code = unsafe { c::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut size) };
+        if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        // SAFETY: the library returns a C string, and the place and length of a value, which live as long as the
+        // message.
+        Some(unsafe { (CStr::from_ptr(name), bytes(value, size).unwrap_or_default()) })
     }
 
     fn native_headers(self) -> Option<*const c::rd_kafka_headers_t> {

@@ -1,7 +1,7 @@
 //! The producer behind the handle, and its replacement when it has come to its end.
 //!
-//! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka. The
-//! service must not be: a new producer takes its place, with a new identity and an empty queue.
+//! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka.
+//! The service must not be: a new producer takes its place, with a new identity and an empty queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,8 @@ const LINGER_MS: &str = "1";
 /// The least time between two replacements: a cluster that ends every producer at once must not make us spin.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// What became of a record: where it is stored, with a negative offset if the broker does not tell, or why that is not known.
+/// What became of a record: where it is stored, with a negative offset if the broker does not tell, or why that is not
+/// known.
 pub(super) type Report = Result<Position, Fault>;
 
 /// One producer, from its making to its end.

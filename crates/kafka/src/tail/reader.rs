@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cursors::Cursors;
-use super::{Batch, Error, Extent, Limits, POLL, TailEvent};
+use super::{Batch, Error, Limits, POLL, TailEvent};
 use crate::native::{Intake, Taken, topic_name};
 use crate::topics::{self, Watch};
 use crate::{ClientOptions, Fault, Record, Unavailable};
@@ -23,7 +23,6 @@ pub(super) struct TailReader {
     options: ClientOptions,
     intake: Intake,
     topic: String,
-    extent: Extent,
     limits: Limits,
     cursors: Cursors,
     batch: Batch,
@@ -43,7 +42,6 @@ impl TailReader {
     pub(super) fn open(
         options: &ClientOptions,
         topic: String,
-        extent: Extent,
         from: &Checkpoint,
         limits: Limits,
         events: mpsc::Sender<Result<TailEvent, Error>>,
@@ -56,8 +54,7 @@ impl TailReader {
             options: options.clone(),
             intake: Intake::new(consumer),
             topic,
-            cursors: Cursors::place(&extent, &log, from)?,
-            extent,
+            cursors: Cursors::place(&log, from)?,
             limits,
             batch: Batch::new(limits.records_per_batch, limits.bytes_per_batch),
             events,
@@ -116,7 +113,8 @@ impl TailReader {
         flush(&mut self.batch, &self.events)
     }
 
-    /// After the library has said that a position is not in the log: tells whether that is so, and goes on if it is not.
+    /// After the library has said that a position is not in the log: tells whether that is so, and goes on if it is
+    /// not.
     fn check(&mut self) -> Step {
         if self.check_at.is_none_or(|at| Instant::now() < at) {
             return Step::Continue(());
@@ -136,8 +134,8 @@ impl TailReader {
     /// From time to time: ends if the topic is not the same any more, and follows partitions that it was given.
     fn look(&mut self) -> Step {
         let partitions = match self.watch.look(self.intake.consumer()) {
-            Ok(Some(partitions)) if self.extent == Extent::Whole => partitions,
-            Ok(_) => return Step::Continue(()),
+            Ok(Some(partitions)) => partitions,
+            Ok(None) => return Step::Continue(()),
             Err(error) => return fail(&self.events, error.into()),
         };
         let added = self.cursors.add(0..partitions);
@@ -150,9 +148,9 @@ impl TailReader {
         send(&self.events, Ok(TailEvent::PartitionsAdded(added)))
     }
 
-    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all partitions from
-    /// where they were, with a new client, because the old one has stopped fetching that partition and would hand over nothing of
-    /// it if it was assigned again.
+    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all
+    /// partitions from where they were, with a new client, because the old one has stopped fetching that partition and
+    /// would hand over nothing of it if it was assigned again.
     fn reconnect(&mut self) -> Result<(), Error> {
         self.intake = Intake::new(self.options.reader().map_err(Unavailable::from)?);
         Ok(self.fetch(|_| true).map_err(Unavailable::from)?)

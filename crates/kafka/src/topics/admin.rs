@@ -14,8 +14,8 @@ use crate::client::TracingContext;
 use crate::native::{topic_id, topic_name};
 use crate::{ClientOptions, Fault};
 
-/// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so what
-/// goes to the controller, as admin requests do, would only end at its deadline.
+/// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so
+/// what goes to the controller, as admin requests do, would only end at its deadline.
 const EMBEDDED_CLUSTER: &str = "mockCluster";
 
 /// What came of a wish for a topic.
@@ -234,8 +234,8 @@ async fn settings(
     }
 }
 
-/// Returns the settings that the cluster told, or `None` for none at all: a topic has some always, and the client's wrapper
-/// makes that of the answer that they may not be described to us.
+/// Returns the settings that the cluster told, or `None` for none at all: a topic has some always, and the client's
+/// wrapper makes that of the answer that they may not be described to us.
 fn told(resource: ConfigResource) -> Option<BTreeMap<String, String>> {
     let settings: BTreeMap<_, _> =
         resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();

@@ -83,9 +83,10 @@ pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
     findings
 }
 
-/// Returns where `other`, a topic whose records are deleted by age, keeps them for as long as `users` keeps tombstones: such a
-/// record could be replayed when the tombstone of its user has gone. Retention counts from the time that a segment is closed.
-pub fn judge_together(users: &Description, other: &Description) -> Option<Finding> {
+/// Returns where `other`, a topic whose records are deleted by age, keeps them for as long as `users` keeps tombstones:
+/// such a record could be replayed when the tombstone of its user has gone. Retention counts from the time that a
+/// segment is closed.
+pub(super) fn judge_together(users: &Description, other: &Description) -> Option<Finding> {
     let setting = |description: &Description, name: &str| number(description.settings.as_ref()?.get(name)?);
     let kept_ms = setting(other, RETENTION)?.saturating_add(setting(other, SEGMENT)?);
     let tombstone_ms = setting(users, DELETE_RETENTION)?;
@@ -143,8 +144,8 @@ fn compare_policy(expected: &str, found: &str) -> Option<(String, Severity)> {
     if wanted == is {
         return None;
     }
-    // Where compaction alone is asked for, the topic is the only copy of the state: without it the log grows for ever and
-    // with deletion it forgets users that have not changed for a while.
+    // Where compaction alone is asked for, the topic is the only copy of the state: without it the log grows for ever
+    // and with deletion it forgets users that have not changed for a while.
     let keeps_state = wanted.len() == 1 && wanted.contains("compact");
     let severity = if keeps_state { Severity::Refuse } else { Severity::Warn };
     Some((expected.to_owned(), severity))
