@@ -36,7 +36,7 @@ pub enum Error {
     /// it.
     #[error("the log does not hold the position of the reader any more")]
     PositionOutsideLog,
-    /// The topic was deleted and made anew under the same name.
+    /// The topic was deleted and created again under the same name.
     #[error("the topic {topic} was deleted and created again")]
     TopicReplaced { topic: String },
     #[error(transparent)]

@@ -5,7 +5,7 @@
 //! | [`client`] | options that every client shares, and [`client::Probe`], which asks whether the cluster answers |
 //! | [`topics`] | topics on the cluster: create, describe, check against [`domain::topics`], watermarks |
 //! | [`publish`] | one record in, its position or a typed error within a deadline |
-//! | [`tail`] | follows a topic from a checkpoint, for ever, and reports each end |
+//! | [`tail`] | follows a topic from a checkpoint without end, and reports each end of the log |
 //! | [`group`] | the same for a member of a consumer group, which is assigned its partitions |
 //! | [`scan`] | reads ranges of offsets as fast as the client can, borrowed and synchronous |
 //! | [`placement`] | the partition that a key belongs to |

@@ -1,4 +1,5 @@
-//! What the safe wrapper of librdkafka does not offer, called directly: the only module with `unsafe` in the workspace.
+//! Functions of librdkafka that its safe wrapper lacks, called directly: the only module with `unsafe` in the
+//! workspace.
 //!
 //! Three things: records taken in batches (one call for a thousand records instead of one each), the offset at which
 //! the end of a partition was seen, and the id of a topic.
@@ -29,9 +30,9 @@ const TAKEN_AT_ONCE: usize = 1_000;
 
 /// A consumer whose partitions hand their records over in batches.
 pub(crate) struct Intake {
-    /// Receives what is fetched for every partition that is followed. Freed before the consumer that it belongs to.
+    /// Receives the records of every partition that is followed. Freed before the consumer that it belongs to.
     queue: Queue,
-    /// Where one call of the library puts what it hands over. Holds nothing between calls.
+    /// Receives the messages of one call of the library. Holds nothing between calls.
     taken: Vec<*mut c::rd_kafka_message_t>,
     consumer: BaseConsumer<TracingContext>,
 }
@@ -66,7 +67,7 @@ impl Intake {
         &self.consumer
     }
 
-    /// Leads what is fetched for a partition here. Must come before the partition is assigned, and can be done once:
+    /// Leads the records of a partition here. Must come before the partition is assigned, and can be done once:
     /// when the library stops fetching a partition it undoes this at a moment of its own choice
     /// (`rd_kafka_toppar_fetch_stop`), so that nothing comes of a partition that is assigned again.
     pub(crate) fn follow(&self, topic: &CStr, partition: i32) {
@@ -79,15 +80,15 @@ impl Intake {
         unsafe { c::rd_kafka_queue_forward(source.0.as_ptr(), self.queue.0.as_ptr()) };
     }
 
-    /// Waits for something to take, at most so long, and hands over what is there, in the order of each partition.
+    /// Waits for something to take, at most so long, and hands over all that is there, in the order of each partition.
     ///
-    /// If `each` breaks, what else was taken is lost to this intake.
+    /// If `each` breaks, the rest of what was taken is lost to this intake.
     pub(crate) fn take<B>(
         &mut self,
         wait: Duration,
         mut each: impl FnMut(Taken<'_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        // What concerns no partition (log lines, errors of connections) comes by the consumer's own queue.
+        // Reports that concern no partition (log lines, errors of connections) come by the consumer's own queue.
         while let Some(polled) = self.consumer.poll(Duration::ZERO) {
             if let Err(error) = polled {
                 each(Taken::Fault(error.into()))?;
@@ -129,7 +130,7 @@ impl Intake {
     }
 }
 
-/// Messages to be freed, also when the one who looks at them stops early or panics.
+/// Messages to be freed, also when the callback stops early or panics.
 struct HandedOver<'a>(&'a [*mut c::rd_kafka_message_t]);
 
 impl Drop for HandedOver<'_> {

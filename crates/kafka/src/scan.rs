@@ -22,9 +22,9 @@ use crate::{ClientOptions, Fault, Record, Unavailable};
 /// How long one wait for records lasts.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What a scan sets unless the operator has. With the library's own values a scan that does more than read runs dry:
-/// once 100,000 records wait, a partition is not asked for more for a second, and they are gone long before. The queue
-/// is kept short, because what waits in it leaves the processor's cache.
+/// Settings of a scan unless the operator has set them. With the library's own values a scan that does more than read
+/// runs dry: once 100,000 records wait, a partition is not asked for more for a second, and they are gone long before.
+/// The queue is kept short, because what waits in it leaves the processor's cache.
 const FETCHING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "1"), ("queued.min.messages", "20000")];
 
 /// A part of a partition: offsets from `start` up to, not including, `end`.
@@ -205,7 +205,7 @@ enum Halt {
     Failed(Error),
 }
 
-/// What is still to be read.
+/// The ranges that are still to be read.
 struct Open {
     ranges: BTreeMap<i32, Range>,
     /// Partitions that are done but may still be fetched.
@@ -261,7 +261,7 @@ impl Open {
                 }
                 _ => self.finish(partition),
             },
-            // What the callback has seen of the range may be gone.
+            // Records that the callback has seen may be gone.
             Taken::Cut { partition, end } => {
                 let Some(range) = self.ranges.get(&partition) else {
                     return ControlFlow::Continue(false);
@@ -287,7 +287,7 @@ impl Open {
         }
     }
 
-    /// Stops fetching what is done, so that a live topic is not read beyond what was asked for.
+    /// Stops fetching finished partitions, so that a live topic is not read beyond what was asked for.
     fn release(&mut self, consumer: &BaseConsumer<TracingContext>, topic: &str) {
         if self.finished.is_empty() {
             return;

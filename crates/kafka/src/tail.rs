@@ -1,6 +1,6 @@
-//! Follows partitions of a topic from a checkpoint, for ever.
+//! Follows a topic from a checkpoint without end.
 //!
-//! What the client library calls back with becomes an [`TailEvent`] on a bounded channel. An outage of the cluster is
+//! The callbacks of the client library become [`TailEvent`]s on a bounded channel. An outage of the cluster is
 //! waited out; what a reader must decide about is an [`Error`], and the last thing that the tail says: above all a
 //! position that is not in the log any more, which the library would otherwise skip over in silence.
 
@@ -69,15 +69,15 @@ pub enum TailEvent {
 /// Why a tail cannot be opened or has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold the position, or not what was read below it: it was cut, or the topic made anew. The
+    /// The log does not hold the position, or not what was read below it: it was cut, or the topic created again. The
     /// reader must start over. Of a cut that the library has found, `high` is where, and `low` is not known and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
     /// The checkpoint or the reader names a partition that the topic does not have.
     #[error("there is no partition {partition}")]
     PartitionMissing { partition: i32 },
-    /// The topic was deleted and made anew under the same name. The reader must start over.
-    #[error("the topic {topic} was made anew")]
+    /// The topic was deleted and created again under the same name. The reader must start over.
+    #[error("the topic {topic} was deleted and created again")]
     TopicReplaced { topic: String },
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -158,7 +158,7 @@ impl Tail {
     }
 }
 
-/// Waits for the end of a thread that was told to end. A process must not exit before: it would take down the client
+/// Waits for the end of a thread that is about to end. A process must not exit before: it would take down the client
 /// library's memory under the library's threads.
 pub(crate) async fn join(thread: JoinHandle<()>) {
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;

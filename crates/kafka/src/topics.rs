@@ -19,7 +19,7 @@ pub use check::{Finding, Severity, judge};
 pub use delete::{NotDeleted, delete_before};
 pub(crate) use watch::{Changed, Watch};
 
-/// What a topic is like.
+/// A topic as the cluster describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub topic: String,
@@ -28,13 +28,13 @@ pub struct Description {
     pub replication: i32,
     /// `None` where the broker does not describe settings, as the embedded one, or not to us.
     pub settings: Option<BTreeMap<String, String>>,
-    /// Kafka's own id of the topic, which a topic made anew under the same name does not share.
+    /// Kafka's own id of the topic, which a topic created again under the same name does not share.
     pub topic_id: Option<String>,
     pub cluster_id: Option<String>,
 }
 
 impl Description {
-    /// Returns a text that another topic, or the same name made anew, does not have, as far as the broker can tell.
+    /// Returns a text that no other topic has, not even a later one of the same name, as far as the broker can say.
     pub fn identity(&self) -> String {
         let cluster = self.cluster_id.as_deref().unwrap_or("unknown-cluster");
         let topic = self.topic_id.as_deref().unwrap_or(&self.topic);
@@ -47,7 +47,7 @@ impl Description {
 pub enum Error {
     #[error("the topic {topic} does not exist")]
     Missing { topic: String },
-    #[error("the cluster did not make the topic {topic}")]
+    #[error("the cluster did not create the topic {topic}")]
     NotCreated {
         topic: String,
         #[source]

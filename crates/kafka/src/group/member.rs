@@ -1,4 +1,4 @@
-//! The thread of a membership: polls the client library and turns what it says into events.
+//! The thread of a membership: polls the client library and turns its reports into events.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -30,7 +30,7 @@ pub(super) struct Member {
     watch: Watch,
 }
 
-/// What ends the thread: the handle is gone, or an error was sent.
+/// The thread ends: the handle is gone, or an error was sent.
 struct End;
 
 type Step = ControlFlow<End>;
@@ -69,7 +69,7 @@ impl Member {
         }
     }
 
-    /// Waits for one message at most, then takes what else is there without waiting.
+    /// Waits for one message at most, then takes the rest without waiting.
     fn poll(&mut self) -> Step {
         let mut wait = POLL;
         loop {
@@ -102,7 +102,7 @@ impl Member {
                 }
                 Some(Err(error)) => match verdict(error.into(), &self.topic) {
                     Verdict::Wait => {}
-                    // The library fetches the partition no more, and what was read of it may be gone from the log.
+                    // The library fetches the partition no more, and records that were read may be gone from the log.
                     Verdict::Check => return self.end(Error::PositionOutsideLog),
                     Verdict::End(error) => return self.end(error.into()),
                 },
@@ -122,7 +122,7 @@ impl Member {
         }
     }
 
-    /// Hands over what was read, and the error after it.
+    /// Hands over the records that were read, and the error after them.
     fn end(&mut self, error: Error) -> Step {
         flush(&mut self.batch, &self.events)?;
         send(&self.events, Err(error))?;
@@ -163,7 +163,7 @@ fn send(events: &mpsc::Sender<Result<GroupEvent, Error>>, event: Result<GroupEve
     }
 }
 
-/// A change of what is ours, as the callback noted it.
+/// A change of the assignment, as the callback noted it.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
     Assigned(Vec<i32>),

@@ -25,8 +25,7 @@ const LINGER_MS: &str = "1";
 /// The least time between two replacements: a cluster that ends every producer at once must not make us spin.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// What became of a record: where it is stored, with a negative offset if the broker does not tell, or why that is not
-/// known.
+/// The fate of a record: its position, with a negative offset if the broker does not say, or why that is not known.
 pub(super) type Report = Result<Position, Fault>;
 
 /// One producer, from its making to its end.
@@ -36,7 +35,7 @@ pub(super) struct Generation {
     waiting: Arc<AtomicUsize>,
 }
 
-/// What goes with a record through the client library.
+/// The state that goes with a record through the client library.
 pub(crate) struct Queued {
     report: oneshot::Sender<Report>,
     waiting: Waiting,
@@ -63,7 +62,7 @@ impl ProducerContext for TracingContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, queued: Box<Queued>) {
         let Queued { report, waiting } = *queued;
-        // Before it is told: whoever has heard of it does not find it waiting.
+        // Before the report: its receiver must not find the record waiting.
         drop(waiting);
         let told = report.send(match result {
             Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
@@ -126,7 +125,7 @@ impl Generation {
         }
     }
 
-    /// Gives up what is in the queue, so that those who wait for it learn it at once.
+    /// Gives up the queue, so that those who wait for its records hear of it at once.
     fn give_up(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }

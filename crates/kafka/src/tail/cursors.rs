@@ -82,7 +82,7 @@ impl Cursors {
         added
     }
 
-    /// Returns what a reader is told whose log was cut at `end`; nothing if the partition is not followed, or was read
+    /// Returns the error of a reader whose log was cut at `end`; nothing if the partition is not followed, or was read
     /// no further.
     pub(crate) fn cut(&self, partition: i32, end: i64) -> Option<Error> {
         let next_offset = self.0.get(&partition)?.next;

@@ -1,4 +1,4 @@
-//! The thread of a tail: polls the client library and turns what it says into events.
+//! The thread of a tail: polls the client library and turns its reports into events.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) struct TailReader {
     check_at: Option<Instant>,
 }
 
-/// What ends the thread: the handle is gone, or an error was sent.
+/// The thread ends: the handle is gone, or an error was sent.
 struct End;
 
 type Step = ControlFlow<End>;
@@ -73,7 +73,7 @@ impl TailReader {
         }
     }
 
-    /// Waits until there is something at all, then takes what is there without waiting for more.
+    /// Waits until there is something at all, then takes all of it without waiting for more.
     fn poll(&mut self) -> Step {
         let Self { intake, topic, cursors, batch, events, check_at, .. } = self;
         intake.take(POLL, |taken| {
@@ -113,7 +113,7 @@ impl TailReader {
         flush(&mut self.batch, &self.events)
     }
 
-    /// After the library has said that a position is not in the log: tells whether that is so, and goes on if it is
+    /// After the library has said that a position is not in the log: checks whether that is so, and goes on if it is
     /// not.
     fn check(&mut self) -> Step {
         if self.check_at.is_none_or(|at| Instant::now() < at) {
@@ -169,7 +169,7 @@ impl TailReader {
     }
 }
 
-/// What to do about an error of the library.
+/// The consequence of an error of the library.
 pub(crate) enum Verdict {
     /// It reconnects by itself.
     Wait,

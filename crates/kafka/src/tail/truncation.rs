@@ -1,4 +1,4 @@
-//! How the client library tells that a log was cut below its reader; pure.
+//! How the client library reports that a log was cut below its reader; pure.
 //!
 //! After an unclean election the new leader may lack the last records, and append others at their offsets. The library
 //! asks the leader where the epoch of its position ended (KIP-320) and reports a cut with the same code as a position
@@ -7,7 +7,7 @@
 
 /// Of the text: the library's description of its code for a cut log.
 const TRUNCATED: &str = "Partition log truncation detected";
-/// What comes before the offset that the log was cut at.
+/// Stands before the offset that the log was cut at.
 const END: &str = "broker end offset is ";
 
 /// Returns the offset at which the log ends that the reader has read, if `text` says that it was cut; 0 if the leader

@@ -13,7 +13,7 @@ use super::Description;
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It cannot be told; nothing is known to be wrong.
+    /// Not known; nothing is known to be wrong.
     Note,
     /// The service can run, with less safety than promised.
     Warn,
@@ -21,7 +21,7 @@ pub enum Severity {
     Refuse,
 }
 
-/// One respect in which a topic is not what it must be.
+/// One respect in which a topic breaks its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub topic: String,
@@ -39,7 +39,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns what is wrong with a topic; `None` stands for one that does not exist.
+/// Returns the faults of a topic; `None` stands for one that does not exist.
 pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
     let finding = |subject: &str, expected: &str, found: &str, severity| Finding {
         topic: spec.topic.clone(),
@@ -99,7 +99,7 @@ pub(super) fn judge_together(users: &Description, other: &Description) -> Option
     })
 }
 
-/// Returns what was expected of a setting, in words, and how bad it is that it was not found; `None` if it was.
+/// Returns the expectation of a setting in words, and how bad it is that it is not met; `None` if it is.
 fn compare(name: &str, expected: &str, found: &str) -> Option<(String, Severity)> {
     match name {
         CLEANUP_POLICY => compare_policy(expected, found),

@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::admin::{admin, is_embedded};
 use crate::{ClientOptions, Fault};
 
-/// The cluster did not delete what it was asked to.
+/// The cluster did not delete records.
 #[derive(Debug, thiserror::Error)]
 #[error("the cluster did not delete records of the topic {topic}")]
 pub struct NotDeleted {

@@ -1,7 +1,7 @@
 //! Looks after a topic from time to time: is it still there, is it the same, has it more partitions?
 //!
-//! A reader of a topic that was deleted and made anew hears nothing more from the client library, which keeps asking
-//! for the old one by its id.
+//! A reader of a topic that was deleted and created again hears nothing more from the client library, which keeps
+//! asking for the old one by its id.
 
 use std::time::Duration;
 
