@@ -17,7 +17,7 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::{X509, X509NameBuilder};
-use service::serve::{Drained, Limits, PeerAddr, serve};
+use service::serve::{Drained, PeerAddr, ServerLimits, serve};
 use service::tls::Tls;
 use service::{Problem, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,7 +41,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(limits: Limits, tls: Option<Tls>) -> Self {
+    async fn start(limits: ServerLimits, tls: Option<Tls>) -> Self {
         let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
             let (entered, release) = (Arc::clone(&entered), Arc::clone(&release));
@@ -103,7 +103,7 @@ fn get_request(path: &str) -> String {
 
 #[tokio::test]
 async fn requests_are_answered_and_know_their_peer() {
-    let server = Server::start(Limits::default(), None).await;
+    let server = Server::start(ServerLimits::default(), None).await;
     assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"));
     let mut stream = server.connect().await;
     stream.write_all(get_request("/peer").as_bytes()).await.unwrap();
@@ -119,7 +119,7 @@ async fn requests_are_answered_and_know_their_peer() {
 
 #[tokio::test]
 async fn silent_and_slow_peers_are_let_go() {
-    let limits = Limits { header_read: Duration::from_millis(50), ..Limits::default() };
+    let limits = ServerLimits { header_read: Duration::from_millis(50), ..ServerLimits::default() };
     let server = Server::start(limits, None).await;
     assert_eq!(server.exchange("").await, "", "a peer that says nothing");
     let slow = server.exchange("GET /fast HTTP/1.1\r\nhost").await;
@@ -131,7 +131,7 @@ async fn silent_and_slow_peers_are_let_go() {
 
 #[tokio::test]
 async fn garbage_is_answered_with_400_and_closed() {
-    let server = Server::start(Limits::default(), None).await;
+    let server = Server::start(ServerLimits::default(), None).await;
     for garbage in
         ["\u{1}\u{2}\u{3}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n"]
     {
@@ -147,7 +147,7 @@ async fn garbage_is_answered_with_400_and_closed() {
 
 #[tokio::test]
 async fn past_the_limit_a_connection_waits_for_a_place() {
-    let server = Server::start(Limits { connections_max: 1, ..Limits::default() }, None).await;
+    let server = Server::start(ServerLimits { connections_max: 1, ..ServerLimits::default() }, None).await;
     let mut first = server.connect().await;
     first.write_all(get_request("/slow").as_bytes()).await.unwrap();
     server.entered.notified().await;
@@ -164,7 +164,7 @@ async fn past_the_limit_a_connection_waits_for_a_place() {
 
 #[tokio::test]
 async fn a_peer_that_reads_no_more_loses_its_place() {
-    let limits = Limits { connections_max: 1, write_stall: Duration::from_millis(50), ..Limits::default() };
+    let limits = ServerLimits { connections_max: 1, write_stall: Duration::from_millis(50), ..ServerLimits::default() };
     let server = Server::start(limits, None).await;
     let mut stalled = server.connect().await;
     stalled.write_all(get_request("/large").as_bytes()).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_peer_that_reads_no_more_loses_its_place() {
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
-    let server = Server::start(Limits::default(), None).await;
+    let server = Server::start(ServerLimits::default(), None).await;
     let mut idle = server.connect().await;
     idle.write_all(b"GET /fast HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
     let mut answer = [0; 15];
@@ -199,7 +199,8 @@ async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
 
 #[tokio::test]
 async fn the_deadline_cuts_what_does_not_finish() {
-    let server = Server::start(Limits { drain: Duration::from_millis(50), ..Limits::default() }, None).await;
+    let server =
+        Server::start(ServerLimits { drain: Duration::from_millis(50), ..ServerLimits::default() }, None).await;
     let mut stuck = server.connect().await;
     stuck.write_all(get_request("/slow").as_bytes()).await.unwrap();
     server.entered.notified().await;
@@ -209,7 +210,7 @@ async fn the_deadline_cuts_what_does_not_finish() {
 
 #[tokio::test]
 async fn a_panic_ends_its_connection_and_nothing_else() {
-    let server = Server::start(Limits::default(), None).await;
+    let server = Server::start(ServerLimits::default(), None).await;
     assert_eq!(server.exchange(&get_request("/panic")).await, "");
     assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"));
     server.stop().await;
@@ -221,7 +222,7 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     write_certificate("first", &certificate, &key);
     let tls = Tls::open(certificate.clone(), key.clone(), Duration::from_millis(20)).unwrap();
-    let server = Server::start(Limits::default(), Some(tls)).await;
+    let server = Server::start(ServerLimits::default(), Some(tls)).await;
     assert_eq!(tls_exchange(server.address, "/fast").await, ("first".to_owned(), "fast\n".to_owned()));
     assert_eq!(tls_exchange(server.address, "/scheme").await.1, "https");
 
