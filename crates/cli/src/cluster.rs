@@ -13,8 +13,8 @@ use crate::sources::Sources;
 /// How long one question to the cluster may take before it counts as not reachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]` and `[topics]` of a service's configuration. The other sections are left to the service that they belong to, so
-/// that both services' files can be given.
+/// `[kafka]` and `[topics]` of a service's configuration. The other sections are left to their service, so that the file of
+/// either service can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Raw {
@@ -22,7 +22,7 @@ struct Raw {
     topics: settings::Topics,
 }
 
-/// Returns what an error of the cluster is told with: which one was asked.
+/// Returns the context of a cluster's error: which one was asked.
 pub(crate) fn asked(options: &ClientOptions) -> String {
     format!("the Kafka at {} was asked", options.bootstrap)
 }
@@ -47,7 +47,6 @@ impl Cluster {
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
         faults.or(())?;
-        let names = Names { users: topics.users, late: topics.late, dead_letter: topics.dead_letter };
-        Ok(Self { options, names })
+        Ok(Self { options, names: topics.into() })
     }
 }

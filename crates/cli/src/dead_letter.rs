@@ -28,8 +28,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         sources: Sources,
     },
-    /// Sends dead letters through the pipeline again, with the keys of ingest's configuration. What now passes is published and
-    /// removed; exit status 1 if any is still refused
+    /// Sends dead letters through the pipeline again, with the keys of ingest's configuration. A letter that passes is
+    /// published and removed; exit status 1 if any is still refused
     Replay {
         /// Beginnings of keys; none means all
         keys: Vec<String>,
@@ -110,7 +110,8 @@ fn whole(kept: &Kept) -> String {
     let letter = &kept.letter;
     let body = String::from_utf8_lossy(&letter.body);
     format!(
-        "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\niv          {}\n\n{body}\n",
+        "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\niv          {}\n\n\
+         {body}\n",
         kept.key,
         kept.position,
         letter.received_at,

@@ -18,6 +18,7 @@ use service::{Secret, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::cluster::ANSWER_WAIT_MAX;
+use crate::environment::now;
 use crate::listen::bind;
 use crate::output::print;
 
@@ -65,7 +66,7 @@ pub(crate) struct Args {
     log: String,
 }
 
-/// Runs until it is told to stop.
+/// Runs until the shutdown.
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     telemetry::init(Format::Text, &args.log).context("logging cannot start")?;
     let ports = Ports::bind(&args).await?;
@@ -73,14 +74,15 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let broker = Broker::start(args.bootstrap.as_deref()).await?;
     let secret = generated_secret()?;
 
-    let webhooks = ports.ingest.webhooks.local_addr()?;
+    let webhooks = ports.ingest.http.local_addr()?;
     let queries = ports.projector.http.local_addr()?;
     let webhook_url = format!("http://{webhooks}/webhooks/users?secret-key={}", secret.expose());
     print(&welcome(&broker, &webhook_url, queries, &ports, &folder, args.simulate)?)?;
 
     let ingest_stop = Shutdown::new();
     let projector_stop = Shutdown::new();
-    let mut ingest = tokio::spawn(ingest::run(ingest_config(&broker, secret)?, ports.ingest, ingest_stop.clone()));
+    let ingest = ingest::run(ingest_config(&broker, secret)?, ports.ingest, now, ingest_stop.clone());
+    let mut ingest = tokio::spawn(ingest);
     let projector = projector::run(projector_config(&broker, folder.path())?, ports.projector, projector_stop.clone());
     let mut projector = tokio::spawn(projector);
     let vendor = args.simulate.then(|| tokio::spawn(vendor::play(webhook_url, shutdown.clone())));
@@ -116,7 +118,7 @@ impl Ports {
     async fn bind(args: &Args) -> anyhow::Result<Self> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let ingest = ingest::Listeners {
-            webhooks: bind(local(args.port_webhooks), "--port-webhooks").await?,
+            http: bind(local(args.port_webhooks), "--port-webhooks").await?,
             admin: bind(local(args.port_ingest_admin), "--port-ingest-admin").await?,
         };
         let projector = projector::Listeners {
@@ -188,11 +190,11 @@ impl Broker {
         service::settings::Kafka { bootstrap, client_id, properties }
     }
 
-    /// Returns the line that asks for the sample's user, so that it finds the user however soon after the sample it runs.
+    /// Returns the line that asks for the sample's user; it finds the user however soon after the sample it runs.
     fn sample_query(&self, queries: SocketAddr, simulated: bool) -> String {
         let url = format!("http://{queries}/users/{SAMPLE_USER}");
         if self.embedded.is_some() && !simulated {
-            // Nobody else writes to this broker, so the sample's record is the first of its partition: the query waits for it.
+            // Nobody else writes to this broker: the sample's record is the first of its partition, and the query waits for it.
             let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), PARTITIONS);
             format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
         } else {
@@ -217,7 +219,9 @@ fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Conf
 fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
     let mut raw = projector::Raw { kafka: broker.settings(), ..Default::default() };
     raw.store.dir = folder;
-    Ok(projector::Config::try_from(raw)?)
+    let mut config = projector::Config::try_from(raw)?;
+    config.projection.clock = now;
+    Ok(config)
 }
 
 fn welcome(

@@ -20,8 +20,8 @@ use crate::sources::Sources;
 pub(crate) struct Args {
     /// The user's identifier
     user_id: UserId,
-    /// As of when, ISO 8601 with an offset; by default now, or the time of the user's newest event if that is ahead of now
-    #[arg(long, value_parser = instant)]
+    /// As of when, ISO 8601 with an offset; by default now, or the time of the user's newest event if that is later
+    #[arg(long, value_parser = UnixMillis::parse_iso8601)]
     at: Option<UnixMillis>,
     /// Does not ask
     #[arg(long)]
@@ -89,10 +89,6 @@ fn report(user_id: UserId, forgotten: &Forgotten) -> String {
         )),
     }
     text
-}
-
-fn instant(text: &str) -> Result<UnixMillis, String> {
-    UnixMillis::parse_iso8601(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

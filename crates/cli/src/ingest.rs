@@ -8,6 +8,7 @@ use ingest::{Config, Listeners};
 use service::config::Faults;
 use service::{Shutdown, telemetry};
 
+use crate::environment::now;
 use crate::listen::bind;
 use crate::sources::Sources;
 
@@ -18,10 +19,10 @@ pub(crate) struct Args {
     sources: Sources,
 }
 
-/// Returns ingest's configuration for a command that takes no requests, since its keys read what the vendor has encrypted.
+/// Returns ingest's configuration for a command that takes no requests: its keys decrypt the vendor's bodies.
 ///
 /// # Errors
-/// All faults; that there is no secret, by which ingest knows the vendor, is none here.
+/// All faults; a missing secret, by which ingest knows the vendor, is none here.
 pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
     let mut raw = sources.load::<Raw>()?;
     let security = &mut raw.security;
@@ -29,16 +30,16 @@ pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
     Config::try_from(raw)
 }
 
-/// Runs the service until it is told to stop.
+/// Runs the service until the shutdown.
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(args.sources.load::<Raw>()?)?;
     telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
     let listeners = Listeners {
-        webhooks: bind(config.listen, "http.listen").await?,
+        http: bind(config.http_listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,
     };
-    let (webhooks, admin) = (listeners.webhooks.local_addr()?, listeners.admin.local_addr()?);
+    let (webhooks, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
     tracing::info!(%webhooks, path = config.path, %admin, "ingest listens");
-    ingest::run(config, listeners, shutdown).await?;
+    ingest::run(config, listeners, now, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use projector::{Config, Listeners, Phase, Raw};
 use service::{Shutdown, telemetry};
 use tokio::sync::watch;
 
+use crate::environment::now;
 use crate::listen::bind;
 use crate::progress;
 use crate::sources::Sources;
@@ -24,11 +25,12 @@ pub(crate) struct Args {
     rebuild: bool,
 }
 
-/// Runs the service until it is told to stop.
+/// Runs the service until the shutdown.
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let mut raw = args.sources.load::<Raw>()?;
     raw.store.rebuild |= args.rebuild;
-    let config = Config::try_from(raw)?;
+    let mut config = Config::try_from(raw)?;
+    config.projection.clock = now;
     telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
     let listeners = Listeners {
         http: bind(config.http_listen, "http.listen").await?,

@@ -46,7 +46,7 @@ impl Sources {
     }
 }
 
-/// Reads `key=value`; the value is TOML where it can be, else text, and for a property of Kafka's always text, as in the
+/// Reads `key=value`; the value is TOML where it can be, else text. A property of Kafka's is always text, as in the
 /// environment.
 fn assignment(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("expected KEY=VALUE")?;

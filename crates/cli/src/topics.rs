@@ -28,7 +28,7 @@ pub(crate) enum Command {
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// Partitions of each new topic. Readers that join by key need the same number; it cannot be changed later without moving users
+    /// Partitions of each new topic. Readers that join by key need the same number; a later change moves users
     #[arg(long, default_value_t = PARTITIONS, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
     /// Replicas of each partition; 1 on a cluster of one broker

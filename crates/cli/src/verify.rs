@@ -26,7 +26,8 @@ use compare::Differences;
 /// The bar is told of every so many records, which costs nothing beside reading them.
 const PROGRESS_EVERY: u64 = 4096;
 
-/// Reads the whole log and reports dirty keys, gaps, unreadable records, misplaced keys and wrong settings; exit status 1 on any
+/// Reads the whole log and reports dirty keys, gaps, unreadable records, misplaced keys and wrong settings; exit status 1
+/// on any
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

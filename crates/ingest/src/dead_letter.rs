@@ -2,17 +2,18 @@
 //!
 //! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and checked.
 
+use domain::topics::Names;
 use domain::{EventId, Letter, Position, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
 use serde_json::Value;
 use upkeep::forget::Mention;
 use upkeep::letters::Kept;
 
-use crate::pipeline;
 use crate::transport::{Authentic, BodyPolicy, blank_passwords, decrypt_body};
-use crate::{Rejection, Topics};
+use crate::{Rejection, pipeline};
 
-/// A vector longer than any cipher's, in hexadecimal, is not kept: it is not the vendor's, and headers have no limit of their own.
+/// A vector longer than any cipher's, in hexadecimal, is not kept: it is not the vendor's, and headers have no limit of
+/// their own.
 const IV_MAX: usize = 128;
 
 /// Returns the letter that keeps `request`, received at `received_at`; `None` when a body refused so is not worth keeping.
@@ -50,7 +51,7 @@ pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mentio
     if ids.any(is_user) { Mention::Yes } else { Mention::No }
 }
 
-/// How a dead letter fared the second time.
+/// The outcome of a replay.
 #[derive(Clone, Debug)]
 pub enum Replayed {
     /// It would pass now; nothing was written.
@@ -81,7 +82,7 @@ pub enum ReplayError {
 /// [`ReplayError`], when Kafka does not acknowledge.
 pub async fn replay(
     kept: &Kept,
-    topics: &Topics,
+    topics: &Names,
     policy: &BodyPolicy,
     publisher: Option<&Publisher>,
     now: UnixMillis,

@@ -1,7 +1,7 @@
-//! The webhook's route: the one place of ingest that knows HTTP bodies, and the time.
+//! The webhook's route: the one place of ingest that knows HTTP bodies, and stamps the time of arrival.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use domain::topics::Names;
 use domain::{UnixMillis, UserEvent};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, request::Parts};
@@ -22,26 +23,29 @@ use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
 use crate::transport::{Policy, RawRequest, authenticate};
 use crate::users::{self, Whole};
-use crate::{Rejection, Topics, dead_letter, pipeline};
+use crate::{Rejection, dead_letter, pipeline};
 
-/// What a request needs to become a record.
+/// All that a request needs to become a record.
 pub(crate) struct Webhook {
     pub(crate) policy: Policy,
     pub(crate) publisher: kafka::publish::Publisher,
-    pub(crate) topics: Topics,
-    pub(crate) limits: Limits,
+    pub(crate) topics: Names,
+    pub(crate) limits: RequestLimits,
     pub(crate) counters: Counters,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Gate,
+    /// Returns the time, for the stamp of arrival.
+    pub(crate) clock: fn() -> UnixMillis,
     /// A place for each request of the vendor's that may be in hand.
     pub(crate) places: Semaphore,
 }
 
-/// What a request may take.
+/// How much a request may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct RequestLimits {
     pub(crate) body_bytes_max: usize,
     pub(crate) body_read: Duration,
-    /// Whether a body that is no event is answered 200 once its dead letter is kept, so that the sender does not try again.
+    /// Whether a body that is no event is answered 200 once its dead letter is kept, so that the sender does not try
+    /// again.
     pub(crate) refused_is_ok: bool,
 }
 
@@ -95,11 +99,11 @@ impl Webhook {
         };
         let request = sender.sent(self.read_body(&parts.headers, body).await?);
         let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(users::valid_traceparent);
-        let now = now();
-        match pipeline::accept(&request, &self.policy.body, now) {
+        let received_at = (self.clock)();
+        match pipeline::accept(&request, &self.policy.body, received_at) {
             Ok(event) => self.store(&event, traceparent).await,
             Err(rejection) => {
-                if let Some(letter) = dead_letter::of(&request, &rejection, now) {
+                if let Some(letter) = dead_letter::of(&request, &rejection, received_at) {
                     users::keep(&self.publisher, &letter, &self.topics.dead_letter).await?;
                     self.counters.dead_letter();
                 }
@@ -110,8 +114,7 @@ impl Webhook {
 
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
         let started = Instant::now();
-        let verdict = self.gate.as_ref().map_or(Verdict::Append, |gate| gate.judge(&event.head()));
-        let (status, position) = match verdict {
+        let (status, position) = match self.gate.judge(&event.head()) {
             Verdict::Append => {
                 let position = users::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
                 (Status::Stored, position)
@@ -163,21 +166,11 @@ fn raw_request(parts: &Parts) -> Result<RawRequest, Rejection> {
     Ok(RawRequest {
         query: parts.uri.query().unwrap_or_default().to_owned(),
         peer: peer.ip(),
-        // A value that is no text is an address to nobody; it must not be passed over, or the hop before it would count.
+        // A value that is no text is nobody's address; it must not be passed over, or the hop before it would count.
         forwarded_for: forwarded.map(|value| value.to_str().unwrap_or("?").to_owned()).collect(),
     })
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// The time of arrival.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "arrival is when the clock is read; everything after takes it as an argument"
-)]
-pub(crate) fn now() -> UnixMillis {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -7,7 +7,7 @@ use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
 use service::origin::is_origin;
-use service::serve::Limits;
+use service::serve::ServerLimits;
 use service::settings::{Admin, Http, Kafka, Log, Topics, listen_address};
 
 use crate::projection::Options;
@@ -69,7 +69,7 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The listener's section, for its TLS files.
     pub http: Http,
-    pub limits: Limits,
+    pub limits: ServerLimits,
     pub projection: Options,
     pub cors_origins: Vec<String>,
     pub log: Log,

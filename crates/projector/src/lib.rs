@@ -44,6 +44,7 @@ pub use bookmark::{Bookmark, BookmarkError, TopicTag};
 pub use config::{Config, Raw};
 pub use project::{Phase, RECORDS_PER_COMMIT};
 pub use projection::{CHANGES_WAITING_MAX, Error, Options, Projection};
-pub use run::{Error as RunError, Listeners, Summary, run, run_watched};
+pub use run::{Error as RunError, Summary, run, run_watched};
+pub use service::Listeners;
 pub use start::Reason;
 pub use subscribe::{Announced, Changes, Ended, Item};

@@ -22,7 +22,7 @@ pub struct Line<'a> {
 }
 
 /// Delivers everything that the sender has, at most `concurrency` attempts at a time, until it has no more or a shutdown
-/// is requested; then only what is in flight is finished.
+/// is requested; attempts in flight are then finished. Calls `watch` with each answer.
 pub async fn deliver(
     sender: &mut Sender,
     post: &Arc<Post>,
@@ -45,7 +45,8 @@ pub async fn deliver(
             biased;
             () = shutdown.requested(), if !ending => ending = true,
             Some(answered) = in_flight.join_next() => {
-                let (attempt, answer, sent, took): (Attempt, Answer, Instant, Duration) = answered.expect("posting does not panic");
+                let (attempt, answer, sent, took): (Attempt, Answer, Instant, Duration) =
+                    answered.expect("posting does not panic");
                 let fate = sender.answered(attempt.clone(), answer.is_accepted(), started.elapsed());
                 tally.count(&attempt, &answer, fate, took, (sent - started).saturating_sub(attempt.due));
                 watch(Line { attempt: &attempt, answer: &answer, fate, delivered: tally.delivered() });

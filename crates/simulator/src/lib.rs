@@ -7,7 +7,36 @@
 //! | [`encrypt`] | the body as the vendor's PHP encrypts it |
 //! | [`post`] | one attempt over HTTP |
 //! | [`delivery`] | the loop that joins the four, with bounded concurrency |
-//! | [`tally`] | what is counted, and the report |
+//! | [`tally`] | the numbers, and the report |
+//!
+//! ```
+//! use simulator::history::{History, Population};
+//! use simulator::sender::{Fate, Habits, Sender};
+//! use std::time::Duration;
+//!
+//! let population = Population {
+//!     seed: 1,
+//!     users: 3,
+//!     first_user: "1000".parse()?,
+//!     start: domain::UnixMillis::from_millis(1_700_000_000_000),
+//!     events_per_second: 1.0,
+//!     passwords: false,
+//! };
+//! let habits = Habits {
+//!     events_per_second: 1.0,
+//!     events: Some(10),
+//!     late: 0.0,
+//!     repeat: 0.0,
+//!     minute: Duration::from_secs(60),
+//! };
+//! let mut sender = Sender::new(habits, History::new(population), 1);
+//! let attempt = sender.take().ok_or("ten events wait")?;
+//! assert!(!attempt.told.body().is_empty());
+//! // The receiver is away: the vendor tries again a minute later.
+//! let due = attempt.due;
+//! assert_eq!(sender.answered(attempt, false, due), Fate::Waiting);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -13,10 +13,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::history::{History, Told};
 
 /// The vendor's rule: up to 15 attempts, then the event is dropped.
-pub const ATTEMPTS_MAX: u32 = 15;
-/// How many attempts of a late delivery are lost on the way at most: six are 63 of the vendor's minutes, enough to be overtaken.
+const ATTEMPTS_MAX: u32 = 15;
+/// How many attempts of a late delivery are lost on the way at most: six are 63 of the vendor's minutes, enough to be
+/// overtaken.
 const LOST_ATTEMPTS_MAX: u32 = 6;
-/// How many deliveries may wait for another attempt. No new event is told while so many do: a dead receiver must not fill the memory.
+/// How many deliveries may wait for another attempt. No new event is told while so many do: a dead receiver must not fill
+/// the memory.
 const WAITING_MAX: usize = 100_000;
 
 /// How deliveries go wrong and when they are tried again.
