@@ -12,13 +12,13 @@ use domain::topics::Names;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::broker::read_all;
+use testkit::random::Random;
+use testkit::{Http, eventually};
 
-use crate::support::broker::{Broker, on_both_brokers, read_to_end};
+use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::engine::free_port;
-use crate::support::eventually::eventually;
-use crate::support::http::Http;
 use crate::support::process::Process;
-use crate::support::random::Random;
 use crate::support::system::{SECRET, WEBHOOK};
 
 on_both_brokers!(verify_is_clean_after_kills_at_random_moments);
@@ -171,7 +171,7 @@ fn text(output: &Output) -> String {
 
 /// Waits until the projector has read all of the log, and checks that it holds no gap and met nothing unreadable.
 async fn until_read(broker: &Broker, names: &Names, projector: &Http) {
-    let records = read_to_end(&broker.client_options(), &names.users, 3).await;
+    let records = read_all(&broker.client_options(), &names.users).await;
     let ends: BTreeMap<i32, Position> =
         records.iter().map(|record| (record.position.partition, record.position)).collect();
     let mut status = Value::Null;

@@ -14,19 +14,21 @@ use domain::topics::{Names, Spec};
 use domain::{UserId, fold, record, wire};
 use hyper::StatusCode;
 use kafka::ClientOptions;
+use kafka::publish::{Outgoing, Publisher};
 use kafka::topics::create;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::broker::{publisher, read_all};
+use testkit::deliveries::{delivery, name};
+use testkit::random::Random;
 use upkeep::verify::{Options, verify};
 
-use crate::support::broker::{read_to_end, where_kafka_runs};
-use crate::support::deliveries::delivery;
+use crate::support::broker::where_kafka_runs;
 use crate::support::kafka::Kafka;
-use crate::support::random::Random;
-use crate::support::system::{Ingest, Projector};
+use crate::support::system::{Ingest, Projector, event_of};
 
 const PARTITIONS: i32 = 2;
 const USERS: u64 = 20;
@@ -55,11 +57,11 @@ fn compaction_leaves_the_newest_of_every_user() {
         let (options, names) = (ClientOptions::new(kafka.bootstrap()), Names::default());
         make_topics(&options, &names).await;
         let store = TempDir::new().expect("a folder can be made");
-        // Without the gate, which keeps late deliveries off the topic, so that everything is the keeper's to mend.
-        let ingest = Ingest::start(&options, &names, |raw| raw.gate.enabled = false).await;
+        let ingest = Ingest::start(&options, &names, |_| {}).await;
         let lived_through = Projector::start(&options, &names, store.path(), |_| {}).await;
         ingest.ready().await;
-        let mut log = Log { options, names, ingest, accepted: 0, rolled: 0, newest: BTreeMap::new() };
+        let publisher = publisher(&options);
+        let mut log = Log { options, names, publisher, accepted: 0, rolled: 0, newest: BTreeMap::new() };
 
         log.until_the_keeper_is_at_work().await;
         for (round, burst) in history().into_iter().enumerate() {
@@ -70,14 +72,15 @@ fn compaction_leaves_the_newest_of_every_user() {
             set_lag(&log.options, &log.names, NO_LAG_MS).await;
             log.until_compacted().await;
             set_lag(&log.options, &log.names, LAG_MS).await;
-            println!("round {round}: {} deliveries accepted, one record of each user left", log.accepted);
+            println!("round {round}: {} deliveries appended, one record of each user left", log.accepted);
         }
 
         let records = log.assert_newest_is_last().await;
         let written = log.written().await;
         let report = log.verified().await;
         println!(
-            "seed {SEED:#x}: {written} records written, {records} left, {} repairs; {} dirty keys, {} gaps, {} unreadable, {} misplaced",
+            "seed {SEED:#x}: {written} records written, {records} left, {} repairs; {} dirty keys, {} gaps, {} unreadable, \
+             {} misplaced",
             written - log.accepted,
             report.dirty.count,
             report.gaps.count,
@@ -95,7 +98,7 @@ fn compaction_leaves_the_newest_of_every_user() {
         for projector in [lived_through, rebuilt] {
             projector.stop().await.expect("the projector ends well");
         }
-        log.ingest.stop().await.expect("ingest ends well");
+        ingest.stop().await.expect("ingest ends well");
     });
 }
 
@@ -161,8 +164,9 @@ fn history() -> Vec<Vec<(u64, u64)>> {
 struct Log {
     options: ClientOptions,
     names: Names,
-    ingest: Ingest,
-    /// How many deliveries were answered 200: each is a record, since there is no gate.
+    /// Deliveries are appended past the gate, which keeps late ones off the topic: everything is the keeper's to mend.
+    publisher: Publisher,
+    /// How many deliveries were appended.
     accepted: u64,
     /// The change that the rollers are at.
     rolled: u64,
@@ -172,8 +176,9 @@ struct Log {
 
 impl Log {
     async fn deliver(&mut self, user: u64, change: u64) {
-        let answer = self.ingest.post(delivery(user, change)).await;
-        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let event = event_of(&delivery(user, change));
+        let stored = self.publisher.publish(Outgoing::event(&event, &self.names.users, None)).await;
+        stored.expect("the record is stored");
         self.accepted += 1;
         let newest = self.newest.entry(user).or_default();
         *newest = change.max(*newest);
@@ -225,7 +230,7 @@ impl Log {
 
     /// Returns the user of each record and the name that it gives the user, in the order of each partition.
     async fn names_in_order(&self) -> Vec<(u64, String)> {
-        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let records = read_all(&self.options, &self.names.users).await;
         let values = records.iter().map(|record| record.value.as_deref().expect("nobody was forgotten"));
         let events = values.map(|value| wire::decode(value).expect("every record can be read"));
         let id = |user: UserId| u64::try_from(user.get()).expect("the users of this test are small numbers");
@@ -234,7 +239,7 @@ impl Log {
 
     /// Checks the last record of each user, by the order and by what was sent, and returns how many records there are.
     async fn assert_newest_is_last(&self) -> u64 {
-        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let records = read_all(&self.options, &self.names.users).await;
         let mut states: BTreeMap<UserId, fold::KeyState> = BTreeMap::new();
         for found in &records {
             let time = found.header(CE_TIME);
@@ -273,7 +278,7 @@ impl Log {
     }
 
     async fn assert_same_state(&self, lived_through: &Projector, rebuilt: &Projector) {
-        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let records = read_all(&self.options, &self.names.users).await;
         let ends: BTreeMap<i32, domain::Position> =
             records.iter().map(|record| (record.position.partition, record.position)).collect();
         for end in ends.values() {
@@ -288,11 +293,6 @@ impl Log {
             assert_eq!(lived["name"], name(*user, *change));
         }
     }
-}
-
-/// The name that `delivery` gives a user.
-fn name(user: u64, change: u64) -> String {
-    format!("User {user}, change {change}")
 }
 
 /// What led to a state is known to whoever lived through it, and is not in a log that was compacted.

@@ -7,11 +7,11 @@ use hyper::{Method, StatusCode};
 use kafka::Record;
 use serde_json::json;
 use tempfile::TempDir;
+use testkit::broker::read_all;
+use testkit::{Answer, Http, eventually};
 
-use crate::support::broker::{Broker, on_both_brokers, read_to_end};
+use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::engine::free_port;
-use crate::support::eventually::eventually;
-use crate::support::http::{Answer, Http};
 use crate::support::process::Process;
 use crate::support::system::{SECRET, WEBHOOK};
 
@@ -93,7 +93,7 @@ async fn a_password_is_in_no_byte_that_was_written(broker: &Broker) {
     }
     let mut records = 0;
     for topic in [&names.users, &names.late, &names.dead_letter] {
-        let found = read_to_end(&options, topic, 1).await;
+        let found = read_all(&options, topic).await;
         records += found.len();
         found.iter().for_each(|record| written.record(topic, record));
     }
@@ -136,8 +136,8 @@ impl Delivery {
 }
 
 fn created() -> String {
-    json!({"old": null, "new": {"userId": 180, "name": "Rachel Smith", "password": PASSWORD}, "timestamp": "2024-02-01T00:00:00Z"})
-        .to_string()
+    let new = json!({"userId": 180, "name": "Rachel Smith", "password": PASSWORD});
+    json!({"old": null, "new": new, "timestamp": "2024-02-01T00:00:00Z"}).to_string()
 }
 
 fn deliveries() -> Vec<Delivery> {

@@ -8,11 +8,10 @@ use domain::fold::{KeyState, apply};
 use domain::{Position, UserId};
 use hyper::{Method, StatusCode};
 use kafka::Record;
+use testkit::deliveries::delivery;
+use testkit::{Http, eventually};
 use tokio::sync::Mutex;
 
-use super::deliveries::delivery;
-use super::eventually::eventually;
-use super::http::Http;
 use super::system::WEBHOOK;
 
 const SENDERS: u64 = 4;

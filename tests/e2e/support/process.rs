@@ -11,10 +11,9 @@ use std::time::Duration;
 use domain::topics::Names;
 use kafka::ClientOptions;
 use rustix::process::{Pid, Signal, kill_process};
+use testkit::{Http, eventually};
 
 use super::engine::free_port;
-use super::eventually::eventually;
-use super::http::Http;
 use super::system::SECRET;
 
 /// How long a process may take to say or do what it must.
