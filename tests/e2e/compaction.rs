@@ -1,10 +1,10 @@
 //! The cleaner of a real broker at work on late and repeated deliveries: what it leaves is the newest of every user.
 //!
-//! Segments of a second and a cleaner that is awake all the time do in seconds what takes days in production. The one setting
-//! that is kept is that for which the contract asks: while deliveries come and are mended, `min.compaction.lag.ms` keeps the
-//! cleaner away, since without it the newest record of a user may be taken while the late one after it is not repaired yet.
-//! When the keeper is at rest the lag is set to 0, the cleaner takes everything that it may, and the next deliveries come
-//! late to a log that was compacted.
+//! Segments of a second and a cleaner that is awake all the time do in seconds what takes days in production. The one
+//! setting that is kept is that for which the contract asks: while deliveries come and are mended,
+//! `min.compaction.lag.ms` keeps the cleaner away, since without it the newest record of a user may be taken while the
+//! late one after it is not repaired yet. When the keeper is at rest the lag is set to 0, the cleaner takes everything
+//! that it may, and the next deliveries come late to a log that was compacted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +35,8 @@ const USERS: u64 = 20;
 /// Bursts of deliveries, each after the cleaner has been over the one before.
 const ROUNDS: u64 = 3;
 const CHANGES_PER_ROUND: u64 = 12;
-/// Users whose changes do nothing but roll the segments of every partition on: the cleaner never takes the newest segment.
+/// Users whose changes do nothing but roll the segments of every partition on: the cleaner never takes the newest
+/// segment.
 const ROLLERS: std::ops::Range<u64> = 9_000..9_008;
 /// Longer than any repair may take here, on a machine that does much else.
 const LAG_MS: &str = "3600000";
@@ -130,8 +131,8 @@ async fn set_lag(options: &ClientOptions, names: &Names, lag_ms: &str) {
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");
 }
 
-/// Returns the deliveries of each round, as (user, change): three of ten come late, half of those rounds later; one of ten
-/// comes twice.
+/// Returns the deliveries of each round, as (user, change): three of ten come late, half of those rounds later; one of
+/// ten comes twice.
 fn history() -> Vec<Vec<(u64, u64)>> {
     let mut random = Random(SEED);
     let mut rounds: Vec<Vec<(u64, u64)>> = vec![Vec::new(); usize::try_from(ROUNDS).expect("a few")];

@@ -1,4 +1,5 @@
-//! A user is forgotten: gone for those who ask, not brought back by what is older, and out of the late deliveries of the log.
+//! A user is forgotten: gone for those who ask, not brought back by what is older, and out of the late deliveries of
+//! the log.
 
 use domain::{Letter, Position, UnixMillis, UserId};
 use hyper::{Method, StatusCode};

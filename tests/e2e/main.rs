@@ -1,8 +1,8 @@
 //! The whole pipeline against brokers: the embedded one, and Apache Kafka in a container.
 //!
-//! One file per topic, and in it each test once; `on_both_brokers!` at its top makes `embedded::…` and `kafka::…` of it. What
-//! needs real Kafka is left out, with a line that says why, where there is no container engine or no image (see
-//! `deploy/kafka-image`); with `ROLLCALL_REQUIRE_KAFKA=1` it fails instead.
+//! One file per topic, and in it each test once; `on_both_brokers!` at its top makes `embedded::…` and `kafka::…` of
+//! it. What needs real Kafka is left out, with a line that says why, where there is no container engine or no image
+//! (see `deploy/kafka-image`); with `ROLLCALL_REQUIRE_KAFKA=1` it fails instead.
 //!
 //! | file | what it shows |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! A password goes in, by every way that there is, and comes out nowhere: not in a topic, not in a file, not in a log line
-//! of the most talkative level, not in an answer.
+//! A password goes in, by every way that there is, and comes out nowhere: not in a topic, not in a file, not in a log
+//! line of the most talkative level, not in an answer.
 
 use std::path::Path;
 
@@ -64,7 +64,8 @@ async fn a_password_is_in_no_byte_that_was_written(broker: &Broker) {
     let mut last = String::new();
     for delivery in deliveries() {
         for (encrypted, path, body) in delivery.ways() {
-            // A body over the limit may be refused before it is read, which ends the connection: each has one of its own.
+            // A body over the limit may be refused before it is read, which ends the connection: each has one of its
+            // own.
             let answer = webhooks().send(delivery.method.clone(), &path, body).await;
             let Ok(answer) = answer else {
                 assert_eq!(delivery.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", delivery.name);
@@ -264,7 +265,8 @@ fn forms(text: &[u8]) -> Vec<Vec<u8>> {
         slashes.into_bytes(),
         numbers.into_bytes(),
     ];
-    // In the middle of a longer text its base64 depends on where a group of three begins; letters at both ends are shared.
+    // In the middle of a longer text its base64 depends on where a group of three begins; letters at both ends are
+    // shared.
     for shift in 0..3 {
         let shifted = [&b"xx"[..shift], text].concat();
         let whole = &shifted[..shifted.len() - shifted.len() % 3];

@@ -1,5 +1,5 @@
-//! Services, and Kafka itself, stopped at any moment under load and started again: no acknowledged event is lost, and the
-//! state is the fold of the log.
+//! Services, and Kafka itself, stopped at any moment under load and started again: no acknowledged event is lost, and
+//! the state is the fold of the log.
 
 use domain::topics::Names;
 use kafka::ClientOptions;

@@ -13,8 +13,8 @@ use crate::sources::Sources;
 /// How long one question to the cluster may take before it counts as not reachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]` and `[topics]` of a service's configuration. The other sections are left to their service, so that the file of
-/// either service can be given.
+/// `[kafka]` and `[topics]` of a service's configuration. The other sections are left to their service, so that the
+/// file of either service can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Raw {

@@ -20,13 +20,13 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Whose configuration it is
-    service: Service,
+    service: ServiceName,
     #[command(flatten)]
     sources: Sources,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Service {
+enum ServiceName {
     Ingest,
     Projector,
 }
@@ -36,14 +36,14 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(Args { service, sources }) => {
             match service {
-                Service::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
-                Service::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
+                ServiceName::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
+                ServiceName::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
             }
             print("the configuration is right\n")?;
         }
         Command::Show(Args { service, sources }) => print(&match service {
-            Service::Ingest => shown::<ingest::config::Raw>(sources)?,
-            Service::Projector => shown::<projector::Raw>(sources)?,
+            ServiceName::Ingest => shown::<ingest::config::Raw>(sources)?,
+            ServiceName::Projector => shown::<projector::Raw>(sources)?,
         })?,
     }
     Ok(ExitCode::SUCCESS)

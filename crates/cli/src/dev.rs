@@ -70,7 +70,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     telemetry::init(Format::Text, &args.log).context("logging cannot start")?;
     let ports = Ports::bind(&args).await?;
-    let folder = Folder::open(args.data_dir.clone())?;
+    let folder = TableFolder::open(args.data_dir.clone())?;
     let broker = Broker::start(args.bootstrap.as_deref()).await?;
     let secret = generated_secret()?;
 
@@ -130,12 +130,12 @@ impl Ports {
 }
 
 /// Where the table is: in a folder of the user's, or in one that is removed in the end.
-enum Folder {
+enum TableFolder {
     Given(PathBuf),
     Temporary(tempfile::TempDir),
 }
 
-impl Folder {
+impl TableFolder {
     fn open(given: Option<PathBuf>) -> anyhow::Result<Self> {
         let Some(path) = given else {
             return Ok(Self::Temporary(tempfile::tempdir().context("no temporary folder can be made")?));
@@ -194,7 +194,8 @@ impl Broker {
     fn sample_query(&self, queries: SocketAddr, simulated: bool) -> String {
         let url = format!("http://{queries}/users/{SAMPLE_USER}");
         if self.embedded.is_some() && !simulated {
-            // Nobody else writes to this broker: the sample's record is the first of its partition, and the query waits for it.
+            // Nobody else writes to this broker: the sample's record is the first of its partition, and the query waits
+            // for it.
             let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), PARTITIONS);
             format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
         } else {
@@ -229,18 +230,20 @@ fn welcome(
     webhook_url: &str,
     queries: SocketAddr,
     ports: &Ports,
-    folder: &Folder,
+    folder: &TableFolder,
     simulated: bool,
 ) -> anyhow::Result<String> {
     let address = |listener: &TcpListener| listener.local_addr();
     let sample: String = SAMPLE.lines().map(str::trim).collect();
     let memory = match (&broker.embedded, folder) {
-        (Some(_), Folder::Temporary(_)) => {
+        (Some(_), TableFolder::Temporary(_)) => {
             "Everything is in memory or in a temporary folder: nothing outlives this process.\n"
         }
-        (Some(_), Folder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
-        (None, Folder::Temporary(_)) => "The table is in a temporary folder, and made again from the log each time.\n",
-        (None, Folder::Given(_)) => "",
+        (Some(_), TableFolder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
+        (None, TableFolder::Temporary(_)) => {
+            "The table is in a temporary folder, and made again from the log each time.\n"
+        }
+        (None, TableFolder::Given(_)) => "",
     };
     Ok(format!(
         "Rollcall {version}, for a look and for development. {memory}

@@ -12,11 +12,11 @@ use anyhow::Context as _;
 use domain::{SAFE_INTEGER_MAX, UnixMillis, UserId};
 use indicatif::ProgressBar;
 use service::Shutdown;
-use simulator::delivery::{Line, deliver};
+use simulator::delivery::{Answered, deliver};
 use simulator::encrypt::Encryption;
 use simulator::history::{History, Population};
 use simulator::post::Post;
-use simulator::sender::{Habits, Sender};
+use simulator::sender::{Desk, Habits};
 
 use crate::environment;
 use crate::expect::{self, Expected};
@@ -77,7 +77,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let encryption = encryption(&args)?;
     let population = population(&args, encryption.is_some())?;
-    let mut sender = Sender::new(habits(&args), History::new(population), args.seed);
+    let mut sender = Desk::new(habits(&args), History::new(population), args.seed);
     let post = Arc::new(Post::new(&args.url, encryption)?);
     // Before anything is sent: a folder that cannot be written must not cost a whole run.
     let expect = args.expect.as_deref().map(create).transpose()?;
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let bar = progress::bar("{wide_bar} {pos}/{len} delivered, {per_sec}, {eta} left{msg}", sender.events());
     let mut failures = 0;
     let tally =
-        deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Line<'_>| show(&bar, &mut failures, &line))
+        deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Answered<'_>| show(&bar, &mut failures, &line))
             .await;
     bar.finish_and_clear();
 
@@ -142,8 +142,9 @@ fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Shows the progress. The first failure is shown at once: a wrong secret would otherwise be retried for an hour unseen.
-fn show(bar: &ProgressBar, failures: &mut u64, line: &Line<'_>) {
+/// Shows the progress. The first failure is shown at once: a wrong secret would otherwise be retried for an hour
+/// unseen.
+fn show(bar: &ProgressBar, failures: &mut u64, line: &Answered<'_>) {
     bar.set_position(line.delivered);
     if line.answer.is_accepted() {
         return;

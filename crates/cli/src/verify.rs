@@ -16,7 +16,7 @@ use upkeep::verify::{Found, Options, Report, check_settings, verify};
 
 use crate::cluster::{Cluster, asked};
 use crate::expect::{self, Expected};
-use crate::fetch::Service;
+use crate::fetch::ProjectorClient;
 use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;
@@ -26,8 +26,8 @@ use compare::Differences;
 /// The bar is told of every so many records, which costs nothing beside reading them.
 const PROGRESS_EVERY: u64 = 4096;
 
-/// Reads the whole log and reports dirty keys, gaps, unreadable records, misplaced keys and wrong settings; exit status 1
-/// on any
+/// Reads the whole log and reports dirty keys, gaps, unreadable records, misplaced keys and wrong settings; exit status
+/// 1 on any
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(expected) = &expected {
         differences.compare_log(expected, &report.winners);
         if let Some(url) = &args.projector {
-            differences.compare_projector(expected, &Service::new(url)?).await?;
+            differences.compare_projector(expected, &ProjectorClient::new(url)?).await?;
         }
     }
     let findings = findings(&report, &unknown, &differences);

@@ -7,9 +7,9 @@ mod support;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use kafka::embedded::EmbeddedBroker;
 use serde_json::Value;
 use support::{Dev, Service, get, post, rollcall, run, stderr, stdout, text};
+use testkit::deliveries::CHANGED;
 
 #[test]
 fn a_mistake_in_usage_is_status_2_and_help_is_not_one() {
@@ -141,8 +141,6 @@ fn dev_simulate_shows_what_happens_and_ends_on_an_interrupt() {
     assert_eq!(dev.signal("INT").code(), Some(0));
 }
 
-const CHANGED: &str = include_str!("../../../schemas/golden/v1/user-changed.json");
-
 #[test]
 fn forget_refuses_a_time_that_would_lose_and_says_what_it_did() {
     let dev = Dev::start(&[]);
@@ -223,8 +221,7 @@ fn after_late_and_repeated_deliveries_the_log_and_the_projector_are_as_the_vendo
 
 #[test]
 fn encrypted_deliveries_with_passwords_are_read_and_no_password_is_written() {
-    let topics = [("vcc.users", 3), ("vcc.users.late", 1), ("vcc.users.dead-letter", 1)];
-    let broker = EmbeddedBroker::start(&topics).unwrap();
+    let broker = testkit::broker::start(3);
     let bootstrap = broker.bootstrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ingest.toml");

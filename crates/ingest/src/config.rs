@@ -15,7 +15,7 @@ use service::settings::{Http, Log, listen_address};
 
 use crate::transport::Policy;
 
-pub use raw::{Keeper, Raw, RawBodyKey, Security, Webhook};
+pub use raw::{KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
 
 /// Where webhooks are received unless the configuration says otherwise.
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -84,7 +84,8 @@ impl TryFrom<Raw> for Config {
 }
 
 fn check_webhook(webhook: &Webhook, faults: &mut Faults) {
-    // The router panics on braces, and on a colon or an asterisk before a segment: they are patterns of today or of before.
+    // The router panics on braces, and on a colon or an asterisk before a segment: they are patterns of today or of
+    // before.
     let is_pattern = webhook.path.contains(['{', '}', '?', '#', '*']) || webhook.path.contains("/:");
     if !webhook.path.starts_with('/') || is_pattern {
         faults.push("webhook.path", "expected a path that begins with / and has no pattern in it");

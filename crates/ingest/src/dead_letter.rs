@@ -1,6 +1,7 @@
 //! Dead letters: bodies that could not be read, kept as they were received, and what is done with them later.
 //!
-//! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and checked.
+//! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and
+//! checked.
 
 use domain::topics::Names;
 use domain::{EventId, Letter, Position, UnixMillis, UserId};
@@ -16,7 +17,8 @@ use crate::{Rejection, pipeline};
 /// their own.
 const IV_MAX: usize = 128;
 
-/// Returns the letter that keeps `request`, received at `received_at`; `None` when a body refused so is not worth keeping.
+/// Returns the letter that keeps `request`, received at `received_at`; `None` when a body refused so is not worth
+/// keeping.
 pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -> Option<Letter> {
     if !rejection.is_kept() {
         return None;
@@ -73,8 +75,8 @@ pub enum ReplayError {
     Remove { key: String, source: Box<kafka::publish::Error> },
 }
 
-/// Sends `kept` through the pipeline once more; what passes is published, and its dead letter removed by a tombstone, in this
-/// order: stopping in between repeats an event, which is harmless, and loses none.
+/// Sends `kept` through the pipeline once more; what passes is published, and its dead letter removed by a tombstone,
+/// in this order: stopping in between repeats an event, which is harmless, and loses none.
 ///
 /// The event keeps the time at which its body was first received. Without a `publisher` nothing is written.
 ///

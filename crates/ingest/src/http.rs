@@ -26,7 +26,7 @@ use crate::users::{self, Whole};
 use crate::{Rejection, dead_letter, pipeline};
 
 /// All that a request needs to become a record.
-pub(crate) struct Webhook {
+pub(crate) struct Receiver {
     pub(crate) policy: Policy,
     pub(crate) publisher: kafka::publish::Publisher,
     pub(crate) topics: Names,
@@ -50,10 +50,10 @@ pub(crate) struct RequestLimits {
 }
 
 /// Returns the routes: POST on `path`, and problems for all else.
-pub(crate) fn router(path: &str, webhook: Arc<Webhook>) -> Router {
+pub(crate) fn router(path: &str, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
-        move |State(webhook): State<Arc<Webhook>>| async move {
-            webhook.counters.begin().rejected(&rejection);
+        move |State(receiver): State<Arc<Receiver>>| async move {
+            receiver.counters.begin().rejected(&rejection);
             rejection.problem()
         }
     };
@@ -61,13 +61,13 @@ pub(crate) fn router(path: &str, webhook: Arc<Webhook>) -> Router {
         .route(path, post(receive))
         .fallback(elsewhere(Rejection::NotFound))
         .method_not_allowed_fallback(elsewhere(Rejection::MethodNotAllowed))
-        .with_state(webhook)
+        .with_state(receiver)
 }
 
 /// Answers one delivery. 200 only after Kafka's acknowledgement; a refusal only after its dead letter's.
-async fn receive(State(webhook): State<Arc<Webhook>>, request: Request<Body>) -> Response {
-    let in_hand = webhook.counters.begin();
-    match webhook.deliver(request).await {
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
+    let in_hand = receiver.counters.begin();
+    match receiver.deliver(request).await {
         Ok(answer) => {
             in_hand.accepted(answer.status());
             answer.into_response()
@@ -76,7 +76,7 @@ async fn receive(State(webhook): State<Arc<Webhook>>, request: Request<Body>) ->
             tracing::debug!(rejection = rejection.label(), "request refused");
             in_hand.rejected(&rejection);
             match rejection {
-                Rejection::NotAnEvent { .. } if webhook.limits.refused_is_ok => kept_answer(&rejection),
+                Rejection::NotAnEvent { .. } if receiver.limits.refused_is_ok => kept_answer(&rejection),
                 rejection => rejection.problem().into_response(),
             }
         }
@@ -89,7 +89,7 @@ fn kept_answer(rejection: &Rejection) -> Response {
     (StatusCode::OK, axum::Json(body)).into_response()
 }
 
-impl Webhook {
+impl Receiver {
     /// The head comes first: a stranger takes no place, and none of a stranger's body is read or asked for.
     async fn deliver(&self, request: Request<Body>) -> Result<Answer, Rejection> {
         let (parts, body) = request.into_parts();

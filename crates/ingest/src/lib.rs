@@ -1,6 +1,7 @@
 //! Webhook in, Kafka record out.
 //!
-//! A request to the webhook's path goes through five stages, a file each; each takes the type that the one before it made:
+//! A request to the webhook's path goes through five stages, a file each; each takes the type that the one before it
+//! made:
 //!
 //! ```text
 //! http.rs ──▶ RawRequest                       the head
@@ -14,13 +15,13 @@
 //! users/publish ──▶ Kafka ──acknowledged──▶ 200
 //! ```
 //!
-//! `transport` is for any webhook of this vendor and does not name `users`, which is this webhook; [`pipeline`] joins the
-//! two. What is refused ends as a [`Rejection`], the one list of reasons with status, label and text; what is worth keeping
-//! of it is written to the dead-letter topic first ([`dead_letter`]). [`run`] puts it all together, with the keeper beside it;
-//! [`Config`] says how.
+//! `transport` is for any webhook of this vendor and does not name `users`, which is this webhook; [`pipeline`] joins
+//! the two. What is refused ends as a [`Rejection`], the one list of reasons with status, label and text; what is worth
+//! keeping of it is written to the dead-letter topic first ([`dead_letter`]). [`run`] puts it all together, with the
+//! keeper beside it; [`Config`] says how.
 //!
-//! Invariants: never 200 before the acknowledgement, which is the dead letter's where `refused_is_ok` is set; no password
-//! past `parse`; every request is counted exactly once.
+//! Invariants: never 200 before the acknowledgement, which is the dead letter's where `refused_is_ok` is set; no
+//! password past `parse`; every request is counted exactly once.
 //!
 //! ```
 //! use ingest::transport::{BodyPolicy, RawRequest, SenderPolicy, authenticate};

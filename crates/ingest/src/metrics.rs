@@ -14,12 +14,12 @@ use crate::Rejection;
 use crate::answer::Status;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabel {
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct ReasonLabel {
     rejection: &'static str,
 }
 
@@ -32,8 +32,8 @@ const ABANDONED: &str = "abandoned";
 /// The counters of ingest.
 #[derive(Clone)]
 pub(crate) struct Counters {
-    accepted: Family<Outcome, Counter>,
-    rejected: Family<Reason, Counter>,
+    accepted: Family<OutcomeLabel, Counter>,
+    rejected: Family<ReasonLabel, Counter>,
     dead_letters: Counter,
     publish_duration: Histogram,
     account: Arc<Account>,
@@ -72,12 +72,13 @@ impl Counters {
             publish_duration: duration_histogram(),
             account: Arc::default(),
         };
-        // All are there from the start: an increase from nothing to one is none for Prometheus, and an alert would miss it.
+        // All are there from the start: an increase from nothing to one is none for Prometheus, and an alert would miss
+        // it.
         for status in Status::ALL {
-            counters.accepted.get_or_create(&Outcome { outcome: status.label() }).inc_by(0);
+            counters.accepted.get_or_create(&OutcomeLabel { outcome: status.label() }).inc_by(0);
         }
         for rejection in Rejection::LABELS.into_iter().chain([ABANDONED]) {
-            counters.rejected.get_or_create(&Reason { rejection }).inc_by(0);
+            counters.rejected.get_or_create(&ReasonLabel { rejection }).inc_by(0);
         }
         metrics.register(|registry| {
             registry.register(
@@ -133,14 +134,14 @@ pub(crate) struct InHand {
 impl InHand {
     pub(crate) fn accepted(mut self, status: Status) {
         if let Some(counters) = self.counters.take() {
-            counters.accepted.get_or_create(&Outcome { outcome: status.label() }).inc();
+            counters.accepted.get_or_create(&OutcomeLabel { outcome: status.label() }).inc();
             counters.account.accepted.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn rejected(mut self, rejection: &Rejection) {
         if let Some(counters) = self.counters.take() {
-            counters.rejected.get_or_create(&Reason { rejection: rejection.label() }).inc();
+            counters.rejected.get_or_create(&ReasonLabel { rejection: rejection.label() }).inc();
             let account = &counters.account;
             let count = if rejection.status().is_server_error() { &account.unavailable } else { &account.rejected };
             count.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +152,7 @@ impl InHand {
 impl Drop for InHand {
     fn drop(&mut self) {
         if let Some(counters) = self.counters.take() {
-            counters.rejected.get_or_create(&Reason { rejection: ABANDONED }).inc();
+            counters.rejected.get_or_create(&ReasonLabel { rejection: ABANDONED }).inc();
             counters.account.abandoned.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -27,7 +27,8 @@ pub enum Rejection {
     /// The body could not be decrypted.
     #[error("the body cannot be decrypted: {reason}")]
     Undecryptable { reason: &'static str },
-    /// The body is no user event: `pointer` (RFC 6901) is the place, `reason` is what is wrong there and quotes no value.
+    /// The body is no user event: `pointer` (RFC 6901) is the place, `reason` is what is wrong there and quotes no
+    /// value.
     #[error("the body is no user event: {pointer:?} {reason}")]
     NotAnEvent { pointer: String, reason: String },
     #[error("too many requests wait")]

@@ -14,9 +14,9 @@ use upkeep::gate::{self, Gate};
 use upkeep::keeper::{self, Keeper};
 
 use crate::Config;
-use crate::http::{self, RequestLimits, Webhook};
+use crate::http::{self, Receiver, RequestLimits};
 use crate::metrics::{Counters, Summary};
-use crate::watch::{self, KAFKA, TOPICS, Watch};
+use crate::watch::{self, ClusterWatch, KAFKA, TOPICS};
 
 /// Why ingest does not run.
 #[derive(Debug, thiserror::Error)]
@@ -26,14 +26,14 @@ pub enum Error {
     #[error("the Kafka client cannot be made")]
     Kafka(#[source] kafka::Fault),
     #[error("the topics are not what they must be")]
-    Topics(#[source] watch::Refused),
+    Topics(#[source] watch::TopicsRefused),
 }
 
-/// Receives webhooks until `shutdown`, then stops in the order of [`service::run`]; the last step flushes the producer, and the
-/// last line of the log accounts for every request. `clock` stamps arrivals and repairs.
+/// Receives webhooks until `shutdown`, then stops in the order of [`service::run`]; the last step flushes the producer,
+/// and the last line of the log accounts for every request. `clock` stamps arrivals and repairs.
 ///
-/// No thread of a Kafka client outlives it: a process that exits while the client library is still closing a client can be
-/// aborted by the allocator.
+/// No thread of a Kafka client outlives it: a process that exits while the client library is still closing a client can
+/// be aborted by the allocator.
 ///
 /// # Errors
 /// [`Error`] when it cannot start, or the topics turn out to be ones on which events would be lost.
@@ -46,7 +46,7 @@ pub async fn run(
     let tls = config.http.tls().map_err(Error::Tls)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
-    let watch = Watch::new(&config.kafka, &config.topics, &readiness).map_err(Error::Kafka)?;
+    let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
     let gate = Gate::new(&metrics);
 
@@ -62,8 +62,8 @@ pub async fn run(
     }
 
     let (deadline, limits, path) = (config.publish.deadline, config.limits, config.path.clone());
-    let webhook = webhook(config, publisher.clone(), gate, counters.clone(), clock);
-    let router = http::router(&path, Arc::new(webhook));
+    let receiver = receiver(config, publisher.clone(), gate, counters.clone(), clock);
+    let router = http::router(&path, Arc::new(receiver));
     let service = Service { router, tls, limits, metrics, readiness, parts, stop };
     let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
     let summary = counters.summary();
@@ -71,14 +71,20 @@ pub async fn run(
     stopped.outcome.map(|()| summary)
 }
 
-fn webhook(config: Config, publisher: Publisher, gate: Gate, counters: Counters, clock: fn() -> UnixMillis) -> Webhook {
+fn receiver(
+    config: Config,
+    publisher: Publisher,
+    gate: Gate,
+    counters: Counters,
+    clock: fn() -> UnixMillis,
+) -> Receiver {
     let limits = RequestLimits {
         body_bytes_max: config.body_bytes_max,
         body_read: config.body_read,
         refused_is_ok: config.refused_is_ok,
     };
     let places = Semaphore::new(config.requests_max);
-    Webhook { policy: config.policy, publisher, topics: config.topics, limits, counters, gate, clock, places }
+    Receiver { policy: config.policy, publisher, topics: config.topics, limits, counters, gate, clock, places }
 }
 
 /// Waits until no record is under way any more. One that is left behind was promised to nobody: this is no failure.
@@ -93,6 +99,7 @@ async fn flush(publisher: &Publisher, deadline: Duration) -> Result<(), Error> {
 }
 
 fn account(summary: &Summary, connections: Drained) {
+    debug_assert!(summary.adds_up(), "a request is missing or counted twice: {summary:?}");
     tracing::info!(
         received = summary.received,
         accepted = summary.accepted,

@@ -20,17 +20,17 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 /// Why events would be lost on the topics.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(String);
+pub struct TopicsRefused(String);
 
 /// The cluster that is watched, and the readiness that follows it.
-pub(crate) struct Watch {
+pub(crate) struct ClusterWatch {
     options: ClientOptions,
     topics: Names,
     readiness: Readiness,
     probe: Probe,
 }
 
-impl Watch {
+impl ClusterWatch {
     /// # Errors
     /// When the options cannot be used.
     pub(crate) fn new(options: &ClientOptions, topics: &Names, readiness: &Readiness) -> Result<Self, kafka::Fault> {
@@ -41,14 +41,14 @@ impl Watch {
     /// Watches until `stop`. The probe's client has ended when this returns.
     ///
     /// # Errors
-    /// [`Refused`] as soon as the topics turn out to be ones on which events would be lost.
-    pub(crate) async fn run(self, stop: Shutdown) -> Result<(), Refused> {
+    /// [`TopicsRefused`] as soon as the topics turn out to be ones on which events would be lost.
+    pub(crate) async fn run(self, stop: Shutdown) -> Result<(), TopicsRefused> {
         let watched = self.until(&stop).await;
         self.probe.close().await;
         watched
     }
 
-    async fn until(&self, stop: &Shutdown) -> Result<(), Refused> {
+    async fn until(&self, stop: &Shutdown) -> Result<(), TopicsRefused> {
         let mut checked = false;
         loop {
             let answered = self.probe.cluster_answers(PROBE_DEADLINE).await;
@@ -70,7 +70,7 @@ impl Watch {
     }
 
     /// Returns whether the topics could be checked; they then keep to the contract.
-    async fn check_topics(&self) -> Result<bool, Refused> {
+    async fn check_topics(&self) -> Result<bool, TopicsRefused> {
         // One partition and one replica are asked for: how many there are is the operator's business.
         let specs = Spec::contract(&self.topics, 1, 1);
         let findings = match topics::check(&self.options, &specs, PROBE_DEADLINE).await {
@@ -89,7 +89,7 @@ impl Watch {
             }
         }
         if !refused.is_empty() {
-            return Err(Refused(refused.join("; ")));
+            return Err(TopicsRefused(refused.join("; ")));
         }
         self.readiness.holds(TOPICS);
         Ok(true)

@@ -1,4 +1,5 @@
-//! Late and repeated deliveries through the whole service: what the gate keeps off the topic, and what the keeper mends on it.
+//! Late and repeated deliveries through the whole service: what the gate keeps off the topic, and what the keeper mends
+//! on it.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 mod support;
@@ -75,7 +76,8 @@ async fn the_keeper_appends_the_newest_record_again_and_then_rests() {
     assert_eq!(last.header("ce_id"), records[0].header("ce_id"));
     assert_eq!(last.position.partition, records[0].position.partition);
 
-    // A second late delivery gets a second repair, and no more: the records are counted once the second repair is there.
+    // A second late delivery gets a second repair, and no more: the records are counted once the second repair is
+    // there.
     append(&service, CREATED).await;
     let by_kind = eventually("the keeper mends it again", PATIENCE, async || {
         let mut by_kind: BTreeMap<bool, usize> = BTreeMap::new();

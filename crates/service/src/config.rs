@@ -1,10 +1,10 @@
 //! One configuration out of a TOML file, the environment over it, and flags over both.
 //!
-//! A variable names a key by its path in capitals, the sections separated by two underscores: `ROLLCALL_HTTP__LISTEN` is
-//! `listen` in `[http]`. Its value is read as TOML where it is TOML (`8080`, `true`, `["a", "b"]`), else as text; where a
-//! list is expected and the value is text, it is split at commas. Below `[kafka.properties]`, whose keys have dots, an
-//! underscore is a dot: `ROLLCALL_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`. All values there are text for
-//! librdkafka, a password perhaps, and are taken as they stand, quotation marks and all.
+//! A variable names a key by its path in capitals, the sections separated by two underscores: `ROLLCALL_HTTP__LISTEN`
+//! is `listen` in `[http]`. Its value is read as TOML where it is TOML (`8080`, `true`, `["a", "b"]`), else as text;
+//! where a list is expected and the value is text, it is split at commas. Below `[kafka.properties]`, whose keys have
+//! dots, an underscore is a dot: `ROLLCALL_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`. All values there are
+//! text for librdkafka, a password perhaps, and are taken as they stand, quotation marks and all.
 //!
 //! Unknown keys are refused. All faults are reported together, each with its key and where it was set; values are never
 //! shown, since any could be a secret.

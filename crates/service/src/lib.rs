@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Reading order:
-//! - [`run`]: the skeleton of both services, from the first request to the last step of the stop. [`Shutdown`] is the one
-//!   signal that everything waits for; only the command line connects it to SIGTERM.
-//! - [`serve`]: the accept loop, with a limit on everything that a peer can hold, and an orderly end; [`tls`] in front of it.
+//! - [`run`]: the skeleton of both services, from the first request to the last step of the stop. [`Shutdown`] is the
+//!   one signal that everything waits for; only the command line connects it to SIGTERM.
+//! - [`serve`]: the accept loop, with a limit on everything that a peer can hold, and an orderly end; [`tls`] in front
+//!   of it.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
-//! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together; [`origin`] is
-//!   one of the checks. [`secret`]: text that cannot print itself.
+//! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together; [`origin`]
+//!   is one of the checks. [`secret`]: text that cannot print itself.
 //! - [`problem`]: errors as RFC 9457 describes them. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
 //!
 //! Invariant: a service neither binds a port nor installs a signal handler nor reads the clock; it is given all three.

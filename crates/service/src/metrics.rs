@@ -1,5 +1,7 @@
 //! Numbers for Prometheus, by OpenTelemetry's names where it has one.
 
+mod instruments;
+
 mod process;
 
 mod requests;
@@ -9,7 +11,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use parking_lot::Mutex;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tower::layer::layer_fn;
@@ -17,13 +18,15 @@ use tower::layer::layer_fn;
 use process::Process;
 use requests::{Measure, Requests};
 
+pub use instruments::{Counted, duration_histogram};
+
 /// The registry of one service; what it holds is written by [`Metrics::encode`].
 #[derive(Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
 impl Metrics {
     /// The media type of [`Metrics::encode`].
-    pub const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
     /// Returns a registry that knows the process: its version, memory and open files.
     pub fn new() -> Self {
@@ -50,9 +53,9 @@ impl Metrics {
     /// Returns `router` with each request measured: its duration by method, scheme, route and status, and the number of
     /// requests in flight.
     ///
-    /// The route is the pattern that matched, never the path; a request that matched none has an empty label. The log line
-    /// of a request, at debug, has neither query nor headers.
-    pub fn instrument(&self, router: Router) -> Router {
+    /// The route is the pattern that matched, never the path; a request that matched none has an empty label. The log
+    /// line of a request, at debug, has neither query nor headers.
+    pub(crate) fn instrument(&self, router: Router) -> Router {
         let requests = self.register(Requests::register);
         router.layer(layer_fn(move |within| Measure { requests: requests.clone(), within }))
     }
@@ -68,14 +71,4 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
-}
-
-/// Bounds of a duration histogram in seconds: those that OpenTelemetry's HTTP conventions advise, with two below for
-/// answers from memory.
-const DURATION_BOUNDS: [f64; 16] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
-/// Returns an empty histogram of durations in seconds.
-pub fn duration_histogram() -> Histogram {
-    Histogram::new(DURATION_BOUNDS)
 }

@@ -8,8 +8,8 @@
 //! | the service's own last step: flush, or the last commit | the service |
 //! | no admin routes | [`ADMIN_DRAIN`] |
 //!
-//! The admin routes answer until the end, so that they can tell for what a stop is waiting. The account of the requests is
-//! the service's, which knows its numbers.
+//! The admin routes answer until the end, so that they can tell for what a stop is waiting. The account of the requests
+//! is the service's, which knows its numbers.
 
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ pub struct Stopped<E> {
 }
 
 impl<E: Send + 'static> Service<E> {
-    /// Runs the service until `shutdown` or the end of a part, then stops it in order; `last` is the service's own last step.
+    /// Runs the service until `shutdown` or the end of a part, then stops it in order; `last` is the service's own last
+    /// step.
     ///
     /// # Panics
     /// When a part has panicked.

@@ -37,8 +37,8 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// Returns whether `candidate` is the secret, in a time that depends on the length of `candidate` alone: digests are
-    /// compared, so that neither a shared beginning nor the secret's length shows.
+    /// Returns whether `candidate` is the secret, in a time that depends on the length of `candidate` alone: digests
+    /// are compared, so that neither a shared beginning nor the secret's length shows.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         openssl::memcmp::eq(&sha256(self.0.as_bytes()), &sha256(candidate))
     }

@@ -29,8 +29,8 @@ use crate::tls::Tls;
 pub struct ServerLimits {
     /// Open connections; past it the next one waits in the kernel's queue.
     pub connections_max: usize,
-    /// How long the head of a request may take to arrive, counted from the end of the one before: also the limit on idle
-    /// connections.
+    /// How long the head of a request may take to arrive, counted from the end of the one before: also the limit on
+    /// idle connections.
     pub header_read: Duration,
     /// Size of a request's head; at least 8 KiB, which is hyper's own minimum.
     pub header_bytes_max: usize,

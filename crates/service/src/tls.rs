@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_openssl::SslStream;
 
 /// Certificates are renewed weeks before they end; a new one is used within this time.
-pub const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A certificate chain and its key, both PEM, and the acceptor made of them.
 pub struct Tls {

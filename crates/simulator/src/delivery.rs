@@ -9,26 +9,26 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::post::{Answer, Post};
-use crate::sender::{Attempt, Fate, Sender};
+use crate::sender::{Attempt, Desk, Fate};
 use crate::tally::Tally;
 
 /// One answered attempt, for whoever watches.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct Answered<'a> {
     pub attempt: &'a Attempt,
     pub answer: &'a Answer,
     pub fate: Fate,
     pub delivered: u64,
 }
 
-/// Delivers everything that the sender has, at most `concurrency` attempts at a time, until it has no more or a shutdown
-/// is requested; attempts in flight are then finished. Calls `watch` with each answer.
+/// Delivers everything that the sender has, at most `concurrency` attempts at a time, until it has no more or a
+/// shutdown is requested; attempts in flight are then finished. Calls `watch` with each answer.
 pub async fn deliver(
-    sender: &mut Sender,
+    sender: &mut Desk,
     post: &Arc<Post>,
     concurrency: NonZeroUsize,
     shutdown: &Shutdown,
-    mut watch: impl FnMut(Line<'_>),
+    mut watch: impl FnMut(Answered<'_>),
 ) -> Tally {
     let started = Instant::now();
     let mut tally = Tally::new();
@@ -49,7 +49,7 @@ pub async fn deliver(
                     answered.expect("posting does not panic");
                 let fate = sender.answered(attempt.clone(), answer.is_accepted(), started.elapsed());
                 tally.count(&attempt, &answer, fate, took, (sent - started).saturating_sub(attempt.due));
-                watch(Line { attempt: &attempt, answer: &answer, fate, delivered: tally.delivered() });
+                watch(Answered { attempt: &attempt, answer: &answer, fate, delivered: tally.delivered() });
             }
             () = tokio::time::sleep_until(started + due.unwrap_or(Duration::ZERO)), if has_room && due.is_some() => {
                 if let Some(attempt) = sender.take() {

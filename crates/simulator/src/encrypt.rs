@@ -1,5 +1,5 @@
-//! Encrypts a body as the vendor's PHP does, `openssl_encrypt($body, $method, $key, 0, $iv)`, so that any receiver of the
-//! vendor can be tried: base64 text, the key zero-padded or cut to the cipher's length.
+//! Encrypts a body as the vendor's PHP does, `openssl_encrypt($body, $method, $key, 0, $iv)`, so that any receiver of
+//! the vendor can be tried: base64 text, the key zero-padded or cut to the cipher's length.
 
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtx;

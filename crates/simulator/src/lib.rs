@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use simulator::history::{History, Population};
-//! use simulator::sender::{Fate, Habits, Sender};
+//! use simulator::sender::{Fate, Habits, Desk};
 //! use std::time::Duration;
 //!
 //! let population = Population {
@@ -29,7 +29,7 @@
 //!     repeat: 0.0,
 //!     minute: Duration::from_secs(60),
 //! };
-//! let mut sender = Sender::new(habits, History::new(population), 1);
+//! let mut sender = Desk::new(habits, History::new(population), 1);
 //! let attempt = sender.take().ok_or("ten events wait")?;
 //! assert!(!attempt.told.body().is_empty());
 //! // The receiver is away: the vendor tries again a minute later.

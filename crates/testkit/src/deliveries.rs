@@ -7,8 +7,8 @@ pub const CREATED: &str = include_str!("../../../schemas/golden/v1/user-created.
 /// The vendor's sample of *User Changed*, of the same user; it is stamped nine minutes before the creation.
 pub const CHANGED: &str = include_str!("../../../schemas/golden/v1/user-changed.json");
 
-/// Returns the body that reports the `change`th change of a user; 0 is the creation. Each is a minute after the one before,
-/// and its `old` is the `new` of the one before.
+/// Returns the body that reports the `change`th change of a user; 0 is the creation. Each is a minute after the one
+/// before, and its `old` is the `new` of the one before.
 pub fn delivery(user_id: u64, change: u64) -> String {
     let user = |change: u64| json!({"userId": user_id, "name": name(user_id, change), "monthly": change});
     let old = change.checked_sub(1).map(user);

@@ -34,8 +34,8 @@ pub fn changed(id: i64, from: &str, to: &str, second: i64) -> UserEvent {
     event(Some(user(id, from)), user(id, to), second)
 }
 
-/// Returns the head of an event of user `id`: of its creation without a `parent`, else of a change from state `parent` to
-/// `version`. It arrived when it occurred.
+/// Returns the head of an event of user `id`: of its creation without a `parent`, else of a change from state `parent`
+/// to `version`. It arrived when it occurred.
 pub fn head(id: i64, parent: Option<u8>, version: u8, second: i64) -> Head {
     let digest = |state: u8| Version::from_bytes([state; 16]);
     let (user_id, occurred_at) = (user_id(id), at(second));

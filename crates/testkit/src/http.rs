@@ -73,10 +73,11 @@ impl Http {
         stream
     }
 
-    /// Sends bytes as they are, without ending them, and returns all that comes back until the server closes the connection.
+    /// Sends bytes as they are, without ending them, and returns all that comes back until the server closes the
+    /// connection.
     ///
-    /// For requests that no client would send; and for bodies that a server refuses early, where hyper's client gives up the
-    /// answer because it cannot write the rest.
+    /// For requests that no client would send; and for bodies that a server refuses early, where hyper's client gives
+    /// up the answer because it cannot write the rest.
     pub async fn raw(&self, text: &str) -> String {
         read_to_end(&mut self.open(text).await).await
     }

@@ -1,4 +1,5 @@
-//! The command `rollcall` as a process of its own: its output, its end, and the signals that an operator or a crash sends.
+//! The command `rollcall` as a process of its own: its output, its end, and the signals that an operator or a crash
+//! sends.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};

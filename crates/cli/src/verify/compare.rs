@@ -9,8 +9,8 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use upkeep::verify::{EXAMPLES_MAX, Winner};
 
-use crate::expect::{Expected, State};
-use crate::fetch::Service;
+use crate::expect::{Expected, ExpectedState};
+use crate::fetch::ProjectorClient;
 
 /// How many users a projector is asked for at a time.
 const QUESTIONS: usize = 16;
@@ -46,7 +46,7 @@ impl Differences {
     pub(super) async fn compare_projector(
         &mut self,
         expected: &BTreeMap<UserId, Expected>,
-        projector: &Service,
+        projector: &ProjectorClient,
     ) -> anyhow::Result<()> {
         let questions = expected.values().map(async |expected| {
             let (status, user) = projector.get(&format!("/users/{}", expected.user_id)).await?;
@@ -69,13 +69,15 @@ impl Differences {
     }
 }
 
-fn log_difference(expected: &State, winner: Option<&Winner>) -> Option<String> {
+fn log_difference(expected: &ExpectedState, winner: Option<&Winner>) -> Option<String> {
     match (expected, winner.map(|winner| (winner.head, winner))) {
         (_, None) => Some("is missing".to_owned()),
-        (State::Forgotten, Some((RecordHead::Forgotten { .. }, _))) => None,
-        (State::Forgotten, Some((RecordHead::Event(_), _))) => Some("is there, and was to be forgotten".to_owned()),
-        (State::Present { .. }, Some((RecordHead::Forgotten { .. }, _))) => Some("is forgotten".to_owned()),
-        (State::Present { event_id, user, .. }, Some((RecordHead::Event(head), winner))) => {
+        (ExpectedState::Forgotten, Some((RecordHead::Forgotten { .. }, _))) => None,
+        (ExpectedState::Forgotten, Some((RecordHead::Event(_), _))) => {
+            Some("is there, and was to be forgotten".to_owned())
+        }
+        (ExpectedState::Present { .. }, Some((RecordHead::Forgotten { .. }, _))) => Some("is forgotten".to_owned()),
+        (ExpectedState::Present { event_id, user, .. }, Some((RecordHead::Event(head), winner))) => {
             if head.event_id != *event_id {
                 return Some(format!("is in the state of event {}, not {event_id}", head.event_id));
             }
@@ -87,10 +89,10 @@ fn log_difference(expected: &State, winner: Option<&Winner>) -> Option<String> {
     }
 }
 
-fn answer_difference(expected: &State, status: StatusCode, answer: Value) -> Option<String> {
+fn answer_difference(expected: &ExpectedState, status: StatusCode, answer: Value) -> Option<String> {
     match (expected, status, answer) {
-        (State::Forgotten, StatusCode::GONE | StatusCode::NOT_FOUND, _) => None,
-        (State::Present { event_id, user, .. }, StatusCode::OK, Value::Object(mut answer)) => {
+        (ExpectedState::Forgotten, StatusCode::GONE | StatusCode::NOT_FOUND, _) => None,
+        (ExpectedState::Present { event_id, user, .. }, StatusCode::OK, Value::Object(mut answer)) => {
             let meta = answer.remove("_meta").unwrap_or_default();
             if meta["eventId"] != event_id.to_string() {
                 return Some(format!("is in the state of event {}, not {event_id}", meta["eventId"]));
@@ -114,10 +116,10 @@ mod tests {
     use domain::UnixMillis;
     use serde_json::json;
 
-    fn present() -> State {
+    fn present() -> ExpectedState {
         let Value::Object(user) = json!({"userId": 1, "name": "a"}) else { unreachable!() };
         let event_id = "7f3c1a52-0000-8000-8000-000000000000".parse().unwrap();
-        State::Present { event_id, occurred_at: UnixMillis::from_millis(0), user }
+        ExpectedState::Present { event_id, occurred_at: UnixMillis::from_millis(0), user }
     }
 
     #[test]
@@ -131,8 +133,8 @@ mod tests {
         let stale = json!({"userId": 1, "name": "a", "_meta": {"eventId": "x"}});
         assert!(answer_difference(&present(), StatusCode::OK, stale).is_some());
         assert!(answer_difference(&present(), StatusCode::GONE, json!({})).is_some());
-        assert_eq!(answer_difference(&State::Forgotten, StatusCode::GONE, json!({})), None);
-        assert!(answer_difference(&State::Forgotten, StatusCode::OK, json!({})).is_some());
+        assert_eq!(answer_difference(&ExpectedState::Forgotten, StatusCode::GONE, json!({})), None);
+        assert!(answer_difference(&ExpectedState::Forgotten, StatusCode::OK, json!({})).is_some());
     }
 
     #[test]
@@ -143,7 +145,7 @@ mod tests {
             position: "0:1".parse().unwrap(),
             value: Vec::new(),
         };
-        assert_eq!(log_difference(&State::Forgotten, Some(&marker)), None);
+        assert_eq!(log_difference(&ExpectedState::Forgotten, Some(&marker)), None);
         assert_eq!(log_difference(&present(), Some(&marker)).as_deref(), Some("is forgotten"));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const NOW: UnixMillis = UnixMillis::from_millis(1_496_739_300_000);
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) rejection: Rejection,
-    pub(crate) dead_letter: Option<Letter>,
+    pub(crate) dead_letter: Option<Box<Letter>>,
 }
 
 /// What stands in a kept body for a password.
@@ -87,7 +87,7 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
 
     let headers: BTreeMap<String, Vec<u8>> = letter.headers().into_iter().collect();
     let kept = Letter::from_record(&letter.body, |name| headers.get(name).map(Vec::as_slice), NOW);
-    assert!(kept == *letter, "a dead letter is read as another one");
+    assert!(kept == **letter, "a dead letter is read as another one");
     let place: Vec<&str> = letter.pointer.split('/').collect();
     let within = place.iter().rev().skip(1).any(|name| name.eq_ignore_ascii_case("password"));
     assert!(!within, "a pointer leads into a password: {}", letter.pointer);
@@ -112,7 +112,7 @@ pub(crate) fn accept(head: &RawRequest, body: &[u8], policy: &Policy) -> Result<
     let sender = sender.map_err(|rejection| Refused { rejection, dead_letter: None })?;
     let request = sender.sent(Bytes::copy_from_slice(body));
     pipeline::accept(&request, &policy.body, NOW).map_err(|rejection| {
-        let dead_letter = dead_letter::of(&request, &rejection, NOW);
+        let dead_letter = dead_letter::of(&request, &rejection, NOW).map(Box::new);
         Refused { rejection, dead_letter }
     })
 }

@@ -16,18 +16,18 @@ pub struct Raw {
     pub topics: Topics,
     pub webhook: Webhook,
     pub security: Security,
-    pub keeper: Keeper,
+    pub keeper: KeeperSwitch,
     pub log: Log,
 }
 
 /// `[keeper]`: the part of the service that a replica can do without.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Keeper {
+pub struct KeeperSwitch {
     pub enabled: bool,
 }
 
-impl Default for Keeper {
+impl Default for KeeperSwitch {
     fn default() -> Self {
         Self { enabled: true }
     }
@@ -47,8 +47,8 @@ pub struct Webhook {
     /// Records that wait for their acknowledgement; the next request is answered 503 at once.
     pub queue_records_max: u32,
     pub queue_kib_max: u32,
-    /// Answer 200 instead of 422, once the dead letter is kept: the sender then does not try again. The one 200 without an
-    /// event in Kafka; its body says so.
+    /// Answer 200 instead of 422, once the dead letter is kept: the sender then does not try again. The one 200 without
+    /// an event in Kafka; its body says so.
     pub refused_is_ok: bool,
 }
 

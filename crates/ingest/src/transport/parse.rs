@@ -2,17 +2,17 @@
 
 use serde_json::{Map, Value};
 
-use super::Plaintext;
+use super::decrypt::Plaintext;
 use super::json::{self, type_name};
 use super::password::{blank_text, is_password_name};
 use crate::Rejection;
 
 /// How deep a body may nest: the vendor's nests three levels; unknown members may bring some of their own.
-pub const DEPTH_MAX: usize = 32;
+const DEPTH_MAX: usize = 32;
 
 /// A webhook's members, without any password.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     members: Map<String, Value>,
     password_changed: bool,
 }
@@ -45,8 +45,8 @@ pub(crate) fn parse(plaintext: &Plaintext) -> Result<Delivery, Rejection> {
     Ok(Delivery { members, password_changed })
 }
 
-/// Drops every member that is named a password, however deep: an unknown object that holds one is no better place for it. In
-/// texts that are JSON themselves it is blanked.
+/// Drops every member that is named a password, however deep: an unknown object that holds one is no better place for
+/// it. In texts that are JSON themselves it is blanked.
 fn drop_passwords(members: &mut Map<String, Value>) {
     members.retain(|name, _| !is_password_name(name));
     let telling: Vec<(String, String)> =

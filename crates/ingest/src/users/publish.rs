@@ -64,7 +64,8 @@ fn refuse(error: &Error) -> Rejection {
             tracing::warn!(error = error as &dyn std::error::Error, "a record was not acknowledged");
             Rejection::NotAcknowledged
         }
-        // Not worth another attempt as it is, but the sender's event must not be lost: it tries again while somebody mends it.
+        // Not worth another attempt as it is, but the sender's event must not be lost: it tries again while somebody
+        // mends it.
         Error::Refused { .. } | Error::Closed => {
             tracing::error!(error = error as &dyn std::error::Error, "a record cannot be published");
             Rejection::NotAcknowledged

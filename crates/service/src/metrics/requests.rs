@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 use tower::Service;
 
-use super::duration_histogram;
+use super::instruments::{Counted, duration_histogram};
 use crate::answer::{Finish, Finishing};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,7 +69,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Measure<S> {
         let matched = request.extensions().get::<MatchedPath>();
         let measuring = Measuring {
             duration: self.requests.duration.clone(),
-            _in_flight: InFlight::enter(&self.requests.active),
+            _in_flight: Counted::by(&self.requests.active),
             method: known_method(request.method()),
             scheme: known_scheme(request.extensions().get::<Scheme>()),
             route: matched.map(|path| path.as_str().to_owned()),
@@ -82,7 +82,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Measure<S> {
 /// What is known of a request before its answer.
 pub(super) struct Measuring {
     duration: Durations,
-    _in_flight: InFlight,
+    _in_flight: Counted,
     method: &'static str,
     scheme: &'static str,
     route: Option<String>,
@@ -106,22 +106,6 @@ impl Finish for Measuring {
             http_response_status_code: status,
         };
         self.duration.get_or_create(&labels).observe(seconds);
-    }
-}
-
-/// Counts a request until it is dropped, also when its connection ends before its answer.
-struct InFlight(Gauge);
-
-impl InFlight {
-    fn enter(active: &Gauge) -> Self {
-        active.inc();
-        Self(active.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
