@@ -80,8 +80,8 @@ fn compaction_leaves_the_newest_of_every_user() {
         let written = log.written().await;
         let report = log.verified().await;
         println!(
-            "seed {SEED:#x}: {written} records written, {records} left, {} repairs; {} dirty keys, {} gaps, {} unreadable, \
-             {} misplaced",
+            "seed {SEED:#x}: {written} records written, {records} left, {} repairs; {} dirty keys, {} gaps, \
+             {} unreadable, {} misplaced",
             written - log.accepted,
             report.dirty.count,
             report.gaps.count,

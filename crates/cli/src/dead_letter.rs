@@ -110,8 +110,8 @@ fn whole(kept: &Kept) -> String {
     let letter = &kept.letter;
     let body = String::from_utf8_lossy(&letter.body);
     format!(
-        "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\niv          {}\n\n\
-         {body}\n",
+        "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\n\
+         iv          {}\n\n{body}\n",
         kept.key,
         kept.position,
         letter.received_at,

@@ -1,5 +1,7 @@
 //! `rollcall dev`: everything in one process, to look at.
 
+mod broker;
+
 mod vendor;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,20 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::Position;
-use domain::topics::{Names, Spec};
-use kafka::ClientOptions;
-use kafka::embedded::EmbeddedBroker;
-use kafka::placement::partition_for;
-use kafka::topics::{self, Severity};
 use service::telemetry::{self, Format};
 use service::{Secret, Shutdown};
 use tokio::net::TcpListener;
 
-use crate::cluster::ANSWER_WAIT_MAX;
 use crate::environment::now;
 use crate::listen::bind;
 use crate::output::print;
+use broker::Broker;
 
 /// Where webhooks are received.
 const WEBHOOK_PORT: u16 = 8080;
@@ -28,8 +24,6 @@ const WEBHOOK_PORT: u16 = 8080;
 const QUERY_PORT: u16 = 8081;
 const INGEST_ADMIN_PORT: u16 = 9090;
 const PROJECTOR_ADMIN_PORT: u16 = 9091;
-/// Enough that more than one shows.
-const PARTITIONS: i32 = 3;
 /// The vendor's own sample of a User Created webhook.
 const SAMPLE: &str = include_str!("../../../schemas/golden/v1/user-created.json");
 /// Who the sample is about.
@@ -156,55 +150,6 @@ impl TableFolder {
     }
 }
 
-/// The broker, kept alive for as long as the process uses it.
-struct Broker {
-    options: ClientOptions,
-    embedded: Option<EmbeddedBroker>,
-}
-
-impl Broker {
-    async fn start(bootstrap: Option<&str>) -> anyhow::Result<Self> {
-        let names = Names::default();
-        let Some(bootstrap) = bootstrap else {
-            let topics =
-                [(names.users.as_str(), PARTITIONS), (names.late.as_str(), 1), (names.dead_letter.as_str(), 1)];
-            let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
-            return Ok(Self { options: embedded.client_options(), embedded: Some(embedded) });
-        };
-        let options = ClientOptions::new(bootstrap);
-        let faults = options.validate();
-        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
-        let specs = Spec::contract(&names, PARTITIONS, 1);
-        let unreachable = || format!("the Kafka at {bootstrap} does not make the topics");
-        topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
-        let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
-        let refused: Vec<String> =
-            findings.iter().filter(|finding| finding.severity == Severity::Refuse).map(ToString::to_string).collect();
-        anyhow::ensure!(refused.is_empty(), "{}", refused.join("; "));
-        Ok(Self { options, embedded: None })
-    }
-
-    /// Returns `[kafka]` for the two services, what the broker in memory is tuned with included.
-    fn settings(&self) -> service::settings::Kafka {
-        let ClientOptions { bootstrap, client_id, properties } = self.options.clone();
-        service::settings::Kafka { bootstrap, client_id, properties }
-    }
-
-    /// Returns the line that asks for the sample's user; it finds the user however soon after the sample it runs.
-    fn sample_query(&self, queries: SocketAddr, simulated: bool) -> String {
-        let url = format!("http://{queries}/users/{SAMPLE_USER}");
-        if self.embedded.is_some() && !simulated {
-            // Nobody else writes to this broker: the sample's record is the first of its partition, and the query waits
-            // for it.
-            let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), PARTITIONS);
-            format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
-        } else {
-            // Tried again in silence until the projector has read the record: where that is is not known beforehand.
-            format!("curl -s -w '\\n' --fail --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
-        }
-    }
-}
-
 fn generated_secret() -> anyhow::Result<Secret> {
     let mut bytes = [0; SECRET_BYTES];
     openssl::rand::rand_bytes(&mut bytes).context("no secret can be generated")?;
@@ -235,15 +180,15 @@ fn welcome(
 ) -> anyhow::Result<String> {
     let address = |listener: &TcpListener| listener.local_addr();
     let sample: String = SAMPLE.lines().map(str::trim).collect();
-    let memory = match (&broker.embedded, folder) {
-        (Some(_), TableFolder::Temporary(_)) => {
+    let memory = match (broker.is_in_memory(), folder) {
+        (true, TableFolder::Temporary(_)) => {
             "Everything is in memory or in a temporary folder: nothing outlives this process.\n"
         }
-        (Some(_), TableFolder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
-        (None, TableFolder::Temporary(_)) => {
+        (true, TableFolder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
+        (false, TableFolder::Temporary(_)) => {
             "The table is in a temporary folder, and made again from the log each time.\n"
         }
-        (None, TableFolder::Given(_)) => "",
+        (false, TableFolder::Given(_)) => "",
     };
     Ok(format!(
         "Rollcall {version}, for a look and for development. {memory}

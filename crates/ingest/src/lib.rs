@@ -28,7 +28,8 @@
 //! use ingest::{Rejection, pipeline};
 //!
 //! let policy = SenderPolicy { secrets: vec![service::Secret::new("s3cret")], ..SenderPolicy::default() };
-//! let request = |query: &str| RawRequest { query: query.to_owned(), peer: [192, 0, 2, 1].into(), forwarded_for: vec![] };
+//! let peer = [192, 0, 2, 1].into();
+//! let request = |query: &str| RawRequest { query: query.to_owned(), peer, forwarded_for: vec![] };
 //! assert_eq!(authenticate(&request("secret-key=guess"), &policy).unwrap_err(), Rejection::Unauthenticated);
 //!
 //! let sender = authenticate(&request("secret-key=s3cret"), &policy)?;

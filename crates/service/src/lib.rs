@@ -36,7 +36,8 @@
 //! let service =
 //!     Service { router, tls: None, limits: Default::default(), metrics: Metrics::new(), readiness, parts, stop };
 //!
-//! let listeners = Listeners { http: TcpListener::bind("127.0.0.1:0").await?, admin: TcpListener::bind("127.0.0.1:0").await? };
+//! let bind = || TcpListener::bind("127.0.0.1:0");
+//! let listeners = Listeners { http: bind().await?, admin: bind().await? };
 //! let shutdown = Shutdown::new();
 //! shutdown.trigger();
 //! let stopped = service.run(listeners, &shutdown, async { Ok(()) }).await;

@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
         assert_eq!(
             json,
-            r#"{"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"not a number","pointer":"/new/userId"}"#
+            concat!(
+                r#"{"type":"about:blank","title":"Unprocessable Entity","status":422,"#,
+                r#""detail":"not a number","pointer":"/new/userId"}"#
+            )
         );
     }
 
