@@ -1,4 +1,4 @@
-//! `rollcall config`: what a service would be configured with, and whether it could run with it.
+//! `rollcall config`: shows the configuration of a service, or checks whether it could run.
 
 use std::process::ExitCode;
 
@@ -49,7 +49,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Secrets serialize as a placeholder: what is printed holds none.
+/// Returns the configuration as TOML. Secrets serialize as a placeholder.
 fn shown<Raw: DeserializeOwned + Serialize>(sources: &Sources) -> anyhow::Result<String> {
     Ok(toml::to_string_pretty(&sources.load::<Raw>()?)?)
 }

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use ingest::dead_letter::{self, Replayed};
-use kafka::publish::Publisher;
 use upkeep::letters::{self, Kept};
 
 use crate::cluster::Cluster;
 use crate::environment::now;
-use crate::ingest::without_requests;
+use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
 
@@ -64,7 +63,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
-    let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
+    let publisher = publisher(&config)?;
     let publisher = (!dry_run).then_some(&publisher);
     let mut letters =
         read(Cluster { options: config.kafka.clone(), names: config.topics.clone() }, String::new()).await?;

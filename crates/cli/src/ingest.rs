@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use ingest::config::Raw;
 use ingest::{Config, Listeners};
+use kafka::publish::Publisher;
 use service::config::Faults;
 use service::{Shutdown, telemetry};
 
@@ -28,6 +29,14 @@ pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
     let security = &mut raw.security;
     security.allow_unauthenticated = security.secret_keys.is_empty() && security.secret_key_files.is_empty();
     Config::try_from(raw)
+}
+
+/// Returns a publisher with ingest's limits.
+///
+/// # Errors
+/// If the options cannot be used.
+pub(crate) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
+    Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")
 }
 
 /// Runs the service until the shutdown.

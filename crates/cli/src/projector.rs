@@ -69,7 +69,7 @@ fn progress_bar() -> ProgressBar {
     progress::bar("{wide_bar} {msg}", Some(0))
 }
 
-/// The bar is of the reading; loading and indexing, which are short beside it, are told in words with the bar full.
+/// The bar shows the reading; loading and indexing, which are short beside it, are messages beside a full bar.
 fn advance(bar: &ProgressBar, progress: &Progress) {
     bar.set_length(progress.offsets_total);
     bar.set_position(match progress.stage {

@@ -1,4 +1,4 @@
-//! `rollcall verify`: reads the whole log and says where it is not what it must be.
+//! `rollcall verify`: reads the whole log and reports every fault in it.
 
 mod compare;
 
@@ -23,7 +23,7 @@ use crate::sources::Sources;
 
 use compare::Differences;
 
-/// The bar is told of every so many records, which costs nothing beside reading them.
+/// The bar moves once in so many records, which costs nothing beside reading them.
 const PROGRESS_EVERY: u64 = 4096;
 
 /// Reads the whole log and reports dirty keys, gaps, unreadable records, misplaced keys and wrong settings; exit status
@@ -108,7 +108,7 @@ struct Findings {
     name: &'static str,
     /// How many there are; `None` when nobody can tell.
     count: Option<u64>,
-    /// The first of them, and what is not known.
+    /// The first of them, and the settings that are not known.
     examples: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Dead letters: bodies that could not be read, kept as they were received, and what is done with them later.
+//! Dead letters: bodies that could not be read, kept as they were received, and their replay.
 //!
 //! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and
 //! checked.

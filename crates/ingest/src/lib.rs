@@ -17,7 +17,7 @@
 //!
 //! `transport` is for any webhook of this vendor and does not name `users`, which is this webhook; [`pipeline`] joins
 //! the two. What is refused ends as a [`Rejection`], the one list of reasons with status, label and text; what is worth
-//! keeping of it is written to the dead-letter topic first ([`dead_letter`]). [`run`] puts it all together, with the
+//! keeping of it is written to the dead-letter topic first ([`dead_letter`]). [`run()`] puts it all together, with the
 //! keeper beside it; [`Config`] says how.
 //!
 //! Invariants: never 200 before the acknowledgement, which is the dead letter's where `refused_is_ok` is set; no

@@ -1,4 +1,4 @@
-//! What ingest counts. Every request ends in exactly one of these numbers.
+//! The numbers of ingest. Every request ends in exactly one of the outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ struct ReasonLabel {
     rejection: &'static str,
 }
 
-/// What OpenTelemetry's semantic conventions for messaging require on the duration of an operation.
+/// The labels that OpenTelemetry's semantic conventions for messaging require on the duration of an operation.
 const OPERATION: [(&str, &str); 2] = [("messaging_system", "kafka"), ("messaging_operation_name", "send")];
 
 /// The label of a request whose connection ended before its answer; it was refused by nobody.
@@ -49,7 +49,7 @@ struct Account {
     abandoned: AtomicU64,
 }
 
-/// What became of every request that a service was sent.
+/// The outcomes of all requests that a service received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub received: u64,
@@ -99,7 +99,7 @@ impl Counters {
         counters
     }
 
-    /// Counts a request as received; it is abandoned unless its end is told to what is returned.
+    /// Counts a request as received; it counts as abandoned unless the returned value hears of its end.
     pub(crate) fn begin(&self) -> InHand {
         self.account.received.fetch_add(1, Ordering::Relaxed);
         InHand { counters: Some(self.clone()) }

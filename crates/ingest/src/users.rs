@@ -1,4 +1,4 @@
-//! This webhook: what it says of a user, and how the event reaches Kafka.
+//! This webhook: its user event, and the way of the event to Kafka.
 
 mod validate;
 

@@ -7,7 +7,7 @@ use domain::topics::Names;
 use domain::wire;
 use ingest::dead_letter::{Replayed, replay};
 use ingest::transport::BodyPolicy;
-use support::{PATH, Service};
+use support::{PATH, Service, arrival};
 use testkit::deliveries::{CHANGED, CREATED};
 use testkit::eventually;
 use testkit::http::request;
@@ -40,6 +40,7 @@ async fn a_delivery_is_answered_with_the_position_of_its_record() {
         let event = wire::decode(record.value.as_deref().unwrap()).unwrap();
         assert_eq!(answer.text("/eventId"), event.event_id.to_string());
         assert_eq!(record.timestamp, event.received_at, "Kafka's timestamp is the time of receipt");
+        assert_eq!(event.received_at, arrival(), "the clock is the caller's");
         assert_eq!(record.header("ce_id").unwrap(), event.event_id.to_string().as_bytes());
     }
     assert_eq!(records[1].header("traceparent"), Some(TRACEPARENT.as_bytes()));

@@ -21,13 +21,14 @@ use toml::Table;
 use layers::Layers;
 
 pub use faults::{Fault, Faults, Origin};
+pub use layers::{parse_value, put};
 
 /// Returns the raw configuration that `file`, `environment` and `flags` make together, the later over the earlier.
 ///
-/// `Raw` denies unknown fields and has a default for each, so that what is required is a matter of its validation.
+/// `Raw` denies unknown fields and has a default for each, so that its validation alone says which are required.
 ///
 /// # Errors
-/// [`Faults`]: a file that cannot be read or is no TOML, unknown keys, values of the wrong type.
+/// [`Faults`]: a file that cannot be read or is not TOML, unknown keys, values of the wrong type.
 pub fn load<Raw: DeserializeOwned>(
     file: Option<&Path>,
     environment: &[(String, String)],

@@ -20,7 +20,7 @@ use requests::{Measure, Requests};
 
 pub use instruments::{Counted, duration_histogram};
 
-/// The registry of one service; what it holds is written by [`Metrics::encode`].
+/// The registry of one service, written out by [`Metrics::encode`].
 #[derive(Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 

@@ -1,14 +1,14 @@
-//! The skeleton of both services: what starts, what ends it, and the order of the stop.
+//! The skeleton of both services: the start, the reasons to stop, and the order of the stop.
 //!
 //! | step of the stop | bounded by |
 //! | --- | --- |
 //! | not ready: a load balancer turns away | |
 //! | no new connections; requests in flight finish | [`ServerLimits::drain`] |
-//! | the parts beside the server end | [`PARTS_END`] |
+//! | the parts beside the server end | `PARTS_END` |
 //! | the service's own last step: flush, or the last commit | the service |
-//! | no admin routes | [`ADMIN_DRAIN`] |
+//! | no admin routes | `ADMIN_DRAIN` |
 //!
-//! The admin routes answer until the end, so that they can tell for what a stop is waiting. The account of the requests
+//! The admin routes answer until the end, so that an operator can see a stop that waits. The account of the requests
 //! is the service's, which knows its numbers.
 
 use std::time::Duration;

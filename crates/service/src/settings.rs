@@ -93,7 +93,7 @@ impl Log {
     }
 }
 
-/// Returns the address that `listen` names, or `default` when it is empty; what is neither is a fault of `key`.
+/// Returns the address that `listen` names, or `default` when it is empty; a text that is neither is a fault of `key`.
 pub fn listen_address(key: &str, listen: &str, default: SocketAddr, faults: &mut Faults) -> SocketAddr {
     if listen.is_empty() {
         return default;

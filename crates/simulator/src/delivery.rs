@@ -1,4 +1,4 @@
-//! The loop of a simulation: takes what is due, posts it, and tells the sender what was answered.
+//! The loop of a simulation: posts each attempt that is due, and hands the answer to the desk.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

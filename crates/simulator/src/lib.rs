@@ -1,9 +1,9 @@
 //! The vendor's stand-in: a made-up call centre whose events are posted by the vendor's retry rule.
 //!
-//! | module | what it does |
+//! | module | content |
 //! | --- | --- |
-//! | [`history`] | what happens to whom: pure, the same for the same seed |
-//! | [`sender`] | which delivery is attempted when, and what an answer means: pure |
+//! | [`history`] | the events of the call centre: pure, the same for the same seed |
+//! | [`sender`] | when each delivery is attempted, and how an answer counts: pure |
 //! | [`encrypt`] | the body as the vendor's PHP encrypts it |
 //! | [`post`] | one attempt over HTTP |
 //! | [`delivery`] | the loop that joins the four, with bounded concurrency |

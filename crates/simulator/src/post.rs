@@ -58,7 +58,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Reads what can be read: a receiver other than Rollcall answers what it likes, and the status is what counts.
+    /// Reads the members that are there: a receiver other than Rollcall answers as it likes, and only the status counts.
     fn read(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |name| body[name].as_str().map(str::to_owned);
@@ -135,7 +135,7 @@ impl Answer {
         }
     }
 
-    /// Returns what the answer is counted by.
+    /// Returns the label by which the answer is counted.
     pub fn label(&self) -> String {
         match self {
             Self::Status(status, Receipt { status: Some(said), .. }) => format!("{} {said}", status.as_u16()),

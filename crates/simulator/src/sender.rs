@@ -1,4 +1,4 @@
-//! The vendor's delivery desk: which delivery is attempted when, and what an answer means.
+//! The vendor's delivery desk: when each delivery is attempted, and how an answer counts.
 //!
 //! Pure: time is a duration since the start, an answer is an argument.
 
@@ -25,7 +25,7 @@ const WAITING_MAX: usize = 100_000;
 #[derive(Clone, Debug)]
 pub struct Habits {
     pub events_per_second: f64,
-    /// How many events are told; `None` for no end.
+    /// The number of events; `None` for no end.
     pub events: Option<u64>,
     /// The share of events whose first attempts are lost on their way, so that they arrive late.
     pub late: f64,
@@ -117,7 +117,7 @@ impl Desk {
         self.waiting.len()
     }
 
-    /// Returns how many events are told in all; `None` for no end.
+    /// Returns the number of events; `None` for no end.
     pub fn events(&self) -> Option<u64> {
         self.habits.events
     }

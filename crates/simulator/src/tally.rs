@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use crate::post::Answer;
 use crate::sender::{Attempt, Fate};
 
-/// Latencies up to ten minutes are told apart to three digits, which takes some hundred kilobytes.
+/// Latencies up to ten minutes are kept to three digits, which takes some hundred kilobytes.
 const LATENCY_MICROS_MAX: u64 = 600_000_000;
 const LATENCY_DIGITS: u8 = 3;
 

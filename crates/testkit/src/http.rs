@@ -30,7 +30,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why there is no whole answer.
+/// Why no whole answer came.
 #[derive(Debug)]
 pub enum Failed {
     Exchange(hyper_util::client::legacy::Error),

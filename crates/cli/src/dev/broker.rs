@@ -52,7 +52,7 @@ impl Broker {
         Ok(Self { options, embedded: None })
     }
 
-    /// Returns `[kafka]` for the two services, what the broker in memory is tuned with included.
+    /// Returns `[kafka]` for the two services, with the properties that tune clients to the broker in memory.
     pub(super) fn settings(&self) -> service::settings::Kafka {
         let ClientOptions { bootstrap, client_id, properties } = self.options.clone();
         service::settings::Kafka { bootstrap, client_id, properties }

@@ -1,4 +1,4 @@
-//! `rollcall dev --simulate`: a small call centre that lives beside the services, told line by line.
+//! `rollcall dev --simulate`: a small call centre that lives beside the services, shown line by line.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Compares what is with what is expected: the log's newest records, and a projector's answers.
+//! Compares the expected users with the log's newest records, and with a projector's answers.
 
 use std::collections::BTreeMap;
 

@@ -33,7 +33,7 @@ impl Default for KeeperSwitch {
     }
 }
 
-/// `[webhook]`: the route, and what a request may take.
+/// `[webhook]`: the route, and the limits of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Webhook {

@@ -14,7 +14,7 @@ pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
     let mut secrets = raw.secret_keys;
     secrets.extend(raw.secret_key_files.iter().filter_map(|path| from_file("security.secret_key_files", path, faults)));
     if secrets.iter().any(Secret::is_empty) {
-        faults.push("security.secret_keys", "an empty secret is no secret");
+        faults.push("security.secret_keys", "expected a secret, found an empty text");
     }
     match (secrets.is_empty(), raw.allow_unauthenticated) {
         (true, false) => faults.push(
@@ -49,7 +49,7 @@ fn body_key(index: usize, raw: RawBodyKey, faults: &mut Faults) -> Option<BodyKe
         }
     };
     if key.as_ref().is_some_and(Secret::is_empty) {
-        faults.push(at("key"), "an empty key is no key");
+        faults.push(at("key"), "expected a key, found an empty text");
     }
     Some(BodyKey { cipher: cipher?, key: key? })
 }
@@ -65,7 +65,7 @@ fn networks(key: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> {
     let network = |text: &String| {
         let read = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
         if read.is_none() {
-            faults.push(key, format!("{text:?} is no network in CIDR notation"));
+            faults.push(key, format!("{text:?} is not a network in CIDR notation"));
         }
         read
     };

@@ -26,7 +26,7 @@ pub(crate) enum Whole {
     HeadersOnly,
 }
 
-/// Header: the position on `vcc.users` of what was there already and is newer.
+/// Header: the position on `vcc.users` of the newer record that was there already.
 const SUPERSEDED_BY: &str = "rollcall-superseded-by";
 
 /// Writes a late `event` to `topic`, with the position of what superseded it and the trace that it belongs to.

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: all faults together, each with its key and where it was set.
+//! The faults of a configuration, all together, each with its key and where it was set.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(Vec<Fault>);
 
-/// One fault: the key, where it was set, and what is wrong with it.
+/// One fault: the key, where it was set, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Path of the key, `http.listen`; empty for a fault of the whole.
@@ -43,7 +43,7 @@ impl Faults {
         self.0.is_empty()
     }
 
-    /// Returns `value` when there is no fault.
+    /// Returns `value` when nothing is at fault.
     ///
     /// # Errors
     /// The faults, all of them.

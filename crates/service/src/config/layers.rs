@@ -11,7 +11,7 @@ use super::faults::{Fault, Faults, Origin};
 /// The beginning of every variable.
 const PREFIX: &str = "ROLLCALL_";
 
-/// Variables with the prefix that are no configuration: the test suite's.
+/// Variables with the prefix that are not configuration: those of the test suite.
 const NOT_CONFIGURATION: [&str; 1] = ["ROLLCALL_REQUIRE_KAFKA"];
 
 /// The values set so far, and where each came from.
@@ -32,7 +32,7 @@ impl Layers {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            whole(format!("line {line} is no TOML: {}", error.message()))
+            whole(format!("line {line} is not TOML: {}", error.message()))
         })?;
         self.add(&[], table, &Origin::File(path.to_owned()));
         Ok(())
@@ -75,16 +75,7 @@ impl Layers {
 
     fn set(&mut self, path: &[String], value: Value, origin: &Origin) {
         self.origins.insert(path.join("."), origin.clone());
-        let Some((last, sections)) = path.split_last() else { return };
-        let mut table = &mut self.table;
-        for section in sections {
-            let entry = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
-            if !entry.is_table() {
-                *entry = Value::Table(Table::new());
-            }
-            table = entry.as_table_mut().expect("it was made one a line above");
-        }
-        table.insert(last.clone(), value);
+        put(&mut self.table, path, value);
     }
 
     /// Deserializes, removes each value at fault and tries again until none is left, so that all faults are found.
@@ -132,7 +123,22 @@ impl Layers {
     }
 }
 
-fn parse_value(text: &str) -> Value {
+/// Sets the value at a path; a value on the way that is not a table gives way to one.
+pub fn put<K: AsRef<str>>(table: &mut Table, path: &[K], value: Value) {
+    let Some((last, sections)) = path.split_last() else { return };
+    let mut table = table;
+    for section in sections {
+        let entry = table.entry(section.as_ref()).or_insert_with(|| Value::Table(Table::new()));
+        if !entry.is_table() {
+            *entry = Value::Table(Table::new());
+        }
+        table = entry.as_table_mut().expect("it was made one a line above");
+    }
+    table.insert(last.as_ref().to_owned(), value);
+}
+
+/// Returns the value that `text` is in TOML; where it is none, the text itself.
+pub fn parse_value(text: &str) -> Value {
     let parsed: Option<Table> = format!("value = {text}").parse().ok();
     let only = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
     only.unwrap_or_else(|| Value::String(text.to_owned()))
@@ -148,7 +154,7 @@ fn remove(table: &mut Table, path: &[String]) -> bool {
     }
 }
 
-/// Serde's messages quote the value that was not expected; only what was expected may be shown.
+/// Returns serde's message without the unexpected value that it quotes; only the expectation may be shown.
 fn without_value(message: &str) -> String {
     let quotes = message.starts_with("invalid type: ")
         || message.starts_with("invalid value: ")

@@ -44,7 +44,7 @@ impl Http {
     /// hyper's own minimum for the buffer that a request's head is read into.
     const HEADER_BYTES_MIN: usize = 8192;
 
-    /// Returns the limits that the section sets; what is out of range is added to `faults`.
+    /// Returns the limits that the section sets; a limit out of range is added to `faults`.
     pub fn limits(&self, faults: &mut Faults) -> ServerLimits {
         if self.connections_max == 0 {
             faults.push("http.connections_max", "expected at least 1");
