@@ -114,8 +114,8 @@ impl Talkative {
         Self { process: Process::start(&arguments), port }
     }
 
-    /// Returns a client with connections of its own: a body over the limit may be refused before it is read, which ends the
-    /// connection.
+    /// Returns a client with connections of its own: a body over the limit may be refused before it is read, which ends
+    /// the connection.
     fn http(&self) -> Http {
         Http::to(([127, 0, 0, 1], self.port).into())
     }

@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Keeps the projector's table in this folder instead of one that goes with the process
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// Also plays the vendor, and tells what happens
+    /// Also plays the vendor, and shows each delivery
     #[arg(long)]
     simulate: bool,
     /// The port for webhooks; 0 takes any that is free, as with the other ports
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// The admin port of the projector
     #[arg(long, value_name = "PORT", default_value_t = PROJECTOR_ADMIN_PORT)]
     port_projector_admin: u16,
-    /// What is logged: info, or by target, warn,ingest=debug
+    /// The level of the logs: info, or by target, warn,ingest=debug
     #[arg(long, value_name = "FILTER", default_value = "warn,librdkafka=error")]
     log: String,
 }

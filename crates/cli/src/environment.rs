@@ -1,4 +1,4 @@
-//! What a process is given from outside: the clock and the environment. No other file of a service reads either.
+//! The clock and the environment of the process. No other file of a service reads either.
 
 use domain::UnixMillis;
 

@@ -13,7 +13,7 @@ use domain::{EventId, UnixMillis, UserEvent, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a user must be.
+/// The state that a user must have.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Expected {
     pub(crate) user_id: UserId,

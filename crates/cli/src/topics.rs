@@ -1,4 +1,4 @@
-//! `rollcall topics`: makes the topics that DESIGN section 2 describes, and tells whether a cluster keeps to it.
+//! `rollcall topics`: makes the topics by their contract, and checks whether a cluster keeps to it.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use crate::sources::Sources;
 
 /// One user fits everywhere, a hundred thousand still fit one partition; six let a handful of readers share the work.
 const PARTITIONS: i32 = 6;
-/// What a production cluster has: one replica may fail without stopping the writers.
+/// As in production: one replica may fail without stopping the writers.
 const REPLICATION: i32 = 3;
 
 /// Makes the topics, or checks that they are as they must be

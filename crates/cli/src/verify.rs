@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Cluster { options: kafka, names } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
-    // What the broker does not tell is nothing that is wrong, and nothing that is right.
+    // A setting that the broker does not describe is neither wrong nor right.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
     let options = Options {
         kafka,

@@ -28,8 +28,8 @@ pub enum Error {
     Tls(#[source] tls::Error),
 }
 
-/// Serves the current state of every user until `shutdown`, then stops in the order of [`service::run`]; the last step makes
-/// the last commit and closes the store.
+/// Serves the current state of every user until `shutdown`, then stops in the order of [`service::run`]; the last step
+/// makes the last commit and closes the store.
 ///
 /// # Errors
 /// [`Error`] when the folder or the topic cannot be used, or the projection fails on the way.

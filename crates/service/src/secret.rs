@@ -7,7 +7,7 @@ use std::path::Path;
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What is shown in place of a secret.
+/// The text that stands in place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
 /// A secret: it can be compared and, in so many words, exposed; it prints and serializes as [`REDACTED`].

@@ -57,7 +57,7 @@ impl Default for ServerLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// What became of the connections that were open when the stop was requested.
+/// The end of the connections that were open when the stop was requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     pub finished: usize,

@@ -67,7 +67,8 @@ impl Tls {
         tokio::time::sleep_until(self.last_look + self.interval).await;
     }
 
-    /// Loads the files again when they have changed; files that cannot be used are logged, and the certificate in use stays.
+    /// Loads the files again when they have changed; files that cannot be used are logged, and the certificate in use
+    /// stays.
     pub(crate) fn reload_if_changed(&mut self) {
         self.last_look = Instant::now();
         let seen = modified(&self.certificate, &self.key).ok();

@@ -21,7 +21,7 @@ pub enum Error {
     Refused(#[source] ErrorStack),
 }
 
-/// What is sent: the body, and the vector for the query, if the cipher has one.
+/// An encrypted body, and the vector for the query, if the cipher has one.
 #[derive(Debug)]
 pub struct Encrypted {
     pub body: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What happens in a simulated call centre: users are hired, change, and each time the vendor has an event to tell.
+//! The history of a simulated call centre: users are hired and change, and each time the vendor has an event to send.
 //!
 //! Pure: the same [`Population`] gives the same history, event by event, on every machine.
 
@@ -21,7 +21,7 @@ const LATE_STAMPED_CREATION_ONE_IN: u32 = 16;
 /// By how much: in the samples it is nine minutes.
 const LATE_STAMP_SECONDS: i64 = 9 * 60;
 
-/// What a history follows from.
+/// The parameters that a history follows from.
 #[derive(Clone, Debug)]
 pub struct Population {
     pub seed: u64,
@@ -39,7 +39,7 @@ pub struct Population {
 #[derive(Clone, Debug)]
 pub struct Told {
     pub event: UserEvent,
-    /// What happened, for people.
+    /// The name of the change, for people.
     pub what: &'static str,
     password: Option<String>,
 }

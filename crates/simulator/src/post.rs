@@ -40,7 +40,7 @@ pub enum Error {
     Request(#[source] http::Error),
 }
 
-/// What came back.
+/// The outcome of a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Status(StatusCode, Receipt),
@@ -48,7 +48,7 @@ pub enum Answer {
     None(&'static str),
 }
 
-/// What the receiver says in its answer's body; empty where it says something else.
+/// The members of the answer's body that are known; empty where a receiver answers otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     pub status: Option<String>,
@@ -58,7 +58,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Reads the members that are there: a receiver other than Rollcall answers as it likes, and only the status counts.
+    /// Reads the members that are there: a receiver other than Rollcall answers as it likes, and only the status
+    /// counts.
     fn read(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |name| body[name].as_str().map(str::to_owned);

@@ -46,7 +46,7 @@ pub struct Attempt {
     pub repeated: bool,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Delivered,

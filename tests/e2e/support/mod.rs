@@ -3,7 +3,7 @@
 //! | module | content |
 //! | --- | --- |
 //! | [`broker`] | the broker of a test, embedded or Apache Kafka, and the list that runs a test on both |
-//! | [`kafka`] | Apache Kafka in a container: one for the whole run, or one of a test's own that it may pause and stop |
+//! | [`kafka`] | Apache Kafka in a container: one for the whole run, or a test's own that it may pause and stop |
 //! | [`cluster`] | three brokers, replicated, that can be killed one by one |
 //! | [`engine`] | the container engine: whether there is one, and who removes what the tests started |
 //! | [`load`] | senders under way while things are stopped, and what must be true afterwards |

@@ -92,7 +92,8 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
     let within = place.iter().rev().skip(1).any(|name| name.eq_ignore_ascii_case("password"));
     assert!(!within, "a pointer leads into a password: {}", letter.pointer);
 
-    // Blanking goes by the tokens of JSON, so a body that is JSON but for its UTF-8 or its depth is blanked and not cut.
+    // Blanking goes by the tokens of JSON, so a body that is JSON but for its UTF-8 or its depth is blanked and not
+    // cut.
     match serde_json::from_str::<Value>(&String::from_utf8_lossy(&letter.body)) {
         Ok(body) => assert!(passwords(&body).iter().all(|value| *value == BLANK), "a password is kept"),
         Err(_) if policy.keys.is_empty() && !is_json(&letter.body) => {

@@ -1,6 +1,7 @@
 //! Arbitrary bytes as the value of a record.
 //!
-//! An input that begins with `=` is a whole value; any other is what follows the ten bytes that open one, which no fuzzer guesses.
+//! An input that begins with `=` is a whole value; any other is what follows the ten bytes that open one, which no
+//! fuzzer guesses.
 
 use std::sync::LazyLock;
 

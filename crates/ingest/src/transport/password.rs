@@ -1,14 +1,14 @@
-//! What is done to a body that is kept although it may hold a readable password.
+//! Blanks the readable passwords in a body that is kept.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 
-/// What stands in a kept body where a password stood.
+/// Stands in a kept body where a password stood.
 const BLANK: &str = r#""[redacted]""#;
-/// What stands for a text that is JSON within JSON too often to be looked into.
+/// Stands for a text that is JSON within JSON too often to be looked into.
 const BLANK_TEXT: &str = "[redacted]";
-/// What is left of a body in which a password cannot be told from the rest.
+/// Stands for the part of a body in which a password cannot be told from the rest.
 const BLANK_REST: &str = "[redacted from here]";
 /// The name of the member, in lower case.
 const NAME: &str = "password";
@@ -103,7 +103,7 @@ fn has_password_member(text: &[u8]) -> bool {
     false
 }
 
-/// What a string token says, which need not be UTF-8.
+/// The bytes of a string token, which need not be UTF-8.
 struct Text(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Text {
@@ -281,7 +281,11 @@ mod tests {
 
         /// Wherever a password stands in JSON, and wherever the JSON is cut, it is gone.
         #[test]
-        fn no_cut_leaves_the_password(depth in 0..5_usize, cut in any::<prop::sample::Index>(), noise in "[a-z\"{}:, ]{0,8}") {
+        fn no_cut_leaves_the_password(
+            depth in 0..5_usize,
+            cut in any::<prop::sample::Index>(),
+            noise in "[a-z\"{}:, ]{0,8}",
+        ) {
             let open = r#"{"user":[{"x":1},"#.repeat(depth);
             let close = "]}".repeat(depth);
             let whole = format!(r#"{open}{{"password":"hunter2","name":"Rachel"}}{close}"#);

@@ -79,7 +79,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Measure<S> {
     }
 }
 
-/// What is known of a request before its answer.
+/// The labels of a request that are known before its answer.
 pub(super) struct Measuring {
     duration: Durations,
     _in_flight: Counted,
