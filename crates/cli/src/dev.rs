@@ -209,6 +209,6 @@ curl -sS -w '\\n' '{webhook_url}' -H 'content-type: application/json' -d '{sampl
         ingest_admin = address(&ports.ingest.admin)?,
         projector_admin = address(&ports.projector.admin)?,
         bootstrap = broker.options.bootstrap,
-        query = broker.sample_query(queries, simulated),
+        query = broker.sample_query(SAMPLE_USER, queries, simulated),
     ))
 }

@@ -10,7 +10,6 @@ use kafka::embedded::EmbeddedBroker;
 use kafka::placement::partition_for;
 use kafka::topics::{self, Severity};
 
-use super::SAMPLE_USER;
 use crate::cluster::ANSWER_WAIT_MAX;
 
 /// Enough that more than one shows.
@@ -59,12 +58,12 @@ impl Broker {
     }
 
     /// Returns the line that asks for the sample's user; it finds the user however soon after the sample it runs.
-    pub(super) fn sample_query(&self, queries: SocketAddr, simulated: bool) -> String {
-        let url = format!("http://{queries}/users/{SAMPLE_USER}");
+    pub(super) fn sample_query(&self, user: i64, queries: SocketAddr, simulated: bool) -> String {
+        let url = format!("http://{queries}/users/{user}");
         if self.embedded.is_some() && !simulated {
             // Nobody else writes to this broker: the sample's record is the first of its partition, and the query waits
             // for it.
-            let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), PARTITIONS);
+            let partition = partition_for(user.to_string().as_bytes(), PARTITIONS);
             format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
         } else {
             // Tried again in silence until the projector has read the record: where that is is not known beforehand.
