@@ -72,7 +72,7 @@ impl Default for Webhook {
         Self {
             path: "/webhooks/users".to_owned(),
             // A user is a kilobyte; an event holds two, and base64 adds a third.
-            body_bytes_max: 256 * 1024,
+            body_bytes_max: 64 * 1024,
             body_read_ms: 10_000,
             publish_deadline_ms: 10_000,
             // With bodies at their limit these hold 64 MiB.
