@@ -91,7 +91,7 @@ mod tests {
     fn changed(at: i64, version: u8, parent: u8) -> RecordHead {
         let user_id = UserId::new(180).unwrap();
         let (version, parent) = (Version::from_bytes([version; 16]), Some(Version::from_bytes([parent; 16])));
-        let event_id = EventId::derive(user_id, &at.to_string(), version, parent);
+        let event_id = EventId::derive(user_id, EventType::Changed, &at.to_string(), version, parent);
         let occurred_at = UnixMillis::from_millis(at);
         RecordHead::Event(Head {
             user_id,

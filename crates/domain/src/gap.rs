@@ -48,14 +48,8 @@ pub fn is_bridged(gap: Gap, late: &[(Version, Version)]) -> bool {
 /// Members that only `old` has and the vendor's table does not name are left out: the vendor has newly added them, and nothing
 /// was missed. No names at all therefore means that there is no gap.
 pub fn changed_fields(held: &User, old: &User) -> Vec<String> {
-    let (held_json, old_json) = (held.to_json(), old.to_json());
-    let mut names: Vec<String> = held_json
-        .iter()
-        .filter(|(name, value)| old_json.get(*name) != Some(value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    names.sort();
-    names
+    let (held, old) = (held.canonical_members(), old.canonical_members());
+    held.into_iter().filter(|(name, value)| old.get(name) != Some(value)).map(|(name, _)| name.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -72,7 +66,7 @@ mod tests {
             occurred_at: UnixMillis::from_millis(0),
             version,
             parent,
-            event_id: EventId::derive(user_id, "", version, parent),
+            event_id: EventId::derive(user_id, EventType::Changed, "", version, parent),
             received_at: UnixMillis::from_millis(0),
         }
     }

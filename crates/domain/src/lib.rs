@@ -10,6 +10,7 @@
 //!
 //! Reading order:
 //! - [`UserId`], [`UnixMillis`], [`Version`], [`EventId`]: what must not be confused with a bare number or text.
+//! - [`json`]: what the vendor sends, with every digit.
 //! - [`User`] and [`UserEvent`]: the vendor's facts, and what is derived from them.
 //! - [`order`], [`fold`], [`gap`]: which record of a key wins, and what the loser tells us.
 //! - [`Position`] and [`Checkpoint`]: where in the log a reader is.
@@ -22,6 +23,8 @@
 mod user_id;
 
 mod time;
+
+pub mod json;
 
 mod digest;
 
@@ -52,7 +55,7 @@ pub use event::{EventType, Facts, FactsError, Head, UserEvent};
 pub use letter::Letter;
 pub use position::{Checkpoint, Position, PositionError};
 pub use time::{TimestampError, UnixMillis};
-pub use user::User;
+pub use user::{Field, FieldSource, User};
 pub use user_id::{UserId, UserIdError};
 
 /// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 7493, section 2.2).

@@ -9,8 +9,9 @@
 //! | tie, current was built on it (`version` = current `parent`) | | stale |
 //! | tie, unrelated | | newer: the later offset wins, as it does in compaction |
 //!
-//! The rank is `(0, occurredAt)` for a created user and `(1, occurredAt)` for a changed one: a user is created before it is
-//! changed, whatever the clocks say. A forgotten marker ranks as a change at its time, and wins a tie.
+//! The rank is `(0, occurredAt)` for an imported user, `(1, occurredAt)` for a created one and `(2, occurredAt)` for a changed one:
+//! a webhook is better than an import, and a user is created before it is changed, whatever the clocks say. A forgotten marker
+//! ranks as a change at its time, and wins a tie.
 //!
 //! Invariant: nothing but the two records decides. A state that remembered more than its winning record could differ from one
 //! that is rebuilt from the compacted log, where only the winner is left.
@@ -56,10 +57,11 @@ pub fn compare(incoming: &RecordHead, current: &RecordHead) -> Order {
 fn rank(head: &RecordHead) -> (u8, UnixMillis) {
     match head {
         RecordHead::Event(head) => match head.kind {
-            EventType::Created => (0, head.occurred_at),
-            EventType::Changed => (1, head.occurred_at),
+            EventType::Imported => (0, head.occurred_at),
+            EventType::Created => (1, head.occurred_at),
+            EventType::Changed => (2, head.occurred_at),
         },
-        RecordHead::Forgotten { at } => (1, *at),
+        RecordHead::Forgotten { at } => (2, *at),
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
             occurred_at: UnixMillis::from_millis(at),
             version,
             parent,
-            event_id: EventId::derive(user_id, &at.to_string(), version, parent),
+            event_id: EventId::derive(user_id, kind, &at.to_string(), version, parent),
             received_at: UnixMillis::from_millis(0),
         })
     }

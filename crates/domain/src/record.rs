@@ -23,7 +23,8 @@ impl Unreadable {
     /// values while a cluster is being upgraded, and knows what it does.
     pub fn hides(&self) -> Option<UserId> {
         match self {
-            Self::NoKey | Self::Key(_) | Self::Value { source: DecodeError::UnknownSchema(_), .. } => None,
+            Self::NoKey | Self::Key(_) => None,
+            Self::Value { source: DecodeError::UnknownSchema(_) | DecodeError::UnknownType(_), .. } => None,
             Self::Value { key, .. } | Self::OtherUser { key, .. } => Some(*key),
         }
     }

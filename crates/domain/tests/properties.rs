@@ -26,7 +26,7 @@ fn history() -> impl Strategy<Value = Vec<RecordHead>> {
             }
             let version = Version::from_bytes(version);
             let kind = if parent.is_none() { EventType::Created } else { EventType::Changed };
-            let event_id = EventId::derive(user_id(), &at.to_string(), version, parent);
+            let event_id = EventId::derive(user_id(), kind, &at.to_string(), version, parent);
             records.push(RecordHead::Event(Head {
                 user_id: user_id(),
                 kind,
@@ -143,6 +143,7 @@ fn simple_event() -> UserEvent {
         received_at: UnixMillis::from_millis(0),
         password_changed: false,
         extra: BTreeMap::new(),
+        omitted: Vec::new(),
     })
     .unwrap()
 }
@@ -183,9 +184,10 @@ fn event() -> impl Strategy<Value = UserEvent> {
     (proptest::option::of(user()), user(), any::<bool>(), 0..4_102_444_800_000_i64).prop_map(
         |(old, new, password_changed, at)| {
             let extra = BTreeMap::from([("source".to_owned(), "\"test\"".to_owned())]);
+            let omitted = if password_changed { vec!["hourly".to_owned()] } else { Vec::new() };
             let timestamp = UnixMillis::from_millis(at).to_string();
             let received_at = UnixMillis::from_millis(at + 7);
-            UserEvent::new(Facts { old, new, timestamp, received_at, password_changed, extra }).unwrap()
+            UserEvent::new(Facts { old, new, timestamp, received_at, password_changed, extra, omitted }).unwrap()
         },
     )
 }

@@ -70,6 +70,7 @@ fn event(id: i64, from: Option<&str>, to: &str, second: u32) -> UserEvent {
         received_at: NOW,
         password_changed: false,
         extra: Default::default(),
+        omitted: Vec::new(),
     })
     .unwrap()
 }

@@ -248,19 +248,21 @@ fn nth_event(number: u64, users: u64, began: i64) -> UserEvent {
     let occurred_at = UnixMillis::from_millis(began + round * 1_000);
     let parent = (round > 0).then(|| version(round - 1));
     let timestamp = occurred_at.to_string();
+    let kind = if round > 0 { EventType::Changed } else { EventType::Created };
     UserEvent {
         user_id,
-        kind: if round > 0 { EventType::Changed } else { EventType::Created },
+        kind,
         occurred_at,
         version: version(round),
         parent,
-        event_id: EventId::derive(user_id, &timestamp, version(round), parent),
+        event_id: EventId::derive(user_id, kind, &timestamp, version(round), parent),
         received_at: occurred_at,
         timestamp,
         password_changed: false,
         new: user(user_id, round),
         old: (round > 0).then(|| user(user_id, round - 1)),
         extra: Default::default(),
+        omitted: Vec::new(),
     }
 }
 

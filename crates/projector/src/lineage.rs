@@ -139,7 +139,7 @@ mod tests {
             occurred_at: UnixMillis::from_millis(0),
             version: version(to),
             parent,
-            event_id: EventId::derive(user_id, "", version(to), parent),
+            event_id: EventId::derive(user_id, EventType::Changed, "", version(to), parent),
             received_at: UnixMillis::from_millis(0),
         }
     }

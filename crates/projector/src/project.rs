@@ -261,6 +261,7 @@ mod tests {
             received_at: at,
             password_changed: false,
             extra: Default::default(),
+            omitted: Vec::new(),
         };
         let outgoing = Outgoing {
             topic: TOPIC.to_owned(),

@@ -6,7 +6,7 @@ mod people;
 
 use std::collections::BTreeMap;
 
-use domain::{EventType, Facts, UnixMillis, User, UserEvent, UserId};
+use domain::{Facts, UnixMillis, User, UserEvent, UserId};
 use jiff::tz::{Offset, TimeZone};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -145,10 +145,7 @@ impl Told {
     }
 
     pub fn kind(&self) -> &'static str {
-        match self.event.kind {
-            EventType::Created => "created",
-            EventType::Changed => "changed",
-        }
+        self.event.kind.as_str()
     }
 }
 
@@ -163,12 +160,14 @@ fn facts_at(second: i64) -> Facts {
         received_at: UnixMillis::from_millis(second.saturating_mul(1000)),
         password_changed: false,
         extra: BTreeMap::new(),
+        omitted: Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::EventType;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn population(seed: u64, users: u32, events_per_second: f64) -> Population {

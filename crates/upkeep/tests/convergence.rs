@@ -171,7 +171,7 @@ fn history() -> impl Strategy<Value = Vec<Told>> {
                 continue;
             }
             let kind = if parent.is_none() { EventType::Created } else { EventType::Changed };
-            let event_id = EventId::derive(user, &at.to_string(), version, *parent);
+            let event_id = EventId::derive(user, kind, &at.to_string(), version, *parent);
             records.push((
                 user,
                 RecordHead::Event(Head {

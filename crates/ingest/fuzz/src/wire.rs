@@ -46,6 +46,7 @@ static FRAME: LazyLock<[u8; FRAME_BYTES]> = LazyLock::new(|| {
         received_at: UnixMillis::from_millis(0),
         password_changed: false,
         extra: std::collections::BTreeMap::new(),
+        omitted: Vec::new(),
     };
     let event = UserEvent::new(facts).expect("one user, and a time");
     *wire::encode(&event).first_chunk().expect("a value is longer than what opens it")

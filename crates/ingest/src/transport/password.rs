@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 /// What stands in a kept body where a password stood.
 const BLANK: &str = r#""[redacted]""#;
 /// What stands for a text that is JSON within JSON too often to be looked into.
-const BLANK_TEXT: &str = "[redacted]";
+pub(super) const BLANK_TEXT: &str = "[redacted]";
 /// What is left of a body in which a password cannot be told from the rest.
 const BLANK_REST: &str = "[redacted from here]";
 /// The name of the member, in lower case.

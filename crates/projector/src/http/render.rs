@@ -13,9 +13,6 @@ use serde_json::value::RawValue;
 use super::refusal::Refusal;
 use crate::store::{GapRow, UserRow};
 
-/// The vendor's fields, those that [`domain::User`] has besides `extra`.
-const FIELDS: usize = 18;
-
 /// Returns the JSON of a stored user.
 ///
 /// # Errors
@@ -41,67 +38,25 @@ struct Rendered<'e> {
 impl Serialize for Rendered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let user = &self.current.user;
-        let mut map = serializer.serialize_map(Some(FIELDS + user.extra.len() + 1))?;
-        fields(user, &mut map)?;
+        let mut map = serializer.serialize_map(None)?;
+        members(user, &mut map)?;
         map.serialize_entry("_meta", &Meta(self))?;
         map.end()
     }
 }
 
-fn fields<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<(), M::Error> {
-    map.serialize_entry("userId", &user.user_id)?;
-    map.serialize_entry("contactPhone", &user.contact_phone)?;
-    map.serialize_entry("email", &user.email)?;
-    map.serialize_entry("extension", &user.extension)?;
-    map.serialize_entry("hourly", &user.hourly)?;
-    map.serialize_entry("isAgent", &user.is_agent)?;
-    map.serialize_entry("messageLists", &user.message_lists)?;
-    map.serialize_entry("mobilePhone", &user.mobile_phone)?;
-    map.serialize_entry("mobileProjectId", &user.mobile_project_id)?;
-    map.serialize_entry("monthly", &user.monthly)?;
-    map.serialize_entry("name", &user.name)?;
-    map.serialize_entry("outboundPhone", &user.outbound_phone)?;
-    map.serialize_entry("privGroup", &user.priv_group)?;
-    map.serialize_entry("redistribution", &user.redistribution)?;
-    map.serialize_entry("registerTransport", &user.register_transport)?;
-    map.serialize_entry("sampleRate", &user.sample_rate)?;
-    map.serialize_entry("state", &user.state)?;
-    map.serialize_entry("username", &user.username)?;
-    for (name, text) in &user.extra {
-        if is_field(name) || name == "_meta" {
-            continue;
-        }
+/// Writes the vendor's fields, then the members of `extra`, of which none hides a field or `_meta`.
+fn members<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<(), M::Error> {
+    for (name, field) in user.fields() {
+        map.serialize_entry(name, &field)?;
+    }
+    for (name, text) in user.extra.iter().filter(|(name, _)| !User::is_field(name) && *name != "_meta") {
         match serde_json::from_str::<&RawValue>(text) {
             Ok(json) => map.serialize_entry(name, json)?,
             Err(_) => map.serialize_entry(name, text)?,
         }
     }
     Ok(())
-}
-
-/// An extra member of a field's name never hides the field.
-fn is_field(name: &str) -> bool {
-    matches!(
-        name,
-        "userId"
-            | "contactPhone"
-            | "email"
-            | "extension"
-            | "hourly"
-            | "isAgent"
-            | "messageLists"
-            | "mobilePhone"
-            | "mobileProjectId"
-            | "monthly"
-            | "name"
-            | "outboundPhone"
-            | "privGroup"
-            | "redistribution"
-            | "registerTransport"
-            | "sampleRate"
-            | "state"
-            | "username"
-    )
 }
 
 struct Meta<'r>(&'r Rendered<'r>);
@@ -177,6 +132,7 @@ mod tests {
             received_at: UnixMillis::from_millis(1_496_739_224_000),
             password_changed: false,
             extra: Default::default(),
+            omitted: Vec::new(),
         };
         let event = wire::encode(&UserEvent::new(facts).unwrap());
         serde_json::from_slice(&state_json(&wire::decode_current(&event).unwrap(), AT, gaps)).unwrap()

@@ -133,6 +133,7 @@ mod tests {
             received_at: at,
             password_changed: false,
             extra: Default::default(),
+            omitted: Vec::new(),
         };
         let value = is_there.then(|| wire::encode(&domain::UserEvent::new(facts).unwrap()));
         let headers = if is_there { Vec::new() } else { headers::for_forgotten(user_id, at) };

@@ -56,6 +56,7 @@ pub fn records(random: &mut Random, count: usize) -> Vec<Record> {
                     received_at: UnixMillis::from_millis(second * 1000),
                     password_changed: false,
                     extra: BTreeMap::new(),
+                    omitted: Vec::new(),
                 };
                 if dice == 5 {
                     // A delivery that never comes.

@@ -73,7 +73,7 @@ mod tests {
 
     fn event(kind: EventType, at: i64) -> RecordHead {
         let (user_id, version) = (UserId::new(180).unwrap(), Version::from_bytes([1; 16]));
-        let event_id = EventId::derive(user_id, "then", version, None);
+        let event_id = EventId::derive(user_id, kind, "then", version, None);
         RecordHead::Event(Head {
             user_id,
             kind,

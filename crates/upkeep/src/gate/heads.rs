@@ -78,7 +78,7 @@ mod tests {
     fn head(millis: i64) -> Head {
         let user_id = UserId::new(1).unwrap();
         let version = Version::from_bytes([u8::try_from(millis).unwrap(); 16]);
-        let event_id = EventId::derive(user_id, &millis.to_string(), version, None);
+        let event_id = EventId::derive(user_id, EventType::Changed, &millis.to_string(), version, None);
         let occurred_at = UnixMillis::from_millis(millis);
         Head {
             user_id,

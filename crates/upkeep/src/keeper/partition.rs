@@ -100,7 +100,7 @@ mod tests {
     fn at(millis: i64) -> RecordHead {
         let user_id = id(1);
         let version = Version::from_bytes([u8::try_from(millis).unwrap(); 16]);
-        let event_id = EventId::derive(user_id, &millis.to_string(), version, None);
+        let event_id = EventId::derive(user_id, EventType::Changed, &millis.to_string(), version, None);
         let occurred_at = UnixMillis::from_millis(millis);
         RecordHead::Event(Head {
             user_id,

@@ -57,6 +57,7 @@ fn event(id: i64, name: String, second: u32) -> UserEvent {
         received_at: NOW,
         password_changed: false,
         extra: Default::default(),
+        omitted: Vec::new(),
     })
     .unwrap()
 }
