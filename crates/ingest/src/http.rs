@@ -97,7 +97,10 @@ impl Webhook {
         let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(users::valid_traceparent);
         let now = now();
         match pipeline::accept(&request, &self.policy.body, now) {
-            Ok(event) => self.store(&event, traceparent).await,
+            Ok(event) => {
+                self.counters.fractional_amounts(users::fractional_amounts(&event));
+                self.store(&event, traceparent).await
+            }
             Err(rejection) => {
                 if let Some(letter) = dead_letter::of(&request, &rejection, now) {
                     users::keep(&self.publisher, &letter, &self.topics.dead_letter).await?;

@@ -35,6 +35,7 @@ pub(crate) struct Counters {
     accepted: Family<Outcome, Counter>,
     rejected: Family<Reason, Counter>,
     dead_letters: Counter,
+    fractional_amounts: Counter,
     publish_duration: Histogram,
     account: Arc<Account>,
 }
@@ -69,6 +70,7 @@ impl Counters {
             accepted: Family::default(),
             rejected: Family::default(),
             dead_letters: Counter::default(),
+            fractional_amounts: Counter::default(),
             publish_duration: duration_histogram(),
             account: Arc::default(),
         };
@@ -87,6 +89,11 @@ impl Counters {
             );
             registry.register("rollcall_ingest_rejected", "Requests refused, by reason", counters.rejected.clone());
             registry.register("rollcall_ingest_dead_letters", "Dead letters written", counters.dead_letters.clone());
+            registry.register(
+                "rollcall_ingest_fractional_amounts",
+                "Amounts with a fraction, kept as sent beside a field that is null",
+                counters.fractional_amounts.clone(),
+            );
             let operation = OPERATION.into_iter().map(|(name, value)| (name.into(), value.into()));
             registry.sub_registry_with_labels(operation).register_with_unit(
                 "messaging_client_operation_duration",
@@ -106,6 +113,10 @@ impl Counters {
 
     pub(crate) fn dead_letter(&self) {
         self.dead_letters.inc();
+    }
+
+    pub(crate) fn fractional_amounts(&self, count: usize) {
+        self.fractional_amounts.inc_by(count as u64);
     }
 
     pub(crate) fn acknowledged(&self, seconds: f64) {

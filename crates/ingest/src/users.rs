@@ -5,4 +5,4 @@ mod validate;
 mod publish;
 
 pub(crate) use publish::{Whole, keep, publish, put_aside, valid_traceparent};
-pub(crate) use validate::validate;
+pub(crate) use validate::{fractional_amounts, validate};

@@ -37,6 +37,11 @@ pub(crate) fn validate(delivery: Delivery<'_>, now: UnixMillis) -> Result<UserEv
     })
 }
 
+/// Returns how many amounts of the new user have a fraction: no other field leaves a member of its name in `extra`.
+pub(crate) fn fractional_amounts(event: &UserEvent) -> usize {
+    event.new.extra.keys().filter(|name| User::is_field(name)).count()
+}
+
 fn user(path: &'static str, value: Json<'_>) -> Result<User, Rejection> {
     match value {
         Json::Object(members) => User::from_fields(&mut Members { path, members }),
@@ -264,6 +269,13 @@ mod tests {
         assert_eq!(event.new.state.as_deref(), Some("on-leave"));
         assert_eq!(event.new.extra["skills"], r#"[{"b":1,"a":2.50}]"#);
         assert_eq!(event.extra["source"], r#""test""#);
+    }
+
+    #[test]
+    fn amounts_with_a_fraction_are_counted() {
+        let count = |new| fractional_amounts(&created(new).unwrap());
+        assert_eq!(count(r#"{"userId":1,"hourly":1.0,"monthly":2e3,"x":1.5}"#), 0);
+        assert_eq!(count(r#"{"userId":1,"hourly":1.5,"monthly":1e-9}"#), 2);
     }
 
     #[test]
