@@ -1,5 +1,5 @@
-//! Clients that know nothing of Rollcall: kcat reads the record, Apache Avro for Python decodes its value with the schema file
-//! alone, and the Avro libraries of Python and Java name the schema by the fingerprint that values carry.
+//! Clients that know nothing of Rollcall: kcat reads the record, Apache Avro for Python decodes its value with the
+//! schema file alone, and the Avro libraries of Python and Java name the schema by the fingerprint that values carry.
 //!
 //! Left out, with a line that says so, where `kcat`, Python's `avro` or `fastavro`, or Java's `avro` is not installed.
 

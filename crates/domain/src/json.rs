@@ -1,8 +1,8 @@
 //! JSON as it was sent: texts and numbers keep their tokens, and no number passes through a double.
 //!
-//! [`Json::read`] is strict: a key given twice, a depth past the limit, or an exponent that no reader holds is a [`Fault`] with
-//! its place. [`Json::write`] gives the tokens back, without the blanks between them; [`Json::write_canonical`] gives the form
-//! that equal values share, which [`crate::Version`] is a digest of.
+//! [`Json::read`] is strict: a key given twice, a depth past the limit, or an exponent that no reader holds is a
+//! [`Fault`] with its place. [`Json::write`] gives the tokens back, without the blanks between them;
+//! [`Json::write_canonical`] gives the form that equal values share, which [`crate::Version`] is a digest of.
 
 mod canonical;
 
@@ -22,14 +22,15 @@ pub use parser::{Fault, Reason};
 /// ```
 /// use domain::json::Json;
 ///
-/// let sent = Json::read(br#"{"b": 9007199254740993, "a": [4.0, "\u0041"]}"#, 8).map_err(|fault| fault.reason.to_string())?;
+/// let body = br#"{"b": 9007199254740993, "a": [4.0, "\u0041"]}"#;
+/// let sent = Json::read(body, 8).map_err(|fault| fault.reason)?;
 /// let mut text = String::new();
 /// sent.write(&mut text);
 /// assert_eq!(text, r#"{"b":9007199254740993,"a":[4.0,"\u0041"]}"#);
 /// text.clear();
 /// sent.write_canonical(&mut text);
 /// assert_eq!(text, r#"{"a":[4,"A"],"b":9007199254740993e0}"#);
-/// # Ok::<(), String>(())
+/// # Ok::<(), domain::json::Reason>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Json<'t> {
@@ -55,8 +56,8 @@ impl<'t> Json<'t> {
     /// Returns the value that `text` is.
     ///
     /// # Errors
-    /// [`Fault`] for text that is not JSON, has a key twice in an object, nests deeper than `depth_max`, or has a number whose
-    /// exponent no 32 bits hold.
+    /// [`Fault`] for text that is not JSON, has a key twice in an object, nests deeper than `depth_max`, or has a
+    /// number whose exponent no 32 bits hold.
     pub fn read(text: &'t [u8], depth_max: usize) -> Result<Self, Fault> {
         parser::read(text, depth_max)
     }

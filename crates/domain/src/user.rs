@@ -16,8 +16,9 @@ const FIELDS: usize = 18;
 
 /// A user by the fields of the vendor's table ("User Object"), all optional but the identifier; there is no password.
 ///
-/// The serde form is the one of `schemas/user-event.v1.avsc`, in that field order; [`User::to_json`] is the one for readers.
-/// A new field goes here, into [`User::from_fields`] and into [`User::fields`], and into the schema, at the same place.
+/// The serde form is the one of `schemas/user-event.v1.avsc`, in that field order; [`User::to_json`] is the one for
+/// readers. A new field goes here, into [`User::from_fields`] and into [`User::fields`], and into the schema, at the
+/// same place.
 ///
 /// `S` is what holds a text: borrowed ones are for those who only look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,8 +161,9 @@ impl User {
 
     /// Returns the user as a JSON object in the vendor's names: the fields, null where unknown, then the extra members.
     ///
-    /// A member of `extra` with a field's name is not shown. One whose text is no JSON (another writer's mistake), or whose number
-    /// no double holds, appears as that text. Numbers are those of [`Value`]; `extra` itself has their digits.
+    /// A member of `extra` with a field's name is not shown. One whose text is no JSON (another writer's mistake), or
+    /// whose number no double holds, appears as that text. Numbers are those of [`Value`]; `extra` itself has their
+    /// digits.
     pub fn to_json(&self) -> Map<String, Value> {
         let json = |value| serde_json::to_value(value).expect("texts, numbers and lists of texts are JSON");
         let mut object: Map<String, Value> =

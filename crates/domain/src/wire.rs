@@ -4,7 +4,8 @@
 //! C3 01 | CRC-64-AVRO of the writer's schema, 8 bytes little-endian | Avro binary
 //! ```
 //!
-//! The fingerprint names `schemas/user-event.v1.avsc` as Java and fastavro compute it, so that a generic reader finds the schema.
+//! The fingerprint names `schemas/user-event.v1.avsc` as Java and fastavro compute it, so that a generic reader finds
+//! the schema.
 //!
 //! Invariant: a released schema file is never edited, and every released version can be read for ever; `schemas/golden`
 //! holds bytes of each with a test that they still decode to the same values.
@@ -57,7 +58,8 @@ pub enum DecodeError {
 /// ```
 /// # use domain::{wire, Facts, UnixMillis, User, UserEvent, UserId};
 /// # let facts = Facts { old: None, new: User::new(UserId::new(180)?), timestamp: "2017-06-06T10:53:43+02:00".into(),
-/// #     received_at: UnixMillis::from_millis(0), password_changed: false, extra: Default::default(), omitted: Vec::new() };
+/// #     received_at: UnixMillis::from_millis(0), password_changed: false, extra: Default::default(),
+/// #     omitted: Vec::new() };
 /// # let event = UserEvent::new(facts)?;
 /// let bytes = wire::encode(&event);
 /// assert_eq!(wire::decode(&bytes)?, event);
@@ -82,7 +84,8 @@ pub fn decode(bytes: &[u8]) -> Result<UserEvent, DecodeError> {
     if datum.is_empty() { Ok(event) } else { Err(DecodeError::Trailing(datum.len())) }
 }
 
-/// Returns the head of the event that `bytes` hold, at a small part of the cost of [`decode`]; the rest is not looked at.
+/// Returns the head of the event that `bytes` hold, at a small part of the cost of [`decode`]; the rest is not looked
+/// at.
 ///
 /// # Errors
 /// As [`decode`], for what it looks at.
@@ -103,8 +106,8 @@ pub struct Current<'b> {
     pub user: User<Cow<'b, str>>,
 }
 
-/// Returns the state that the event in `bytes` made, borrowed from them, at a small part of the cost of [`decode`]; what comes
-/// after it, the state before among it, is not looked at.
+/// Returns the state that the event in `bytes` made, borrowed from them, at a small part of the cost of [`decode`];
+/// what comes after it, the state before among it, is not looked at.
 ///
 /// # Errors
 /// As [`decode`], for what it looks at.

@@ -1,7 +1,7 @@
 //! Formats never forget: bytes of each released schema version, and the values that they must decode to for ever.
 //!
-//! `schemas/golden/v1/*.json` are the vendor's two sample bodies, `*.avro` the events made of them. While version 1 is not released,
-//! `cargo test -p rollcall-domain --test golden -- --ignored` writes those that have been deleted.
+//! `schemas/golden/v1/*.json` are the vendor's two sample bodies, `*.avro` the events made of them. While version 1 is
+//! not released, `cargo test -p rollcall-domain --test golden -- --ignored` writes those that have been deleted.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 

@@ -81,7 +81,8 @@ proptest! {
         prop_assert_eq!(resumed, fold_from(None, 0, &arrivals));
     }
 
-    /// Once the winner of a dirty key is appended again, its last record alone rebuilds the state: compaction is harmless.
+    /// Once the winner of a dirty key is appended again, its last record alone rebuilds the state: compaction is
+    /// harmless.
     #[test]
     fn a_repaired_key_survives_compaction((_, mut arrivals) in arrivals()) {
         let state = fold_from(None, 0, &arrivals).unwrap();

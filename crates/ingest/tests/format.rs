@@ -1,4 +1,5 @@
-//! From a body's bytes to a record's: numbers as senders write them (the bodies are in `cases`), and how long an event gets.
+//! From a body's bytes to a record's: numbers as senders write them (the bodies are in `cases`), and how long an event
+//! gets.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
@@ -133,10 +134,15 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    prop_oneof![4 => r#""[a-z]{1,9}""#, 1 => r#""(\\u00[01][0-9a-f]|é|\\"){1,3}""#, 1 => r#""\{\\"password\\":[0-9]\}""#]
+    prop_oneof![
+        4 => r#""[a-z]{1,9}""#,
+        1 => r#""(\\u00[01][0-9a-f]|é|\\"){1,3}""#,
+        1 => r#""\{\\"password\\":[0-9]\}""#,
+    ]
 }
 
-/// A user's object: fields that are what they should be, in the spelling that grows most or another, and members nobody knows.
+/// A user's object: fields that are what they should be, in the spelling that grows most or another, and members nobody
+/// knows.
 fn user() -> impl Strategy<Value = String> {
     let number = || select(vec!["1e19", "1e15", "-0", "180.0", "9007199254740991", "-1e18", "18446744073709551615"]);
     let text = (select(TEXTS.to_vec()), number()).prop_map(|(name, value)| format!(r#""{name}":{value}"#));
@@ -157,13 +163,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn an_event_is_no_longer_than_its_body_and_a_bound(new in user(), old in prop::option::of(user()), (name, value) in (name(), json())) {
+    fn an_event_is_no_longer_than_its_body_and_a_bound(
+        new in user(),
+        old in prop::option::of(user()),
+        (name, value) in (name(), json()),
+    ) {
         let old = old.unwrap_or_else(|| "null".to_owned());
         let body = format!(r#"{{"new":{new},"old":{old},{name}:{value},"timestamp":"2017-06-06T10:53:43Z"}}"#);
         match accepted(body.as_bytes()) {
             Ok(event) => {
                 let written = wire::encode(&event).len();
-                prop_assert!(written <= body.len() + GROWTH_MAX, "{} bytes of body became {written}: {body}", body.len());
+                let sent = body.len();
+                prop_assert!(written <= sent + GROWTH_MAX, "{sent} bytes of body became {written}: {body}");
             }
             Err(rejection) => {
                 let reason = rejection.to_string();

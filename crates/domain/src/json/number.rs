@@ -22,7 +22,8 @@ struct Decimal<'t> {
 }
 
 impl<'t> Number<'t> {
-    /// Returns the number that a token of JSON's grammar is; `None` when its exponent, without trailing zeros, is beyond `i32`.
+    /// Returns the number that a token of JSON's grammar is; `None` when its exponent, without trailing zeros, is
+    /// beyond `i32`.
     pub(super) fn new(token: &'t str) -> Option<Self> {
         decimal(token).map(|_| Self(token))
     }
@@ -51,8 +52,8 @@ impl<'t> Number<'t> {
         Some(if negative { -magnitude } else { magnitude })
     }
 
-    /// Appends the form that equal numbers share and no other number has: an integer within ±(2^53 - 1) as its digits, any
-    /// other number as sign, digits without leading or trailing zeros, `e`, and exponent.
+    /// Appends the form that equal numbers share and no other number has: an integer within ±(2^53 - 1) as its digits,
+    /// any other number as sign, digits without leading or trailing zeros, `e`, and exponent.
     pub fn write_canonical(self, out: &mut String) {
         let digits = self.0.strip_prefix('-').unwrap_or(self.0);
         if digits.len() <= SAFE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -46,8 +46,8 @@ impl User {
         self.members().into_iter().map(|(name, member)| (name, text(member))).collect()
     }
 
-    /// Returns the members of the user's object in canonical order. A member of `extra` with a field's name is the field's value as
-    /// it was sent, where the field is null; else the field is the value.
+    /// Returns the members of the user's object in canonical order. A member of `extra` with a field's name is the
+    /// field's value as it was sent, where the field is null; else the field is the value.
     fn members(&self) -> Vec<(&str, Member<'_>)> {
         let mut members = Vec::with_capacity(FIELDS + self.extra.len());
         members.extend(self.fields().map(|(name, field)| (name, Member::Field(field))));

@@ -1,5 +1,5 @@
-//! The state that an event of version 1 made, read by hand and borrowed, for the same reason and with the same guard as the head:
-//! what is not as it must be is left to the library.
+//! The state that an event of version 1 made, read by hand and borrowed, for the same reason and with the same guard as
+//! the head: what is not as it must be is left to the library.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -74,8 +74,8 @@ fn boolean(bytes: &mut &[u8]) -> Option<bool> {
     }
 }
 
-/// Reads an array or a map: blocks of items, each with their number before it, the last one empty. A negative number has the
-/// block's length behind it, which no writer of ours uses: the library sees to it.
+/// Reads an array or a map: blocks of items, each with their number before it, the last one empty. A negative number
+/// has the block's length behind it, which no writer of ours uses: the library sees to it.
 fn items<'b, T>(bytes: &mut &'b [u8], read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Option<Vec<T>> {
     let mut items = Vec::new();
     loop {

@@ -1,8 +1,8 @@
 //! The first seven fields of version 1, read by hand: whoever folds the log reads nothing else of most records.
 //!
-//! Measured on the records of a rebuild: 17 times as fast as the library, which builds its values field by field through
-//! serde. What is not as it must be is left to the library to judge, so that there is one definition of an error; a property
-//! test holds the two equal.
+//! Measured on the records of a rebuild: 17 times as fast as the library, which builds its values field by field
+//! through serde. What is not as it must be is left to the library to judge, so that there is one definition of an
+//! error; a property test holds the two equal.
 
 use uuid::Uuid;
 

@@ -14,8 +14,9 @@ const HEAD_FIELDS: usize = 7;
 /// How many fields of version 1 come before `old`.
 const CURRENT_FIELDS: usize = 10;
 
-/// CRC-64-AVRO of version 1, little-endian, over the Parsing Canonical Form as Java's `SchemaNormalization` and fastavro have it.
-/// The form of the library here differs: it keeps `{"type":"long"}` where a logical type stood, and they write `"long"`.
+/// CRC-64-AVRO of version 1, little-endian, over the Parsing Canonical Form as Java's `SchemaNormalization` and
+/// fastavro have it. The form of the library here differs: it keeps `{"type":"long"}` where a logical type stood, and
+/// they write `"long"`.
 const FINGERPRINT_V1: [u8; 8] = [0x56, 0xdc, 0x9b, 0x86, 0x3c, 0xf0, 0xd7, 0x79];
 
 /// A released schema with what reads and writes it.

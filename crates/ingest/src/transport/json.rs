@@ -37,7 +37,8 @@ pub(crate) fn type_name(value: &Json<'_>) -> &'static str {
     }
 }
 
-/// Returns the pointer of the place, or of the password that it lies in: names within a password are as secret as it is.
+/// Returns the pointer of the place, or of the password that it lies in: names within a password are as secret as it
+/// is.
 fn pointer(path: &[String]) -> String {
     let shown = path.iter().position(|name| is_password_name(name)).map_or(path.len(), |at| at + 1);
     let tokens = path.iter().take(shown).map(|name| match blank_text(name) {

@@ -9,8 +9,8 @@ use crate::Rejection;
 
 /// How deep a body may nest: the vendor's nests three levels; unknown members may bring some of their own.
 pub const DEPTH_MAX: usize = 32;
-/// How many bytes longer all blanked texts of a body may become together; past it, such a text is blanked as a whole. An event is
-/// thereby bounded by its body.
+/// How many bytes longer all blanked texts of a body may become together; past it, such a text is blanked as a whole.
+/// An event is thereby bounded by its body.
 const BLANKED_GROWTH_MAX: usize = 128;
 
 /// A webhook's members, without any password.
@@ -63,8 +63,9 @@ struct Blanking {
 }
 
 impl Blanking {
-    /// Drops every member that is named a password, however deep: an unknown object that holds one is no better place for it. In
-    /// texts that are JSON themselves it is blanked; of members whose names become one thereby, the first stays.
+    /// Drops every member that is named a password, however deep: an unknown object that holds one is no better place
+    /// for it. In texts that are JSON themselves it is blanked; of members whose names become one thereby, the first
+    /// stays.
     fn drop_passwords(&mut self, members: &mut Members<'_>) {
         members.retain(|(name, _)| !is_password_name(name.as_str()));
         let mut blanked = false;

@@ -1,8 +1,9 @@
 //! Stage 4: whether the members are a user event; lenient in how a value is written, strict in what it is.
 //!
-//! The sender is a PHP system: an integer may come as a decimal string or with a fraction of zero, a boolean as 0 or 1, a text that
-//! is all digits as a number, a list as an object with numbers for keys. The identifier is `userId` in the vendor's samples and
-//! `userid` in its table. Text values are open sets, and members that nobody knows are kept as they were sent.
+//! The sender is a PHP system: an integer may come as a decimal string or with a fraction of zero, a boolean as 0 or 1,
+//! a text that is all digits as a number, a list as an object with numbers for keys. The identifier is `userId` in the
+//! vendor's samples and `userid` in its table. Text values are open sets, and members that nobody knows are kept as
+//! they were sent.
 
 use std::collections::BTreeMap;
 
@@ -157,7 +158,8 @@ fn text(value: Json<'_>) -> Result<String, Json<'_>> {
     }
 }
 
-/// As [`text`], but that digits which are longer than what was sent (`1e18`) stay as sent: a list can have any number of them.
+/// As [`text`], but that digits which are longer than what was sent (`1e18`) stay as sent: a list can have any number
+/// of them.
 fn short_text(value: Json<'_>) -> Result<String, Json<'_>> {
     match value {
         Json::Number(number) => {
