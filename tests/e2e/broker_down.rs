@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use domain::UnixMillis;
 use domain::topics::Names;
 use hyper::StatusCode;
 use kafka::ClientOptions;
 use kafka::publish::{Error, Limits, Outgoing, Publisher};
 use tempfile::TempDir;
+use testkit::broker::read_all;
+use testkit::deliveries::CREATED;
+use testkit::eventually;
 
-use crate::support::broker::{Broker, make_topics, on_embedded, read_to_end, where_kafka_runs};
-use crate::support::deliveries::CREATED;
-use crate::support::eventually::eventually;
+use crate::support::broker::{Broker, make_topics, on_embedded, where_kafka_runs};
 use crate::support::kafka::Kafka;
 use crate::support::system::{Ingest, Projector};
 
@@ -97,7 +97,7 @@ fn a_publisher_outlives_a_broker_that_freezes_and_one_that_dies() {
             let error = unanswered.expect_err("a broker that is not there acknowledges nothing");
             assert!(matches!(error, Error::NotAcknowledged { .. }), "{error:?}");
         }
-        let stored = read_to_end(&options, &topic, 1).await;
+        let stored = read_all(&options, &topic).await;
         for (position, value) in acknowledged {
             assert!(
                 stored
@@ -118,12 +118,5 @@ async fn until_acknowledged<'a>(publisher: &Publisher, topic: &str, value: &'a s
 }
 
 fn record(topic: &str, value: &str) -> Outgoing {
-    Outgoing {
-        topic: topic.to_owned(),
-        key: b"180".to_vec(),
-        value: Some(value.as_bytes().to_vec()),
-        headers: Vec::new(),
-        timestamp: UnixMillis::from_millis(1_700_000_000_000),
-        partition: None,
-    }
+    testkit::broker::record(topic, "180", Some(value.as_bytes().to_vec()), testkit::event::at(1_700_000_000))
 }

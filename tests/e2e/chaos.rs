@@ -1,5 +1,6 @@
-//! Two ingest replicas and a projector, each a process, killed at random moments while two simulations play the vendor against
-//! them with late and repeated deliveries. Once all is delivered, `rollcall verify` finds the log and the projector right.
+//! Two ingest replicas and a projector, each a process, killed at random moments while two simulations play the vendor
+//! against them with late and repeated deliveries. Once all is delivered, `rollcall verify` finds the log and the
+//! projector right.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,19 +13,20 @@ use domain::topics::Names;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::broker::read_all;
+use testkit::random::Random;
+use testkit::{Http, eventually};
 
-use crate::support::broker::{Broker, on_both_brokers, read_to_end};
+use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::engine::free_port;
-use crate::support::eventually::eventually;
-use crate::support::http::Http;
 use crate::support::process::Process;
-use crate::support::random::Random;
 use crate::support::system::{SECRET, WEBHOOK};
 
 on_both_brokers!(verify_is_clean_after_kills_at_random_moments);
 
 const PARTITIONS: i32 = 3;
-/// The seed unless the variable gives another; it is not named as a setting of Rollcall, which refuses those that it does not know.
+/// The seed unless the variable gives another; it is not named as a setting of Rollcall, which refuses those that it
+/// does not know.
 const SEED: u64 = 1;
 const SEED_VARIABLE: &str = "CHAOS_SEED";
 /// Of each of the two simulations.
@@ -33,7 +35,8 @@ const RATE: &str = "25";
 const USERS: &str = "60";
 /// One of the vendor's minutes. The last attempts of its rule are hours apart: a minute must be short.
 const MINUTE_MS: &str = "50";
-/// So many kills at most. The vendor's rule doubles its waits: a service that never lives would be waited for without end.
+/// So many kills at most. The vendor's rule doubles its waits: a service that never lives would be waited for without
+/// end.
 const KILLS_MAX: u64 = 25;
 /// A process lives at most so long before it is killed, and is gone at most so long before it is started again.
 const LIFE_MS_MAX: u64 = 1_500;
@@ -171,7 +174,7 @@ fn text(output: &Output) -> String {
 
 /// Waits until the projector has read all of the log, and checks that it holds no gap and met nothing unreadable.
 async fn until_read(broker: &Broker, names: &Names, projector: &Http) {
-    let records = read_to_end(&broker.client_options(), &names.users, 3).await;
+    let records = read_all(&broker.client_options(), &names.users).await;
     let ends: BTreeMap<i32, Position> =
         records.iter().map(|record| (record.position.partition, record.position)).collect();
     let mut status = Value::Null;

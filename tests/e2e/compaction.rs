@@ -1,40 +1,47 @@
 //! The cleaner of a real broker at work on late and repeated deliveries: what it leaves is the newest of every user.
 //!
-//! Segments of a second and a cleaner that is awake all the time do in seconds what takes days in production. The one setting
-//! that is kept is that for which the contract asks: while deliveries come and are mended, `min.compaction.lag.ms` keeps the
-//! cleaner away, since without it the newest record of a user may be taken while the late one after it is not repaired yet.
-//! When the keeper is at rest the lag is set to 0, the cleaner takes everything that it may, and the next deliveries come
-//! late to a log that was compacted.
+//! Segments of a second and a cleaner that is awake all the time do in seconds what takes days in production. The one
+//! setting that is kept is that for which the contract asks: while deliveries come and are mended,
+//! `min.compaction.lag.ms` keeps the cleaner away, since without it the newest record of a user may be taken while the
+//! late one after it is not repaired yet. When the keeper is at rest the lag is set to 0, the cleaner takes everything
+//! that it may, and the next deliveries come late to a log that was compacted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::headers::CE_TIME;
 use domain::topics::{Names, Spec};
-use domain::{UserId, fold, record, wire};
+use domain::{UserId, wire};
 use hyper::StatusCode;
 use kafka::ClientOptions;
+use kafka::publish::{Outgoing, Publisher};
 use kafka::topics::create;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::broker::{publisher, read_all};
+use testkit::deliveries::{delivery, name};
+use testkit::random::Random;
+use upkeep::Table;
 use upkeep::verify::{Options, verify};
 
-use crate::support::broker::{read_to_end, where_kafka_runs};
-use crate::support::deliveries::delivery;
+use crate::support::broker::where_kafka_runs;
 use crate::support::kafka::Kafka;
-use crate::support::random::Random;
-use crate::support::system::{Ingest, Projector};
+use crate::support::system::{Ingest, Projector, event_of};
 
 const PARTITIONS: i32 = 2;
 const USERS: u64 = 20;
 /// Bursts of deliveries, each after the cleaner has been over the one before.
 const ROUNDS: u64 = 3;
 const CHANGES_PER_ROUND: u64 = 12;
-/// Users whose changes do nothing but roll the segments of every partition on: the cleaner never takes the newest segment.
+/// Users whose changes do nothing but roll the segments of every partition on: the cleaner never takes the newest
+/// segment.
 const ROLLERS: std::ops::Range<u64> = 9_000..9_008;
+/// Users who are changed three times in one second of each round, delivered in another order each: a tie that the keeper ends in
+/// one record.
+const TIED: std::ops::Range<u64> = 9_100..9_106;
+const TIES: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 /// Longer than any repair may take here, on a machine that does much else.
 const LAG_MS: &str = "3600000";
 const NO_LAG_MS: &str = "0";
@@ -55,29 +62,33 @@ fn compaction_leaves_the_newest_of_every_user() {
         let (options, names) = (ClientOptions::new(kafka.bootstrap()), Names::default());
         make_topics(&options, &names).await;
         let store = TempDir::new().expect("a folder can be made");
-        // Without the gate, which keeps late deliveries off the topic, so that everything is the keeper's to mend.
-        let ingest = Ingest::start(&options, &names, |raw| raw.gate.enabled = false).await;
+        let ingest = Ingest::start(&options, &names, |_| {}).await;
         let lived_through = Projector::start(&options, &names, store.path(), |_| {}).await;
         ingest.ready().await;
-        let mut log = Log { options, names, ingest, accepted: 0, rolled: 0, newest: BTreeMap::new() };
+        let publisher = publisher(&options);
+        let mut log = Log { options, names, publisher, accepted: 0, rolled: 0, newest: BTreeMap::new() };
 
         log.until_the_keeper_is_at_work().await;
         for (round, burst) in history().into_iter().enumerate() {
             for (user, change) in burst {
                 log.deliver(user, change).await;
             }
+            for (user, order) in TIED.zip(TIES) {
+                log.deliver_tie(user, u64::try_from(round).expect("a few"), order).await;
+            }
             log.until_the_newest_is_last().await;
             set_lag(&log.options, &log.names, NO_LAG_MS).await;
             log.until_compacted().await;
             set_lag(&log.options, &log.names, LAG_MS).await;
-            println!("round {round}: {} deliveries accepted, one record of each user left", log.accepted);
+            println!("round {round}: {} deliveries appended, one record of each user left", log.accepted);
         }
 
         let records = log.assert_newest_is_last().await;
         let written = log.written().await;
         let report = log.verified().await;
         println!(
-            "seed {SEED:#x}: {written} records written, {records} left, {} repairs; {} dirty keys, {} gaps, {} unreadable, {} misplaced",
+            "seed {SEED:#x}: {written} records written, {records} left, {} repairs; {} dirty keys, {} gaps, \
+             {} unreadable, {} misplaced",
             written - log.accepted,
             report.dirty.count,
             report.gaps.count,
@@ -95,7 +106,7 @@ fn compaction_leaves_the_newest_of_every_user() {
         for projector in [lived_through, rebuilt] {
             projector.stop().await.expect("the projector ends well");
         }
-        log.ingest.stop().await.expect("ingest ends well");
+        ingest.stop().await.expect("ingest ends well");
     });
 }
 
@@ -127,8 +138,8 @@ async fn set_lag(options: &ClientOptions, names: &Names, lag_ms: &str) {
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");
 }
 
-/// Returns the deliveries of each round, as (user, change): three of ten come late, half of those rounds later; one of ten
-/// comes twice.
+/// Returns the deliveries of each round, as (user, change): three of ten come late, half of those rounds later; one of
+/// ten comes twice.
 fn history() -> Vec<Vec<(u64, u64)>> {
     let mut random = Random(SEED);
     let mut rounds: Vec<Vec<(u64, u64)>> = vec![Vec::new(); usize::try_from(ROUNDS).expect("a few")];
@@ -161,22 +172,44 @@ fn history() -> Vec<Vec<(u64, u64)>> {
 struct Log {
     options: ClientOptions,
     names: Names,
-    ingest: Ingest,
-    /// How many deliveries were answered 200: each is a record, since there is no gate.
+    /// Deliveries are appended past the gate, which keeps late ones off the topic: everything is the keeper's to mend.
+    publisher: Publisher,
+    /// How many deliveries were appended.
     accepted: u64,
     /// The change that the rollers are at.
     rolled: u64,
-    /// The newest change of each user that was delivered.
-    newest: BTreeMap<u64, u64>,
+    /// The newest change of each user that was delivered, and the name that the user has by it.
+    newest: BTreeMap<u64, (u64, String)>,
 }
 
 impl Log {
     async fn deliver(&mut self, user: u64, change: u64) {
-        let answer = self.ingest.post(delivery(user, change)).await;
-        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let event = event_of(&delivery(user, change));
+        let stored = self.publisher.publish(Outgoing::event(&event, &self.names.users, None)).await;
+        stored.expect("the record is stored");
         self.accepted += 1;
-        let newest = self.newest.entry(user).or_default();
-        *newest = change.max(*newest);
+        let delivered = (change, name(user, change));
+        let newest = self.newest.entry(user).or_insert_with(|| delivered.clone());
+        if newest.0 < change {
+            *newest = delivered;
+        }
+    }
+
+    /// Delivers three changes of one second, each built on the one before, in that order, and the first of them again.
+    async fn deliver_tie(&mut self, user: u64, round: u64, order: [usize; 3]) {
+        let states = ["A", "B", "C", "D"].map(|state| format!("User {user}, tie {round}{state}"));
+        let change = |from: &String, to: &String| {
+            let state = |name: &String| json!({"userId": user, "name": name});
+            json!({"old": state(from), "new": state(to), "timestamp": format!("2024-03-{:02}T10:00:00+01:00", round + 1)})
+        };
+        for index in order.into_iter().chain([0]) {
+            let event = event_of(&change(&states[index], &states[index + 1]).to_string());
+            let stored = self.publisher.publish(Outgoing::event(&event, &self.names.users, None)).await;
+            stored.expect("the record is stored");
+            self.accepted += 1;
+        }
+        let [.., last] = states;
+        self.newest.insert(user, (round, last));
     }
 
     /// Joining its group is the one thing that takes a keeper long, and is not what is looked at here.
@@ -195,7 +228,7 @@ impl Log {
             loop {
                 records = self.names_in_order().await;
                 let last: BTreeMap<u64, String> = records.iter().cloned().collect();
-                if self.newest.iter().all(|(user, change)| last.get(user) == Some(&name(*user, *change))) {
+                if self.newest.iter().all(|(user, (_, name))| last.get(user) == Some(name)) {
                     return;
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -214,7 +247,9 @@ impl Log {
                     self.deliver(roller, self.rolled).await;
                 }
                 let records = self.names_in_order().await;
-                if records.iter().filter(|(user, _)| !ROLLERS.contains(user)).count() as u64 == USERS {
+                if records.iter().filter(|(user, _)| !ROLLERS.contains(user)).count() as u64
+                    == USERS + TIED.count() as u64
+                {
                     return;
                 }
                 tokio::time::sleep(ROLL_EVERY).await;
@@ -225,7 +260,7 @@ impl Log {
 
     /// Returns the user of each record and the name that it gives the user, in the order of each partition.
     async fn names_in_order(&self) -> Vec<(u64, String)> {
-        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let records = read_all(&self.options, &self.names.users).await;
         let values = records.iter().map(|record| record.value.as_deref().expect("nobody was forgotten"));
         let events = values.map(|value| wire::decode(value).expect("every record can be read"));
         let id = |user: UserId| u64::try_from(user.get()).expect("the users of this test are small numbers");
@@ -234,20 +269,19 @@ impl Log {
 
     /// Checks the last record of each user, by the order and by what was sent, and returns how many records there are.
     async fn assert_newest_is_last(&self) -> u64 {
-        let records = read_to_end(&self.options, &self.names.users, 2).await;
-        let mut states: BTreeMap<UserId, fold::KeyState> = BTreeMap::new();
-        for found in &records {
-            let time = found.header(CE_TIME);
-            let (user, head) = record::read(found.key.as_deref(), found.value.as_deref(), time, found.timestamp)
-                .expect("every record can be read");
-            let (state, _) = fold::apply(states.get(&user).copied(), found.position.offset, head);
-            states.insert(user, state);
+        let records = read_all(&self.options, &self.names.users).await;
+        let mut table = Table::default();
+        for record in &records {
+            let (user, _) = table.take(record).expect("every record can be read");
+            assert_eq!(user.to_string().as_bytes(), record.key.as_deref().unwrap_or_default());
         }
-        assert!(states.values().all(fold::KeyState::is_clean), "{states:?}");
-        assert_eq!(states.len(), self.newest.len(), "no user is lost");
+        assert_eq!(table.keys(), self.newest.len(), "no user is lost");
+        let key = |user: u64| table.key(UserId::new(i64::try_from(user).expect("small")).expect("an identifier"));
+        assert!(self.newest.keys().all(|user| key(*user).is_some_and(|key| key.is_clean())), "{table:?}");
+        let sizes = |user: u64| key(user).map(|key| key.roll.members().len());
+        assert!(TIED.map(sizes).all(|size| size == Some(3)), "no event of a tied second is lost");
         let last: BTreeMap<u64, String> = self.names_in_order().await.into_iter().collect();
-        let sent: BTreeMap<u64, String> =
-            self.newest.iter().map(|(user, change)| (*user, name(*user, *change))).collect();
+        let sent: BTreeMap<u64, String> = self.newest.iter().map(|(user, (_, name))| (*user, name.clone())).collect();
         assert_eq!(last, sent);
         records.len() as u64
     }
@@ -273,26 +307,21 @@ impl Log {
     }
 
     async fn assert_same_state(&self, lived_through: &Projector, rebuilt: &Projector) {
-        let records = read_to_end(&self.options, &self.names.users, 2).await;
+        let records = read_all(&self.options, &self.names.users).await;
         let ends: BTreeMap<i32, domain::Position> =
             records.iter().map(|record| (record.position.partition, record.position)).collect();
         for end in ends.values() {
             let reached = lived_through.http.get(&format!("/status?at_least={end}&wait_ms=30000")).await;
             assert_eq!(reached.status, StatusCode::OK, "{reached:?}");
         }
-        for (user, change) in &self.newest {
+        for (user, (_, name)) in &self.newest {
             let path = format!("/users/{user}");
             let states = [lived_through.http.get(&path).await.json(), rebuilt.http.get(&path).await.json()];
             let [lived, made_anew] = states.map(without_continuity);
             assert_eq!(lived, made_anew);
-            assert_eq!(lived["name"], name(*user, *change));
+            assert_eq!(lived["name"], **name);
         }
     }
-}
-
-/// The name that `delivery` gives a user.
-fn name(user: u64, change: u64) -> String {
-    format!("User {user}, change {change}")
 }
 
 /// What led to a state is known to whoever lived through it, and is not in a log that was compacted.

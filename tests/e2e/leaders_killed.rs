@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use domain::topics::Names;
 use kafka::ClientOptions;
 use tempfile::TempDir;
+use testkit::broker::read_all;
 
-use crate::support::broker::{make_topics, read_to_end, where_kafka_runs};
+use crate::support::broker::{make_topics, where_kafka_runs};
 use crate::support::cluster::Cluster;
 use crate::support::load::{Load, assert_all_stored, assert_state_is_fold};
 use crate::support::system::{Ingest, Projector};
@@ -44,7 +45,7 @@ fn acknowledged_events_outlive_their_leaders() {
         let (accepted, killed) = tokio::join!(load.run(), outages);
         ingest.stop().await.expect("ingest ends well");
 
-        let log = read_to_end(&options, &names.users, 3).await;
+        let log = read_all(&options, &names.users).await;
         assert_all_stored(&accepted, &log);
         assert_state_is_fold(&projector.http, &log).await;
         projector.stop().await.expect("the projector ends well");

@@ -7,8 +7,9 @@ use domain::topics::Spec;
 use domain::{Position, UnixMillis};
 use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::topics::check;
+use testkit::broker::read_all;
 
-use crate::support::broker::{Broker, on_both_brokers, on_kafka, read_to_end};
+use crate::support::broker::{Broker, on_both_brokers, on_kafka};
 
 on_both_brokers!(published_records_are_read_back);
 
@@ -39,7 +40,7 @@ async fn published_records_are_read_back(broker: &Broker) {
         let position = publisher.publish(outgoing.clone()).await.expect("the broker takes a record");
         published.insert(position, outgoing);
     }
-    let records = read_to_end(&options, &topic, 3).await;
+    let records = read_all(&options, &topic).await;
 
     assert_eq!(published.len(), 100, "no two records share a position");
     assert_eq!(records.len(), 100);

@@ -1,21 +1,22 @@
 //! The whole pipeline against brokers: the embedded one, and Apache Kafka in a container.
 //!
-//! One file per topic, and in it each test once; `on_both_brokers!` at its top makes `embedded::…` and `kafka::…` of it. What
-//! needs real Kafka is left out, with a line that says why, where there is no container engine or no image (see
-//! `deploy/kafka-image`); with `ROLLCALL_REQUIRE_KAFKA=1` it fails instead.
+//! One file per topic, and in it each test once; `on_both_brokers!` at its top makes `embedded::…` and `kafka::…` of
+//! it. What needs real Kafka is left out, with a line that says why, where there is no container engine or no image
+//! (see `deploy/kafka-image`); with `ROLLCALL_REQUIRE_KAFKA=1` it fails instead.
 //!
 //! | file | what it shows |
 //! | --- | --- |
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
-//! | [`chaos`] | replicas and projector killed at random under a simulated vendor: what is verified afterwards is right |
-//! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that are the same |
+//! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
+//! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 //! | [`password`] | a password is in no topic, file, log line or answer |
-//! | [`processes`] | `rollcall` as processes: what `dev` prints can be pasted, SIGTERM and SIGKILL under load lose nothing |
+//! | [`processes`] | `rollcall` as processes: the lines of `dev` can be pasted, SIGTERM and SIGKILL lose nothing |
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
+//! | [`ties`] | several changes of one second end in the sender's last state, live and rebuilt |
 //! | [`webhook_to_query`] | the main job: a webhook in, the current user out |
 
 #![forbid(unsafe_code)]
@@ -32,4 +33,5 @@ mod log_roundtrip;
 mod password;
 mod processes;
 mod restart;
+mod ties;
 mod webhook_to_query;

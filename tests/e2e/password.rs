@@ -1,19 +1,22 @@
-//! A password goes in, by every way that there is, and comes out nowhere: not in a topic, not in a file, not in a log line
-//! of the most talkative level, not in an answer.
+//! A password goes in, by every way that there is, and comes out nowhere: not in a topic, not in a file, not in a log
+//! line of the most talkative level, not in an answer.
 
-use std::path::Path;
+mod search;
 
+use domain::topics::Names;
 use hyper::{Method, StatusCode};
-use kafka::Record;
+use kafka::ClientOptions;
 use serde_json::json;
 use tempfile::TempDir;
+use testkit::broker::read_all;
+use testkit::wait::PATIENCE;
+use testkit::{Http, eventually};
 
-use crate::support::broker::{Broker, on_both_brokers, read_to_end};
+use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::engine::free_port;
-use crate::support::eventually::eventually;
-use crate::support::http::{Answer, Http};
 use crate::support::process::Process;
 use crate::support::system::{SECRET, WEBHOOK};
+use search::{Written, contains, forms};
 
 on_both_brokers!(a_password_is_in_no_byte_that_was_written);
 
@@ -26,74 +29,45 @@ const IV: [u8; 16] = [0x5A; 16];
 const IV_HEX: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 /// Over the limit of a body.
 const OVERSIZED: usize = 300 * 1024;
-const STARTED_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
+#[expect(clippy::too_many_lines, reason = "the steps of one story, in their order")]
 async fn a_password_is_in_no_byte_that_was_written(broker: &Broker) {
     let names = broker.make_topics(1).await;
     let options = broker.client_options();
     let store = TempDir::new().expect("a folder can be made");
-    let mut common = vec![
-        "log.filter=trace".to_owned(),
-        format!("topics.users={}", names.users),
-        format!("topics.late={}", names.late),
-        format!("topics.dead_letter={}", names.dead_letter),
-    ];
-    common.extend(options.properties.iter().map(|(name, value)| format!("kafka.properties.{name}={value}")));
     let key = std::str::from_utf8(KEY).expect("the key is text");
-    let start = |command: &str, more: &[String]| {
-        let port = free_port();
-        let listen = [format!("http.listen=127.0.0.1:{port}"), format!("admin.listen=127.0.0.1:{}", free_port())];
-        let settings = common.iter().chain(&listen).chain(more).flat_map(|setting| ["--set", setting]);
-        let arguments: Vec<&str> = [command, "--bootstrap", &options.bootstrap].into_iter().chain(settings).collect();
-        (Process::start(&arguments), move || Http::to(([127, 0, 0, 1], port).into()))
-    };
-    let (ingest, webhooks) = start(
+    let ingest = Talkative::start(
         "ingest",
+        &options,
+        &names,
         &[
             format!("security.secret_keys=['{SECRET}']"),
             format!("security.body_keys=[{{cipher='aes-256-ctr',key='{key}'}}]"),
             "security.clear_text_too=true".to_owned(),
         ],
     );
-    let (projector, queries) = start("projector", &[format!("store.dir='{}'", store.path().display())]);
-    for http in [webhooks(), queries()] {
-        eventually("the service answers", STARTED_MAX, async || http.send(Method::GET, "/", "").await.ok()).await;
+    let projector =
+        Talkative::start("projector", &options, &names, &[format!("store.dir='{}'", store.path().display())]);
+    for service in [&ingest, &projector] {
+        let answers = async || service.http().send(Method::GET, "/", "").await.ok();
+        eventually("the service answers", PATIENCE, answers).await;
     }
 
     let mut written = Written::default();
-    let mut last = String::new();
-    for delivery in deliveries() {
-        for (encrypted, path, body) in delivery.ways() {
-            // A body over the limit may be refused before it is read, which ends the connection: each has one of its own.
-            let answer = webhooks().send(delivery.method.clone(), &path, body).await;
-            let Ok(answer) = answer else {
-                assert_eq!(delivery.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", delivery.name);
-                continue;
-            };
-            assert_eq!(answer.status, delivery.status, "{}, encrypted: {encrypted}: {answer:?}", delivery.name);
-            if answer.status == StatusCode::OK {
-                last = answer.text("/position");
-            }
-            written.answer(delivery.name, &answer);
-        }
-    }
-    let undecryptable = webhooks().post(&format!("{WEBHOOK}&iv={IV_HEX}"), encrypt(OTHER_KEY, &created())).await;
-    assert_eq!(undecryptable.status, StatusCode::BAD_REQUEST, "{undecryptable:?}");
-    written.answer("undecryptable", &undecryptable);
-
-    let user = queries().get(&format!("/users/180?at_least={last}&wait_ms=30000")).await;
+    let last = deliver_all(&ingest, &mut written).await;
+    let user = projector.http().get(&format!("/users/180?at_least={last}&wait_ms=30000")).await;
     assert_eq!((user.status, user.text("/name")), (StatusCode::OK, "Rachel Smith".to_owned()));
     written.answer("the user", &user);
-    for (name, process) in [("ingest", ingest), ("projector", projector)] {
-        process.terminate();
-        let finished = process.finished().await;
+    for (name, service) in [("ingest", ingest), ("projector", projector)] {
+        service.process.terminate();
+        let finished = service.process.finished().await;
         assert!(finished.status.success(), "{name}");
         assert!(finished.stderr.contains("TRACE"), "{name} told everything that it has to tell");
         written.pieces.push((format!("log of {name}"), (finished.stdout + &finished.stderr).into_bytes()));
     }
     let mut records = 0;
     for topic in [&names.users, &names.late, &names.dead_letter] {
-        let found = read_to_end(&options, topic, 1).await;
+        let found = read_all(&options, topic).await;
         records += found.len();
         found.iter().for_each(|record| written.record(topic, record));
     }
@@ -118,6 +92,59 @@ async fn a_password_is_in_no_byte_that_was_written(broker: &Broker) {
     assert_eq!(leaks, Vec::<String>::new());
 }
 
+/// A service as a process that logs everything.
+struct Talkative {
+    process: Process,
+    port: u16,
+}
+
+impl Talkative {
+    fn start(command: &str, options: &ClientOptions, names: &Names, more: &[String]) -> Self {
+        let port = free_port();
+        let mut settings = vec![
+            "log.filter=trace".to_owned(),
+            format!("topics.users={}", names.users),
+            format!("topics.late={}", names.late),
+            format!("topics.dead_letter={}", names.dead_letter),
+            format!("http.listen=127.0.0.1:{port}"),
+            format!("admin.listen=127.0.0.1:{}", free_port()),
+        ];
+        settings.extend(options.properties.iter().map(|(name, value)| format!("kafka.properties.{name}={value}")));
+        let settings = settings.iter().chain(more).flat_map(|setting| ["--set", setting]);
+        let arguments: Vec<&str> = [command, "--bootstrap", &options.bootstrap].into_iter().chain(settings).collect();
+        Self { process: Process::start(&arguments), port }
+    }
+
+    /// Returns a client with connections of its own: a body over the limit may be refused before it is read, which ends
+    /// the connection.
+    fn http(&self) -> Http {
+        Http::to(([127, 0, 0, 1], self.port).into())
+    }
+}
+
+/// Sends every delivery in every way, and returns the position of the last that was accepted.
+async fn deliver_all(ingest: &Talkative, written: &mut Written) -> String {
+    let mut last = String::new();
+    for delivery in deliveries() {
+        for (encrypted, path, body) in delivery.ways() {
+            let answer = ingest.http().send(delivery.method.clone(), &path, body).await;
+            let Ok(answer) = answer else {
+                assert_eq!(delivery.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", delivery.name);
+                continue;
+            };
+            assert_eq!(answer.status, delivery.status, "{}, encrypted: {encrypted}: {answer:?}", delivery.name);
+            if answer.status == StatusCode::OK {
+                last = answer.text("/position");
+            }
+            written.answer(delivery.name, &answer);
+        }
+    }
+    let undecryptable = ingest.http().post(&format!("{WEBHOOK}&iv={IV_HEX}"), encrypt(OTHER_KEY, &created())).await;
+    assert_eq!(undecryptable.status, StatusCode::BAD_REQUEST, "{undecryptable:?}");
+    written.answer("undecryptable", &undecryptable);
+    last
+}
+
 /// A request that carries the password.
 struct Delivery {
     name: &'static str,
@@ -136,8 +163,8 @@ impl Delivery {
 }
 
 fn created() -> String {
-    json!({"old": null, "new": {"userId": 180, "name": "Rachel Smith", "password": PASSWORD}, "timestamp": "2024-02-01T00:00:00Z"})
-        .to_string()
+    let new = json!({"userId": 180, "name": "Rachel Smith", "password": PASSWORD});
+    json!({"old": null, "new": new, "timestamp": "2024-02-01T00:00:00Z"}).to_string()
 }
 
 fn deliveries() -> Vec<Delivery> {
@@ -200,83 +227,4 @@ fn encrypt(key: &[u8], clear: &str) -> Vec<u8> {
     let cipher = openssl::symm::Cipher::aes_256_ctr();
     let sealed = openssl::symm::encrypt(cipher, key, Some(&IV), clear.as_bytes()).expect("the cipher takes any text");
     openssl::base64::encode_block(&sealed).into_bytes()
-}
-
-/// Everything that the system wrote, piece by piece, each with where it was.
-#[derive(Default)]
-struct Written {
-    pieces: Vec<(String, Vec<u8>)>,
-}
-
-impl Written {
-    fn answer(&mut self, name: &str, answer: &Answer) {
-        self.pieces.push((format!("answer to {name}"), format!("{:?}", answer.headers).into_bytes()));
-        self.pieces.push((format!("answer to {name}"), answer.body.to_vec()));
-    }
-
-    fn record(&mut self, topic: &str, record: &Record) {
-        let place = format!("{topic} at {}", record.position);
-        let headers = record.headers.iter().flat_map(|(name, value)| [name.clone().into_bytes(), value.clone()]);
-        let bytes = record.key.iter().chain(&record.value).cloned().chain(headers);
-        self.pieces.extend(bytes.map(|bytes| (place.clone(), bytes)));
-    }
-
-    fn folder(&mut self, dir: &Path) {
-        for entry in std::fs::read_dir(dir).expect("the folder can be read") {
-            let path = entry.expect("the folder can be read").path();
-            if path.is_dir() {
-                self.folder(&path);
-            } else {
-                let bytes = std::fs::read(&path).expect("the file can be read");
-                self.pieces.push((path.display().to_string(), bytes));
-            }
-        }
-    }
-
-    /// Returns where any of the forms is.
-    fn leaks(&self, forms: &[Vec<u8>]) -> Vec<String> {
-        let leaks = |bytes: &[u8]| forms.iter().any(|form| contains(bytes, form));
-        self.pieces.iter().filter(|(_, bytes)| leaks(bytes)).map(|(place, _)| place.clone()).collect()
-    }
-}
-
-/// Looks for a form in any case of its letters: hexadecimal digits have both.
-fn contains(bytes: &[u8], form: &[u8]) -> bool {
-    bytes.windows(form.len()).any(|window| window.eq_ignore_ascii_case(form))
-}
-
-/// Returns the ways in which a text can stand in others.
-fn forms(text: &[u8]) -> Vec<Vec<u8>> {
-    let each = |write: fn(&u8) -> String| text.iter().map(write).collect::<String>().into_bytes();
-    let letter = |byte: &u8| char::from(*byte).is_ascii_alphanumeric().then(|| char::from(*byte).to_string());
-    let percent: String = text.iter().map(|byte| letter(byte).unwrap_or_else(|| format!("%{byte:02x}"))).collect();
-    let escaped: String = text.iter().map(|byte| letter(byte).unwrap_or_else(|| format!("\\u{byte:04x}"))).collect();
-    let slashes = String::from_utf8_lossy(text).replace('/', "\\/");
-    let numbers = text.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-    let mut forms = vec![
-        text.to_vec(),
-        each(|byte| format!("{byte:02x}")),
-        each(|byte| format!("%{byte:02x}")),
-        each(|byte| format!("\\u{byte:04x}")),
-        each(|byte| format!("{}\0", char::from(*byte))),
-        percent.into_bytes(),
-        escaped.into_bytes(),
-        slashes.into_bytes(),
-        numbers.into_bytes(),
-    ];
-    // In the middle of a longer text its base64 depends on where a group of three begins; letters at both ends are shared.
-    for shift in 0..3 {
-        let shifted = [&b"xx"[..shift], text].concat();
-        let whole = &shifted[..shifted.len() - shifted.len() % 3];
-        let encoded = openssl::base64::encode_block(whole);
-        let own = encoded.as_bytes()[if shift == 0 { 0 } else { 4 }..].to_vec();
-        let url_safe = own.iter().map(|byte| match byte {
-            b'+' => b'-',
-            b'/' => b'_',
-            other => *other,
-        });
-        forms.push(url_safe.collect());
-        forms.push(own);
-    }
-    forms
 }

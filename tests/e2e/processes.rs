@@ -3,12 +3,13 @@
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::broker::read_all;
+use testkit::random::Random;
 
-use crate::support::broker::{Broker, on_both_brokers, on_runtime, read_to_end};
+use crate::support::broker::{Broker, on_both_brokers, on_runtime};
 use crate::support::engine::tell_left_out;
 use crate::support::load::{Load, assert_all_stored, assert_state_is_fold};
 use crate::support::process::{Ports, Process};
-use crate::support::random::Random;
 use crate::support::system::SECRET;
 
 on_both_brokers!(ingest_is_terminated_a_hundred_times, services_are_killed_at_any_moment);
@@ -41,7 +42,7 @@ async fn ingest_is_terminated_a_hundred_times(broker: &Broker) {
     };
     let (accepted, ()) = tokio::join!(load.run(), terminations);
 
-    let log = read_to_end(&options, &names.users, 2).await;
+    let log = read_all(&options, &names.users).await;
     assert_all_stored(&accepted, &log);
     println!("{TERMINATIONS} SIGTERMs; {} deliveries accepted, {} records stored, 0 lost", accepted.len(), log.len());
 }
@@ -77,7 +78,7 @@ async fn services_are_killed_at_any_moment(broker: &Broker) {
     let finished = ingest.finished().await;
     assert!(finished.status.success(), "{finished:?}");
 
-    let log = read_to_end(&options, &names.users, 2).await;
+    let log = read_all(&options, &names.users).await;
     assert_all_stored(&accepted, &log);
     assert_state_is_fold(&projector_ports.http(), &log).await;
     println!("{KILLS} SIGKILLs; {} deliveries accepted, {} records stored, 0 lost", accepted.len(), log.len());

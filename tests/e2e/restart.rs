@@ -1,14 +1,15 @@
-//! Services, and Kafka itself, stopped at any moment under load and started again: no acknowledged event is lost, and the
-//! state is the fold of the log.
+//! Services, and Kafka itself, stopped at any moment under load and started again: no acknowledged event is lost, and
+//! the state is the fold of the log.
 
 use domain::topics::Names;
 use kafka::ClientOptions;
 use tempfile::TempDir;
+use testkit::broker::read_all;
+use testkit::random::Random;
 
-use crate::support::broker::{Broker, make_topics, on_both_brokers, read_to_end, where_kafka_runs};
+use crate::support::broker::{Broker, make_topics, on_both_brokers, where_kafka_runs};
 use crate::support::kafka::Kafka;
 use crate::support::load::{Load, assert_all_stored, assert_state_is_fold};
-use crate::support::random::Random;
 use crate::support::system::{Ingest, Projector};
 
 on_both_brokers!(services_are_stopped_at_any_moment);
@@ -71,7 +72,7 @@ async fn stop_at_any_moment(options: &ClientOptions, names: &Names, kafka: Optio
     let (accepted, (ingest, projector)) = tokio::join!(load.run(), stops);
     ingest.stop().await.expect("ingest ends well");
 
-    let log = read_to_end(options, &names.users, 2).await;
+    let log = read_all(options, &names.users).await;
     assert_all_stored(&accepted, &log);
     assert_state_is_fold(&projector.http, &log).await;
     projector.stop().await.expect("the projector ends well");

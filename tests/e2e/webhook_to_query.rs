@@ -2,9 +2,10 @@
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use testkit::broker::read_all;
+use testkit::deliveries::{CHANGED, CREATED};
 
-use crate::support::broker::{Broker, on_both_brokers, read_to_end};
-use crate::support::deliveries::{CHANGED, CREATED};
+use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::system::{Ingest, System, WEBHOOK};
 
 on_both_brokers!(
@@ -35,7 +36,7 @@ async fn changed_then_created(broker: &Broker) {
 
 /// The vendor's sample of a change sets `redistribution` and clears `contactPhone`; all else is as it was created.
 fn assert_user_180_as_changed(user: &Value) {
-    let changed: Value = serde_json::from_slice(CHANGED).expect("the sample is JSON");
+    let changed: Value = serde_json::from_str(CHANGED).expect("the sample is JSON");
     let expected = changed["new"].as_object().expect("the sample has a user");
     for (field, value) in expected {
         assert_eq!(&user[field], value, "{field} of {user}");
@@ -47,7 +48,7 @@ fn assert_user_180_as_changed(user: &Value) {
 async fn a_record_is_what_other_clients_expect(broker: &Broker) {
     let system = System::start(broker, 3).await;
     let delivered = system.ingest.post(CREATED).await;
-    let records = read_to_end(&broker.client_options(), &system.names.users, 3).await;
+    let records = read_all(&broker.client_options(), &system.names.users).await;
 
     let [record] = records.as_slice() else { panic!("one delivery, one record: {records:?}") };
     assert_eq!(record.position.to_string(), delivered.text("/position"));
@@ -117,7 +118,7 @@ async fn what_is_refused_leaves_no_record(broker: &Broker) {
         [401, 401, 404, 405]
     );
 
-    assert_eq!(read_to_end(&broker.client_options(), &system.names.users, 1).await, Vec::new());
+    assert_eq!(read_all(&broker.client_options(), &system.names.users).await, Vec::new());
     let nobody = system.projector.http.get("/users/180").await;
     assert_eq!(nobody.status, StatusCode::NOT_FOUND);
     system.stop().await;
@@ -141,6 +142,6 @@ async fn what_is_no_whole_request_is_refused(broker: &Broker) {
     assert_eq!(status("\r\n").await, "411", "no length");
     assert_eq!(status("content-length: many\r\n\r\n").await, "400", "a length that is none");
 
-    assert_eq!(read_to_end(&broker.client_options(), &names.users, 1).await, Vec::new());
+    assert_eq!(read_all(&broker.client_options(), &names.users).await, Vec::new());
     ingest.stop().await.expect("ingest ends well");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::topics::Names;
+use ingest::config::Webhook;
 use kafka::ClientOptions;
 use serde::Deserialize;
 use service::config::Faults;
@@ -13,16 +14,17 @@ use crate::sources::Sources;
 /// How long one question to the cluster may take before it counts as not reachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]` and `[topics]` of a service's configuration. The other sections are left to the service that they belong to, so
-/// that both services' files can be given.
+/// `[kafka]`, `[topics]` and `[webhook]` of a service's configuration. The other sections are left to the service that
+/// they belong to, so that both services' files can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Raw {
     kafka: settings::Kafka,
     topics: settings::Topics,
+    webhook: Webhook,
 }
 
-/// Returns what an error of the cluster is told with: which one was asked.
+/// Returns the context of a cluster's error: which one was asked.
 pub(crate) fn asked(options: &ClientOptions) -> String {
     format!("the Kafka at {} was asked", options.bootstrap)
 }
@@ -32,6 +34,8 @@ pub(crate) fn asked(options: &ClientOptions) -> String {
 pub(crate) struct Cluster {
     pub(crate) options: ClientOptions,
     pub(crate) names: Names,
+    /// The largest webhook that ingest takes, by which the size of the largest record goes.
+    pub(crate) body_bytes_max: usize,
 }
 
 impl Cluster {
@@ -40,14 +44,13 @@ impl Cluster {
     /// # Errors
     /// All faults of the two sections.
     pub(crate) fn load(sources: &Sources) -> anyhow::Result<Self> {
-        let Raw { kafka, topics } = sources.load()?;
+        let Raw { kafka, topics, webhook } = sources.load()?;
         let options =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         let mut faults = Faults::default();
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
         faults.or(())?;
-        let names = Names { users: topics.users, late: topics.late, dead_letter: topics.dead_letter };
-        Ok(Self { options, names })
+        Ok(Self { options, names: topics.into(), body_bytes_max: webhook.body_bytes_max })
     }
 }

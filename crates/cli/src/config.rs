@@ -1,4 +1,4 @@
-//! `rollcall config`: what a service would be configured with, and whether it could run with it.
+//! `rollcall config`: shows the configuration of a service, or checks whether it could run.
 
 use std::process::ExitCode;
 
@@ -20,13 +20,13 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Whose configuration it is
-    service: Service,
+    service: ServiceName,
     #[command(flatten)]
     sources: Sources,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Service {
+enum ServiceName {
     Ingest,
     Projector,
 }
@@ -36,20 +36,20 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(Args { service, sources }) => {
             match service {
-                Service::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
-                Service::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
+                ServiceName::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
+                ServiceName::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
             }
             print("the configuration is right\n")?;
         }
         Command::Show(Args { service, sources }) => print(&match service {
-            Service::Ingest => shown::<ingest::config::Raw>(sources)?,
-            Service::Projector => shown::<projector::Raw>(sources)?,
+            ServiceName::Ingest => shown::<ingest::config::Raw>(sources)?,
+            ServiceName::Projector => shown::<projector::Raw>(sources)?,
         })?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Secrets serialize as a placeholder: what is printed holds none.
+/// Returns the configuration as TOML. Secrets serialize as a placeholder.
 fn shown<Raw: DeserializeOwned + Serialize>(sources: &Sources) -> anyhow::Result<String> {
     Ok(toml::to_string_pretty(&sources.load::<Raw>()?)?)
 }

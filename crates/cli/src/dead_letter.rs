@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use ingest::dead_letter::{self, Replayed};
-use kafka::publish::Publisher;
 use upkeep::letters::{self, Kept};
 
 use crate::cluster::Cluster;
 use crate::environment::now;
-use crate::ingest::without_requests;
+use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
 
@@ -28,8 +27,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         sources: Sources,
     },
-    /// Sends dead letters through the pipeline again, with the keys of ingest's configuration. What now passes is published and
-    /// removed; exit status 1 if any is still refused
+    /// Sends dead letters through the pipeline again, with the keys of ingest's configuration. A letter that passes is
+    /// published and removed; exit status 1 if any is still refused
     Replay {
         /// Beginnings of keys; none means all
         keys: Vec<String>,
@@ -64,10 +63,13 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
-    let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
+    let publisher = publisher(&config)?;
     let publisher = (!dry_run).then_some(&publisher);
-    let mut letters =
-        read(Cluster { options: config.kafka.clone(), names: config.topics.clone() }, String::new()).await?;
+    let mut letters = read(
+        Cluster { options: config.kafka.clone(), names: config.topics.clone(), body_bytes_max: config.body_bytes_max },
+        String::new(),
+    )
+    .await?;
     // Before any is replayed: a key that was mistyped is found out while nothing is done.
     for key in keys {
         let known = letters.iter().any(|kept| kept.key.starts_with(key));
@@ -94,7 +96,7 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
 
 /// Returns the dead letters whose key begins with `prefix`.
 async fn read(cluster: Cluster, prefix: String) -> anyhow::Result<Vec<Kept>> {
-    let Cluster { options, names } = cluster;
+    let Cluster { options, names, .. } = cluster;
     let read = tokio::task::spawn_blocking(move || letters::list(&options, &names.dead_letter)).await?;
     let mut letters = read.context("the dead letters cannot be read")?;
     letters.retain(|kept| kept.key.starts_with(&prefix));
@@ -110,7 +112,8 @@ fn whole(kept: &Kept) -> String {
     let letter = &kept.letter;
     let body = String::from_utf8_lossy(&letter.body);
     format!(
-        "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\niv          {}\n\n{body}\n",
+        "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\n\
+         iv          {}\n\n{body}\n",
         kept.key,
         kept.position,
         letter.received_at,

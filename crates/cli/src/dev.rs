@@ -1,5 +1,7 @@
 //! `rollcall dev`: everything in one process, to look at.
 
+mod broker;
+
 mod vendor;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,19 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::Position;
-use domain::topics::{Names, Spec};
-use kafka::ClientOptions;
-use kafka::embedded::EmbeddedBroker;
-use kafka::placement::partition_for;
-use kafka::topics::{self, Severity};
 use service::telemetry::{self, Format};
 use service::{Secret, Shutdown};
 use tokio::net::TcpListener;
 
-use crate::cluster::ANSWER_WAIT_MAX;
+use crate::environment::now;
 use crate::listen::bind;
 use crate::output::print;
+use broker::Broker;
 
 /// Where webhooks are received.
 const WEBHOOK_PORT: u16 = 8080;
@@ -27,8 +24,6 @@ const WEBHOOK_PORT: u16 = 8080;
 const QUERY_PORT: u16 = 8081;
 const INGEST_ADMIN_PORT: u16 = 9090;
 const PROJECTOR_ADMIN_PORT: u16 = 9091;
-/// Enough that more than one shows.
-const PARTITIONS: i32 = 3;
 /// The vendor's own sample of a User Created webhook.
 const SAMPLE: &str = include_str!("../../../schemas/golden/v1/user-created.json");
 /// Who the sample is about.
@@ -45,7 +40,7 @@ pub(crate) struct Args {
     /// Keeps the projector's table in this folder instead of one that goes with the process
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// Also plays the vendor, and tells what happens
+    /// Also plays the vendor, and shows each delivery
     #[arg(long)]
     simulate: bool,
     /// The port for webhooks; 0 takes any that is free, as with the other ports
@@ -60,27 +55,28 @@ pub(crate) struct Args {
     /// The admin port of the projector
     #[arg(long, value_name = "PORT", default_value_t = PROJECTOR_ADMIN_PORT)]
     port_projector_admin: u16,
-    /// What is logged: info, or by target, warn,ingest=debug
+    /// The level of the logs: info, or by target, warn,ingest=debug
     #[arg(long, value_name = "FILTER", default_value = "warn,librdkafka=error")]
     log: String,
 }
 
-/// Runs until it is told to stop.
+/// Runs until the shutdown.
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     telemetry::init(Format::Text, &args.log).context("logging cannot start")?;
     let ports = Ports::bind(&args).await?;
-    let folder = Folder::open(args.data_dir.clone())?;
+    let folder = TableFolder::open(args.data_dir.clone())?;
     let broker = Broker::start(args.bootstrap.as_deref()).await?;
     let secret = generated_secret()?;
 
-    let webhooks = ports.ingest.webhooks.local_addr()?;
+    let webhooks = ports.ingest.http.local_addr()?;
     let queries = ports.projector.http.local_addr()?;
     let webhook_url = format!("http://{webhooks}/webhooks/users?secret-key={}", secret.expose());
     print(&welcome(&broker, &webhook_url, queries, &ports, &folder, args.simulate)?)?;
 
     let ingest_stop = Shutdown::new();
     let projector_stop = Shutdown::new();
-    let mut ingest = tokio::spawn(ingest::run(ingest_config(&broker, secret)?, ports.ingest, ingest_stop.clone()));
+    let ingest = ingest::run(ingest_config(&broker, secret)?, ports.ingest, now, ingest_stop.clone());
+    let mut ingest = tokio::spawn(ingest);
     let projector = projector::run(projector_config(&broker, folder.path())?, ports.projector, projector_stop.clone());
     let mut projector = tokio::spawn(projector);
     let vendor = args.simulate.then(|| tokio::spawn(vendor::play(webhook_url, shutdown.clone())));
@@ -116,7 +112,7 @@ impl Ports {
     async fn bind(args: &Args) -> anyhow::Result<Self> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let ingest = ingest::Listeners {
-            webhooks: bind(local(args.port_webhooks), "--port-webhooks").await?,
+            http: bind(local(args.port_webhooks), "--port-webhooks").await?,
             admin: bind(local(args.port_ingest_admin), "--port-ingest-admin").await?,
         };
         let projector = projector::Listeners {
@@ -128,12 +124,12 @@ impl Ports {
 }
 
 /// Where the table is: in a folder of the user's, or in one that is removed in the end.
-enum Folder {
+enum TableFolder {
     Given(PathBuf),
     Temporary(tempfile::TempDir),
 }
 
-impl Folder {
+impl TableFolder {
     fn open(given: Option<PathBuf>) -> anyhow::Result<Self> {
         let Some(path) = given else {
             return Ok(Self::Temporary(tempfile::tempdir().context("no temporary folder can be made")?));
@@ -154,54 +150,6 @@ impl Folder {
     }
 }
 
-/// The broker, kept alive for as long as the process uses it.
-struct Broker {
-    options: ClientOptions,
-    embedded: Option<EmbeddedBroker>,
-}
-
-impl Broker {
-    async fn start(bootstrap: Option<&str>) -> anyhow::Result<Self> {
-        let names = Names::default();
-        let Some(bootstrap) = bootstrap else {
-            let topics =
-                [(names.users.as_str(), PARTITIONS), (names.late.as_str(), 1), (names.dead_letter.as_str(), 1)];
-            let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
-            return Ok(Self { options: embedded.client_options(), embedded: Some(embedded) });
-        };
-        let options = ClientOptions::new(bootstrap);
-        let faults = options.validate();
-        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
-        let specs = Spec::contract(&names, PARTITIONS, 1);
-        let unreachable = || format!("the Kafka at {bootstrap} does not make the topics");
-        topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
-        let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
-        let refused: Vec<String> =
-            findings.iter().filter(|finding| finding.severity == Severity::Refuse).map(ToString::to_string).collect();
-        anyhow::ensure!(refused.is_empty(), "{}", refused.join("; "));
-        Ok(Self { options, embedded: None })
-    }
-
-    /// Returns `[kafka]` for the two services, what the broker in memory is tuned with included.
-    fn settings(&self) -> service::settings::Kafka {
-        let ClientOptions { bootstrap, client_id, properties } = self.options.clone();
-        service::settings::Kafka { bootstrap, client_id, properties }
-    }
-
-    /// Returns the line that asks for the sample's user, so that it finds the user however soon after the sample it runs.
-    fn sample_query(&self, queries: SocketAddr, simulated: bool) -> String {
-        let url = format!("http://{queries}/users/{SAMPLE_USER}");
-        if self.embedded.is_some() && !simulated {
-            // Nobody else writes to this broker, so the sample's record is the first of its partition: the query waits for it.
-            let partition = partition_for(SAMPLE_USER.to_string().as_bytes(), PARTITIONS);
-            format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
-        } else {
-            // Tried again in silence until the projector has read the record: where that is is not known beforehand.
-            format!("curl -s -w '\\n' --fail --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
-        }
-    }
-}
-
 fn generated_secret() -> anyhow::Result<Secret> {
     let mut bytes = [0; SECRET_BYTES];
     openssl::rand::rand_bytes(&mut bytes).context("no secret can be generated")?;
@@ -217,7 +165,9 @@ fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Conf
 fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
     let mut raw = projector::Raw { kafka: broker.settings(), ..Default::default() };
     raw.store.dir = folder;
-    Ok(projector::Config::try_from(raw)?)
+    let mut config = projector::Config::try_from(raw)?;
+    config.projection.clock = now;
+    Ok(config)
 }
 
 fn welcome(
@@ -225,18 +175,20 @@ fn welcome(
     webhook_url: &str,
     queries: SocketAddr,
     ports: &Ports,
-    folder: &Folder,
+    folder: &TableFolder,
     simulated: bool,
 ) -> anyhow::Result<String> {
     let address = |listener: &TcpListener| listener.local_addr();
     let sample: String = SAMPLE.lines().map(str::trim).collect();
-    let memory = match (&broker.embedded, folder) {
-        (Some(_), Folder::Temporary(_)) => {
+    let memory = match (broker.is_in_memory(), folder) {
+        (true, TableFolder::Temporary(_)) => {
             "Everything is in memory or in a temporary folder: nothing outlives this process.\n"
         }
-        (Some(_), Folder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
-        (None, Folder::Temporary(_)) => "The table is in a temporary folder, and made again from the log each time.\n",
-        (None, Folder::Given(_)) => "",
+        (true, TableFolder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
+        (false, TableFolder::Temporary(_)) => {
+            "The table is in a temporary folder, and made again from the log each time.\n"
+        }
+        (false, TableFolder::Given(_)) => "",
     };
     Ok(format!(
         "Rollcall {version}, for a look and for development. {memory}
@@ -257,6 +209,6 @@ curl -sS -w '\\n' '{webhook_url}' -H 'content-type: application/json' -d '{sampl
         ingest_admin = address(&ports.ingest.admin)?,
         projector_admin = address(&ports.projector.admin)?,
         bootstrap = broker.options.bootstrap,
-        query = broker.sample_query(queries, simulated),
+        query = broker.sample_query(SAMPLE_USER, queries, simulated),
     ))
 }

@@ -2,8 +2,8 @@
 
 /// Has OpenSSL clean up nothing when the process ends; to be called before anything else uses it.
 ///
-/// Left to itself it does so in a handler of exit(3), and a thread that ends at the same moment gives back the same memory: the
-/// process, all its work done, is aborted by the allocator. (`OPENSSL_INIT_NO_ATEXIT`, OPENSSL_init_crypto(3).)
+/// By default it does so in a handler of exit(3), and a thread that ends at the same moment gives back the same memory:
+/// the process, all its work done, is aborted by the allocator. (`OPENSSL_INIT_NO_ATEXIT`, OPENSSL_init_crypto(3).)
 pub(crate) fn without_cleanup() {
     openssl::init();
 }

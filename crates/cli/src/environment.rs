@@ -1,9 +1,8 @@
-//! What a process is given from outside: the clock and the environment. No other file of the workspace but
-//! `ingest/http.rs`, which stamps arrivals, reads either.
+//! The clock and the environment of the process. No other file of a service reads either.
 
 use domain::UnixMillis;
 
-/// Returns the time.
+/// Returns the time; the clock of both services.
 pub(crate) fn now() -> UnixMillis {
     UnixMillis::from_millis(jiff::Timestamp::now().as_millisecond())
 }

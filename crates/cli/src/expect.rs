@@ -13,15 +13,15 @@ use domain::{EventId, UnixMillis, UserEvent, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a user must be.
+/// The state that a user must have.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Expected {
     pub(crate) user_id: UserId,
-    pub(crate) state: State,
+    pub(crate) state: ExpectedState,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum State {
+pub(crate) enum ExpectedState {
     /// In the state that this event gave, by the vendor's names.
     Present {
         event_id: EventId,
@@ -34,7 +34,10 @@ pub(crate) enum State {
 impl From<&UserEvent> for Expected {
     fn from(event: &UserEvent) -> Self {
         let (event_id, occurred_at) = (event.event_id, event.occurred_at);
-        Self { user_id: event.user_id, state: State::Present { event_id, occurred_at, user: event.new.to_json() } }
+        Self {
+            user_id: event.user_id,
+            state: ExpectedState::Present { event_id, occurred_at, user: event.new.to_json() },
+        }
     }
 }
 
@@ -79,8 +82,10 @@ struct Line {
 impl From<Expected> for Line {
     fn from(Expected { user_id, state }: Expected) -> Self {
         match state {
-            State::Forgotten => Self { user_id, event_id: None, occurred_at: None, user: None, forgotten: true },
-            State::Present { event_id, occurred_at, user } => Self {
+            ExpectedState::Forgotten => {
+                Self { user_id, event_id: None, occurred_at: None, user: None, forgotten: true }
+            }
+            ExpectedState::Present { event_id, occurred_at, user } => Self {
                 user_id,
                 event_id: Some(event_id.to_string()),
                 occurred_at: Some(occurred_at.to_string()),
@@ -96,8 +101,8 @@ impl TryFrom<Line> for Expected {
 
     fn try_from(line: Line) -> anyhow::Result<Self> {
         let state = match (line.forgotten, line.event_id, line.occurred_at, line.user) {
-            (true, None, None, None) => State::Forgotten,
-            (false, Some(event_id), Some(occurred_at), Some(user)) => State::Present {
+            (true, None, None, None) => ExpectedState::Forgotten,
+            (false, Some(event_id), Some(occurred_at), Some(user)) => ExpectedState::Present {
                 event_id: event_id.parse()?,
                 occurred_at: UnixMillis::parse_iso8601(&occurred_at)?,
                 user,
@@ -115,14 +120,16 @@ mod tests {
     #[test]
     fn a_file_reads_back() {
         let user = Map::from_iter([("userId".to_owned(), 180.into()), ("name".to_owned(), "Rachel Smith".into())]);
-        let present = State::Present {
+        let present = ExpectedState::Present {
             event_id: "7f3c1a52-0000-8000-8000-000000000000".parse().unwrap(),
             occurred_at: UnixMillis::from_millis(1_496_738_658_000),
             user,
         };
         let id = |id| UserId::new(id).unwrap();
-        let users =
-            vec![Expected { user_id: id(180), state: present }, Expected { user_id: id(181), state: State::Forgotten }];
+        let users = vec![
+            Expected { user_id: id(180), state: present },
+            Expected { user_id: id(181), state: ExpectedState::Forgotten },
+        ];
         let mut file = Vec::new();
         write(&mut file, users.clone()).unwrap();
         assert_eq!(String::from_utf8(file.clone()).unwrap().lines().last(), Some(r#"{"userId":181,"forgotten":true}"#));

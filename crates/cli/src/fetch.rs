@@ -18,12 +18,12 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A service that answers GET with JSON.
 #[derive(Clone, Debug)]
-pub(crate) struct Service {
+pub(crate) struct ProjectorClient {
     client: Client<HttpConnector, Empty<Bytes>>,
     base: String,
 }
 
-impl Service {
+impl ProjectorClient {
     /// Returns the service at `base`: `http://host:port`.
     ///
     /// # Errors

@@ -1,17 +1,15 @@
-//! `rollcall forget`: removes a user, and tells what is removed when.
+//! `rollcall forget`: removes a user, and reports when each copy is gone.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use domain::{Letter, UnixMillis, UserId};
 use ingest::dead_letter;
-use kafka::publish::Publisher;
 use upkeep::forget::{Forgotten, forget};
 
 use crate::environment::now;
-use crate::ingest::without_requests;
+use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
 
@@ -20,8 +18,8 @@ use crate::sources::Sources;
 pub(crate) struct Args {
     /// The user's identifier
     user_id: UserId,
-    /// As of when, ISO 8601 with an offset; by default now, or the time of the user's newest event if that is ahead of now
-    #[arg(long, value_parser = instant)]
+    /// As of when, ISO 8601 with an offset; by default now, or the time of the user's newest event if that is later
+    #[arg(long, value_parser = UnixMillis::parse_iso8601)]
     at: Option<UnixMillis>,
     /// Does not ask
     #[arg(long)]
@@ -37,7 +35,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         print("nothing was done\n")?;
         return Ok(ExitCode::FAILURE);
     }
-    let publisher = Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")?;
+    let publisher = publisher(&config)?;
     let now = now();
     let (policy, user_id) = (config.policy.body, args.user_id);
     let mentions = move |letter: &Letter| dead_letter::mentions(letter, &policy, user_id);
@@ -89,10 +87,6 @@ fn report(user_id: UserId, forgotten: &Forgotten) -> String {
         )),
     }
     text
-}
-
-fn instant(text: &str) -> Result<UnixMillis, String> {
-    UnixMillis::parse_iso8601(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

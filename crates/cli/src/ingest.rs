@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use ingest::config::Raw;
 use ingest::{Config, Listeners};
+use kafka::publish::Publisher;
 use service::config::Faults;
 use service::{Shutdown, telemetry};
 
+use crate::environment::now;
 use crate::listen::bind;
 use crate::sources::Sources;
 
@@ -18,10 +20,10 @@ pub(crate) struct Args {
     sources: Sources,
 }
 
-/// Returns ingest's configuration for a command that takes no requests, since its keys read what the vendor has encrypted.
+/// Returns ingest's configuration for a command that takes no requests: its keys decrypt the vendor's bodies.
 ///
 /// # Errors
-/// All faults; that there is no secret, by which ingest knows the vendor, is none here.
+/// All faults; a missing secret, by which ingest knows the vendor, is none here.
 pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
     let mut raw = sources.load::<Raw>()?;
     let security = &mut raw.security;
@@ -29,16 +31,24 @@ pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
     Config::try_from(raw)
 }
 
-/// Runs the service until it is told to stop.
+/// Returns a publisher with ingest's limits.
+///
+/// # Errors
+/// If the options cannot be used.
+pub(crate) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
+    Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")
+}
+
+/// Runs the service until the shutdown.
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(args.sources.load::<Raw>()?)?;
     telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
     let listeners = Listeners {
-        webhooks: bind(config.listen, "http.listen").await?,
+        http: bind(config.http_listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,
     };
-    let (webhooks, admin) = (listeners.webhooks.local_addr()?, listeners.admin.local_addr()?);
+    let (webhooks, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
     tracing::info!(%webhooks, path = config.path, %admin, "ingest listens");
-    ingest::run(config, listeners, shutdown).await?;
+    ingest::run(config, listeners, now, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }

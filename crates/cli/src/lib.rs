@@ -8,11 +8,12 @@
 //! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | what an operator needs |
 //! | `simulate.rs` | plays the vendor |
 //!
-//! Shared by them: `environment.rs` (clock and variables), `sources.rs` (file, environment and flags), `output.rs` (standard output), `listen.rs` (ports),
-//! `fetch.rs` (questions to a projector), `expect.rs` (the file between `simulate` and `verify`), `ending.rs` (how the process ends).
+//! Shared by them: `environment.rs` (clock and variables), `sources.rs` (file, environment and flags), `output.rs`
+//! (standard output), `listen.rs` (ports), `fetch.rs` (questions to a projector), `expect.rs` (the file between
+//! `simulate` and `verify`), `ending.rs` (how the process ends).
 //!
-//! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process; the
-//! services are given what they need. Errors are `anyhow`'s here and nowhere else: this is where they are read by people.
+//! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process;
+//! the services are given what they need. Errors are `anyhow`'s here and nowhere else: this is where people read them.
 
 #![forbid(unsafe_code)]
 

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 /// Binds `address`; `setting` is what to change when it cannot be had.
 ///
 /// # Errors
-/// One sentence: what is taken, and what to do about it.
+/// One sentence: the address, and the setting that changes it.
 pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow::anyhow!("{address} is taken by another process; choose another with {setting}"),

@@ -10,6 +10,7 @@ use projector::{Config, Listeners, Phase, Raw};
 use service::{Shutdown, telemetry};
 use tokio::sync::watch;
 
+use crate::environment::now;
 use crate::listen::bind;
 use crate::progress;
 use crate::sources::Sources;
@@ -24,14 +25,15 @@ pub(crate) struct Args {
     rebuild: bool,
 }
 
-/// Runs the service until it is told to stop.
+/// Runs the service until the shutdown.
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let mut raw = args.sources.load::<Raw>()?;
     raw.store.rebuild |= args.rebuild;
-    let config = Config::try_from(raw)?;
+    let mut config = Config::try_from(raw)?;
+    config.projection.clock = now;
     telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
     let listeners = Listeners {
-        http: bind(config.http_listen, "http.listen").await?,
+        http: bind(config.listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,
     };
     let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
@@ -67,7 +69,7 @@ fn progress_bar() -> ProgressBar {
     progress::bar("{wide_bar} {msg}", Some(0))
 }
 
-/// The bar is of the reading; loading and indexing, which are short beside it, are told in words with the bar full.
+/// The bar shows the reading; loading and indexing, which are short beside it, are messages beside a full bar.
 fn advance(bar: &ProgressBar, progress: &Progress) {
     bar.set_length(progress.offsets_total);
     bar.set_position(match progress.stage {

@@ -12,18 +12,18 @@ use anyhow::Context as _;
 use domain::{SAFE_INTEGER_MAX, UnixMillis, UserId};
 use indicatif::ProgressBar;
 use service::Shutdown;
-use simulator::delivery::{Line, deliver};
+use simulator::delivery::{Answered, deliver};
 use simulator::encrypt::Encryption;
 use simulator::history::{History, Population};
 use simulator::post::Post;
-use simulator::sender::{Habits, Sender};
+use simulator::sender::{Desk, Habits};
 
 use crate::environment;
 use crate::expect::{self, Expected};
 use crate::output::print;
 use crate::progress;
 
-/// Plays the vendor: posts the events of a made-up call centre to a webhook address; exit status 1 if any event is given up
+/// Plays the vendor: posts the events of a made-up call centre to a webhook address; exit status 1 if any is given up
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to post, the secret in it: http://127.0.0.1:8080/webhooks/users?secret-key=…
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// When the first event occurs, ISO 8601 with an offset; by default now
-    #[arg(long, value_parser = instant)]
+    #[arg(long, value_parser = UnixMillis::parse_iso8601)]
     start: Option<UnixMillis>,
     /// The share of events, 0 to 1, that arrive late because their first attempts are lost
     #[arg(long, default_value_t = 0.0, value_parser = share)]
@@ -56,7 +56,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     repeat: f64,
     /// How long one minute of the vendor's retry rule (1, 2, 4, 8 … minutes, 15 attempts) takes, in milliseconds
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=60_000))]
     minute_ms: u64,
     /// Encrypts bodies, with a cipher as PHP names it: aes-256-ctr
     #[arg(long, value_name = "CIPHER", requires = "key")]
@@ -76,7 +77,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let encryption = encryption(&args)?;
     let population = population(&args, encryption.is_some())?;
-    let mut sender = Sender::new(habits(&args), History::new(population), args.seed);
+    let mut sender = Desk::new(habits(&args), History::new(population), args.seed);
     let post = Arc::new(Post::new(&args.url, encryption)?);
     // Before anything is sent: a folder that cannot be written must not cost a whole run.
     let expect = args.expect.as_deref().map(create).transpose()?;
@@ -84,7 +85,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let bar = progress::bar("{wide_bar} {pos}/{len} delivered, {per_sec}, {eta} left{msg}", sender.events());
     let mut failures = 0;
     let tally =
-        deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Line<'_>| show(&bar, &mut failures, &line))
+        deliver(&mut sender, &post, args.concurrency, &shutdown, |line: Answered<'_>| show(&bar, &mut failures, &line))
             .await;
     bar.finish_and_clear();
 
@@ -99,7 +100,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
 
 fn encryption(args: &Args) -> anyhow::Result<Option<Encryption>> {
     match (&args.encrypt, &args.key) {
-        (Some(cipher), Some(key)) => Encryption::new(cipher, key).map(Some),
+        (Some(cipher), Some(key)) => Ok(Some(Encryption::new(cipher, key)?)),
         _ => Ok(None),
     }
 }
@@ -141,8 +142,9 @@ fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Shows how far it is; the first failure is told at once, since a wrong secret would otherwise be retried for an hour unseen.
-fn show(bar: &ProgressBar, failures: &mut u64, line: &Line<'_>) {
+/// Shows the progress. The first failure is shown at once: a wrong secret would otherwise be retried for an hour
+/// unseen.
+fn show(bar: &ProgressBar, failures: &mut u64, line: &Answered<'_>) {
     bar.set_position(line.delivered);
     if line.answer.is_accepted() {
         return;
@@ -163,10 +165,6 @@ fn positive(text: &str) -> Result<f64, String> {
 fn share(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| "must be a share from 0 to 1".to_owned())
-}
-
-fn instant(text: &str) -> Result<UnixMillis, String> {
-    UnixMillis::parse_iso8601(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -37,43 +37,31 @@ impl Sources {
     fn flags(&self) -> Table {
         let mut flags = Table::new();
         for (key, value) in &self.set {
-            put(&mut flags, key, value.clone());
+            config::put(&mut flags, &path(key), value.clone());
         }
         if let Some(bootstrap) = &self.bootstrap {
-            put(&mut flags, "kafka.bootstrap", Value::String(bootstrap.clone()));
+            config::put(&mut flags, &["kafka", "bootstrap"], Value::String(bootstrap.clone()));
         }
         flags
     }
 }
 
-/// Reads `key=value`; the value is TOML where it can be, else text, and for a property of Kafka's always text, as in the
+/// Reads `key=value`; the value is TOML where it can be, else text. A property of Kafka's is always text, as in the
 /// environment.
 fn assignment(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("expected KEY=VALUE")?;
     if key.starts_with(PROPERTIES) {
         return Ok((key.to_owned(), Value::String(value.to_owned())));
     }
-    let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
-    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()));
-    Ok((key.to_owned(), value))
+    Ok((key.to_owned(), config::parse_value(value)))
 }
 
-/// Sets the value at the path `section.key`. What follows `kafka.properties.` is one key, dots and all.
-fn put(table: &mut Table, path: &str, value: Value) {
-    let keys: Vec<&str> = match path.strip_prefix(PROPERTIES) {
+/// Returns the path that `section.key` names. What follows `kafka.properties.` is one key, dots and all.
+fn path(key: &str) -> Vec<&str> {
+    match key.strip_prefix(PROPERTIES) {
         Some(property) => vec!["kafka", "properties", property],
-        None => path.split('.').collect(),
-    };
-    let Some((last, sections)) = keys.split_last() else { return };
-    let mut inner = table;
-    for section in sections {
-        let entry = inner.entry(*section).or_insert_with(|| Value::Table(Table::new()));
-        if !entry.is_table() {
-            *entry = Value::Table(Table::new());
-        }
-        inner = entry.as_table_mut().expect("it was made one a line above");
+        None => key.split('.').collect(),
     }
-    inner.insert((*last).to_owned(), value);
 }
 
 #[cfg(test)]

@@ -1,19 +1,14 @@
-//! `rollcall topics`: makes the topics that DESIGN section 2 describes, and tells whether a cluster keeps to it.
+//! `rollcall topics`: makes the topics by their contract, and checks whether a cluster keeps to it.
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::topics::Spec;
+use domain::topics::{PARTITIONS_DEFAULT, REPLICAS_FOR_PRODUCTION, Spec};
 use kafka::topics::{self, Created, Finding, Severity};
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked};
 use crate::output::print;
 use crate::sources::Sources;
-
-/// One user fits everywhere, a hundred thousand still fit one partition; six let a handful of readers share the work.
-const PARTITIONS: i32 = 6;
-/// What a production cluster has: one replica may fail without stopping the writers.
-const REPLICATION: i32 = 3;
 
 /// Makes the topics, or checks that they are as they must be
 #[derive(Debug, clap::Subcommand)]
@@ -28,11 +23,12 @@ pub(crate) enum Command {
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// Partitions of each new topic. Readers that join by key need the same number; it cannot be changed later without moving users
-    #[arg(long, default_value_t = PARTITIONS, value_parser = clap::value_parser!(i32).range(1..))]
+    /// Partitions of each new topic. Readers that join by key need the same number; it cannot be changed later without
+    /// moving users
+    #[arg(long, default_value_t = PARTITIONS_DEFAULT, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
     /// Replicas of each partition; 1 on a cluster of one broker
-    #[arg(long, default_value_t = REPLICATION, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, default_value_t = REPLICAS_FOR_PRODUCTION, value_parser = clap::value_parser!(i32).range(1..))]
     replication: i32,
 }
 
@@ -41,8 +37,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let args = match &command {
         Command::Create(args) | Command::Check(args) => args,
     };
-    let Cluster { options, names } = Cluster::load(&args.sources)?;
-    let specs = Spec::contract(&names, args.partitions, args.replication);
+    let Cluster { options, names, body_bytes_max } = Cluster::load(&args.sources)?;
+    let specs = Spec::contract(&names, args.partitions, args.replication).map(|spec| Spec { body_bytes_max, ..spec });
     if matches!(command, Command::Create(_)) {
         let replicas = args.replication;
         let wanted = || format!("{} for topics with --replication {replicas}", asked(&options));

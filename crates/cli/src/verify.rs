@@ -1,4 +1,4 @@
-//! `rollcall verify`: reads the whole log and says where it is not what it must be.
+//! `rollcall verify`: reads the whole log and reports every fault in it.
 
 mod compare;
 
@@ -12,21 +12,22 @@ use anyhow::Context as _;
 use domain::UserId;
 use kafka::topics::{Finding, Severity};
 use serde_json::{Value, json};
-use upkeep::verify::{Found, Options, Report, check_settings, verify};
+use upkeep::verify::{Found, Options, Report, Unreadable, check_settings, verify};
 
 use crate::cluster::{Cluster, asked};
 use crate::expect::{self, Expected};
-use crate::fetch::Service;
+use crate::fetch::ProjectorClient;
 use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;
 
 use compare::Differences;
 
-/// The bar is told of every so many records, which costs nothing beside reading them.
+/// The bar moves once in so many records, which costs nothing beside reading them.
 const PROGRESS_EVERY: u64 = 4096;
 
-/// Reads the whole log and reports dirty keys, gaps, unreadable records, misplaced keys and wrong settings; exit status 1 on any
+/// Reads the whole log and reports dirty keys, gaps, unreadable and unknown records, events ahead, misplaced keys and
+/// wrong settings; exit status 1 on any
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -50,10 +51,10 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Cluster { options: kafka, names } = Cluster::load(&args.sources)?;
+    let Cluster { options: kafka, names, .. } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
-    // What the broker does not tell is nothing that is wrong, and nothing that is right.
+    // A setting that the broker does not describe is neither wrong nor right.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
     let options = Options {
         kafka,
@@ -82,7 +83,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(expected) = &expected {
         differences.compare_log(expected, &report.winners);
         if let Some(url) = &args.projector {
-            differences.compare_projector(expected, &Service::new(url)?).await?;
+            differences.compare_projector(expected, &ProjectorClient::new(url)?).await?;
         }
     }
     let findings = findings(&report, &unknown, &differences);
@@ -107,7 +108,7 @@ struct Findings {
     name: &'static str,
     /// How many there are; `None` when nobody can tell.
     count: Option<u64>,
-    /// The first of them, and what is not known.
+    /// The first of them, and the settings that are not known.
     examples: Vec<String>,
 }
 
@@ -123,6 +124,10 @@ impl Findings {
     }
 }
 
+fn unread(unread: &Unreadable) -> String {
+    format!("{}: {}", unread.position, unread.reason)
+}
+
 fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> Vec<Findings> {
     vec![
         Findings::of("dirty keys", &report.dirty, |dirty| {
@@ -131,8 +136,10 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> 
         Findings::of("lineage gaps", &report.gaps, |gap| {
             format!("user {}: before {}, in {}", gap.user_id, gap.position, gap.fields.join(", "))
         }),
-        Findings::of("unreadable records", &report.unreadable, |unreadable| {
-            format!("{}: {}", unreadable.position, unreadable.reason)
+        Findings::of("unreadable records", &report.unreadable, unread),
+        Findings::of("unknown records", &report.unknown, unread),
+        Findings::of("events ahead", &report.ahead, |ahead| {
+            format!("user {}: at {} occurred after its own receipt: check both clocks", ahead.user_id, ahead.position)
         }),
         Findings::of("misplaced keys", &report.misplaced, |misplaced| {
             format!(

@@ -6,11 +6,14 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::UserId;
+use crate::{EventType, UserId};
 
-/// The digest of a user's state: the first 16 bytes of SHA-256 over its canonical JSON (RFC 8785), without a password.
+/// The digest of a user's state: the first 16 bytes of SHA-256 over its canonical JSON, without a password.
 ///
-/// Two equal users have one version; an event names the state it was built on by it, as a commit names its parent.
+/// Canonical JSON is that of RFC 8785, but that no number passes through a double: an integer within ±(2^53 - 1) is its
+/// digits, any other number its normalised decimal ([`crate::json::Number::write_canonical`]). Two equal users have one
+/// version, however their numbers are written; an event names the state it was built on by it, as a commit names its
+/// parent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version([u8; 16]);
 
@@ -40,16 +43,32 @@ impl fmt::Debug for Version {
     }
 }
 
-/// The identifier of an event: a UUID version 8 (RFC 9562) derived from what the vendor sent, so that a repeated delivery
-/// has the same one.
+/// The identifier of an event: a UUID version 8 (RFC 9562) derived from what the vendor sent, so that a repeated
+/// delivery has the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(Uuid);
 
 impl EventId {
-    /// Returns the identifier of the event with these four facts: SHA-256 over their text forms, a line each.
-    pub fn derive(user_id: UserId, timestamp: &str, version: Version, parent: Option<Version>) -> Self {
+    /// Returns the identifier of the event with these five facts: SHA-256 over their text forms, a line each.
+    ///
+    /// ```
+    /// use domain::{EventId, EventType, UserId, Version};
+    ///
+    /// let (user, version) = (UserId::new(180)?, Version::from_bytes([7; 16]));
+    /// let id = |kind| EventId::derive(user, kind, "2017-06-06T10:53:43+02:00", version, None);
+    /// assert_eq!(id(EventType::Created), id(EventType::Created));
+    /// assert_ne!(id(EventType::Created), id(EventType::Imported));
+    /// # Ok::<(), domain::UserIdError>(())
+    /// ```
+    pub fn derive(
+        user_id: UserId,
+        kind: EventType,
+        timestamp: &str,
+        version: Version,
+        parent: Option<Version>,
+    ) -> Self {
         let parent = parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string());
-        Self::of_text(&format!("{user_id}\n{timestamp}\n{version}\n{parent}"))
+        Self::of_text(&format!("{user_id}\n{kind}\n{timestamp}\n{version}\n{parent}"))
     }
 
     pub(crate) fn from_uuid(uuid: Uuid) -> Self {
@@ -84,21 +103,23 @@ fn first_16(digest: &[u8]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EventType::{Created, Imported};
 
     #[test]
-    fn each_of_the_four_facts_changes_the_identifier() {
+    fn each_of_the_five_facts_changes_the_identifier() {
         let id = UserId::new(180).unwrap();
         let (a, b) = (Version::from_bytes([1; 16]), Version::from_bytes([2; 16]));
         let all = [
-            EventId::derive(id, "t", a, None),
-            EventId::derive(UserId::new(181).unwrap(), "t", a, None),
-            EventId::derive(id, "u", a, None),
-            EventId::derive(id, "t", b, None),
-            EventId::derive(id, "t", a, Some(b)),
+            EventId::derive(id, Created, "t", a, None),
+            EventId::derive(UserId::new(181).unwrap(), Created, "t", a, None),
+            EventId::derive(id, Imported, "t", a, None),
+            EventId::derive(id, Created, "u", a, None),
+            EventId::derive(id, Created, "t", b, None),
+            EventId::derive(id, Created, "t", a, Some(b)),
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
-        assert_eq!(all[0], EventId::derive(id, "t", a, None));
+        assert_eq!(all[0], EventId::derive(id, Created, "t", a, None));
     }
 
     #[test]

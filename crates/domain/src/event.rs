@@ -1,6 +1,7 @@
 //! An event: what one webhook told, and what follows from it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::{EventId, TimestampError, UnixMillis, User, UserId, Version};
 
@@ -16,6 +17,7 @@ use crate::{EventId, TimestampError, UnixMillis, User, UserId, Version};
 ///     received_at: UnixMillis::from_millis(1_496_739_224_000),
 ///     password_changed: false,
 ///     extra: Default::default(),
+///     omitted: Vec::new(),
 /// })?;
 /// assert_eq!(event.kind, EventType::Created);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,15 +39,26 @@ pub struct UserEvent {
     pub password_changed: bool,
     pub new: User,
     pub old: Option<User>,
-    /// Members of the request object that the vendor's page does not name: name to canonical JSON text.
+    /// Members of the request object that the vendor's page does not name: name to JSON text, its numbers as sent.
     pub extra: BTreeMap<String, String>,
+    /// Fields that were left out on purpose, in `new` and in `old`.
+    pub omitted: Vec<String>,
 }
 
-/// Which of the vendor's two events: `CREATED` in Avro when `old` was null, else `CHANGED`.
+/// What an event tells of: `created` when `old` was null, else `changed`; `imported` when it came from a list of users.
+///
+/// ```
+/// use domain::EventType;
+///
+/// assert_eq!(EventType::Created.as_str(), "created");
+/// assert_eq!(EventType::named("changed"), Some(EventType::Changed));
+/// assert_eq!(EventType::named("CHANGED"), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventType {
     Created,
     Changed,
+    Imported,
 }
 
 /// What a webhook says, read and checked, before anything is derived from it.
@@ -57,6 +70,7 @@ pub struct Facts {
     pub received_at: UnixMillis,
     pub password_changed: bool,
     pub extra: BTreeMap<String, String>,
+    pub omitted: Vec<String>,
 }
 
 /// The part of an event that decides its order: the first fields of the Avro record.
@@ -87,26 +101,28 @@ impl UserEvent {
     /// # Errors
     /// [`FactsError`] when `old` and `new` have different identifiers, or the timestamp names no instant.
     pub fn new(facts: Facts) -> Result<Self, FactsError> {
-        let Facts { old, new, timestamp, received_at, password_changed, extra } = facts;
+        let Facts { old, new, timestamp, received_at, password_changed, extra, omitted } = facts;
         if let Some(old) = old.as_ref().filter(|old| old.user_id != new.user_id) {
             return Err(FactsError::Identity { old: old.user_id, new: new.user_id });
         }
         let occurred_at = UnixMillis::parse_iso8601(&timestamp).map_err(FactsError::Timestamp)?;
         let version = new.version();
         let parent = old.as_ref().map(User::version);
+        let kind = if old.is_some() { EventType::Changed } else { EventType::Created };
         Ok(Self {
             user_id: new.user_id,
-            kind: if old.is_some() { EventType::Changed } else { EventType::Created },
+            kind,
             occurred_at,
             version,
             parent,
-            event_id: EventId::derive(new.user_id, &timestamp, version, parent),
+            event_id: EventId::derive(new.user_id, kind, &timestamp, version, parent),
             received_at,
             timestamp,
             password_changed,
             new,
             old,
             extra,
+            omitted,
         })
     }
 
@@ -123,6 +139,28 @@ impl UserEvent {
     }
 }
 
+impl EventType {
+    /// Returns the text that the event and its identifier have for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Imported => "imported",
+        }
+    }
+
+    /// Returns the type with this text.
+    pub fn named(text: &str) -> Option<Self> {
+        [Self::Created, Self::Changed, Self::Imported].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +174,7 @@ mod tests {
             received_at: UnixMillis::from_millis(0),
             password_changed: false,
             extra: BTreeMap::new(),
+            omitted: Vec::new(),
         }
     }
 

@@ -1,39 +1,182 @@
-//! Gaps: what an event's parent tells about deliveries that never came.
+//! Gaps: what an event's parent tells about deliveries that never came. The same for the live table, a rebuild and `verify`.
+//!
+//! No gap is: a user first seen through a change, a state that was imported, a member that the vendor has newly added, and a field
+//! that either event leaves out.
 
-use crate::{Head, User, Version};
+use crate::roll::{Applied, Effect, Member, Reading, Roll};
+use crate::{Position, UserEvent, Version};
+
+/// How many gaps of one user are remembered, the newest: more tells nobody more.
+pub const GAPS_PER_USER_MAX: usize = 16;
+/// How many late events of one user are remembered, the newest: several for every gap that is.
+pub const LATE_PER_USER_MAX: usize = 64;
 
 /// A break in a user's lineage: the state held was `held`, but the next event was built on `missing`.
-///
-/// Late deliveries can close it: [`is_bridged`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub held: Version,
     pub missing: Version,
 }
 
+/// A gap with the event that shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenGap {
+    pub gap: Gap,
+    /// The event that was built on a state never seen.
+    pub position: Position,
+    /// The fields in which the state known and the state never seen differ, in alphabetical order.
+    pub fields: Vec<String>,
+}
+
+/// An event that did not win, as the states that it leads from and to.
+pub type Edge = (Version, Version);
+
+/// What is known of a user's lineage.
+///
+/// Invariant: no gap is bridged by the late events. A late event may be seen before the gap that it fills, so it is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// The open gaps, oldest first.
+    pub gaps: Vec<OpenGap>,
+    /// The late events, those seen last at the end.
+    pub late: Vec<Edge>,
+}
+
+/// What became of a lineage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    pub gaps_changed: bool,
+    pub late_changed: bool,
+    /// How many gaps were closed by late events.
+    pub closed: usize,
+}
+
 impl Gap {
-    /// Returns the gap between the state `current` and the event `next`, if there is one.
-    ///
-    /// An event without a parent, a creation, has no lineage to break.
-    pub fn between(current: &Head, next: &Head) -> Option<Self> {
+    /// Returns the gap between two states of a user, if the event that wins now was built on a state that is not known.
+    pub fn between(before: &Roll, now: &Roll) -> Option<Self> {
+        let (held, next) = (before.winner()?, now.winner()?);
         let missing = next.parent?;
-        (missing != current.version).then_some(Self { held: current.version, missing })
+        if missing == held.version || before.rank().is_imported() {
+            return None;
+        }
+        let known = before.members().iter().map(|member| member.version).collect();
+        let edges: Vec<Edge> = now.members().iter().filter_map(Member::edge).collect();
+        (!leads_to(known, missing, &edges)).then_some(Self { held: held.version, missing })
     }
 }
 
-/// Returns whether the events `late` lead from the state that was held to the state that was missing, each as `(from, to)`.
+impl Member {
+    /// Returns the states that the event leads from and to; a creation leads from nowhere.
+    pub fn edge(&self) -> Option<Edge> {
+        Some((self.parent?, self.version))
+    }
+}
+
+impl Lineage {
+    pub fn is_empty(&self) -> bool {
+        self.gaps.is_empty() && self.late.is_empty()
+    }
+
+    /// Returns whether a record says anything to somebody of whose lineage nothing is remembered; most do not. `state` is the
+    /// state after it.
+    pub fn is_news(state: &Roll, applied: &Applied, reading: &Reading<'_>) -> bool {
+        match applied.effect {
+            Effect::Newer { gap } => gap.is_some() || reading.says().members().len() > 1,
+            Effect::Tied { .. } => true,
+            // The states of a forgotten user are not to be remembered.
+            Effect::Stale => !state.rank().is_forgotten(),
+            Effect::Duplicate | Effect::Forgotten | Effect::Unreadable | Effect::Unknown => false,
+        }
+    }
+
+    /// Follows what a record did, after which the user is in `state`. `differing` returns the fields in which the state held
+    /// before and the state that the winner was built on differ ([`changed_fields`]); without any there is no gap.
+    pub fn follow(
+        &mut self,
+        state: &Roll,
+        applied: &Applied,
+        reading: &Reading<'_>,
+        differing: impl FnOnce() -> Vec<String>,
+    ) -> Followed {
+        if applied.effect == Effect::Forgotten {
+            return self.forget();
+        }
+        if !Self::is_news(state, applied, reading) {
+            return Followed::default();
+        }
+        let (gap, late) = match applied.effect {
+            Effect::Newer { gap } if reading.says().members().len() > 1 => (gap, reading.says().members()),
+            // Events that build on one that has won alone name it.
+            Effect::Newer { gap } => (gap, [].as_slice()),
+            Effect::Tied { gap } => (gap, reading.says().members()),
+            _ => (None, reading.says().members()),
+        };
+        let opened = gap.is_some_and(|gap| self.open(gap, reading.position, differing));
+        let noted = late.iter().filter_map(Member::edge).map(|edge| self.note(edge));
+        noted.fold(Followed { gaps_changed: opened, ..Followed::default() }, Followed::then)
+    }
+
+    fn open(&mut self, gap: Gap, position: Position, differing: impl FnOnce() -> Vec<String>) -> bool {
+        if leads_to(vec![gap.held], gap.missing, &self.late) {
+            return false;
+        }
+        let fields = differing();
+        if fields.is_empty() {
+            return false;
+        }
+        if self.gaps.len() == GAPS_PER_USER_MAX {
+            self.gaps.remove(0);
+        }
+        self.gaps.push(OpenGap { gap, position, fields });
+        true
+    }
+
+    /// The states of a forgotten user are not to be remembered.
+    fn forget(&mut self) -> Followed {
+        let former = std::mem::take(self);
+        Followed { gaps_changed: !former.gaps.is_empty(), late_changed: !former.late.is_empty(), closed: 0 }
+    }
+
+    /// Notes an event that did not win, and closes the gaps that it fills, alone or with those before it.
+    pub fn note(&mut self, late: Edge) -> Followed {
+        if self.late.contains(&late) {
+            return Followed::default();
+        }
+        if self.late.len() == LATE_PER_USER_MAX {
+            self.late.remove(0);
+        }
+        self.late.push(late);
+        let open = self.gaps.len();
+        self.gaps.retain(|open| !leads_to(vec![open.gap.held], open.gap.missing, &self.late));
+        let closed = open - self.gaps.len();
+        Followed { gaps_changed: closed > 0, late_changed: true, closed }
+    }
+}
+
+impl Followed {
+    /// Returns what became of the lineage by this and then by `next`.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            gaps_changed: self.gaps_changed || next.gaps_changed,
+            late_changed: self.late_changed || next.late_changed,
+            closed: self.closed + next.closed,
+        }
+    }
+}
+
+/// Returns whether a way through the events leads from one of the states in `reached` to `missing`.
 ///
 /// Users return to states they were in before (a switch turned off and on again), so one state can be left by several events: all
 /// ways are followed.
-pub fn is_bridged(gap: Gap, late: &[(Version, Version)]) -> bool {
-    let mut reached = vec![gap.held];
+fn leads_to(mut reached: Vec<Version>, missing: Version, events: &[Edge]) -> bool {
     let mut next = 0;
     while let Some(at) = reached.get(next).copied() {
-        if at == gap.missing {
+        if at == missing {
             return true;
         }
         next += 1;
-        for (_, to) in late.iter().filter(|(from, _)| *from == at) {
+        for (_, to) in events.iter().filter(|(from, _)| *from == at) {
             if !reached.contains(to) {
                 reached.push(*to);
             }
@@ -42,73 +185,94 @@ pub fn is_bridged(gap: Gap, late: &[(Version, Version)]) -> bool {
     false
 }
 
-/// Returns the names of the fields in which `held`, the state known, and `old`, the state the next event was built on, differ;
-/// in alphabetical order.
+/// Returns the names of the fields in which the state that `held` gave and the state that `next` was built on differ, in
+/// alphabetical order; none when `next` was built on nothing.
 ///
-/// Members that only `old` has and the vendor's table does not name are left out: the vendor has newly added them, and nothing
-/// was missed. No names at all therefore means that there is no gap.
-pub fn changed_fields(held: &User, old: &User) -> Vec<String> {
-    let (held_json, old_json) = (held.to_json(), old.to_json());
-    let mut names: Vec<String> = held_json
-        .iter()
-        .filter(|(name, value)| old_json.get(*name) != Some(value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    names.sort();
-    names
+/// Members that only the latter has and the vendor's table does not name are left out: the vendor has newly added them, and
+/// nothing was missed; and so are fields that either event omits. No names at all therefore means that there is no gap.
+pub fn changed_fields(held: &UserEvent, next: &UserEvent) -> Vec<String> {
+    let Some(old) = &next.old else { return Vec::new() };
+    let (known, old) = (held.new.canonical_members(), old.canonical_members());
+    let is_omitted = |name: &str| held.omitted.iter().chain(&next.omitted).any(|omitted| omitted == name);
+    let differing = known.into_iter().filter(|(name, value)| !is_omitted(name) && old.get(name) != Some(value));
+    differing.map(|(name, _)| name.to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventId, EventType, UnixMillis, UserId};
+    use crate::{Facts, UnixMillis, User, UserId};
 
-    fn head(version: u8, parent: Option<u8>) -> Head {
-        let user_id = UserId::new(1).unwrap();
-        let (version, parent) = (Version::from_bytes([version; 16]), parent.map(|p| Version::from_bytes([p; 16])));
-        Head {
-            user_id,
-            kind: EventType::Changed,
-            occurred_at: UnixMillis::from_millis(0),
-            version,
-            parent,
-            event_id: EventId::derive(user_id, "", version, parent),
-            received_at: UnixMillis::from_millis(0),
-        }
-    }
-
-    #[test]
-    fn a_gap_is_a_parent_that_is_not_the_state_held() {
-        assert_eq!(Gap::between(&head(1, None), &head(2, Some(1))), None);
-        assert_eq!(Gap::between(&head(1, None), &head(2, None)), None);
-        let gap = Gap::between(&head(1, None), &head(3, Some(2))).unwrap();
-        assert_eq!((gap.held, gap.missing), (head(1, None).version, head(2, None).version));
+    fn version(number: usize) -> Version {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        Version::from_bytes(bytes)
     }
 
     #[test]
     fn a_gap_is_bridged_by_any_way_through_the_late_events() {
-        let version = |byte: u8| Version::from_bytes([byte; 16]);
-        let gap = Gap { held: version(1), missing: version(2) };
-        let edges =
-            |pairs: &[(u8, u8)]| pairs.iter().map(|(from, to)| (version(*from), version(*to))).collect::<Vec<_>>();
-        assert!(is_bridged(gap, &edges(&[(1, 2)])));
-        assert!(is_bridged(gap, &edges(&[(3, 2), (9, 2), (1, 3)])), "another event leads to the same state");
-        assert!(is_bridged(gap, &edges(&[(1, 4), (4, 1), (1, 4), (4, 2)])), "there and back again");
+        let bridged = |pairs: &[(usize, usize)]| {
+            let edges: Vec<Edge> = pairs.iter().map(|(from, to)| (version(*from), version(*to))).collect();
+            leads_to(vec![version(1)], version(2), &edges)
+        };
+        assert!(bridged(&[(1, 2)]));
+        assert!(bridged(&[(3, 2), (9, 2), (1, 3)]), "another event leads to the same state");
+        assert!(bridged(&[(1, 4), (4, 1), (1, 4), (4, 2)]), "there and back again");
         for open in [&[][..], &[(3, 2)], &[(1, 3)], &[(1, 3), (4, 2)], &[(2, 1)], &[(1, 1)]] {
-            assert!(!is_bridged(gap, &edges(open)), "{open:?}");
+            assert!(!bridged(open), "{open:?}");
         }
     }
 
     #[test]
+    fn late_events_close_every_gap_that_they_bridge() {
+        let gap = |held, missing| OpenGap {
+            position: Position { partition: 0, offset: 9 },
+            gap: Gap { held: version(held), missing: version(missing) },
+            fields: vec!["email".to_owned()],
+        };
+        let mut lineage = Lineage { gaps: vec![gap(1, 3), gap(2, 3), gap(5, 6)], late: Vec::new() };
+        assert_eq!(lineage.note((version(1), version(2))).closed, 0);
+        assert_eq!(lineage.note((version(1), version(2))), Followed::default(), "seen before");
+        let followed = lineage.note((version(2), version(3)));
+        assert_eq!(followed, Followed { gaps_changed: true, late_changed: true, closed: 2 });
+        assert_eq!(lineage.gaps, [gap(5, 6)]);
+    }
+
+    #[test]
+    fn the_newest_late_events_are_remembered() {
+        let mut lineage = Lineage::default();
+        for number in 0..=LATE_PER_USER_MAX {
+            lineage.note((version(number), version(number + 1)));
+        }
+        assert_eq!(lineage.late.len(), LATE_PER_USER_MAX);
+        assert_eq!(lineage.late.first(), Some(&(version(1), version(2))));
+    }
+
+    #[test]
     fn fields_that_differ_are_named_and_newly_added_ones_are_not() {
-        let held = User::new(UserId::new(1).unwrap());
-        let mut old = held.clone();
-        assert!(changed_fields(&held, &old).is_empty());
+        let event = |old: Option<User>, new: User| {
+            UserEvent::new(Facts {
+                old,
+                new,
+                timestamp: "2017-06-06T10:53:43Z".into(),
+                received_at: UnixMillis::from_millis(0),
+                password_changed: false,
+                extra: Default::default(),
+                omitted: Vec::new(),
+            })
+            .unwrap()
+        };
+        let user = User::new(UserId::new(1).unwrap());
+        let differing = |held: &User, old: &User| {
+            changed_fields(&event(None, held.clone()), &event(Some(old.clone()), user.clone()))
+        };
+        let (held, mut old) = (user.clone(), user.clone());
+        assert!(differing(&held, &old).is_empty());
         old.extra.insert("skills".into(), "[]".into());
-        assert!(changed_fields(&held, &old).is_empty());
+        assert!(differing(&held, &old).is_empty());
         old.state = Some("inactive".into());
         old.email = Some("a@b.example".into());
-        assert_eq!(changed_fields(&held, &old), ["email", "state"]);
-        assert_eq!(changed_fields(&old, &held), ["email", "skills", "state"], "a member that went away counts");
+        assert_eq!(differing(&held, &old), ["email", "state"]);
+        assert_eq!(differing(&old, &held), ["email", "skills", "state"], "a member that went away counts");
     }
 }

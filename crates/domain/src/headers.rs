@@ -13,11 +13,14 @@ pub const CONTENT_TYPE: &str = "content-type";
 pub const TRACEPARENT: &str = "traceparent";
 /// On a record that was appended again so that compaction keeps it: the offset of the record it repairs.
 pub const REASSERTED: &str = "rollcall-reasserted";
+/// On the record that ends a tied second: the other events of it ([`crate::roll::second`]).
+pub const SECOND: &str = "rollcall-second";
 
 /// The CloudEvents source of every record: a URI reference that names the vendor's event stream.
 pub const SOURCE: &str = "/vcc-live/users";
 pub const TYPE_CREATED: &str = "live.vcc.user.created";
 pub const TYPE_CHANGED: &str = "live.vcc.user.changed";
+pub const TYPE_IMPORTED: &str = "live.vcc.user.imported";
 pub const TYPE_FORGOTTEN: &str = "live.vcc.user.forgotten";
 /// Media type of an Avro value, by the CloudEvents Avro format.
 pub const AVRO: &str = "application/avro";
@@ -27,6 +30,7 @@ pub fn for_event(event: &UserEvent, traceparent: Option<&str>) -> Vec<(&'static 
     let kind = match event.kind {
         EventType::Created => TYPE_CREATED,
         EventType::Changed => TYPE_CHANGED,
+        EventType::Imported => TYPE_IMPORTED,
     };
     let mut headers = cloud_event(event.event_id, kind, event.occurred_at);
     headers.push((CONTENT_TYPE, AVRO.to_owned()));
@@ -68,6 +72,7 @@ mod tests {
             received_at: UnixMillis::from_millis(0),
             password_changed: false,
             extra: Default::default(),
+            omitted: Vec::new(),
         })
         .unwrap();
         let headers = for_event(&event, Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
@@ -77,6 +82,8 @@ mod tests {
         assert_eq!(value(&headers, CE_ID), Some(event.event_id.to_string().as_str()));
         assert!(value(&headers, TRACEPARENT).is_some());
         assert!(value(&for_event(&event, None), TRACEPARENT).is_none());
+        let imported = for_event(&UserEvent { kind: EventType::Imported, ..event }, None);
+        assert_eq!(value(&imported, CE_TYPE), Some("live.vcc.user.imported"));
     }
 
     #[test]

@@ -10,10 +10,12 @@
 //!
 //! Reading order:
 //! - [`UserId`], [`UnixMillis`], [`Version`], [`EventId`]: what must not be confused with a bare number or text.
+//! - [`json`]: what the vendor sends, with every digit.
 //! - [`User`] and [`UserEvent`]: the vendor's facts, and what is derived from them.
 //! - [`order`], [`fold`], [`gap`]: which record of a key wins, and what the loser tells us.
 //! - [`Position`] and [`Checkpoint`]: where in the log a reader is.
 //! - [`wire`], [`headers`], [`record`]: bytes in and out.
+//! - [`topics`], [`client_property`]: what all crates must say alike about the Kafka cluster.
 //!
 //! Invariant: no type of this crate has a place for a password.
 
@@ -22,6 +24,8 @@
 mod user_id;
 
 mod time;
+
+pub mod json;
 
 mod digest;
 
@@ -33,7 +37,7 @@ pub mod order;
 
 pub mod gap;
 
-pub mod fold;
+pub mod roll;
 
 mod position;
 
@@ -41,9 +45,9 @@ pub mod wire;
 
 pub mod headers;
 
-pub mod record;
-
 pub mod topics;
+
+pub mod client_property;
 
 mod letter;
 
@@ -52,7 +56,7 @@ pub use event::{EventType, Facts, FactsError, Head, UserEvent};
 pub use letter::Letter;
 pub use position::{Checkpoint, Position, PositionError};
 pub use time::{TimestampError, UnixMillis};
-pub use user::User;
+pub use user::{Field, FieldSource, User};
 pub use user_id::{UserId, UserIdError};
 
 /// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 7493, section 2.2).

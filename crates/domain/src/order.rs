@@ -1,81 +1,95 @@
-//! The order: which of two records of one user is newer. The one definition, used everywhere.
+//! The order: which of two records of one user is newer, or that neither is.
 //!
-//! | incoming | current | answer |
+//! Every record has a [`Rank`], computed from that record alone and compared by class, then time, then kind:
+//!
+//! | class | record | time |
 //! | --- | --- | --- |
-//! | later rank | earlier rank | newer |
-//! | earlier rank | later rank | stale |
-//! | the same event | | same |
-//! | tie, built on current (`parent` = current `version`) | | newer |
-//! | tie, current was built on it (`version` = current `parent`) | | stale |
-//! | tie, unrelated | | newer: the later offset wins, as it does in compaction |
+//! | ahead | an event that occurred more than [`AHEAD_MAX`] after its own receipt: a wrong clock must not freeze a user | `occurredAt` |
+//! | imported | an imported event: whatever a webhook said is better | `occurredAt`, the import's as-of |
+//! | created | a created event: a user is created before it is changed, whatever the clocks say | `occurredAt` |
+//! | changed | a changed event, and after those of the same time a forgotten marker | `occurredAt`; the marker's `ce_time` |
 //!
-//! The rank is `(0, occurredAt)` for a created user and `(1, occurredAt)` for a changed one: a user is created before it is
-//! changed, whatever the clocks say. A forgotten marker ranks as a change at its time, and wins a tie.
+//! Events of one rank are a tie: the vendor's clock has seconds. [`crate::roll`] decides between them, by the whole set of
+//! them. A comparison of two records cannot: built-on lineage compares neighbours only, so it is not transitive.
 //!
-//! Invariant: nothing but the two records decides. A state that remembered more than its winning record could differ from one
-//! that is rebuilt from the compacted log, where only the winner is left.
+//! A creation ranks below every marker, whatever its time: a user who was forgotten comes back by a later change, never by a
+//! creation. (Ranked by time against creations and as a change against changes, a marker would make the order circular.)
+
+use std::time::Duration;
 
 use crate::{EventType, Head, UnixMillis};
 
-/// What decides a record's place in the order: the head of an event, or the time of a tombstone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordHead {
-    Event(Head),
-    /// The user was forgotten: a record without a value, at the time of its `ce_time` header.
-    Forgotten {
-        at: UnixMillis,
-    },
+/// The version of the rule: of this file and of [`crate::roll`]. To be raised whenever either decides anything differently; a
+/// table that another version made is rebuilt from the log.
+pub const RULE_VERSION: i64 = 1;
+
+/// How long after its own receipt an event may say that it occurred: clocks differ by minutes, time zones by an hour.
+pub const AHEAD_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// The place of a record among the records of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank {
+    class: Class,
+    time: UnixMillis,
+    kind: Kind,
 }
 
-/// How an incoming record, appended later, stands to the current one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    Newer,
-    /// The same event, delivered or appended again.
-    Same,
-    Stale,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Class {
+    Ahead,
+    Imported,
+    Created,
+    Changed,
 }
 
-/// Compares `incoming` with `current`, a record of the same key at a lower offset.
-pub fn compare(incoming: &RecordHead, current: &RecordHead) -> Order {
-    match (incoming, current) {
-        (RecordHead::Event(incoming), RecordHead::Event(current)) if incoming.event_id == current.event_id => {
-            Order::Same
-        }
-        (RecordHead::Forgotten { at: incoming }, RecordHead::Forgotten { at: current }) if incoming == current => {
-            Order::Same
-        }
-        _ => match rank(incoming).cmp(&rank(current)) {
-            std::cmp::Ordering::Greater => Order::Newer,
-            std::cmp::Ordering::Less => Order::Stale,
-            std::cmp::Ordering::Equal => break_tie(incoming, current),
-        },
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    Event,
+    Forgotten,
+}
+
+impl Rank {
+    /// Returns the rank of an event.
+    pub fn of_event(head: &Head) -> Self {
+        let class = match head.kind {
+            _ if head.is_ahead() => Class::Ahead,
+            EventType::Imported => Class::Imported,
+            EventType::Created => Class::Created,
+            EventType::Changed => Class::Changed,
+        };
+        Self { class, time: head.occurred_at, kind: Kind::Event }
+    }
+
+    /// Returns the rank of a forgotten marker: a record without a value.
+    pub fn of_forgotten(at: UnixMillis) -> Self {
+        Self { class: Class::Changed, time: at, kind: Kind::Forgotten }
+    }
+
+    /// The time of the record: an event's `occurredAt`, or the time as of which the user is forgotten.
+    pub fn time(self) -> UnixMillis {
+        self.time
+    }
+
+    pub fn is_forgotten(self) -> bool {
+        self.kind == Kind::Forgotten
+    }
+
+    /// Returns whether the record is an imported event that is not ahead.
+    pub fn is_imported(self) -> bool {
+        self.class == Class::Imported
+    }
+
+    /// Returns whether the record is an event that is ahead of its receipt.
+    pub fn is_ahead(self) -> bool {
+        self.class == Class::Ahead
     }
 }
 
-fn rank(head: &RecordHead) -> (u8, UnixMillis) {
-    match head {
-        RecordHead::Event(head) => match head.kind {
-            EventType::Created => (0, head.occurred_at),
-            EventType::Changed => (1, head.occurred_at),
-        },
-        RecordHead::Forgotten { at } => (1, *at),
-    }
-}
-
-fn break_tie(incoming: &RecordHead, current: &RecordHead) -> Order {
-    match (incoming, current) {
-        (RecordHead::Forgotten { .. }, _) => Order::Newer,
-        (RecordHead::Event(_), RecordHead::Forgotten { .. }) => Order::Stale,
-        (RecordHead::Event(incoming), RecordHead::Event(current)) => {
-            if incoming.parent == Some(current.version) {
-                Order::Newer
-            } else if current.parent == Some(incoming.version) {
-                Order::Stale
-            } else {
-                Order::Newer
-            }
-        }
+impl Head {
+    /// Returns whether the event says that it occurred more than [`AHEAD_MAX`] after its receipt.
+    pub fn is_ahead(&self) -> bool {
+        let ahead = i128::from(self.occurred_at.millis()) - i128::from(self.received_at.millis());
+        ahead > AHEAD_MAX.as_millis().cast_signed()
     }
 }
 
@@ -84,62 +98,54 @@ mod tests {
     use super::*;
     use crate::{EventId, UserId, Version};
 
-    fn event(kind: EventType, at: i64, version: u8, parent: Option<u8>) -> RecordHead {
-        let user_id = UserId::new(180).unwrap();
-        let (version, parent) = (Version::from_bytes([version; 16]), parent.map(|p| Version::from_bytes([p; 16])));
-        RecordHead::Event(Head {
+    const NOW: i64 = 1_000_000_000;
+
+    fn event(kind: EventType, at: i64) -> Rank {
+        let (user_id, version) = (UserId::new(180).unwrap(), Version::from_bytes([1; 16]));
+        Rank::of_event(&Head {
             user_id,
             kind,
             occurred_at: UnixMillis::from_millis(at),
             version,
-            parent,
-            event_id: EventId::derive(user_id, &at.to_string(), version, parent),
-            received_at: UnixMillis::from_millis(0),
+            parent: None,
+            event_id: EventId::of_text("x"),
+            received_at: UnixMillis::from_millis(NOW),
         })
     }
 
-    fn created(at: i64) -> RecordHead {
-        event(EventType::Created, at, 1, None)
+    fn forgotten(at: i64) -> Rank {
+        Rank::of_forgotten(UnixMillis::from_millis(at))
     }
 
-    fn changed(at: i64, version: u8, parent: u8) -> RecordHead {
-        event(EventType::Changed, at, version, Some(parent))
-    }
-
-    fn forgotten(at: i64) -> RecordHead {
-        RecordHead::Forgotten { at: UnixMillis::from_millis(at) }
+    /// The order, from the lowest rank to the highest. Whoever changes it raises [`RULE_VERSION`].
+    #[test]
+    fn the_order_of_this_rule_version() {
+        use EventType::{Changed, Created, Imported};
+        let limit = NOW + 15 * 60 * 1000;
+        let ranks = [
+            event(Created, limit + 1),
+            event(Changed, limit + 2),
+            event(Imported, i64::MAX),
+            event(Imported, 1),
+            event(Imported, limit),
+            event(Created, i64::MIN),
+            event(Created, limit),
+            forgotten(i64::MIN),
+            event(Changed, 0),
+            forgotten(0),
+            event(Changed, 1),
+            forgotten(1),
+            event(Changed, limit),
+            forgotten(limit + 2),
+        ];
+        assert!(ranks.is_sorted_by(|low, high| low < high), "{ranks:?}");
+        assert_eq!(RULE_VERSION, 1, "the version of this table");
     }
 
     #[test]
-    fn table_of_incoming_and_current() {
-        let table = [
-            (changed(2, 3, 2), changed(1, 2, 1), Order::Newer, "a later change"),
-            (changed(1, 2, 1), changed(2, 3, 2), Order::Stale, "an earlier change"),
-            (
-                changed(1, 2, 1),
-                created(9),
-                Order::Newer,
-                "a change before its creation's time, as in the vendor's samples",
-            ),
-            (created(9), changed(1, 2, 1), Order::Stale, "a creation after its change"),
-            (created(2), created(1), Order::Newer, "a later creation"),
-            (changed(1, 2, 1), changed(1, 2, 1), Order::Same, "the same change"),
-            (changed(1, 3, 2), changed(1, 2, 1), Order::Newer, "a tie, built on current"),
-            (changed(1, 2, 1), changed(1, 3, 2), Order::Stale, "a tie, current was built on it"),
-            (changed(1, 9, 8), changed(1, 3, 2), Order::Newer, "a tie of strangers: the later offset"),
-            (changed(1, 2, 3), changed(1, 3, 2), Order::Newer, "a tie, there and back: built on current"),
-            (forgotten(1), changed(1, 2, 1), Order::Newer, "forgetting wins a tie"),
-            (changed(1, 2, 1), forgotten(1), Order::Stale, "and keeps it"),
-            (changed(2, 2, 1), forgotten(1), Order::Newer, "a newer change brings the user back"),
-            (changed(0, 2, 1), forgotten(1), Order::Stale, "an older one does not"),
-            (created(9), forgotten(1), Order::Stale, "a creation never does"),
-            (forgotten(1), changed(2, 2, 1), Order::Stale, "a late marker"),
-            (forgotten(1), forgotten(1), Order::Same, "the same marker"),
-            (forgotten(2), forgotten(1), Order::Newer, "a later marker"),
-            (forgotten(0), created(9), Order::Newer, "a marker ranks as a change"),
-        ];
-        for (incoming, current, expected, what) in table {
-            assert_eq!(compare(&incoming, &current), expected, "{what}");
-        }
+    fn events_of_one_time_and_class_are_a_tie() {
+        assert_eq!(event(EventType::Changed, 5), event(EventType::Changed, 5));
+        let limit = NOW + 15 * 60 * 1000;
+        assert_eq!(event(EventType::Changed, limit + 1), event(EventType::Created, limit + 1), "ahead, both");
     }
 }

@@ -31,8 +31,8 @@ impl UnixMillis {
         self.0
     }
 
-    /// Returns the instant that `text` names: ISO 8601 with an offset (`+02:00`, PHP's `+0200`, or `Z`), rounded down to
-    /// milliseconds.
+    /// Returns the instant that `text` names: ISO 8601 with an offset (`+02:00`, PHP's `+0200`, or `Z`), rounded down
+    /// to milliseconds.
     ///
     /// # Errors
     /// [`TimestampError`] for anything else, a local time without offset and bracketed time zones included.

@@ -1,20 +1,58 @@
-//! The contract of the topics: their names and the settings that Rollcall's promises rest on.
+//! The contract of the topics: their names, and the settings that Rollcall's promises rest on.
+//!
+//! The vendor repeats a delivery for [`RETRIES_MAX_MS`]. The tombstone rule follows: a tombstone must outlive both the
+//! repeats and every copy of an event outside the topic of users (late deliveries, dead letters), or a copy that is
+//! delivered or replayed after it brings an erased user back. So retention and the longest life of an open segment
+//! together, since retention drops closed segments only, stay below `delete.retention.ms`.
 
 use std::collections::BTreeMap;
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+use crate::roll::SET_MAX;
+
+/// Kafka's names of the settings.
+pub const CLEANUP_POLICY: &str = "cleanup.policy";
+pub const DELETE_RETENTION: &str = "delete.retention.ms";
+pub const MAX_COMPACTION_LAG: &str = "max.compaction.lag.ms";
+pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+pub const MIN_COMPACTION_LAG: &str = "min.compaction.lag.ms";
+pub const MIN_INSYNC: &str = "min.insync.replicas";
+pub const RETENTION: &str = "retention.ms";
+pub const SEGMENT: &str = "segment.ms";
+
+const MINUTE_MS: i64 = 60 * 1000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// How often the vendor tries to deliver an event; the pauses are 1, 2, 4, 8 … minutes.
+pub const ATTEMPTS_MAX: u32 = 15;
+/// How long the vendor tries at most, with a pause after each attempt: 2^15 − 1 = 32,767 minutes, or 22 d 18 h 7 min.
+pub const RETRIES_MAX_MS: i64 = ((1 << ATTEMPTS_MAX) - 1) * MINUTE_MS;
 /// How long the newest record of a key cannot be compacted away: the keeper has this long to repair a late delivery.
-const MIN_COMPACTION_LAG_MS: u64 = 3 * DAY_MS;
-/// How long erased data can stay in the log at most.
-const MAX_COMPACTION_LAG_MS: u64 = 7 * DAY_MS;
-/// How long a tombstone stays: longer than the sender's 22 d 18 h of retries, or a late delivery would bring an erased user back.
-const DELETE_RETENTION_MS: u64 = 23 * DAY_MS;
-/// How long late deliveries and dead letters are kept: a month to look into them.
-const RETENTION_MS: u64 = 30 * DAY_MS;
-/// How many replicas must have a record before it is acknowledged, where there are three of them.
+pub const MIN_COMPACTION_LAG_MS: i64 = 3 * DAY_MS;
+/// How long erased data can stay in the log after something was appended.
+pub const MAX_COMPACTION_LAG_MS: i64 = 7 * DAY_MS;
+/// How long a tombstone stays.
+pub const DELETE_RETENTION_MS: i64 = 23 * DAY_MS;
+/// How long late deliveries and dead letters are kept from the time that their segment is closed.
+pub const RETENTION_MS: i64 = 22 * DAY_MS;
+/// How long a segment of late deliveries or dead letters stays open.
+pub const SEGMENT_MS: i64 = 4 * HOUR_MS;
+const _: () = assert!(DELETE_RETENTION_MS > RETRIES_MAX_MS && DELETE_RETENTION_MS > RETENTION_MS + SEGMENT_MS);
+
+/// The number of partitions of a new topic. It cannot be changed later without moving users, so it leaves room for
+/// growth: twelve is shared out evenly among 2, 3, 4, 6 or 12 readers.
+pub const PARTITIONS_DEFAULT: i32 = 12;
+/// How many replicas must have a record before it is acknowledged, where there are [`REPLICAS_FOR_PRODUCTION`].
 const MIN_INSYNC_REPLICAS: u32 = 2;
 /// The number of replicas from which one may fail without stopping the writers.
-const REPLICAS_FOR_PRODUCTION: i32 = 3;
+pub const REPLICAS_FOR_PRODUCTION: i32 = 3;
+
+/// The largest body of a webhook unless configured otherwise: 30 times the size of a usual event.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How much longer than its body an encoded event can be.
+pub const EVENT_OVERHEAD_BYTES_MAX: usize = 512;
+/// What Kafka counts of a record beside its value and what is bound to events: key, CloudEvents headers, batch.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 4 * 1024;
 
 /// The names of the three topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +72,7 @@ impl Default for Names {
     }
 }
 
-/// What a topic must be like.
+/// The contract of one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     pub topic: String,
@@ -43,6 +81,10 @@ pub struct Spec {
     pub replication: i32,
     /// Kafka's topic settings by their names.
     pub settings: BTreeMap<String, String>,
+    /// How many events the fullest record carries.
+    pub events_per_record_max: usize,
+    /// The largest body that an event may come from.
+    pub body_bytes_max: usize,
 }
 
 impl Spec {
@@ -57,25 +99,22 @@ impl Spec {
 
     /// Returns the contract of the topic of users.
     pub fn users(topic: &str, partitions: i32, replication: i32) -> Self {
-        Self::bare(topic, partitions, replication)
-            .with("cleanup.policy", "compact")
-            .with("min.compaction.lag.ms", MIN_COMPACTION_LAG_MS.to_string())
-            .with("max.compaction.lag.ms", MAX_COMPACTION_LAG_MS.to_string())
-            .with("delete.retention.ms", DELETE_RETENTION_MS.to_string())
+        let events_per_record_max = SET_MAX;
+        Self { events_per_record_max, ..Self::bare(topic, partitions, replication) }
+            .with(CLEANUP_POLICY, "compact")
+            .with(MIN_COMPACTION_LAG, MIN_COMPACTION_LAG_MS.to_string())
+            .with(MAX_COMPACTION_LAG, MAX_COMPACTION_LAG_MS.to_string())
+            .with(DELETE_RETENTION, DELETE_RETENTION_MS.to_string())
     }
 
     /// Returns the contract of the topic of deliveries that came after a newer one.
     pub fn late(topic: &str, partitions: i32, replication: i32) -> Self {
-        Self::bare(topic, partitions, replication)
-            .with("cleanup.policy", "delete")
-            .with("retention.ms", RETENTION_MS.to_string())
+        Self::bare(topic, partitions, replication).with(CLEANUP_POLICY, "delete").with_retention()
     }
 
-    /// Returns the contract of the topic of what could not be read.
+    /// Returns the contract of the topic of bodies that could not be read.
     pub fn dead_letter(topic: &str, partitions: i32, replication: i32) -> Self {
-        Self::bare(topic, partitions, replication)
-            .with("cleanup.policy", "compact,delete")
-            .with("retention.ms", RETENTION_MS.to_string())
+        Self::bare(topic, partitions, replication).with(CLEANUP_POLICY, "compact,delete").with_retention()
     }
 
     /// Returns the same with one setting changed or added.
@@ -85,12 +124,50 @@ impl Spec {
         self
     }
 
+    /// Returns the size that the topic must take: of a record with as many of the largest events as one may carry.
+    pub fn record_bytes_max(&self) -> usize {
+        let event = self.body_bytes_max.saturating_add(EVENT_OVERHEAD_BYTES_MAX);
+        event.saturating_mul(self.events_per_record_max).saturating_add(RECORD_OVERHEAD_BYTES_MAX)
+    }
+
+    fn with_retention(self) -> Self {
+        self.with(RETENTION, RETENTION_MS.to_string()).with(SEGMENT, SEGMENT_MS.to_string())
+    }
+
     fn bare(topic: &str, partitions: i32, replication: i32) -> Self {
-        let spec = Self { topic: topic.to_owned(), partitions, replication, settings: BTreeMap::new() };
+        let spec = Self {
+            topic: topic.to_owned(),
+            partitions,
+            replication,
+            settings: BTreeMap::new(),
+            events_per_record_max: 1,
+            body_bytes_max: BODY_BYTES_MAX,
+        };
         if replication >= REPLICAS_FOR_PRODUCTION {
-            spec.with("min.insync.replicas", MIN_INSYNC_REPLICAS.to_string())
+            spec.with(MIN_INSYNC, MIN_INSYNC_REPLICAS.to_string())
         } else {
             spec
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `max.message.bytes` where nobody has set it.
+    const KAFKA_MESSAGE_BYTES_MAX: usize = 1_048_588;
+
+    #[test]
+    fn the_retries_are_what_the_vendor_says() {
+        assert_eq!(RETRIES_MAX_MS / MINUTE_MS, 32_767);
+        assert_eq!((RETRIES_MAX_MS / DAY_MS, RETRIES_MAX_MS % DAY_MS / HOUR_MS), (22, 18));
+    }
+
+    #[test]
+    fn the_fullest_record_fits_where_nothing_is_configured() {
+        for spec in Spec::contract(&Names::default(), PARTITIONS_DEFAULT, REPLICAS_FOR_PRODUCTION) {
+            assert!(spec.record_bytes_max() <= KAFKA_MESSAGE_BYTES_MAX, "{spec:?}");
         }
     }
 }

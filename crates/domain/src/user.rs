@@ -1,15 +1,24 @@
 //! A user of the call centre, as the vendor describes it.
 
+mod version;
+
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{UserId, Version};
+use crate::UserId;
+
+/// How many fields the vendor's table has.
+const FIELDS: usize = 18;
 
 /// A user by the fields of the vendor's table ("User Object"), all optional but the identifier; there is no password.
 ///
-/// The serde form is the one of `schemas/user-event.v1.avsc`, in that field order; [`User::to_json`] is the one for readers.
+/// The serde form is the one of `schemas/user-event.v1.avsc`, in that field order; [`User::to_json`] is the one for
+/// readers. A new field goes here, into [`User::from_fields`] and into [`User::fields`], and into the schema, at the
+/// same place.
 ///
 /// `S` is what holds a text: borrowed ones are for those who only look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,56 +45,165 @@ pub struct User<S = String> {
     pub sample_rate: Option<S>,
     pub state: Option<S>,
     pub username: Option<S>,
-    /// Members that the table does not name: name to canonical JSON text.
+    /// Members that the table does not name, and amounts that are no integers: name to JSON text, its numbers as sent.
     pub extra: BTreeMap<S, S>,
+}
+
+/// Where a user's fields come from: a call for each field, in the order of the schema, `extra` last.
+pub trait FieldSource<S> {
+    type Error;
+
+    fn user_id(&mut self, name: &'static str) -> Result<UserId, Self::Error>;
+    fn text(&mut self, name: &'static str) -> Result<Option<S>, Self::Error>;
+    fn texts(&mut self, name: &'static str) -> Result<Option<Vec<S>>, Self::Error>;
+    fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Self::Error>;
+    fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Self::Error>;
+    fn extra(&mut self) -> Result<BTreeMap<S, S>, Self::Error>;
+
+    /// An amount of money: an integer by the vendor's table, which some senders write with a fraction.
+    fn amount(&mut self, name: &'static str) -> Result<Option<i64>, Self::Error> {
+        self.integer(name)
+    }
+}
+
+/// The value of a field; its serde form is the one of readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Field<'u, S> {
+    Text(Option<&'u S>),
+    Texts(Option<&'u [S]>),
+    Boolean(Option<bool>),
+    Integer(Option<i64>),
+}
+
+impl<S> User<S> {
+    /// Returns the user with the fields that `source` gives.
+    ///
+    /// # Errors
+    /// The first of the source.
+    pub fn from_fields<F: FieldSource<S>>(source: &mut F) -> Result<Self, F::Error> {
+        Ok(Self {
+            user_id: source.user_id("userId")?,
+            contact_phone: source.text("contactPhone")?,
+            email: source.text("email")?,
+            extension: source.text("extension")?,
+            hourly: source.amount("hourly")?,
+            is_agent: source.boolean("isAgent")?,
+            message_lists: source.texts("messageLists")?,
+            mobile_phone: source.text("mobilePhone")?,
+            mobile_project_id: source.integer("mobileProjectId")?,
+            monthly: source.amount("monthly")?,
+            name: source.text("name")?,
+            outbound_phone: source.text("outboundPhone")?,
+            priv_group: source.integer("privGroup")?,
+            redistribution: source.integer("redistribution")?,
+            register_transport: source.text("registerTransport")?,
+            sample_rate: source.text("sampleRate")?,
+            state: source.text("state")?,
+            username: source.text("username")?,
+            extra: source.extra()?,
+        })
+    }
+
+    /// Returns the fields of the vendor's table by their names, in the order of the schema; `extra` is not among them.
+    pub fn fields(&self) -> [(&'static str, Field<'_, S>); FIELDS] {
+        [
+            ("userId", Field::Integer(Some(self.user_id.get()))),
+            ("contactPhone", Field::Text(self.contact_phone.as_ref())),
+            ("email", Field::Text(self.email.as_ref())),
+            ("extension", Field::Text(self.extension.as_ref())),
+            ("hourly", Field::Integer(self.hourly)),
+            ("isAgent", Field::Boolean(self.is_agent)),
+            ("messageLists", Field::Texts(self.message_lists.as_deref())),
+            ("mobilePhone", Field::Text(self.mobile_phone.as_ref())),
+            ("mobileProjectId", Field::Integer(self.mobile_project_id)),
+            ("monthly", Field::Integer(self.monthly)),
+            ("name", Field::Text(self.name.as_ref())),
+            ("outboundPhone", Field::Text(self.outbound_phone.as_ref())),
+            ("privGroup", Field::Integer(self.priv_group)),
+            ("redistribution", Field::Integer(self.redistribution)),
+            ("registerTransport", Field::Text(self.register_transport.as_ref())),
+            ("sampleRate", Field::Text(self.sample_rate.as_ref())),
+            ("state", Field::Text(self.state.as_ref())),
+            ("username", Field::Text(self.username.as_ref())),
+        ]
+    }
 }
 
 impl User {
     /// Returns the user of which nothing but the identifier is known.
+    ///
+    /// ```
+    /// use domain::{User, UserId};
+    ///
+    /// let user = User::new(UserId::new(180)?);
+    /// assert_eq!((user.user_id.get(), user.name), (180, None));
+    /// # Ok::<(), domain::UserIdError>(())
+    /// ```
     pub fn new(user_id: UserId) -> Self {
-        Self {
-            user_id,
-            contact_phone: None,
-            email: None,
-            extension: None,
-            hourly: None,
-            is_agent: None,
-            message_lists: None,
-            mobile_phone: None,
-            mobile_project_id: None,
-            monthly: None,
-            name: None,
-            outbound_phone: None,
-            priv_group: None,
-            redistribution: None,
-            register_transport: None,
-            sample_rate: None,
-            state: None,
-            username: None,
-            extra: BTreeMap::new(),
-        }
+        let Ok(user) = Self::from_fields(&mut Unknown(user_id));
+        user
     }
 
-    /// Returns the user as a JSON object in the vendor's names: the 18 fields, null where unknown, then the extra members.
+    /// Returns whether `name` is that of a field: readers are shown the field, never a member of `extra` with its name.
     ///
-    /// An extra member whose text is no JSON (another writer's mistake) appears as that text.
+    /// ```
+    /// assert!(domain::User::is_field("hourly") && !domain::User::is_field("skills"));
+    /// ```
+    pub fn is_field(name: &str) -> bool {
+        static NAMES: LazyLock<[&'static str; FIELDS]> = LazyLock::new(|| {
+            let mut names = User::new(UserId::MIN).fields().map(|(name, _)| name);
+            names.sort_unstable();
+            names
+        });
+        NAMES.binary_search(&name).is_ok()
+    }
+
+    /// Returns the user as a JSON object in the vendor's names: the fields, null where unknown, then the extra members.
+    ///
+    /// A member of `extra` with a field's name is not shown. One whose text is no JSON (another writer's mistake), or
+    /// whose number no double holds, appears as that text. Numbers are those of [`Value`]; `extra` itself has their
+    /// digits.
     pub fn to_json(&self) -> Map<String, Value> {
-        let Ok(Value::Object(mut object)) = serde_json::to_value(self) else {
-            unreachable!("a struct of scalars with text keys is a JSON object");
-        };
-        object.remove("extra");
+        let json = |value| serde_json::to_value(value).expect("texts, numbers and lists of texts are JSON");
+        let mut object: Map<String, Value> =
+            self.fields().map(|(name, field)| (name.to_owned(), json(field))).into_iter().collect();
         for (name, text) in &self.extra {
             let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
             object.entry(name.as_str()).or_insert(value);
         }
         object
     }
+}
 
-    /// Returns the digest of this state; see [`Version`].
-    pub fn version(&self) -> Version {
-        let canonical = serde_json_canonicalizer::to_vec(&self.to_json())
-            .expect("a JSON value without non-finite numbers has a canonical form");
-        Version::of_canonical_json(&canonical)
+/// The source that knows the identifier alone.
+struct Unknown(UserId);
+
+impl FieldSource<String> for Unknown {
+    type Error = Infallible;
+
+    fn user_id(&mut self, _: &'static str) -> Result<UserId, Infallible> {
+        Ok(self.0)
+    }
+
+    fn text(&mut self, _: &'static str) -> Result<Option<String>, Infallible> {
+        Ok(None)
+    }
+
+    fn texts(&mut self, _: &'static str) -> Result<Option<Vec<String>>, Infallible> {
+        Ok(None)
+    }
+
+    fn boolean(&mut self, _: &'static str) -> Result<Option<bool>, Infallible> {
+        Ok(None)
+    }
+
+    fn integer(&mut self, _: &'static str) -> Result<Option<i64>, Infallible> {
+        Ok(None)
+    }
+
+    fn extra(&mut self) -> Result<BTreeMap<String, String>, Infallible> {
+        Ok(BTreeMap::new())
     }
 }
 
@@ -100,6 +218,12 @@ mod tests {
         user
     }
 
+    fn with_extra(name: &str, text: &str) -> User {
+        let mut user = rachel();
+        user.extra.insert(name.into(), text.into());
+        user
+    }
+
     #[test]
     fn json_has_every_vendor_field_and_the_extra_members() {
         let json = rachel().to_json();
@@ -111,32 +235,20 @@ mod tests {
     }
 
     #[test]
-    fn version_follows_every_member() {
-        let base = rachel();
-        let mut named = base.clone();
-        named.name = Some("Rachel Jones".into());
-        let mut extended = base.clone();
-        extended.extra.insert("team".into(), "1".into());
-        assert_eq!(base.version(), base.clone().version());
-        assert_ne!(base.version(), named.version());
-        assert_ne!(base.version(), extended.version());
-    }
-
-    #[test]
-    fn version_is_sha_256_over_canonical_json() {
-        let user = User::new(UserId::new(180).unwrap());
-        let canonical = concat!(
-            r#"{"contactPhone":null,"email":null,"extension":null,"hourly":null,"isAgent":null,"messageLists":null,"#,
-            r#""mobilePhone":null,"mobileProjectId":null,"monthly":null,"name":null,"outboundPhone":null,"privGroup":null,"#,
-            r#""redistribution":null,"registerTransport":null,"sampleRate":null,"state":null,"userId":180,"username":null}"#,
-        );
-        assert_eq!(user.version(), Version::of_canonical_json(canonical.as_bytes()));
+    fn the_fields_are_those_of_the_serde_form() {
+        let mut user = rachel();
+        user.message_lists = Some(vec!["technical".into()]);
+        user.is_agent = Some(true);
+        let Value::Object(mut serde_form) = serde_json::to_value(&user).unwrap() else { panic!("an object") };
+        serde_form.remove("extra");
+        user.extra.clear();
+        assert_eq!(user.to_json(), serde_form);
     }
 
     #[test]
     fn a_known_name_in_extra_never_hides_the_field() {
-        let mut user = rachel();
-        user.extra.insert("name".into(), "\"Mallory\"".into());
+        let user = with_extra("name", "\"Mallory\"");
         assert_eq!(user.to_json()["name"], "Rachel Smith");
+        assert_eq!(user.version(), rachel().version());
     }
 }

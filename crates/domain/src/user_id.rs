@@ -31,6 +31,9 @@ pub enum UserIdError {
 }
 
 impl UserId {
+    /// The least identifier.
+    pub const MIN: Self = Self(0);
+
     /// Returns the identifier for `id`.
     ///
     /// # Errors

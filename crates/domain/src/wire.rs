@@ -4,12 +4,17 @@
 //! C3 01 | CRC-64-AVRO of the writer's schema, 8 bytes little-endian | Avro binary
 //! ```
 //!
+//! The fingerprint names `schemas/user-event.v1.avsc` as Java and fastavro compute it, so that a generic reader finds
+//! the schema.
+//!
 //! Invariant: a released schema file is never edited, and every released version can be read for ever; `schemas/golden`
 //! holds bytes of each with a test that they still decode to the same values.
 
 mod schema;
 
 mod v1;
+
+mod digest;
 
 mod head;
 
@@ -38,6 +43,8 @@ pub enum DecodeError {
     NoMarker,
     #[error("value is written with a schema that no release has: fingerprint {0}")]
     UnknownSchema(String),
+    #[error("value is an event of a type that no release has: {0:?}")]
+    UnknownType(String),
     #[error("value does not follow the schema its fingerprint names")]
     Avro(#[source] Box<apache_avro::Error>),
     #[error("eventId is no UUID")]
@@ -51,7 +58,8 @@ pub enum DecodeError {
 /// ```
 /// # use domain::{wire, Facts, UnixMillis, User, UserEvent, UserId};
 /// # let facts = Facts { old: None, new: User::new(UserId::new(180)?), timestamp: "2017-06-06T10:53:43+02:00".into(),
-/// #     received_at: UnixMillis::from_millis(0), password_changed: false, extra: Default::default() };
+/// #     received_at: UnixMillis::from_millis(0), password_changed: false, extra: Default::default(),
+/// #     omitted: Vec::new() };
 /// # let event = UserEvent::new(facts)?;
 /// let bytes = wire::encode(&event);
 /// assert_eq!(wire::decode(&bytes)?, event);
@@ -76,7 +84,8 @@ pub fn decode(bytes: &[u8]) -> Result<UserEvent, DecodeError> {
     if datum.is_empty() { Ok(event) } else { Err(DecodeError::Trailing(datum.len())) }
 }
 
-/// Returns the head of the event that `bytes` hold, at a small part of the cost of [`decode`]; the rest is not looked at.
+/// Returns the head of the event that `bytes` hold, at a small part of the cost of [`decode`]; the rest is not looked
+/// at.
 ///
 /// # Errors
 /// As [`decode`], for what it looks at.
@@ -97,8 +106,8 @@ pub struct Current<'b> {
     pub user: User<Cow<'b, str>>,
 }
 
-/// Returns the state that the event in `bytes` made, borrowed from them, at a small part of the cost of [`decode`]; what comes
-/// after it, the state before among it, is not looked at.
+/// Returns the state that the event in `bytes` made, borrowed from them, at a small part of the cost of [`decode`];
+/// what comes after it, the state before among it, is not looked at.
 ///
 /// # Errors
 /// As [`decode`], for what it looks at.
@@ -118,12 +127,28 @@ pub fn facets(bytes: &[u8]) -> Result<Facets<'_>, DecodeError> {
     decode_current(bytes).map(Facets::from)
 }
 
+impl DecodeError {
+    /// Returns whether another build may know what the bytes are: their framing, their schema or their type of event is not
+    /// known here.
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Self::NoMarker | Self::UnknownSchema(_) | Self::UnknownType(_) => true,
+            Self::Short | Self::Avro(_) | Self::EventId(_) | Self::Trailing(_) => false,
+        }
+    }
+}
+
+/// Returns what follows the framing of a value that could be decoded.
+pub(crate) fn unframed(bytes: &[u8]) -> &[u8] {
+    bytes.get(FRAME_LEN..).unwrap_or_default()
+}
+
 fn datum(bytes: &[u8]) -> Result<&[u8], DecodeError> {
-    let (frame, datum) = bytes.split_at_checked(FRAME_LEN).ok_or(DecodeError::Short)?;
-    let (marker, fingerprint) = frame.split_at(MARKER.len());
-    if marker != MARKER {
+    if !bytes.starts_with(&MARKER) {
         return Err(DecodeError::NoMarker);
     }
+    let (frame, datum) = bytes.split_at_checked(FRAME_LEN).ok_or(DecodeError::Short)?;
+    let fingerprint = &frame[MARKER.len()..];
     if fingerprint != schema::v1().fingerprint {
         return Err(DecodeError::UnknownSchema(hex::encode(fingerprint)));
     }
@@ -133,6 +158,7 @@ fn datum(bytes: &[u8]) -> Result<&[u8], DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{EventType, UserId};
 
     const GOLDEN: &[u8] = include_bytes!("../../../schemas/golden/v1/user-changed.avro");
 
@@ -173,31 +199,58 @@ mod tests {
         }
     }
 
+    fn put_bytes(datum: &mut Vec<u8>, bytes: &[u8]) {
+        put(datum, i64::try_from(bytes.len()).unwrap());
+        datum.extend(bytes);
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2_000))]
 
         #[test]
         fn a_head_read_by_hand_is_the_library_s_head(
-            longs in proptest::array::uniform4(proptest::num::i64::ANY),
-            small in proptest::array::uniform4(-1..3_i64),
-            id in proptest::collection::vec(proptest::num::u8::ANY, 32),
-            sane in proptest::bool::ANY,
+            user_id in proptest::prelude::prop_oneof![3 => 0..5_000_i64, 1 => proptest::num::i64::ANY],
+            kind in "created|changed|imported|CREATED|[a-z]{0,3}",
+            times in proptest::array::uniform2(proptest::num::i64::ANY),
+            version in proptest::collection::vec(proptest::num::u8::ANY, 15..18),
+            parent in proptest::prelude::prop_oneof![4 => 0..2_i64, 1 => -1..3_i64],
+            id in "[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}|[a-z]{0,3}",
         ) {
             let mut datum = Vec::new();
-            put(&mut datum, if sane { longs[0] & 0xfff } else { longs[0] });
-            put(&mut datum, if sane { small[0] & 1 } else { small[0] });
-            put(&mut datum, longs[1]);
-            datum.extend(&id[..16]);
-            let parent = if sane { small[1] & 1 } else { small[1] };
+            put(&mut datum, user_id);
+            put_bytes(&mut datum, kind.as_bytes());
+            put(&mut datum, times[0]);
+            put_bytes(&mut datum, &version);
             put(&mut datum, parent);
             if parent == 1 {
-                datum.extend(&id[16..]);
+                put_bytes(&mut datum, &version);
             }
-            let text = uuid::Uuid::from_slice(&id[..16]).unwrap().to_string();
-            put(&mut datum, 36);
-            datum.extend(text.bytes());
+            put_bytes(&mut datum, id.as_bytes());
+            put(&mut datum, times[1]);
             let (by_hand, library) = (head::take(&mut datum.as_slice()), v1::read_head(&mut datum.as_slice()));
+            let sound = UserId::new(user_id).is_ok() && EventType::named(&kind).is_some()
+                && version.len() == 16 && [0, 1].contains(&parent) && id.len() == 36;
+            proptest::prop_assert_eq!(by_hand.is_some(), sound);
             proptest::prop_assert_eq!(by_hand, library.ok());
+        }
+    }
+
+    #[test]
+    fn a_type_or_a_digest_of_another_kind_has_an_error_of_its_own() {
+        let event = decode(GOLDEN).unwrap();
+        let text = event.kind.as_str().as_bytes();
+        let at = GOLDEN.windows(text.len()).position(|window| window == text).unwrap();
+        let mut later = GOLDEN.to_vec();
+        later.splice(at..at + text.len(), *b"archive");
+        for error in [decode(&later).err(), decode_head(&later).err(), decode_current(&later).err()] {
+            assert!(matches!(error, Some(DecodeError::UnknownType(kind)) if kind == "archive"));
+        }
+        let version = event.version.as_bytes();
+        let at = GOLDEN.windows(16).position(|window| window == version).unwrap();
+        let mut shorter = GOLDEN.to_vec();
+        shorter.splice(at - 1..=at, [15 << 1]);
+        for error in [decode(&shorter).err(), decode_head(&shorter).err(), decode_current(&shorter).err()] {
+            assert!(matches!(error, Some(DecodeError::Avro(_))));
         }
     }
 
@@ -248,7 +301,7 @@ mod tests {
         assert!(matches!(decode(&other), Err(DecodeError::UnknownSchema(_))));
         other[0] = 0;
         assert!(matches!(decode(&other), Err(DecodeError::NoMarker)));
-        assert!(matches!(decode(&[]), Err(DecodeError::Short)));
+        assert!(matches!(decode(&[]), Err(DecodeError::NoMarker)));
         let longer = [GOLDEN, &[0]].concat();
         assert!(matches!(decode(&longer), Err(DecodeError::Trailing(1))));
     }

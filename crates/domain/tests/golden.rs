@@ -1,6 +1,7 @@
 //! Formats never forget: bytes of each released schema version, and the values that they must decode to for ever.
 //!
-//! `schemas/golden/v1/*.json` are the vendor's two sample bodies, `*.avro` the events made of them.
+//! `schemas/golden/v1/*.json` are the vendor's two sample bodies, `*.avro` the events made of them. While version 1 is
+//! not released, `cargo test -p rollcall-domain --test golden -- --ignored` writes those that have been deleted.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
@@ -13,7 +14,7 @@ const RECEIVED_AT: UnixMillis = UnixMillis::from_millis(1_496_739_300_250);
 
 struct Golden {
     body: &'static str,
-    avro: &'static [u8],
+    avro: &'static str,
     version: &'static str,
     parent: Option<&'static str>,
     event_id: &'static str,
@@ -22,19 +23,19 @@ struct Golden {
 
 const CREATED: Golden = Golden {
     body: include_str!("../../../schemas/golden/v1/user-created.json"),
-    avro: include_bytes!("../../../schemas/golden/v1/user-created.avro"),
+    avro: concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden/v1/user-created.avro"),
     version: "8324a03338d96e81e140d408fa373f2a",
     parent: None,
-    event_id: "2d424f64-3fd5-8316-9e4d-50ca7615cbe0",
+    event_id: "10c2f568-62cf-87b8-b054-1184ec463815",
     occurred_at: "2017-06-06T08:53:43Z",
 };
 
 const CHANGED: Golden = Golden {
     body: include_str!("../../../schemas/golden/v1/user-changed.json"),
-    avro: include_bytes!("../../../schemas/golden/v1/user-changed.avro"),
+    avro: concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden/v1/user-changed.avro"),
     version: "3a06761c4c8df21122a5299022af633f",
     parent: Some("6028b2249f69c2096a6b86bb4472e12d"),
-    event_id: "34f24ec5-6449-8cfe-9cd8-85a0ef2cac36",
+    event_id: "f47ee80c-383b-8fa0-be37-e410a128a164",
     occurred_at: "2017-06-06T08:44:18Z",
 };
 
@@ -48,21 +49,28 @@ fn v1_changed() {
     check(&CHANGED);
 }
 
+#[test]
+#[ignore = "writes files: those that are missing"]
+fn missing_files_are_written() {
+    for golden in [&CREATED, &CHANGED] {
+        if !std::fs::exists(golden.avro).unwrap() {
+            std::fs::write(golden.avro, wire::encode(&event(golden.body))).unwrap();
+        }
+    }
+}
+
 #[track_caller]
 fn check(golden: &Golden) {
     let event = event(golden.body);
+    let avro = std::fs::read(golden.avro).unwrap();
     assert_eq!(event.version.to_string(), golden.version);
     assert_eq!(event.parent.map(|parent| parent.to_string()).as_deref(), golden.parent);
     assert_eq!(event.event_id.to_string(), golden.event_id);
     assert_eq!(event.occurred_at.to_string(), golden.occurred_at);
 
-    assert_eq!(wire::decode(golden.avro).unwrap(), event, "the committed bytes decode to the value");
-    assert_eq!(wire::decode_head(golden.avro).unwrap(), event.head());
-    assert_eq!(
-        hex::encode(wire::encode(&event)),
-        hex::encode(golden.avro),
-        "encoding the value gives the committed bytes"
-    );
+    assert_eq!(wire::decode(&avro).unwrap(), event, "the committed bytes decode to the value");
+    assert_eq!(wire::decode_head(&avro).unwrap(), event.head());
+    assert_eq!(hex::encode(wire::encode(&event)), hex::encode(&avro), "encoding the value gives the committed bytes");
 }
 
 /// The version digest is over the vendor's own object: its sample, canonicalized by itself, has the same digest.
@@ -90,6 +98,7 @@ fn event(body: &str) -> UserEvent {
         received_at: RECEIVED_AT,
         password_changed: false,
         extra: BTreeMap::new(),
+        omitted: Vec::new(),
     })
     .unwrap()
 }

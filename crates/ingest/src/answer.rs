@@ -1,4 +1,4 @@
-//! What the sender is told when its event is in Kafka.
+//! The answer to a sender whose event is in Kafka.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

@@ -1,21 +1,24 @@
-//! Dead letters: bodies that could not be read, kept as they were received, and what is done with them later.
+//! Dead letters: bodies that could not be read, kept as they were received, and their replay.
 //!
-//! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and checked.
+//! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and
+//! checked.
 
+use domain::topics::Names;
 use domain::{EventId, Letter, Position, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
 use serde_json::Value;
 use upkeep::forget::Mention;
 use upkeep::letters::Kept;
 
-use crate::pipeline;
 use crate::transport::{Authentic, BodyPolicy, blank_passwords, decrypt_body};
-use crate::{Rejection, Topics};
+use crate::{Rejection, pipeline};
 
-/// A vector longer than any cipher's, in hexadecimal, is not kept: it is not the vendor's, and headers have no limit of their own.
+/// A vector longer than any cipher's, in hexadecimal, is not kept: it is not the vendor's, and headers have no limit of
+/// their own.
 const IV_MAX: usize = 128;
 
-/// Returns the letter that keeps `request`, received at `received_at`; `None` when a body refused so is not worth keeping.
+/// Returns the letter that keeps `request`, received at `received_at`; `None` when a body refused so is not worth
+/// keeping.
 pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -> Option<Letter> {
     if !rejection.is_kept() {
         return None;
@@ -50,7 +53,7 @@ pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mentio
     if ids.any(is_user) { Mention::Yes } else { Mention::No }
 }
 
-/// How a dead letter fared the second time.
+/// The outcome of a replay.
 #[derive(Clone, Debug)]
 pub enum Replayed {
     /// It would pass now; nothing was written.
@@ -72,8 +75,8 @@ pub enum ReplayError {
     Remove { key: String, source: Box<kafka::publish::Error> },
 }
 
-/// Sends `kept` through the pipeline once more; what passes is published, and its dead letter removed by a tombstone, in this
-/// order: stopping in between repeats an event, which is harmless, and loses none.
+/// Sends `kept` through the pipeline once more; what passes is published, and its dead letter removed by a tombstone,
+/// in this order: stopping in between repeats an event, which is harmless, and loses none.
 ///
 /// The event keeps the time at which its body was first received. Without a `publisher` nothing is written.
 ///
@@ -81,7 +84,7 @@ pub enum ReplayError {
 /// [`ReplayError`], when Kafka does not acknowledge.
 pub async fn replay(
     kept: &Kept,
-    topics: &Topics,
+    topics: &Names,
     policy: &BodyPolicy,
     publisher: Option<&Publisher>,
     now: UnixMillis,

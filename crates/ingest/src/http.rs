@@ -1,7 +1,7 @@
-//! The webhook's route: the one place of ingest that knows HTTP bodies, and the time.
+//! The webhook's route: the one place of ingest that knows HTTP bodies, and stamps the time of arrival.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use domain::topics::Names;
 use domain::{UnixMillis, UserEvent};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, request::Parts};
@@ -22,34 +23,37 @@ use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
 use crate::transport::{Policy, RawRequest, authenticate};
 use crate::users::{self, Whole};
-use crate::{Rejection, Topics, dead_letter, pipeline};
+use crate::{Rejection, dead_letter, pipeline};
 
-/// What a request needs to become a record.
-pub(crate) struct Webhook {
+/// All that a request needs to become a record.
+pub(crate) struct Receiver {
     pub(crate) policy: Policy,
     pub(crate) publisher: kafka::publish::Publisher,
-    pub(crate) topics: Topics,
-    pub(crate) limits: Limits,
+    pub(crate) topics: Names,
+    pub(crate) limits: RequestLimits,
     pub(crate) counters: Counters,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Gate,
+    /// Returns the time, for the stamp of arrival.
+    pub(crate) clock: fn() -> UnixMillis,
     /// A place for each request of the vendor's that may be in hand.
     pub(crate) places: Semaphore,
 }
 
-/// What a request may take.
+/// How much a request may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct RequestLimits {
     pub(crate) body_bytes_max: usize,
     pub(crate) body_read: Duration,
-    /// Whether a body that is no event is answered 200 once its dead letter is kept, so that the sender does not try again.
+    /// Whether a body that is no event is answered 200 once its dead letter is kept, so that the sender does not try
+    /// again.
     pub(crate) refused_is_ok: bool,
 }
 
 /// Returns the routes: POST on `path`, and problems for all else.
-pub(crate) fn router(path: &str, webhook: Arc<Webhook>) -> Router {
+pub(crate) fn router(path: &str, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
-        move |State(webhook): State<Arc<Webhook>>| async move {
-            webhook.counters.begin().rejected(&rejection);
+        move |State(receiver): State<Arc<Receiver>>| async move {
+            receiver.counters.begin().rejected(&rejection);
             rejection.problem()
         }
     };
@@ -57,13 +61,13 @@ pub(crate) fn router(path: &str, webhook: Arc<Webhook>) -> Router {
         .route(path, post(receive))
         .fallback(elsewhere(Rejection::NotFound))
         .method_not_allowed_fallback(elsewhere(Rejection::MethodNotAllowed))
-        .with_state(webhook)
+        .with_state(receiver)
 }
 
 /// Answers one delivery. 200 only after Kafka's acknowledgement; a refusal only after its dead letter's.
-async fn receive(State(webhook): State<Arc<Webhook>>, request: Request<Body>) -> Response {
-    let in_hand = webhook.counters.begin();
-    match webhook.deliver(request).await {
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
+    let in_hand = receiver.counters.begin();
+    match receiver.deliver(request).await {
         Ok(answer) => {
             in_hand.accepted(answer.status());
             answer.into_response()
@@ -72,7 +76,7 @@ async fn receive(State(webhook): State<Arc<Webhook>>, request: Request<Body>) ->
             tracing::debug!(rejection = rejection.label(), "request refused");
             in_hand.rejected(&rejection);
             match rejection {
-                Rejection::NotAnEvent { .. } if webhook.limits.refused_is_ok => kept_answer(&rejection),
+                Rejection::NotAnEvent { .. } if receiver.limits.refused_is_ok => kept_answer(&rejection),
                 rejection => rejection.problem().into_response(),
             }
         }
@@ -85,7 +89,7 @@ fn kept_answer(rejection: &Rejection) -> Response {
     (StatusCode::OK, axum::Json(body)).into_response()
 }
 
-impl Webhook {
+impl Receiver {
     /// The head comes first: a stranger takes no place, and none of a stranger's body is read or asked for.
     async fn deliver(&self, request: Request<Body>) -> Result<Answer, Rejection> {
         let (parts, body) = request.into_parts();
@@ -95,11 +99,14 @@ impl Webhook {
         };
         let request = sender.sent(self.read_body(&parts.headers, body).await?);
         let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(users::valid_traceparent);
-        let now = now();
-        match pipeline::accept(&request, &self.policy.body, now) {
-            Ok(event) => self.store(&event, traceparent).await,
+        let received_at = (self.clock)();
+        match pipeline::accept(&request, &self.policy.body, received_at) {
+            Ok(event) => {
+                self.counters.fractional_amounts(users::fractional_amounts(&event));
+                self.store(&event, traceparent).await
+            }
             Err(rejection) => {
-                if let Some(letter) = dead_letter::of(&request, &rejection, now) {
+                if let Some(letter) = dead_letter::of(&request, &rejection, received_at) {
                     users::keep(&self.publisher, &letter, &self.topics.dead_letter).await?;
                     self.counters.dead_letter();
                 }
@@ -110,8 +117,7 @@ impl Webhook {
 
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
         let started = Instant::now();
-        let verdict = self.gate.as_ref().map_or(Verdict::Append, |gate| gate.judge(&event.head()));
-        let (status, position) = match verdict {
+        let (status, position) = match self.gate.judge(&event.head()) {
             Verdict::Append => {
                 let position = users::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
                 (Status::Stored, position)
@@ -163,21 +169,11 @@ fn raw_request(parts: &Parts) -> Result<RawRequest, Rejection> {
     Ok(RawRequest {
         query: parts.uri.query().unwrap_or_default().to_owned(),
         peer: peer.ip(),
-        // A value that is no text is an address to nobody; it must not be passed over, or the hop before it would count.
+        // A value that is no text is nobody's address; it must not be passed over, or the hop before it would count.
         forwarded_for: forwarded.map(|value| value.to_str().unwrap_or("?").to_owned()).collect(),
     })
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// The time of arrival.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "arrival is when the clock is read; everything after takes it as an argument"
-)]
-pub(crate) fn now() -> UnixMillis {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,4 +1,4 @@
-//! What ingest counts. Every request ends in exactly one of these numbers.
+//! The numbers of ingest. Every request ends in exactly one of the outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +14,16 @@ use crate::Rejection;
 use crate::answer::Status;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabel {
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct ReasonLabel {
     rejection: &'static str,
 }
 
-/// What OpenTelemetry's semantic conventions for messaging require on the duration of an operation.
+/// The labels that OpenTelemetry's semantic conventions for messaging require on the duration of an operation.
 const OPERATION: [(&str, &str); 2] = [("messaging_system", "kafka"), ("messaging_operation_name", "send")];
 
 /// The label of a request whose connection ended before its answer; it was refused by nobody.
@@ -32,9 +32,10 @@ const ABANDONED: &str = "abandoned";
 /// The counters of ingest.
 #[derive(Clone)]
 pub(crate) struct Counters {
-    accepted: Family<Outcome, Counter>,
-    rejected: Family<Reason, Counter>,
+    accepted: Family<OutcomeLabel, Counter>,
+    rejected: Family<ReasonLabel, Counter>,
     dead_letters: Counter,
+    fractional_amounts: Counter,
     publish_duration: Histogram,
     account: Arc<Account>,
 }
@@ -49,7 +50,7 @@ struct Account {
     abandoned: AtomicU64,
 }
 
-/// What became of every request that a service was sent.
+/// The outcomes of all requests that a service received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub received: u64,
@@ -69,15 +70,17 @@ impl Counters {
             accepted: Family::default(),
             rejected: Family::default(),
             dead_letters: Counter::default(),
+            fractional_amounts: Counter::default(),
             publish_duration: duration_histogram(),
             account: Arc::default(),
         };
-        // All are there from the start: an increase from nothing to one is none for Prometheus, and an alert would miss it.
+        // All are there from the start: an increase from nothing to one is none for Prometheus, and an alert would miss
+        // it.
         for status in Status::ALL {
-            counters.accepted.get_or_create(&Outcome { outcome: status.label() }).inc_by(0);
+            counters.accepted.get_or_create(&OutcomeLabel { outcome: status.label() }).inc_by(0);
         }
         for rejection in Rejection::LABELS.into_iter().chain([ABANDONED]) {
-            counters.rejected.get_or_create(&Reason { rejection }).inc_by(0);
+            counters.rejected.get_or_create(&ReasonLabel { rejection }).inc_by(0);
         }
         metrics.register(|registry| {
             registry.register(
@@ -87,6 +90,11 @@ impl Counters {
             );
             registry.register("rollcall_ingest_rejected", "Requests refused, by reason", counters.rejected.clone());
             registry.register("rollcall_ingest_dead_letters", "Dead letters written", counters.dead_letters.clone());
+            registry.register(
+                "rollcall_ingest_fractional_amounts",
+                "Amounts with a fraction, kept as sent beside a field that is null",
+                counters.fractional_amounts.clone(),
+            );
             let operation = OPERATION.into_iter().map(|(name, value)| (name.into(), value.into()));
             registry.sub_registry_with_labels(operation).register_with_unit(
                 "messaging_client_operation_duration",
@@ -98,7 +106,7 @@ impl Counters {
         counters
     }
 
-    /// Counts a request as received; it is abandoned unless its end is told to what is returned.
+    /// Counts a request as received; it counts as abandoned unless the returned value hears of its end.
     pub(crate) fn begin(&self) -> InHand {
         self.account.received.fetch_add(1, Ordering::Relaxed);
         InHand { counters: Some(self.clone()) }
@@ -106,6 +114,10 @@ impl Counters {
 
     pub(crate) fn dead_letter(&self) {
         self.dead_letters.inc();
+    }
+
+    pub(crate) fn fractional_amounts(&self, count: usize) {
+        self.fractional_amounts.inc_by(count as u64);
     }
 
     pub(crate) fn acknowledged(&self, seconds: f64) {
@@ -133,14 +145,14 @@ pub(crate) struct InHand {
 impl InHand {
     pub(crate) fn accepted(mut self, status: Status) {
         if let Some(counters) = self.counters.take() {
-            counters.accepted.get_or_create(&Outcome { outcome: status.label() }).inc();
+            counters.accepted.get_or_create(&OutcomeLabel { outcome: status.label() }).inc();
             counters.account.accepted.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn rejected(mut self, rejection: &Rejection) {
         if let Some(counters) = self.counters.take() {
-            counters.rejected.get_or_create(&Reason { rejection: rejection.label() }).inc();
+            counters.rejected.get_or_create(&ReasonLabel { rejection: rejection.label() }).inc();
             let account = &counters.account;
             let count = if rejection.status().is_server_error() { &account.unavailable } else { &account.rejected };
             count.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +163,7 @@ impl InHand {
 impl Drop for InHand {
     fn drop(&mut self) {
         if let Some(counters) = self.counters.take() {
-            counters.rejected.get_or_create(&Reason { rejection: ABANDONED }).inc();
+            counters.rejected.get_or_create(&ReasonLabel { rejection: ABANDONED }).inc();
             counters.account.abandoned.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -1,7 +1,8 @@
 //! From a request to an event: pure, synchronous stages, each of which takes the previous one's type and nothing wider.
 //!
 //! ```text
-//! RawRequest ──authenticate──▶ Sender ──and the body──▶ Authentic ──decrypt──▶ Plaintext ──parse──▶ Delivery ──validate──▶ UserEvent
+//! RawRequest ──authenticate──▶ Sender ──and the body──▶ Authentic
+//!   ──decrypt──▶ Plaintext ──parse──▶ Delivery ──validate──▶ UserEvent
 //! ```
 //!
 //! Keys and the time of arrival are arguments.

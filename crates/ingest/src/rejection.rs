@@ -27,7 +27,8 @@ pub enum Rejection {
     /// The body could not be decrypted.
     #[error("the body cannot be decrypted: {reason}")]
     Undecryptable { reason: &'static str },
-    /// The body is no user event: `pointer` (RFC 6901) is the place, `reason` is what is wrong there and quotes no value.
+    /// The body is no user event: `pointer` (RFC 6901) is the place, `reason` is what is wrong there and quotes no
+    /// value.
     #[error("the body is no user event: {pointer:?} {reason}")]
     NotAnEvent { pointer: String, reason: String },
     #[error("too many requests wait")]
@@ -61,38 +62,31 @@ impl Rejection {
 
     /// Returns the bounded text by which the rejection is counted: one of [`Rejection::LABELS`].
     pub fn label(&self) -> &'static str {
-        match self {
-            Self::Unauthenticated => "unauthenticated",
-            Self::AddressNotAllowed => "address_not_allowed",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::LengthRequired => "length_required",
-            Self::BodyTooLarge => "body_too_large",
-            Self::BodyTimeout => "body_timeout",
-            Self::BodyIncomplete => "body_incomplete",
-            Self::Undecryptable { .. } => "undecryptable",
-            Self::NotAnEvent { .. } => "not_an_event",
-            Self::Overloaded => "overloaded",
-            Self::NotAcknowledged => "not_acknowledged",
-        }
+        self.label_and_status().0
     }
 
     pub fn status(&self) -> StatusCode {
+        self.label_and_status().1
+    }
+
+    fn label_and_status(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::AddressNotAllowed => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyIncomplete | Self::Undecryptable { .. } => StatusCode::BAD_REQUEST,
-            Self::NotAnEvent { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Overloaded | Self::NotAcknowledged => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED),
+            Self::AddressNotAllowed => ("address_not_allowed", StatusCode::FORBIDDEN),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::LengthRequired => ("length_required", StatusCode::LENGTH_REQUIRED),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::BodyTimeout => ("body_timeout", StatusCode::REQUEST_TIMEOUT),
+            Self::BodyIncomplete => ("body_incomplete", StatusCode::BAD_REQUEST),
+            Self::Undecryptable { .. } => ("undecryptable", StatusCode::BAD_REQUEST),
+            Self::NotAnEvent { .. } => ("not_an_event", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
+            Self::NotAcknowledged => ("not_acknowledged", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
-    /// Returns what the sender is told: nothing that helps an attacker, and where the body is at fault, the place.
+    /// Returns the problem for the sender: nothing that helps an attacker, and where the body is at fault, the place.
     pub fn problem(&self) -> Problem {
         let problem = Problem::new(self.status());
         match self {
@@ -105,7 +99,7 @@ impl Rejection {
         }
     }
 
-    /// Returns whether the body is kept as a dead letter: what the sender will not repeat differently, and may matter.
+    /// Returns whether the body is kept as a dead letter: the sender will not repeat it differently, and it may matter.
     pub fn is_kept(&self) -> bool {
         match self {
             Self::Undecryptable { .. } | Self::NotAnEvent { .. } => true,

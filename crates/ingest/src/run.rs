@@ -1,31 +1,21 @@
-//! The service: everything put together, started and stopped in order.
+//! The service: everything put together.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::topics::Spec;
-use kafka::client::Probe;
+use domain::UnixMillis;
+use futures_util::FutureExt as _;
 use kafka::publish::Publisher;
-use kafka::topics::{self, Severity};
-use service::admin::{self, Readiness};
-use service::serve::{self, serve};
-use service::{Metrics, Shutdown, tls};
-use tokio::net::TcpListener;
+use service::serve::Drained;
+use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use upkeep::gate::{self, Gate};
-use upkeep::keeper::{self, Keeper};
+use upkeep::{Gate, Upkeep};
 
-use crate::http::{self, Limits, Webhook};
+use crate::Config;
+use crate::http::{self, Receiver, RequestLimits};
 use crate::metrics::{Counters, Summary};
-use crate::{Config, Topics};
-
-/// The sockets that ingest serves; it binds none itself.
-#[derive(Debug)]
-pub struct Listeners {
-    pub webhooks: TcpListener,
-    pub admin: TcpListener,
-}
+use crate::watch::{self, ClusterWatch, KAFKA, TOPICS};
 
 /// Why ingest does not run.
 #[derive(Debug, thiserror::Error)]
@@ -34,168 +24,84 @@ pub enum Error {
     Tls(#[source] tls::Error),
     #[error("the Kafka client cannot be made")]
     Kafka(#[source] kafka::Fault),
-    #[error("the topics are not what they must be: {0}")]
-    Topics(String),
+    #[error("the topics are not what they must be")]
+    Topics(#[source] watch::TopicsRefused),
 }
 
-/// Readiness: the broker answers.
-const KAFKA: &str = "kafka";
-/// Readiness: the topics are what they must be.
-const TOPICS: &str = "topics";
-/// How often the broker is asked whether it is there.
-const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// How long it may take to answer.
-const PROBE_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the stop waits for a question to the broker that is on its way.
-const PROBE_END: Duration = Duration::from_secs(5);
-/// The admin listener answers until the very end, then its few connections have this long.
-const ADMIN_DRAIN: Duration = Duration::from_secs(1);
-
-/// Receives webhooks until `shutdown`, then stops in order: not ready, no new connections, requests in flight finished, producer
-/// flushed, every request accounted for. No thread of a Kafka client outlives it: a process that exits while the client library
-/// is still closing a client can be aborted by the allocator.
+/// Receives webhooks until `shutdown`, then stops in the order of [`service::run`]; the last step flushes the producer,
+/// and the last line of the log accounts for every request. `clock` stamps arrivals and repairs.
+///
+/// No thread of a Kafka client outlives it: a process that exits while the client library is still closing a client can
+/// be aborted by the allocator.
 ///
 /// # Errors
 /// [`Error`] when it cannot start, or the topics turn out to be ones on which events would be lost.
-pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<Summary, Error> {
-    let tls = config.tls.tls().map_err(Error::Tls)?;
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    clock: fn() -> UnixMillis,
+    shutdown: Shutdown,
+) -> Result<Summary, Error> {
+    let tls = config.http.tls().map_err(Error::Tls)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
-    let probe = Probe::new(&config.kafka, &config.topics.users).map_err(Error::Kafka)?;
-    let metrics = Metrics::new();
-    let readiness = Readiness::new(&[KAFKA, TOPICS]);
+    let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
+    let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
+    let (users, repairer) = (config.topics.users.clone(), config.keeper.then(|| publisher.clone()));
+    let upkeep = Upkeep::new(config.kafka.clone(), users, repairer, clock, &metrics);
+    let gate = upkeep.gate();
 
-    let admin_shutdown = Shutdown::new();
-    let admin_limits = serve::Limits { drain: ADMIN_DRAIN, ..serve::Limits::default() };
-    let admin_router = admin::router(readiness.clone(), metrics.clone());
-    let admin = tokio::spawn(serve(listeners.admin, None, admin_limits, admin_router, admin_shutdown.clone()));
+    let mut parts = JoinSet::new();
+    parts.spawn(watch.run(stop.clone()).map(|watched| watched.map_err(Error::Topics)));
+    parts.spawn(upkeep.run(stop.clone()).map(Ok));
 
-    let stop = Shutdown::new();
-    let users = &config.topics.users;
-    let gate = config.gate.then(|| Gate::new(&metrics));
-    let mut followers = JoinSet::new();
-    if let Some(gate) = &gate {
-        followers.spawn(gate::run(gate.clone(), config.kafka.clone(), users.clone(), stop.clone()));
-    }
-    if config.keeper {
-        let keeper = Keeper::new(config.kafka.clone(), users.clone(), publisher.clone(), http::now, &metrics);
-        followers.spawn(keeper::run(keeper, stop.clone()));
-    }
-    let webhook = Arc::new(Webhook {
-        policy: config.policy,
-        publisher: publisher.clone(),
-        topics: config.topics.clone(),
-        limits: Limits {
-            body_bytes_max: config.body_bytes_max,
-            body_read: config.body_read,
-            refused_is_ok: config.refused_is_ok,
-        },
-        counters: counters.clone(),
-        gate,
-        places: Semaphore::new(config.requests_max),
-    });
-    let router = metrics.instrument(http::router(&config.path, webhook));
-    let server = tokio::spawn(serve(listeners.webhooks, tls, config.http, router, stop.clone()));
+    let (deadline, limits, path) = (config.publish.deadline, config.limits, config.path.clone());
+    let receiver = receiver(config, publisher.clone(), gate, counters.clone(), clock);
+    let router = http::router(&path, Arc::new(receiver));
+    let service = Service { router, tls, limits, metrics, readiness, parts, stop };
+    let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
+    let summary = counters.summary();
+    account(&summary, stopped.connections);
+    stopped.outcome.map(|()| summary)
+}
 
-    let mut watching = std::pin::pin!(watch_kafka(&config.kafka, &config.topics, probe, &readiness, &stop));
-    let mut watched = tokio::select! {
-        () = shutdown.requested() => Ok(()),
-        watched = &mut watching => watched,
+fn receiver(
+    config: Config,
+    publisher: Publisher,
+    gate: Gate,
+    counters: Counters,
+    clock: fn() -> UnixMillis,
+) -> Receiver {
+    let limits = RequestLimits {
+        body_bytes_max: config.body_bytes_max,
+        body_read: config.body_read,
+        refused_is_ok: config.refused_is_ok,
     };
+    let places = Semaphore::new(config.requests_max);
+    Receiver { policy: config.policy, publisher, topics: config.topics, limits, counters, gate, clock, places }
+}
 
-    readiness.lacks(KAFKA, "stopping");
-    stop.trigger();
-    let drained = server.await.expect("the accept loop does not panic");
-    if watched.is_ok() {
-        watched = tokio::time::timeout(PROBE_END, watching).await.unwrap_or(Ok(()));
-    }
-    followers.join_all().await;
-    if let Err(error) = publisher.close(config.publish.deadline).await {
+/// Waits until no record is under way any more. One that is left behind was promised to nobody: this is no failure.
+async fn flush(publisher: &Publisher, deadline: Duration) -> Result<(), Error> {
+    if let Err(error) = publisher.close(deadline).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "records were left behind; their senders were not answered 200"
         );
     }
-    admin_shutdown.trigger();
-    admin.await.expect("the accept loop does not panic");
-    let summary = counters.summary();
+    Ok(())
+}
+
+fn account(summary: &Summary, connections: Drained) {
+    debug_assert!(summary.adds_up(), "a request is missing or counted twice: {summary:?}");
     tracing::info!(
         received = summary.received,
         accepted = summary.accepted,
         rejected = summary.rejected,
         unavailable = summary.unavailable,
         abandoned = summary.abandoned,
-        connections.finished = drained.finished,
-        connections.aborted = drained.aborted,
+        connections.finished = connections.finished,
+        connections.aborted = connections.aborted,
         "ingest stopped"
     );
-    watched.map(|()| summary)
-}
-
-/// Keeps readiness true to what the broker says until `stop`, or until the topics turn out to be ones that must not be written to.
-async fn watch_kafka(
-    options: &kafka::ClientOptions,
-    names: &Topics,
-    probe: Probe,
-    readiness: &Readiness,
-    stop: &Shutdown,
-) -> Result<(), Error> {
-    let watched = watch(options, names, &probe, readiness, stop).await;
-    probe.close().await;
-    watched
-}
-
-async fn watch(
-    options: &kafka::ClientOptions,
-    names: &Topics,
-    probe: &Probe,
-    readiness: &Readiness,
-    stop: &Shutdown,
-) -> Result<(), Error> {
-    let mut checked = false;
-    loop {
-        let answered = probe.cluster_answers(PROBE_DEADLINE).await;
-        if stop.is_requested() {
-            return Ok(());
-        }
-        match answered {
-            Ok(()) => readiness.holds(KAFKA),
-            Err(error) => readiness.lacks(KAFKA, error.to_string()),
-        }
-        if !checked {
-            match check_topics(options, names).await {
-                Ok(()) => {
-                    checked = true;
-                    readiness.holds(TOPICS);
-                }
-                Err(Check::Refused(error)) => return Err(error),
-                Err(Check::Later(reason)) => readiness.lacks(TOPICS, reason),
-            }
-        }
-        tokio::select! {
-            () = stop.requested() => return Ok(()),
-            () = tokio::time::sleep(PROBE_INTERVAL) => {}
-        }
-    }
-}
-
-enum Check {
-    Refused(Error),
-    Later(String),
-}
-
-async fn check_topics(options: &kafka::ClientOptions, names: &Topics) -> Result<(), Check> {
-    // One partition and one replica are asked for: how many there are is the operator's business.
-    let specs = Spec::contract(names, 1, 1);
-    let findings =
-        topics::check(options, &specs, PROBE_DEADLINE).await.map_err(|error| Check::Later(error.to_string()))?;
-    let mut refused = Vec::new();
-    for finding in findings {
-        match finding.severity {
-            Severity::Refuse => refused.push(finding.to_string()),
-            Severity::Warn => tracing::warn!(%finding, "a topic is not what it should be"),
-            Severity::Note => tracing::info!(%finding, "a topic cannot be checked in full"),
-        }
-    }
-    if refused.is_empty() { Ok(()) } else { Err(Check::Refused(Error::Topics(refused.join("; ")))) }
 }

@@ -16,8 +16,7 @@ pub use authenticate::{Authentic, Sender, SenderPolicy, authenticate};
 pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
 pub(crate) use decrypt::{decrypt, decrypt_letter};
 pub(crate) use json::{token, type_name};
-pub(crate) use parse::parse;
-pub use parse::{DEPTH_MAX, Delivery};
+pub(crate) use parse::{Delivery, Members, parse};
 pub use password::blank as blank_passwords;
 pub use request::RawRequest;
 

@@ -8,7 +8,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::{CREATED, PATH, Service, exchange};
+use support::{PATH, Service};
+use testkit::deliveries::CREATED;
 
 /// Names of threads that a client runs in, ours and the library's; the embedded broker has one client of its own.
 const OURS: [&str; 3] = ["kafka-tail", "kafka-group", "producer pollin"];
@@ -26,23 +27,16 @@ fn threads(names: &[&str]) -> usize {
 async fn no_thread_of_a_kafka_client_outlives_the_service() {
     let service = Service::start("").await;
     assert_eq!(service.post(PATH, CREATED).await.status, 200);
-    let metric = async |line: &str| {
-        let get = "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
-        exchange(service.admin, get).await.text.lines().any(|found| found == line)
-    };
-    let working = async {
-        while !metric("rollcall_gate_in_force 1").await || !metric("rollcall_keeper_keys 1").await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(support::PATIENCE, working).await.unwrap();
+    service.measures("rollcall_gate_in_force 1").await;
+    service.measures("rollcall_gate_keys 1").await;
     assert_eq!(threads(&["kafka-tail"]) + threads(&["kafka-group"]), 2, "the names are as this test knows them");
 
-    let (broker, _) = service.stop_and_keep_broker().await;
+    let (log, _) = service.stop_and_keep_log().await;
+    drop(log.publisher);
     if threads(&OURS) > 0 || threads(&[MAIN_OF_A_CLIENT]) > 1 {
         std::thread::sleep(KERNEL);
     }
     assert_eq!(threads(&OURS), 0);
     assert_eq!(threads(&[MAIN_OF_A_CLIENT]), 1);
-    drop(broker);
+    drop(log.broker);
 }

@@ -3,40 +3,47 @@
 
 mod support;
 
+use domain::topics::Names;
 use domain::wire;
-use ingest::Topics;
 use ingest::dead_letter::{Replayed, replay};
 use ingest::transport::BodyPolicy;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use support::{PATH, Service, arrival};
+use testkit::deliveries::{CHANGED, CREATED};
+use testkit::eventually;
+use testkit::http::request;
+use testkit::wait::PATIENCE;
+use tokio::io::AsyncReadExt as _;
 use upkeep::letters::{self, Kept};
 
-use support::{CHANGED, CREATED, PATH, PATIENCE, Service, exchange};
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn traced(body: &str) -> String {
+    request("POST", PATH, &[&format!("traceparent: {TRACEPARENT}")], body)
+}
 
 #[tokio::test]
 async fn a_delivery_is_answered_with_the_position_of_its_record() {
     let service = Service::start("").await;
     let answer = service.post(PATH, CREATED).await;
-    assert_eq!((answer.status, &answer.json["status"], &answer.json["userId"]), (200, &"stored".into(), &180.into()));
-    let traced = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let length = CHANGED.len();
-    let request = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntraceparent: {traced}\r\ncontent-length: {length}\r\n\r\n{CHANGED}"
+    assert_eq!(
+        (answer.status.as_u16(), &*answer.text("/status"), &answer.json()["userId"]),
+        (200, "stored", &180.into())
     );
-    let changed = service.send(&request).await;
+    let changed = service.http.exchange(&traced(CHANGED)).await;
     assert_eq!(changed.status, 200);
 
-    let records = service.values("vcc.users");
+    let records = service.values("vcc.users").await;
     assert_eq!(records.len(), 2);
     for (record, answer) in records.iter().zip([&answer, &changed]) {
         assert_eq!(record.key.as_deref(), Some(&b"180"[..]));
-        assert_eq!(answer.json["position"], record.position.to_string());
+        assert_eq!(answer.text("/position"), record.position.to_string());
         let event = wire::decode(record.value.as_deref().unwrap()).unwrap();
-        assert_eq!(answer.json["eventId"], event.event_id.to_string());
+        assert_eq!(answer.text("/eventId"), event.event_id.to_string());
         assert_eq!(record.timestamp, event.received_at, "Kafka's timestamp is the time of receipt");
+        assert_eq!(event.received_at, arrival(), "the clock is the caller's");
         assert_eq!(record.header("ce_id").unwrap(), event.event_id.to_string().as_bytes());
     }
-    assert_eq!(records[1].header("traceparent"), Some(traced.as_bytes()));
+    assert_eq!(records[1].header("traceparent"), Some(TRACEPARENT.as_bytes()));
     let summary = service.stop().await;
     assert_eq!((summary.received, summary.accepted), (2, 2));
 }
@@ -60,25 +67,27 @@ async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
         let answer = service.post(path, body).await;
         let shown = body.get(..40).unwrap_or(body);
         assert_eq!(answer.status, status, "{path} {shown}");
-        assert!(answer.head.contains("content-type: application/problem+json"), "{}", answer.head);
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path} {shown}");
         if status == 422 {
-            assert_eq!(answer.json["pointer"], pointer, "{shown}");
-            assert!(!answer.json["detail"].as_str().unwrap().is_empty());
+            assert_eq!(answer.json()["pointer"], pointer, "{shown}");
+            assert!(!answer.text("/detail").is_empty());
         }
     }
-    let get = service.send(&format!("GET {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")).await;
-    assert!(get.status == 405 && get.head.contains("allow: post"), "{}", get.head);
-    let lengthless = service.send(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")).await;
+    let get = service.http.get(PATH).await;
+    assert_eq!((get.status.as_u16(), get.header("allow")), (405, Some("POST")));
+    let lengthless =
+        service.http.exchange(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")).await;
     assert_eq!(lengthless.status, 411);
     let chunk = "x".repeat(300 * 1024);
     let chunked = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n",
+        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{chunk}\r\n0\r\n\r\n",
         chunk.len()
     );
-    assert_eq!(service.send(&chunked).await.status, 413, "also when the length is not told before");
+    assert_eq!(service.http.exchange(&chunked).await.status, 413, "also when the length is not told before");
 
-    assert!(service.values("vcc.users").is_empty());
-    let letters = service.values("vcc.users.dead-letter");
+    assert!(service.values("vcc.users").await.is_empty());
+    let letters = service.values("vcc.users.dead-letter").await;
     assert_eq!(letters.len(), 5, "the five 422 are kept");
     let summary = service.stop().await;
     assert_eq!((summary.received, summary.rejected), (12, 12));
@@ -88,13 +97,13 @@ async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let service = Service::start("[webhook]\nbody_read_ms = 50").await;
-    let slow = service.send(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{")).await;
+    let slow = service.http.exchange(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{")).await;
     assert_eq!(slow.status, 408);
     service.stop().await;
 }
 
 async fn letters_of(service: &Service) -> Vec<Kept> {
-    let (kafka, topics) = (service.broker.client_options(), Topics::default());
+    let (kafka, topics) = (service.log.options(), Names::default());
     tokio::task::spawn_blocking(move || letters::list(&kafka, &topics.dead_letter).unwrap()).await.unwrap()
 }
 
@@ -103,9 +112,9 @@ async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
     let service = Service::start("[webhook]\nrefused_is_ok = true").await;
     for _ in 0..3 {
         let answer = service.post(PATH, r#"{"new":{"password":"hunter2"}}"#).await;
-        assert_eq!((answer.status, &answer.json["status"]), (200, &"dead-letter".into()));
+        assert_eq!((answer.status.as_u16(), &*answer.text("/status")), (200, "dead-letter"));
     }
-    let letters = service.values("vcc.users.dead-letter");
+    let letters = service.values("vcc.users.dead-letter").await;
     assert_eq!(letters.len(), 3);
     let keys: std::collections::BTreeSet<_> = letters.iter().map(|letter| letter.key.clone().unwrap()).collect();
     assert_eq!(keys.len(), 1, "compaction leaves one");
@@ -120,18 +129,16 @@ async fn a_dead_letter_is_replayed_once_it_can_be_read() {
     // The body is right, but comes in clear text where encryption is required: undecryptable.
     let service = Service::start("body_keys = [{ cipher = 'aes-256-ctr', key = 'k' }]").await;
     assert_eq!(service.post(PATH, CREATED).await.status, 400);
-    let kafka = service.broker.client_options();
-    let publisher = kafka::publish::Publisher::open(&kafka, kafka::publish::Limits::default()).unwrap();
     let kept = letters_of(&service).await.remove(0);
     let now = kept.letter.received_at;
-    let (clear, topics) = (BodyPolicy::default(), Topics::default());
+    let (clear, topics) = (BodyPolicy::default(), Names::default());
 
     let dry = replay(&kept, &topics, &clear, None, now).await.unwrap();
     assert!(matches!(dry, Replayed::WouldPass { user_id, .. } if user_id.get() == 180));
-    assert!(service.values("vcc.users").is_empty(), "a dry run writes nothing");
-    let replayed = replay(&kept, &topics, &clear, Some(&publisher), now).await.unwrap();
+    assert!(service.values("vcc.users").await.is_empty(), "a dry run writes nothing");
+    let replayed = replay(&kept, &topics, &clear, Some(&service.log.publisher), now).await.unwrap();
     assert!(matches!(replayed, Replayed::Published { .. }));
-    assert_eq!(service.values("vcc.users").len(), 1);
+    assert_eq!(service.values("vcc.users").await.len(), 1);
     assert!(letters_of(&service).await.is_empty(), "the letter is removed");
     service.stop().await;
 }
@@ -140,32 +147,27 @@ async fn a_dead_letter_is_replayed_once_it_can_be_read() {
 async fn without_kafka_the_sender_is_told_to_come_again_and_then_succeeds() {
     let service = Service::start("[webhook]\npublish_deadline_ms = 1000").await;
     assert_eq!(service.post(PATH, CREATED).await.status, 200);
-    service.broker.go_down().unwrap();
+    service.log.broker.go_down().unwrap();
     let away = service.post(PATH, CHANGED).await;
     assert_eq!(away.status, 503);
-    assert!(away.head.contains("retry-after: 5"), "{}", away.head);
-    service.broker.come_back().unwrap();
-    let again = async { while service.post(PATH, CHANGED).await.status != 200 {} };
-    tokio::time::timeout(PATIENCE, again).await.expect("the same delivery succeeds without a restart");
+    assert_eq!(away.header("retry-after"), Some("5"));
+    service.log.broker.come_back().unwrap();
+    eventually("the same delivery succeeds without a restart", PATIENCE, async || {
+        (service.post(PATH, CHANGED).await.status == 200).then_some(())
+    })
+    .await;
     service.stop().await;
 }
 
 #[tokio::test]
 async fn past_the_limit_of_requests_in_hand_the_answer_is_immediate() {
     let service = Service::start("[webhook]\nrequests_max = 1").await;
-    let mut holder = TcpStream::connect(service.webhooks).await.unwrap();
-    holder
-        .write_all(format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{").as_bytes())
-        .await
-        .unwrap();
-    let refused = async {
-        // The holder's request is in hand once the server has read its head.
-        while service.post(PATH, CREATED).await.status != 503 {}
-    };
-    tokio::time::timeout(PATIENCE, refused).await.expect("503 while the place is taken");
+    let holder = service.http.open(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{")).await;
+    let answered = async |status: u16| (service.post(PATH, CREATED).await.status.as_u16() == status).then_some(());
+    // The holder's request is in hand once the server has read its head.
+    eventually("503 while the place is taken", PATIENCE, async || answered(503).await).await;
     drop(holder);
-    let served = async { while service.post(PATH, CREATED).await.status != 200 {} };
-    tokio::time::timeout(PATIENCE, served).await.expect("200 once it is free");
+    eventually("200 once it is free", PATIENCE, async || answered(200).await).await;
     let summary = service.stop().await;
     assert_eq!(summary.abandoned + summary.rejected, 1, "the holder's request is accounted for: {summary:?}");
     assert!(summary.adds_up());
@@ -174,9 +176,9 @@ async fn past_the_limit_of_requests_in_hand_the_answer_is_immediate() {
 #[tokio::test]
 async fn strangers_take_no_place_and_are_told_so_before_their_body() {
     let service = Service::start("[webhook]\nrequests_max = 1").await;
-    let mut stranger = TcpStream::connect(service.webhooks).await.unwrap();
-    let head = "POST /webhooks/users?secret-key=wrong HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
-    stranger.write_all(head.as_bytes()).await.unwrap();
+    let head = "POST /webhooks/users?secret-key=wrong HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\n\
+                content-length: 10\r\n\r\n";
+    let mut stranger = service.http.open(head).await;
     // The first line comes once the request is in hand, whatever it says.
     let mut told = [0; 12];
     tokio::time::timeout(PATIENCE, stranger.read_exact(&mut told)).await.expect("an answer").unwrap();
@@ -190,16 +192,13 @@ async fn strangers_take_no_place_and_are_told_so_before_their_body() {
 async fn a_late_delivery_keeps_its_trace() {
     let service = Service::start("").await;
     assert_eq!(service.post(PATH, CHANGED).await.status, 200);
-    let traced = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let length = CREATED.len();
-    let request = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntraceparent: {traced}\r\ncontent-length: {length}\r\n\r\n{CREATED}"
-    );
     // Late only once the gate has read what is there.
-    let superseded = async { while service.send(&request).await.json["status"] != "superseded" {} };
-    tokio::time::timeout(PATIENCE, superseded).await.expect("the gate knows the newer one");
-    let late = service.values("vcc.users.late").remove(0);
-    assert_eq!(late.header("traceparent"), Some(traced.as_bytes()));
+    eventually("the gate knows the newer one", PATIENCE, async || {
+        (service.http.exchange(&traced(CREATED)).await.text("/status") == "superseded").then_some(())
+    })
+    .await;
+    let late = service.values("vcc.users.late").await.remove(0);
+    assert_eq!(late.header("traceparent"), Some(TRACEPARENT.as_bytes()));
     assert!(late.header("rollcall-superseded-by").is_some());
     service.stop().await;
 }
@@ -207,12 +206,8 @@ async fn a_late_delivery_keeps_its_trace() {
 #[tokio::test]
 async fn the_admin_routes_tell_of_readiness_and_numbers() {
     let service = Service::start("").await;
-    let get = async |path: &str| {
-        exchange(service.admin, &format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")).await
-    };
-    let ready = async { while get("/readyz").await.status != 200 {} };
-    tokio::time::timeout(PATIENCE, ready).await.expect("ready");
-    let before = get("/metrics").await.text;
+    eventually("ready", PATIENCE, async || (service.admin.get("/readyz").await.status == 200).then_some(())).await;
+    let before = service.admin.get("/metrics").await.body_text().to_owned();
     for rejection in ingest::Rejection::LABELS.into_iter().chain(["abandoned"]) {
         let zero = format!(r#"rollcall_ingest_rejected_total{{rejection="{rejection}"}} 0"#);
         assert!(before.contains(&zero), "{rejection} is missing before it happens:\n{before}");
@@ -222,7 +217,7 @@ async fn the_admin_routes_tell_of_readiness_and_numbers() {
     }
     service.post(PATH, CREATED).await;
     service.post("/webhooks/users?secret-key=hunter2", CREATED).await;
-    let metrics = get("/metrics").await.text;
+    let metrics = service.admin.get("/metrics").await.body_text().to_owned();
     assert!(metrics.contains(r#"rollcall_ingest_accepted_total{outcome="stored"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"rollcall_ingest_rejected_total{rejection="unauthenticated"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"http_route="/webhooks/users""#) && !metrics.contains("hunter2"), "{metrics}");

@@ -1,7 +1,7 @@
 //! The options that every Kafka client of Rollcall shares.
 //!
-//! Three layers, later ones win: defaults of this file, the operator's pass-through properties, and what the contract owns.
-//! The operator may tune and secure the connection in any way that librdkafka offers, but may not undo a promise.
+//! Three layers, later ones win: defaults of this file, the operator's pass-through properties, and what the contract
+//! owns. The operator may tune and secure the connection in any way that librdkafka offers, but may not undo a promise.
 
 mod context;
 mod properties;
@@ -26,7 +26,7 @@ const RECONNECT_BACKOFF_MS: &str = "100";
 const RECONNECT_BACKOFF_MS_MAX: &str = "2000";
 /// How long a connection may take to be set up, TLS and SASL included.
 const CONNECTION_SETUP_MS_MAX: &str = "10000";
-/// How often topics are looked up anew; the library's 5 minutes would be as long blind to a moved cluster.
+/// How often topics are looked up again; the library's 5 minutes would be as long blind to a moved cluster.
 const METADATA_REFRESH_MS: &str = "60000";
 
 /// Where the cluster is and how to speak with it.
@@ -77,7 +77,8 @@ impl ClientOptions {
         config
             .set("bootstrap.servers", &self.bootstrap)
             .set("client.id", &self.client_id)
-            // A topic comes into being by `rollcall topics create` or not at all: made on the fly it would not be compacted.
+            // A topic comes into being by `rollcall topics create` or not at all: made on the fly it would not be
+            // compacted.
             .set("allow.auto.create.topics", "false")
             .set_log_level(RDKafkaLogLevel::Info);
         config
@@ -85,8 +86,8 @@ impl ClientOptions {
 
     /// Returns the settings of a client that reads, or asks about, topics.
     ///
-    /// librdkafka wants a group name even from a consumer that picks its partitions itself; such a client never joins the
-    /// group and never commits to it.
+    /// librdkafka wants a group name even from a consumer that picks its partitions itself; such a client never joins
+    /// the group and never commits to it.
     pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
         config
@@ -110,7 +111,7 @@ impl ClientOptions {
         config
     }
 
-    /// Returns the settings of a client that makes and describes topics.
+    /// Returns the settings of a client that creates and describes topics.
     pub(crate) fn admin(&self) -> ClientConfig {
         self.base()
     }
@@ -185,8 +186,8 @@ impl fmt::Debug for Probe {
     }
 }
 
-/// Returns what the library refuses only of a whole client: files that are not there, a mechanism that it was built without,
-/// settings that contradict each other. The client has nowhere to connect to, and is dropped.
+/// Returns the fault that the library finds only in a whole client: files that are not there, a mechanism that it was
+/// built without, settings that contradict each other. The client has nowhere to connect to, and is dropped.
 fn whole_client_fault(options: &ClientOptions) -> Option<String> {
     let property = |name: &str| options.properties.get(name).map(String::as_str);
     let mechanism = property("sasl.mechanism").or_else(|| property("sasl.mechanisms"));

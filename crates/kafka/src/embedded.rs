@@ -1,7 +1,8 @@
 //! A Kafka broker in memory, the one inside librdkafka: for `rollcall dev` and for tests that run everywhere.
 //!
-//! It speaks the protocol on a loopback port, so that any client works with it. It keeps nothing, does not compact, does
-//! not describe settings, and holds a partition's last 5 MiB or 100,000 batches: nothing that must last belongs here.
+//! It speaks the protocol on a loopback port, so that any client works with it. It keeps nothing, does not compact,
+//! does not describe settings, and holds a partition's last 5 MiB or 100,000 batches: nothing that must last belongs
+//! here.
 
 use std::fmt;
 
@@ -80,7 +81,8 @@ impl EmbeddedBroker {
         Ok(self.cluster().broker_up(ALL_BROKERS)?)
     }
 
-    /// Lets the next produce request fail as if another producer had taken over its identity, which ends a producer for good.
+    /// Lets the next produce request fail as if another producer had taken over its identity, which ends a producer for
+    /// good.
     pub fn fence_next_publish(&self) {
         self.cluster()
             .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// What the client library reported. Its text never holds the value of a property, which could be a secret.
+/// An error that the client library reported. Its text never holds the value of a property, which could be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fault(KafkaError);
 

@@ -1,7 +1,5 @@
-//! Follows the partitions that a consumer group gives this member, each from its beginning.
-//!
-//! The group serves to share the partitions out, not to remember positions: nothing is committed, and a partition that
-//! is given to a member is read whole, whoever had it before.
+//! Which partitions a consumer group gives this member. The group serves to share them out and for nothing else: no record is read
+//! through it, and nothing is committed.
 
 mod member;
 
@@ -10,42 +8,47 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use crate::tail::{Error, Limits, join};
-use crate::{ClientOptions, Record};
+use crate::tail::join;
+use crate::{ClientOptions, Unavailable};
 
 use member::Member;
 
-/// What a membership tells.
+/// How many changes may wait for whoever takes them.
+const CHANGES_WAITING: usize = 64;
+
+/// A change of what is this member's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// These partitions are this member's from now on, in addition to those that it has. Their records follow from the beginning.
+pub enum GroupEvent {
+    /// These partitions are this member's from now on, in addition to those that it has.
     Assigned(Vec<i32>),
-    /// These partitions are this member's no more; no record of theirs follows until they are assigned again.
+    /// These partitions are this member's no more.
     Revoked(Vec<i32>),
-    /// Records, never none; those of one partition in the order of their offsets.
-    Records(Vec<Record>),
-    /// Every record of the partition below `next_offset` was handed over, and there was none beyond at that moment.
-    EndReached { partition: i32, next_offset: i64 },
+}
+
+/// Why a membership cannot be taken up or has ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The membership has ended before; its error was returned then.
+    #[error("the membership has ended")]
+    Ended,
 }
 
 /// A running membership. The group is left when this is dropped, some time later, and at once by [`Membership::leave`].
 pub struct Membership {
-    events: mpsc::Receiver<Result<Event, Error>>,
+    events: mpsc::Receiver<Result<GroupEvent, Error>>,
     thread: JoinHandle<()>,
 }
 
 impl Membership {
-    /// Joins a group. The cluster may be away: the membership begins when it is back.
-    ///
-    /// A member that takes nothing from [`Membership::next`] for longer than `max.poll.interval.ms` (5 minutes unless
-    /// passed through otherwise) is put out of the group, and joins it again when it goes on.
+    /// Joins a group that shares out the partitions of a topic. The cluster may be away: the membership begins when it is back.
     ///
     /// # Errors
-    ///
-    /// If the options are not usable.
-    pub fn join(options: &ClientOptions, group: &str, topic: &str, limits: Limits) -> Result<Self, Error> {
-        let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
-        let member = Member::join(options, group, topic, limits, sender)?;
+    /// [`Error::Unavailable`] when the options are not usable.
+    pub fn join(options: &ClientOptions, group: &str, topic: &str) -> Result<Self, Error> {
+        let (sender, events) = mpsc::channel(CHANGES_WAITING);
+        let member = Member::join(options, group, topic, sender).map_err(Unavailable::from)?;
         let thread = std::thread::Builder::new()
             .name("kafka-group".to_owned())
             .spawn(move || member.run())
@@ -53,15 +56,13 @@ impl Membership {
         Ok(Self { events, thread })
     }
 
-    /// Waits for what comes next.
+    /// Waits for the next change.
     ///
     /// Cancel-safe: nothing is lost when the call is dropped.
     ///
     /// # Errors
-    ///
-    /// Any error is the end; from then on it is [`Error::Ended`]. A log that was cut below what was read of it is an error too,
-    /// and transient: a new membership reads what is there now.
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    /// Any error is the end; from then on it is [`Error::Ended`].
+    pub async fn next(&mut self) -> Result<GroupEvent, Error> {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }
 

@@ -1,18 +1,43 @@
 //! The Kafka side of Rollcall. No other crate names the client library.
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! | --- | --- |
 //! | [`client`] | options that every client shares, and [`client::Probe`], which asks whether the cluster answers |
-//! | [`topics`] | the contract of the three topics: create, check, describe, watermarks |
+//! | [`topics`] | topics on the cluster: create, describe, check against [`domain::topics`], watermarks |
 //! | [`publish`] | one record in, its position or a typed error within a deadline |
-//! | [`tail`] | follows partitions from a checkpoint, for ever, and says when an end is reached |
-//! | [`group`] | the same for a member of a consumer group, who is told which partitions are its own |
+//! | [`tail`] | follows a topic from a checkpoint without end, and reports each end of the log |
+//! | [`group`] | the same for a member of a consumer group, which is assigned its partitions |
 //! | [`scan`] | reads ranges of offsets as fast as the client can, borrowed and synchronous |
-//! | [`placement`] | which partition a key belongs to |
+//! | [`placement`] | the partition that a key belongs to |
 //! | [`embedded`] | a broker in memory, for `dev` and for tests |
 //!
-//! Offsets are never committed to Kafka and never read from it: whoever reads keeps its own position beside its own
-//! state. The library never resets a position on its own account: a position outside the log is an error that the reader sees.
+//! Each module has its own `Error`; [`Unavailable`] is the part that the readers share, [`Fault`] an error of the
+//! library.
+//!
+//! Offsets are never committed to Kafka and never read from it: a reader keeps its own position beside its own state.
+//! The library never resets a position by itself: a position outside the log is an error that the reader sees.
+//!
+//! ```
+//! use domain::{Checkpoint, UnixMillis};
+//! use kafka::embedded::EmbeddedBroker;
+//! use kafka::publish::{self, Outgoing, Publisher};
+//! use kafka::tail::{self, Tail, TailEvent};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = EmbeddedBroker::start(&[("vcc.users", 1)])?;
+//! let options = broker.client_options();
+//! let publisher = Publisher::open(&options, publish::Limits::default())?;
+//! let now = UnixMillis::from_millis(1_700_000_000_000);
+//! let position = publisher.publish(Outgoing::forgotten("180".parse()?, "vcc.users", now, now)).await?;
+//!
+//! let mut tail = Tail::open(&options, "vcc.users", Checkpoint::default(), tail::Limits::default()).await?;
+//! let TailEvent::Records(records) = tail.next().await? else { panic!("the topic has a record") };
+//! assert_eq!((records[0].position, records[0].value.as_ref()), (position, None));
+//! tail.close().await;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod client;
 pub mod embedded;
@@ -25,7 +50,9 @@ mod record;
 pub mod scan;
 pub mod tail;
 pub mod topics;
+mod unavailable;
 
 pub use client::ClientOptions;
 pub use fault::Fault;
 pub use record::Record;
+pub use unavailable::Unavailable;

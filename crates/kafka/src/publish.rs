@@ -1,8 +1,9 @@
 //! Publishes a record and says where it is stored, or why that is not known.
 //!
-//! An answer is a promise: a [`Position`] is returned only when Kafka has acknowledged the record on all in-sync replicas.
-//! Every error leaves open whether the record was stored, but for [`Error::QueueFull`], [`Error::Refused`] and
-//! [`Error::Closed`], with which it was not; publishing it again is always right, because readers recognise a repetition.
+//! An answer is a promise: a [`Position`] is returned only when Kafka has acknowledged the record on all in-sync
+//! replicas. Every error leaves open whether the record was stored, but for [`Error::QueueFull`], [`Error::Refused`]
+//! and [`Error::Closed`], with which it was not; publishing it again is always right, because readers recognise a
+//! repetition.
 
 mod producer;
 
@@ -59,7 +60,8 @@ pub enum Error {
     /// As many records wait as may. Nothing was taken over.
     #[error("too many records wait for their acknowledgement")]
     QueueFull,
-    /// No acknowledgement came within the deadline, or the cluster said that it cannot now. The record may be stored all the same.
+    /// No acknowledgement came within the deadline, or the cluster said that it cannot now. The record may be stored
+    /// all the same.
     #[error("Kafka has not acknowledged the record on {topic} in time")]
     NotAcknowledged {
         topic: String,
@@ -178,8 +180,8 @@ impl Publisher {
 
     /// Publishes a record and waits for its acknowledgement, at most until the deadline.
     ///
-    /// Cancel-safe in this sense: a dropped call does not take the record back. It is in the queue from the first poll on
-    /// and will be stored if the cluster takes it.
+    /// Cancel-safe in this sense: a dropped call does not take the record back. It is in the queue from the first poll
+    /// on and will be stored if the cluster takes it.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Reads ranges of offsets as fast as the client library can, and stops at their ends.
 //!
-//! Synchronous and borrowed: a record lives for one call of the callback. Threads share the work by taking a share of the
-//! ranges each ([`share`]) and scanning it with a client of their own.
+//! Synchronous and borrowed: a record lives for one call of the callback. Threads share the work by taking a share of
+//! the ranges each ([`share`]) and scanning it with a client of their own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,16 +15,16 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{TracingContext, UNJOINED_GROUP};
 use crate::native::{Intake, Message, Taken, topic_name};
-use crate::tail::{Error, Verdict, verdict};
+use crate::tail::{Verdict, verdict};
 use crate::topics::{self, Watermarks};
-use crate::{ClientOptions, Fault, Record};
+use crate::{ClientOptions, Fault, Record, Unavailable};
 
 /// How long one wait for records lasts.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What a scan sets unless the operator has. With the library's own values a scan that does more than read runs dry: once
-/// 100,000 records wait, a partition is not asked for more for a second, and they are gone long before. The queue is kept short,
-/// because what waits in it leaves the processor's cache.
+/// Settings of a scan unless the operator has set them. With the library's own values a scan that does more than read
+/// runs dry: once 100,000 records wait, a partition is not asked for more for a second, and they are gone long before.
+/// The queue is kept short, because what waits in it leaves the processor's cache.
 const FETCHING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "1"), ("queued.min.messages", "20000")];
 
 /// A part of a partition: offsets from `start` up to, not including, `end`.
@@ -65,7 +65,7 @@ impl<'a> Scanned<'a> {
 
     /// Returns the value of the last header of that name: a later one overrides an earlier one.
     ///
-    /// The library parses headers when they are first asked for, which costs more than all the rest of a record.
+    /// The library copies all headers of a record when one is first asked for: some 0.4 µs for the six of an event.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.0.header(name)
     }
@@ -82,13 +82,34 @@ impl fmt::Debug for Scanned<'_> {
     }
 }
 
-/// How a scan ended.
+/// How far a scan came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Coverage {
     /// Every range was read to its end.
     Complete,
     /// One of the callbacks had enough.
     Stopped,
+}
+
+/// Why a scan could not be completed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The log does not hold a range, or not what was read below `next_offset`: it was cut, or shortened by retention.
+    /// Of a cut that the library has found, `high` is where, and `low` is not known and 0.
+    #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
+    PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Error {
+    /// Returns whether the same scan can succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::PositionOutsideLog { .. } => false,
+            Self::Unavailable(unavailable) => unavailable.is_transient(),
+        }
+    }
 }
 
 /// Returns the whole log as it is now, as ranges.
@@ -97,7 +118,7 @@ pub enum Outcome {
 ///
 /// If the topic is missing or the cluster does not answer in time.
 pub fn ranges(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Range>, Error> {
-    let log = topics::watermarks_of(&client(options)?, topic, deadline)?;
+    let log = topics::watermarks_of(&client(options)?, topic, deadline).map_err(Unavailable::from)?;
     Ok(log.into_iter().map(Range::from).collect())
 }
 
@@ -117,15 +138,15 @@ pub fn share(mut ranges: Vec<Range>, threads: usize) -> Vec<Vec<Range>> {
 ///
 /// # Errors
 ///
-/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than `silence_max`.
-/// The callback has then seen a part of the records.
+/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than
+/// `silence_max`. The callback has then seen a part of the records.
 pub fn scan(
     options: &ClientOptions,
     topic: &str,
     ranges: &[Range],
     silence_max: Duration,
     each: impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
-) -> Result<Outcome, Error> {
+) -> Result<Coverage, Error> {
     scan_while(options, topic, ranges, silence_max, || true, each)
 }
 
@@ -141,13 +162,13 @@ pub fn scan_while(
     silence_max: Duration,
     goes_on: impl Fn() -> bool,
     mut each: impl FnMut(&Scanned<'_>) -> ControlFlow<()>,
-) -> Result<Outcome, Error> {
+) -> Result<Coverage, Error> {
     let mut intake = Intake::new(client(options)?);
-    let mut open = Open::begin(&intake, topic, ranges).map_err(Error::from_fault)?;
+    let mut open = Open::begin(&intake, topic, ranges).map_err(Unavailable::from)?;
     let mut silence = Duration::ZERO;
     while !open.ranges.is_empty() {
         if !goes_on() {
-            return Ok(Outcome::Stopped);
+            return Ok(Coverage::Stopped);
         }
         let mut heard = false;
         let step = intake.take(POLL, |taken| {
@@ -156,7 +177,7 @@ pub fn scan_while(
         });
         match step {
             ControlFlow::Continue(()) => {}
-            ControlFlow::Break(Halt::Stopped) => return Ok(Outcome::Stopped),
+            ControlFlow::Break(Halt::Stopped) => return Ok(Coverage::Stopped),
             ControlFlow::Break(Halt::Failed(error)) => return Err(error),
             ControlFlow::Break(Halt::Check) => {
                 let otherwise = Code::OffsetOutOfRange;
@@ -170,10 +191,10 @@ pub fn scan_while(
             return Err(outside(intake.consumer(), topic, &open.ranges, silence_max, otherwise));
         }
         if silence >= silence_max {
-            return Err(Error::Unreachable(Code::OperationTimedOut.into()));
+            return Err(Unavailable::Unreachable(Code::OperationTimedOut.into()).into());
         }
     }
-    Ok(Outcome::Complete)
+    Ok(Coverage::Complete)
 }
 
 /// Why a scan does not go on.
@@ -184,7 +205,7 @@ enum Halt {
     Failed(Error),
 }
 
-/// What is still to be read.
+/// The ranges that are still to be read.
 struct Open {
     ranges: BTreeMap<i32, Range>,
     /// Partitions that are done but may still be fetched.
@@ -230,8 +251,9 @@ impl Open {
                     self.finish(partition);
                 }
             }
-            // Compaction may have removed the last records of a range; the end of the log stays where it was. One that is below
-            // the range's comes from a replica that does not know yet, or not any more, what it once had confirmed.
+            // Compaction may have removed the last records of a range; the end of the log stays where it was. One that
+            // is below the range's comes from a replica that does not know yet, or not any more, what it once had
+            // confirmed.
             Taken::End { partition, offset } => match self.ranges.get(&partition) {
                 Some(range) if offset < range.end => {
                     self.ended_early = true;
@@ -239,7 +261,7 @@ impl Open {
                 }
                 _ => self.finish(partition),
             },
-            // What the callback has seen of the range may be gone.
+            // Records that the callback has seen may be gone.
             Taken::Cut { partition, end } => {
                 let Some(range) = self.ranges.get(&partition) else {
                     return ControlFlow::Continue(false);
@@ -253,7 +275,7 @@ impl Open {
             Taken::Fault(fault) => match verdict(fault, topic) {
                 Verdict::Wait => return ControlFlow::Continue(false),
                 Verdict::Check => return ControlFlow::Break(Halt::Check),
-                Verdict::End(error) => return ControlFlow::Break(Halt::Failed(error)),
+                Verdict::End(error) => return ControlFlow::Break(Halt::Failed(error.into())),
             },
         }
         ControlFlow::Continue(true)
@@ -265,7 +287,7 @@ impl Open {
         }
     }
 
-    /// Stops fetching what is done, so that a live topic is not read beyond what was asked for.
+    /// Stops fetching finished partitions, so that a live topic is not read beyond what was asked for.
     fn release(&mut self, consumer: &BaseConsumer<TracingContext>, topic: &str) {
         if self.finished.is_empty() {
             return;
@@ -280,14 +302,14 @@ impl Open {
     }
 }
 
-fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
+fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Unavailable> {
     let mut config = options.consumer(UNJOINED_GROUP);
     for (name, value) in FETCHING {
         if config.get(name).is_none() {
             config.set(name, value);
         }
     }
-    config.create_with_context(options.context()).map_err(|error| Error::from_fault(error.into()))
+    config.create_with_context(options.context()).map_err(|error| Fault::from(error).into())
 }
 
 /// Tells which range the log does not hold any more; if it holds them all, the cluster is as good as away.
@@ -300,7 +322,7 @@ fn outside(
 ) -> Error {
     let log = match topics::watermarks_of(consumer, topic, deadline) {
         Ok(log) => log,
-        Err(error) => return error.into(),
+        Err(error) => return Unavailable::from(error).into(),
     };
     for found in log {
         let Watermarks { partition, low, high } = found;
@@ -309,7 +331,7 @@ fn outside(
             return Error::PositionOutsideLog { partition, next_offset, low, high };
         }
     }
-    Error::Unreachable(otherwise.into())
+    Unavailable::Unreachable(otherwise.into()).into()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Follows partitions of a topic from a checkpoint, for ever.
+//! Follows a topic from a checkpoint without end.
 //!
-//! What the client library calls back with becomes an [`Event`] on a bounded channel. An outage of the cluster is waited
-//! out; what a reader must decide about is an [`Error`], and the last thing that the tail says:
-//! above all a position that is not in the log any more, which the library would otherwise skip over in silence.
+//! The callbacks of the client library become [`TailEvent`]s on a bounded channel. An outage of the cluster is
+//! waited out; what a reader must decide about is an [`Error`], and the last thing that the tail says: above all a
+//! position that is not in the log any more, which the library would otherwise skip over in silence.
 
 mod batch;
 mod cursors;
@@ -16,21 +16,21 @@ use std::time::Duration;
 use domain::Checkpoint;
 use tokio::sync::mpsc;
 
-use crate::{ClientOptions, Fault, Record, topics};
+use crate::{ClientOptions, Record, Unavailable, topics};
 
 pub(crate) use batch::Batch;
-use reader::Reader;
+use reader::TailReader;
 pub(crate) use reader::{Verdict, verdict};
 pub(crate) use truncation::cut_at;
 
 /// How many records one event hands over at most.
-pub const RECORDS_PER_BATCH: usize = 1_000;
+const RECORDS_PER_BATCH: usize = 1_000;
 /// How many bytes of records one event hands over at most, but for a single larger record.
-pub const BYTES_PER_BATCH: usize = 1024 * 1024;
+const BYTES_PER_BATCH: usize = 1024 * 1024;
 /// How many events may wait for the reader.
-pub const EVENTS_WAITING: usize = 8;
+const EVENTS_WAITING: usize = 8;
 /// How long opening may take before the cluster counts as away.
-pub const OPEN_DEADLINE: Duration = Duration::from_secs(15);
+const OPEN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long one look for records may take. It bounds how long a tail outlives its handle, not how late a record is.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -55,9 +55,9 @@ impl Default for Limits {
     }
 }
 
-/// What a tail tells.
+/// A report of a tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum TailEvent {
     /// Records, never none; those of one partition in the order of their offsets.
     Records(Vec<Record>),
     /// Every record of the partition below `next_offset` was handed over, and there was none beyond at that moment.
@@ -69,24 +69,18 @@ pub enum Event {
 /// Why a tail cannot be opened or has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold the position, or not what was read below it: it was cut, or the topic made anew. The reader must
-    /// start over. Of a cut that the library has found, `high` is where, and `low` is not known and 0.
+    /// The log does not hold the position, or not what was read below it: it was cut, or the topic created again. The
+    /// reader must start over. Of a cut that the library has found, `high` is where, and `low` is not known and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
     /// The checkpoint or the reader names a partition that the topic does not have.
     #[error("there is no partition {partition}")]
     PartitionMissing { partition: i32 },
-    #[error("the topic {topic} does not exist")]
-    TopicMissing { topic: String },
-    /// The topic was deleted and made anew under the same name. The reader must start over.
-    #[error("the topic {topic} was made anew")]
+    /// The topic was deleted and created again under the same name. The reader must start over.
+    #[error("the topic {topic} was deleted and created again")]
     TopicReplaced { topic: String },
-    /// The cluster did not answer while the tail was being opened.
-    #[error("the cluster does not answer")]
-    Unreachable(#[source] Fault),
-    /// The cluster will not let us read.
-    #[error("the cluster refuses to be read")]
-    Refused(#[source] Fault),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// The tail has ended before; its error was returned then.
     #[error("the tail has ended")]
     Ended,
@@ -96,83 +90,47 @@ impl Error {
     /// Returns whether opening a tail at the same position later can succeed.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unavailable(unavailable) => unavailable.is_transient(),
             Self::PositionOutsideLog { .. }
             | Self::PartitionMissing { .. }
-            | Self::TopicMissing { .. }
             | Self::TopicReplaced { .. }
-            | Self::Refused(_)
             | Self::Ended => false,
+        }
+    }
+}
+
+impl From<topics::Changed> for Error {
+    fn from(changed: topics::Changed) -> Self {
+        match changed {
+            topics::Changed::Missing { topic } => Unavailable::Missing { topic }.into(),
+            topics::Changed::Replaced { topic } => Self::TopicReplaced { topic },
         }
     }
 }
 
 impl From<topics::Error> for Error {
     fn from(error: topics::Error) -> Self {
-        match error {
-            topics::Error::Missing { topic } => Self::TopicMissing { topic },
-            topics::Error::NotCreated { source, .. }
-            | topics::Error::NotDescribed { source, .. }
-            | topics::Error::Client(source) => Self::from_fault(source),
-        }
+        Unavailable::from(error).into()
     }
-}
-
-impl Error {
-    pub(crate) fn from_fault(fault: Fault) -> Self {
-        if fault.is_transient() { Self::Unreachable(fault) } else { Self::Refused(fault) }
-    }
-}
-
-/// Which partitions a tail follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// All, those added later too.
-    Whole,
-    These(Vec<i32>),
 }
 
 /// A running tail. It ends when this is dropped, some time later: a process that is about to end calls [`Tail::close`].
 pub struct Tail {
-    events: mpsc::Receiver<Result<Event, Error>>,
+    events: mpsc::Receiver<Result<TailEvent, Error>>,
     thread: JoinHandle<()>,
 }
 
 impl Tail {
-    /// Follows all partitions of a topic, each from where the checkpoint says, or from its beginning if it says nothing.
+    /// Follows all partitions of a topic, each from where the checkpoint says, or from its beginning if it says
+    /// nothing.
     ///
     /// # Errors
     ///
     /// If the cluster does not answer in time, or the topic does not hold the checkpoint.
     pub async fn open(options: &ClientOptions, topic: &str, from: Checkpoint, limits: Limits) -> Result<Self, Error> {
-        Self::start(options, topic, Extent::Whole, from, limits).await
-    }
-
-    /// The same for some of the partitions only.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tail::open`].
-    pub async fn open_partitions(
-        options: &ClientOptions,
-        topic: &str,
-        partitions: &[i32],
-        from: Checkpoint,
-        limits: Limits,
-    ) -> Result<Self, Error> {
-        Self::start(options, topic, Extent::These(partitions.to_vec()), from, limits).await
-    }
-
-    async fn start(
-        options: &ClientOptions,
-        topic: &str,
-        extent: Extent,
-        from: Checkpoint,
-        limits: Limits,
-    ) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
         let (options, topic) = (options.clone(), topic.to_owned());
-        let reader = tokio::task::spawn_blocking(move || Reader::open(&options, topic, extent, &from, limits, sender))
+        let reader = tokio::task::spawn_blocking(move || TailReader::open(&options, topic, &from, limits, sender))
             .await
             .expect("opening does not panic")?;
         let thread = std::thread::Builder::new()
@@ -189,7 +147,7 @@ impl Tail {
     /// # Errors
     ///
     /// Any error is the end; from then on it is [`Error::Ended`].
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    pub async fn next(&mut self) -> Result<TailEvent, Error> {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }
 
@@ -200,8 +158,8 @@ impl Tail {
     }
 }
 
-/// Waits for the end of a thread that was told to end. A process must not exit before: it would take down the client library's
-/// memory under the library's threads.
+/// Waits for the end of a thread that is about to end. A process must not exit before: it would take down the client
+/// library's memory under the library's threads.
 pub(crate) async fn join(thread: JoinHandle<()>) {
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     if !matches!(joined, Ok(Ok(()))) {

@@ -8,17 +8,18 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::topics::Spec;
+use domain::topics::{DELETE_RETENTION, RETENTION, Spec};
 
 use crate::{ClientOptions, Fault};
 
 pub(crate) use admin::watermarks_of;
 pub use admin::{Created, Watermarks, create, describe, watermarks};
+use check::judge_together;
 pub use check::{Finding, Severity, judge};
 pub use delete::{NotDeleted, delete_before};
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Changed, Watch};
 
-/// What a topic is like.
+/// A topic as the cluster describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub topic: String,
@@ -27,13 +28,13 @@ pub struct Description {
     pub replication: i32,
     /// `None` where the broker does not describe settings, as the embedded one, or not to us.
     pub settings: Option<BTreeMap<String, String>>,
-    /// Kafka's own id of the topic, which a topic made anew under the same name does not share.
+    /// Kafka's own id of the topic, which a topic created again under the same name does not share.
     pub topic_id: Option<String>,
     pub cluster_id: Option<String>,
 }
 
 impl Description {
-    /// Returns a text that another topic, or the same name made anew, does not have, as far as the broker can tell.
+    /// Returns a text that no other topic has, not even a later one of the same name, as far as the broker can say.
     pub fn identity(&self) -> String {
         let cluster = self.cluster_id.as_deref().unwrap_or("unknown-cluster");
         let topic = self.topic_id.as_deref().unwrap_or(&self.topic);
@@ -46,7 +47,7 @@ impl Description {
 pub enum Error {
     #[error("the topic {topic} does not exist")]
     Missing { topic: String },
-    #[error("the cluster did not make the topic {topic}")]
+    #[error("the cluster did not create the topic {topic}")]
     NotCreated {
         topic: String,
         #[source]
@@ -74,19 +75,30 @@ impl Error {
     }
 }
 
-/// Compares the topics with what they must be like.
+/// Compares the topics with their contract, and the time that deliveries are kept with the time that tombstones are.
 ///
 /// # Errors
 ///
 /// If the cluster does not answer. A missing topic is a finding.
 pub async fn check(options: &ClientOptions, specs: &[Spec], deadline: Duration) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
+    let (mut with_tombstones, mut by_age) = (Vec::new(), Vec::new());
     for spec in specs {
         match describe(options, &spec.topic, deadline).await {
-            Ok(description) => findings.extend(judge(spec, Some(&description))),
+            Ok(description) => {
+                findings.extend(judge(spec, Some(&description)));
+                if spec.settings.contains_key(DELETE_RETENTION) {
+                    with_tombstones.push(description);
+                } else if spec.settings.contains_key(RETENTION) {
+                    by_age.push(description);
+                }
+            }
             Err(Error::Missing { .. }) => findings.extend(judge(spec, None)),
             Err(error) => return Err(error),
         }
+    }
+    for users in &with_tombstones {
+        findings.extend(by_age.iter().filter_map(|other| judge_together(users, other)));
     }
     Ok(findings)
 }

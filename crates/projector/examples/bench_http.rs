@@ -1,15 +1,17 @@
-//! Serves a table beside a bare hyper answer of the same size, in one process, so that one run of `wrk` compares the two.
+//! Serves a table beside a bare hyper answer of the same size, in one process, so that one run of `wrk` compares the
+//! two.
 //!
 //! ```text
-//! cargo run --release -p rollcall-projector --example bench_http -- 127.0.0.1:9092 bench.users.10000000.1000000 bench-data
+//! cargo run --release -p rollcall-projector --example bench_http -- \
+//!     127.0.0.1:9092 bench.users.10000000.1000000 bench-data
 //! wrk -t1 -c32 -d10s http://127.0.0.1:8090/                        # bare hyper
 //! wrk -t1 -c32 -d10s http://127.0.0.1:8091/users/180               # one user
 //! wrk -t1 -c32 -d10s -s random.lua http://127.0.0.1:8091           # any user; random.lua:
 //!     request = function() return wrk.format("GET", "/users/" .. math.random(0, 999999)) end
 //! ```
 //!
-//! The topic is one that `bench_rebuild` has filled. Compare the random users with bare hyper under the same script: one thread
-//! of wrk is busy with 100,000 requests a second, and the script makes it slower.
+//! The topic is one that `bench_rebuild` has filled. Compare the random users with bare hyper under the same script:
+//! one thread of wrk is busy with 100,000 requests a second, and the script makes it slower.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -6,13 +6,14 @@
 //!     [--property name=value ..]
 //! ```
 //!
-//! The topic (`bench.users.<records>.<users>`) is made and filled when it is not there; a second run finds it. Every record is a
-//! user event as the vendor's samples have them, keys in pseudo-random order. `--live N` measures the live path as well: N
-//! records appended, then followed by a projection with a store of its own.
+//! The topic (`bench.users.<records>.<users>`) is made and filled when it is not there; a second run finds it. Every
+//! record is a user event as the vendor's samples have them, keys in pseudo-random order. `--live N` measures the live
+//! path as well: N records appended, then followed by a projection with a store of its own.
 //!
-//! Beside the time on the clock stands the processor time of this process (the broker's is not in it): on a machine that does
-//! other things as well, that is the number to compare. Of a broker in a container whose port is published on the loopback, a
-//! good part of the time goes to Docker's proxy: `docker run --network host` measures Kafka and Rollcall.
+//! Beside the time on the clock stands the processor time of this process (the broker's is not in it): on a machine
+//! that does other things as well, that is the number to compare. Of a broker in a container whose port is published on
+//! the loopback, a good part of the time goes to Docker's proxy: `docker run --network host` measures Kafka and
+//! Rollcall.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -31,7 +32,7 @@ use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::scan::{self, Range};
 use kafka::topics;
 use projector::rebuild::{Meter, Plan};
-use projector::store::Meta;
+use projector::store::StoreMeta;
 use projector::{Options, Projection};
 use tokio::time::Instant;
 
@@ -118,7 +119,7 @@ fn stages(kafka: &ClientOptions, topic: &str, arguments: &Arguments) -> Outcome<
 
     let dir = tempfile::tempdir_in(".")?;
     let path = dir.path().join("bench.db");
-    let meta = Meta::new(topic, "bench", UnixMillis::from_millis(0));
+    let meta = StoreMeta::new(topic, "bench", UnixMillis::from_millis(0));
     let meter = Meter::new(plan.offsets());
     let (made, took) = timed(|| Ok(projector::rebuild::make(&plan, &path, &meta, &meter)?))?;
     let made = made.ok_or("stopped")?;
@@ -248,19 +249,21 @@ fn nth_event(number: u64, users: u64, began: i64) -> UserEvent {
     let occurred_at = UnixMillis::from_millis(began + round * 1_000);
     let parent = (round > 0).then(|| version(round - 1));
     let timestamp = occurred_at.to_string();
+    let kind = if round > 0 { EventType::Changed } else { EventType::Created };
     UserEvent {
         user_id,
-        kind: if round > 0 { EventType::Changed } else { EventType::Created },
+        kind,
         occurred_at,
         version: version(round),
         parent,
-        event_id: EventId::derive(user_id, &timestamp, version(round), parent),
+        event_id: EventId::derive(user_id, kind, &timestamp, version(round), parent),
         received_at: occurred_at,
         timestamp,
         password_changed: false,
         new: user(user_id, round),
         old: (round > 0).then(|| user(user_id, round - 1)),
         extra: Default::default(),
+        omitted: Vec::new(),
     }
 }
 

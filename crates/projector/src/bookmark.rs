@@ -6,11 +6,12 @@ use std::str::FromStr;
 use domain::{Checkpoint, PositionError};
 use sha2::{Digest as _, Sha256};
 
-/// Tells the log of one topic from that of another, or of the same name made anew, of which the positions say nothing.
+/// Names the log of one topic: positions do not differ between topics, or between a topic and its recreation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicTag(u32);
 
-/// What a subscription goes on from. Its text form, the `id` of an event, is `0:18,1:7@5d41402a`: a checkpoint and a tag.
+/// The place that a subscription goes on from. Its text form, the `id` of an event, is `0:18,1:7@5d41402a`: a
+/// checkpoint and a tag.
 ///
 /// Without a tag, as an older version wrote it or a person does, a bookmark is taken for one of this log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Bookmark {
     pub topic: Option<TopicTag>,
 }
 
-/// Why a text is no bookmark.
+/// Why a text cannot be read as a bookmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BookmarkError {
     #[error("{0}")]
@@ -29,7 +30,8 @@ pub enum BookmarkError {
 }
 
 impl TopicTag {
-    /// Returns the tag of a topic's identity (`kafka::topics::Description::identity`): the same at every replica, in every version.
+    /// Returns the tag of a topic's identity (`kafka::topics::Description::identity`): the same at every replica, in
+    /// every version.
     pub(crate) fn of(identity: &str) -> Self {
         let digest = Sha256::digest(identity);
         Self(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))

@@ -1,4 +1,4 @@
-//! What the service is configured by: as written, and as checked.
+//! The configuration of the projector: raw as in the file, then validated.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
 use service::origin::is_origin;
-use service::serve::Limits;
+use service::serve::ServerLimits;
 use service::settings::{Admin, Http, Kafka, Log, Topics, listen_address};
 
-use crate::projection::Options;
+use crate::options::Options;
 
-/// Where the service listens if nothing is said: this machine alone.
-const HTTP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
-const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
+/// Where the service listens by default: this machine alone.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 const MIB: usize = 1 << 20;
 /// Below this a rebuild would make a pass for every few thousand users.
 const REBUILD_MEMORY_MIB_MIN: usize = 64;
@@ -23,13 +23,13 @@ const REBUILD_MEMORY_MIB_MIN: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
-    pub http: Http,
-    pub admin: Admin,
     pub kafka: Kafka,
     pub topics: Topics,
+    pub http: Http,
+    pub admin: Admin,
+    pub log: Log,
     pub store: Store,
     pub cors: Cors,
-    pub log: Log,
 }
 
 /// `[store]`: where the table is kept.
@@ -38,7 +38,7 @@ pub struct Raw {
 pub struct Store {
     /// A folder that one projector uses.
     pub dir: PathBuf,
-    /// Whether to make the table again from the log at this start.
+    /// Rebuilds the table from the log at this start.
     pub rebuild: bool,
     /// How much memory a rebuild may use for its tables, in MiB.
     pub rebuild_memory_mib: usize,
@@ -62,17 +62,17 @@ impl Default for Store {
     }
 }
 
-/// The configuration, checked.
+/// A configuration that can be run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub http_listen: SocketAddr,
+    pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
+    pub limits: ServerLimits,
     /// The listener's section, for its TLS files.
     pub http: Http,
-    pub limits: Limits,
+    pub log: Log,
     pub projection: Options,
     pub cors_origins: Vec<String>,
-    pub log: Log,
 }
 
 impl TryFrom<Raw> for Config {
@@ -80,13 +80,13 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { http, admin, kafka, topics, store, cors, log } = raw;
+        let Raw { kafka, topics, http, admin, log, store, cors } = raw;
         let kafka =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }
-        // Without a name there is no topic of late deliveries to be followed.
+        // Without a name the late deliveries are not followed.
         let late = if topics.late.is_empty() { Topics::default().late } else { topics.late.clone() };
         Topics { late, ..topics.clone() }.check(&mut faults);
         log.check(&mut faults);
@@ -104,9 +104,11 @@ impl TryFrom<Raw> for Config {
         }
         http.check_tls(&mut faults);
         let config = Self {
-            http_listen: listen_address("http.listen", &http.listen, HTTP_DEFAULT, &mut faults),
-            admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_DEFAULT, &mut faults),
+            listen: listen_address("http.listen", &http.listen, LISTEN, &mut faults),
+            admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_LISTEN, &mut faults),
             limits: http.limits(&mut faults),
+            http,
+            log,
             projection: Options {
                 kafka,
                 late_topic: (!topics.late.is_empty()).then_some(topics.late),
@@ -115,8 +117,6 @@ impl TryFrom<Raw> for Config {
                 ..Options::new("", &topics.users, store.dir)
             },
             cors_origins: cors.origins,
-            http,
-            log,
         };
         faults.or(config)
     }
@@ -140,7 +140,7 @@ mod tests {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/projector.toml");
         let raw: Raw = service::config::load(Some(&example), &[], toml_table("")).unwrap();
         let config = Config::try_from(raw.clone()).unwrap();
-        assert_eq!((config.http_listen, config.admin_listen), (HTTP_DEFAULT, ADMIN_DEFAULT));
+        assert_eq!((config.listen, config.admin_listen), (LISTEN, ADMIN_LISTEN));
         assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));
     }
 

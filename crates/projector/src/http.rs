@@ -1,18 +1,32 @@
-//! The HTTP side: who asks what, and how it is answered.
+//! The HTTP side: routes, and the way of a request through them.
 //!
 //! ```text
 //! request ──▶ wait (at_least) ──▶ users | changes | status ──▶ Projection ──▶ render ──▶ JSON, NDJSON or events
 //! ```
+//!
+//! `params` has the parameters of requests, `bodies` the documented bodies of answers, and `docs` lists the handlers.
+
+mod api;
 
 mod refusal;
 
-mod wait;
+mod at_least;
+
+mod filter;
+
+mod params;
+
+mod bodies;
 
 mod accept;
+
+mod wait;
 
 mod render;
 
 mod users;
+
+mod list;
 
 mod changes;
 
@@ -31,35 +45,14 @@ use service::{Problem, Shutdown};
 use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::Projection;
+use crate::projection::Projection;
+use api::Api;
 use wait::Wait;
-
-/// How many users a page has if nothing is said.
-pub(crate) const PAGE_DEFAULT: usize = 100;
-/// How many users a page has at most; whoever wants all of them asks for NDJSON.
-pub(crate) const PAGE_MAX: usize = 1_000;
-/// How long `at_least` waits if nothing is said.
-pub(crate) const WAIT_DEFAULT: Duration = Duration::from_secs(5);
-/// How long `at_least` waits at most: longer than any commit takes, shorter than what proxies put up with.
-pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// How often a quiet subscriber hears something: below the minute after which proxies take a connection for dead.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long a browser keeps the answer to its preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
 const ALLOWED: &str = "GET, HEAD";
-
-/// What the handlers share.
-#[derive(Clone, Debug)]
-pub(crate) struct Api {
-    pub(crate) projection: Projection,
-    /// How often a quiet subscriber hears something.
-    pub(crate) heartbeat: Duration,
-    /// Ends the streams, which would go on for ever.
-    pub(crate) shutdown: Shutdown,
-}
 
 /// The routes that the OpenAPI document has.
 #[cfg(test)]
@@ -73,11 +66,12 @@ const ROUTES: [&str; 7] = [
     "/status",
 ];
 
-/// Returns the routes of the service. Pages of these origins may read the answers; of none, if there are none.
-pub(crate) fn router(api: Api, cors_origins: &[String]) -> Router {
-    let api = Arc::new(api);
+/// Returns the routes of the service, whose streams end with the shutdown. Web pages of these origins may read the
+/// answers.
+pub(crate) fn router(projection: Projection, shutdown: Shutdown, cors_origins: &[String]) -> Router {
+    let api = Arc::new(Api { projection, shutdown });
     let routes = Router::new()
-        .route("/users", get(users::list))
+        .route("/users", get(list::list))
         .route("/users/{userId}", get(users::one))
         .route("/users/by-username/{username}", get(users::by_username))
         .route("/users/by-email/{email}", get(users::by_email))

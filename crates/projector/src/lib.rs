@@ -1,36 +1,95 @@
 //! Kafka records in, the current state of every user out: a library, and an HTTP service on it.
 //!
 //! ```text
-//! kafka::tail ──▶ project ──▶ store::Writer: one commit of rows and checkpoint ──▶ position, then changes announced
-//! kafka::scan ──▶ rebuild ──▶ store: a new generation              │
-//!                                                    store::Readers ──▶ Projection ──▶ http, or whoever embeds it
+//! kafka::tail ──▶ follow ──▶ store::Writer: one commit of rows and checkpoint ──▶ position, then changes announced
+//! kafka::scan ──▶ rebuild ──▶ store: a new generation              │                       (shared)
+//!                                                    store::StoreReaders ──▶ Projection, Changes ──▶ http
 //! ```
 //!
-//! Reading order:
-//! - [`Projection`]: what can be asked of it; `examples/own_table.rs` embeds it.
-//! - [`store`]: the tables, who writes and who reads them.
-//! - `project`: the loop; `start`: whether a store can be gone on with; `rebuild`: how it is made again.
-//! - `bookmark`, `subscribe`: changes without a gap or a repeat. `http`: all of it over HTTP. [`run`]: the service.
+//! From the bottom to the top:
+//! - [`store`]: the tables, the one that writes them and those that read them.
+//! - [`rebuild`]: a table from the log; `start`: whether a stored table can go on.
+//! - `shared`: the state between the one that writes and those that read; `ends`, `announced`, [`Phase`], [`Error`].
+//! - `follow`: the loop. The only writer of the store and of `shared`.
+//! - [`Bookmark`], [`Changes`]: subscriptions without a gap or a repeat.
+//! - [`Projection`]: the library's face.
+//! - `http`: all of it over HTTP; [`Config`], [`run`]: the service.
 //!
-//! Any number of projections may follow the same topic, each complete: there is no group, and positions are the same everywhere.
+//! Any number of projections may follow the same topic, each complete: there is no group, and positions are the same
+//! everywhere.
+//!
+//! ```
+//! use domain::{Facts, UnixMillis, User, UserEvent, wire};
+//! use kafka::embedded::EmbeddedBroker;
+//! use kafka::publish::{Limits, Outgoing, Publisher};
+//! use projector::store::Lookup;
+//! use projector::{Options, Projection};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let broker = EmbeddedBroker::start(&[("vcc.users", 1)])?;
+//! # let folder = tempfile::tempdir()?;
+//! let options = Options { kafka: broker.client_options(), ..Options::new("", "vcc.users", folder.path()) };
+//! let table = Projection::open(options)?;
+//! table.ready().await?;
+//! assert_eq!(table.get("180".parse()?)?, Lookup::Unknown);
+//! # let (at, new) = (UnixMillis::from_millis(0), User::new("180".parse()?));
+//! # let timestamp = at.to_string();
+//! # let facts = Facts {
+//! #     old: None, new, timestamp, received_at: at, password_changed: false, extra: Default::default(),
+//! #     omitted: Vec::new(),
+//! # };
+//! # let outgoing = Outgoing {
+//! #     topic: "vcc.users".to_owned(),
+//! #     key: b"180".to_vec(),
+//! #     value: Some(wire::encode(&UserEvent::new(facts)?)),
+//! #     headers: Vec::new(),
+//! #     timestamp: at,
+//! #     partition: None,
+//! # };
+//! # let publisher = Publisher::open(&broker.client_options(), Limits::default())?;
+//!
+//! let position = publisher.publish(outgoing).await?;
+//! table.wait_for(position, std::time::Duration::from_secs(30)).await?;
+//! assert!(matches!(table.get("180".parse()?)?, Lookup::Found(_)));
+//! table.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/own_table.rs` keeps a table of its own from the changes.
 
 #![forbid(unsafe_code)]
 
+// What the tests of this folder and those beside it share names the crate as its users do.
+#[cfg(test)]
+extern crate self as projector;
+
+mod error;
+
+mod options;
+
+mod phase;
+
 mod projection;
-
-mod project;
-
-mod start;
-
-mod lineage;
-
-pub mod store;
-
-pub mod rebuild;
 
 mod bookmark;
 
 mod subscribe;
+
+mod announced;
+
+mod shared;
+
+mod ends;
+
+mod follow;
+
+mod start;
+
+pub mod rebuild;
+
+pub mod store;
 
 mod http;
 
@@ -40,10 +99,13 @@ mod metrics;
 
 mod run;
 
+pub use announced::Announced;
 pub use bookmark::{Bookmark, BookmarkError, TopicTag};
 pub use config::{Config, Raw};
-pub use project::{Phase, RECORDS_PER_COMMIT};
-pub use projection::{CHANGES_WAITING_MAX, Error, Options, Projection};
-pub use run::{Error as RunError, Listeners, Summary, run, run_watched};
-pub use start::Reason;
-pub use subscribe::{Announced, Changes, Ended, Item};
+pub use error::Error;
+pub use options::Options;
+pub use phase::Phase;
+pub use projection::Projection;
+pub use run::{Error as RunError, Summary, run, run_watched};
+pub use service::Listeners;
+pub use subscribe::{Changes, Ended, Item};

@@ -9,27 +9,29 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// What became of a record.
+use crate::store::Effects;
+
+/// The effect of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Outcome {
+pub(crate) struct OutcomeLabel {
     pub(crate) outcome: &'static str,
 }
 
 /// A partition of the topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Partition {
+pub(crate) struct PartitionLabel {
     pub(crate) messaging_destination_partition_id: i32,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// `newer`, `duplicate`, `stale`, `forgotten`, `unreadable`.
-    pub(crate) records: Family<Outcome, Counter>,
+    /// By the names that [`Effects`] has.
+    pub(crate) records: Family<OutcomeLabel, Counter>,
     pub(crate) gaps_found: Counter,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
-    pub(crate) next_offset: Family<Partition, Gauge>,
-    pub(crate) lag: Family<Partition, Gauge>,
+    pub(crate) next_offset: Family<PartitionLabel, Gauge>,
+    pub(crate) lag: Family<PartitionLabel, Gauge>,
     /// When the end of the log was last known, in seconds since 1970.
     pub(crate) as_of: Gauge<f64, AtomicU64>,
     pub(crate) subscribers: Gauge,
@@ -41,7 +43,7 @@ pub(crate) struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self {
+        let metrics = Self {
             records: Family::default(),
             gaps_found: Counter::default(),
             gaps_closed_late: Counter::default(),
@@ -54,13 +56,16 @@ impl Default for Metrics {
             waiters: Gauge::default(),
             rebuilds: Counter::default(),
             rebuild_progress: Gauge::default(),
-        }
+        };
+        // Each is there from zero.
+        metrics.count(Effects::default());
+        metrics
     }
 }
 
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("rollcall_projector_records", "Records folded, by what became of them", self.records.clone());
+        registry.register("rollcall_projector_records", "Records read, by effect", self.records.clone());
         registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
         let closed = self.gaps_closed_late.clone();
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
@@ -90,9 +95,26 @@ impl Metrics {
         registry.register("rollcall_projector_rebuild_progress", "Part of the rebuild that is done, 0 to 1", progress);
     }
 
-    pub(crate) fn record(&self, outcome: &'static str, count: u64) {
-        if count > 0 {
-            self.records.get_or_create(&Outcome { outcome }).inc_by(count);
+    pub(crate) fn count(&self, effects: Effects) {
+        for (outcome, count) in effects.named() {
+            self.records.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
         }
+    }
+}
+
+/// Counts one more in a gauge until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CountedIn(Gauge);
+
+impl CountedIn {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for CountedIn {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -1,26 +1,19 @@
-//! The service: the projection, its HTTP side and its admin side, from start to stop.
+//! The service: the projection, its HTTP side and its admin side, put together.
 
 use domain::Checkpoint;
-use service::admin::{self, Readiness};
-use service::{Metrics, Shutdown, serve, tls};
-use tokio::net::TcpListener;
+use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
+use tokio::task::JoinSet;
 
-use crate::Config;
-use crate::http::{self, Api};
-use crate::project::Phase;
-use crate::projection::{self, Projection};
+use crate::config::Config;
+use crate::error;
+use crate::http;
+use crate::phase::Phase;
+use crate::projection::Projection;
 
-/// The one condition of readiness: the table has been read to where the log ended at start.
+/// Readiness: the table has been read to where the log ended at start.
 const TABLE: &str = "table";
 
-/// The sockets, bound by the caller.
-#[derive(Debug)]
-pub struct Listeners {
-    pub http: TcpListener,
-    pub admin: TcpListener,
-}
-
-/// What a run came to.
+/// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     pub checkpoint: Checkpoint,
@@ -31,14 +24,13 @@ pub struct Summary {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the projection has failed")]
-    Projection(#[source] projection::Error),
-    #[error("TLS cannot be offered")]
+    Projection(#[source] error::Error),
+    #[error("TLS cannot be used")]
     Tls(#[source] tls::Error),
 }
 
-/// Serves the current state of every user until the shutdown.
-///
-/// Stops in this order: not ready, no new connections, requests in flight finished, the last commit made, the store closed.
+/// Serves the current state of every user until `shutdown`, then stops in the order of [`service::run`]; the last step
+/// makes the last commit and closes the store.
 ///
 /// # Errors
 /// [`Error`] when the folder or the topic cannot be used, or the projection fails on the way.
@@ -56,55 +48,42 @@ pub async fn run_watched(
     shutdown: Shutdown,
     watch: impl FnOnce(&Projection),
 ) -> Result<Summary, Error> {
-    let Listeners { http, admin } = listeners;
     let tls = config.http.tls().map_err(Error::Tls)?;
-    let metrics = Metrics::new();
-    let readiness = Readiness::new(&[TABLE]);
+    let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[TABLE]), Shutdown::new());
     let projection = Projection::open(config.projection).map_err(Error::Projection)?;
     watch(&projection);
-    metrics.register(|registry| projection.metrics().register(registry));
+    metrics.register(|registry| projection.shared.metrics.register(registry));
 
-    // The admin side outlives the HTTP side, so that it can tell what a stop is waiting for.
-    let admin_shutdown = Shutdown::new();
-    let admin_routes = admin::router(readiness.clone(), metrics.clone());
-    let admin_side = tokio::spawn(serve::serve(admin, None, config.limits, admin_routes, admin_shutdown.clone()));
-    let ready = tokio::spawn(report(projection.clone(), readiness.clone()));
-    let failed = {
-        let (projection, shutdown) = (projection.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            projection.ended().await;
-            shutdown.trigger();
-        })
-    };
+    let mut parts = JoinSet::new();
+    parts.spawn(report(projection.clone(), readiness.clone(), stop.clone()));
 
-    let api = Api { projection: projection.clone(), heartbeat: http::HEARTBEAT, shutdown: shutdown.clone() };
-    let routes = http::router(api, &config.cors_origins);
-    let drained = serve::serve(http, tls, config.limits, metrics.instrument(routes), shutdown.clone()).await;
-    ready.abort();
-    readiness.lacks(TABLE, "the service is stopping");
-    let checkpoint = projection.checkpoint();
-    let closed = projection.close().await;
-    failed.abort();
-    admin_shutdown.trigger();
-    if let Err(error) = admin_side.await {
-        tracing::error!(%error, "the admin side ended badly");
-    }
-    closed.map_err(Error::Projection)?;
-    tracing::info!(%checkpoint, connections.aborted = drained.aborted, "stopped");
-    Ok(Summary { checkpoint, connections_aborted: drained.aborted })
+    let router = http::router(projection.clone(), stop.clone(), &config.cors_origins);
+    let service = Service { router, tls, limits: config.limits, metrics, readiness, parts, stop };
+    let last = async { projection.close().await.map_err(Error::Projection) };
+    let stopped = service.run(listeners, &shutdown, last).await;
+    let summary = Summary { checkpoint: projection.checkpoint(), connections_aborted: stopped.connections.aborted };
+    tracing::info!(
+        checkpoint = %summary.checkpoint,
+        connections.finished = stopped.connections.finished,
+        connections.aborted = stopped.connections.aborted,
+        "projector stopped"
+    );
+    stopped.outcome.map(|()| summary)
 }
 
-/// Keeps the readiness what the projection's phase says.
-async fn report(projection: Projection, readiness: Readiness) {
+/// Keeps readiness true to the phase of the projection until `stop`, or until the projection has ended by itself.
+async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) -> Result<(), Error> {
     let mut phase = projection.phase();
     loop {
         let now = phase.borrow_and_update().clone();
         match now {
             Phase::Following => readiness.holds(TABLE),
+            Phase::Failed { .. } | Phase::Ended => return Ok(()),
             other => readiness.lacks(TABLE, other.to_string()),
         }
-        if phase.changed().await.is_err() {
-            return;
+        tokio::select! {
+            () = stop.requested() => return Ok(()),
+            changed = phase.changed() => if changed.is_err() { return Ok(()) },
         }
     }
 }

@@ -2,22 +2,16 @@
 
 use std::fmt;
 
+use domain::order::RULE_VERSION;
+use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS, MIN_COMPACTION_LAG, MIN_COMPACTION_LAG_MS};
 use domain::{Checkpoint, UnixMillis};
 use kafka::topics::Watermarks;
 
-use crate::store::{FOLD_VERSION, Meta, SCHEMA_VERSION};
-
-/// The topic's settings that say how long a store may be away.
-pub(crate) const DELETE_RETENTION: &str = "delete.retention.ms";
-pub(crate) const MIN_COMPACTION_LAG: &str = "min.compaction.lag.ms";
-/// How long Kafka keeps tombstones where it does not say: the contract's 23 days.
-const DELETE_RETENTION_MS: i64 = 23 * 24 * 60 * 60 * 1000;
-/// How long Kafka compacts nothing away where it does not say: the contract's 3 days.
-const MIN_COMPACTION_LAG_MS: i64 = 3 * 24 * 60 * 60 * 1000;
+use crate::store::{SCHEMA_VERSION, StoreMeta};
 
 /// Why the table is made again from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum RebuildReason {
     NoStore,
     Asked,
     Damaged(String),
@@ -25,7 +19,7 @@ pub enum Reason {
         found: i64,
         needed: i64,
     },
-    OtherFold {
+    OtherRule {
         found: i64,
         needed: i64,
     },
@@ -42,9 +36,9 @@ pub enum Reason {
     PartitionGone {
         partition: i32,
     },
-    /// Records written after the store was last up to date may be gone from the log. Without a tombstone the store would go on
-    /// holding a user that was forgotten; without one of several changes of the same second it could choose another than a
-    /// rebuilt table does.
+    /// Records written after the store was last up to date may be gone from the log. Without a tombstone the store
+    /// would go on holding a user that was forgotten; without one of several changes of the same second it could choose
+    /// another than a rebuilt table does.
     TooOld {
         age_ms: i64,
         limit_ms: i64,
@@ -64,42 +58,48 @@ pub(crate) struct Topic {
 }
 
 /// Returns why the store cannot be gone on with; `None` when it can.
-pub(crate) fn judge(meta: &Meta, checkpoint: &Checkpoint, topic: &Topic, now: UnixMillis) -> Option<Reason> {
+pub(crate) fn judge(
+    meta: &StoreMeta,
+    checkpoint: &Checkpoint,
+    topic: &Topic,
+    now: UnixMillis,
+) -> Option<RebuildReason> {
     if meta.schema_version != SCHEMA_VERSION {
-        return Some(Reason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
+        return Some(RebuildReason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
     }
-    if meta.fold_version != FOLD_VERSION {
-        return Some(Reason::OtherFold { found: meta.fold_version, needed: FOLD_VERSION });
+    if meta.rule_version != RULE_VERSION {
+        return Some(RebuildReason::OtherRule { found: meta.rule_version, needed: RULE_VERSION });
     }
     if meta.topic != topic.name || meta.topic_identity != topic.identity {
         let found = format!("{} ({})", meta.topic, meta.topic_identity);
-        return Some(Reason::OtherTopic { found, needed: format!("{} ({})", topic.name, topic.identity) });
+        return Some(RebuildReason::OtherTopic { found, needed: format!("{} ({})", topic.name, topic.identity) });
     }
     for (partition, next_offset) in checkpoint.iter() {
         match topic.log.iter().find(|found| found.partition == partition) {
-            None => return Some(Reason::PartitionGone { partition }),
+            None => return Some(RebuildReason::PartitionGone { partition }),
             Some(&Watermarks { low, high, .. }) if !(low..=high).contains(&next_offset) => {
-                return Some(Reason::OutsideLog { partition, next_offset, low, high });
+                return Some(RebuildReason::OutsideLog { partition, next_offset, low, high });
             }
             Some(_) => {}
         }
     }
+    // Where the broker does not tell its settings, the contract stands in.
     let retention_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
     let lag_ms = topic.min_compaction_lag_ms.unwrap_or(MIN_COMPACTION_LAG_MS);
     let (limit_ms, setting) =
         if lag_ms <= retention_ms { (lag_ms, MIN_COMPACTION_LAG) } else { (retention_ms, DELETE_RETENTION) };
     let age_ms = now.millis().saturating_sub(meta.committed_at.millis());
-    (age_ms > limit_ms).then_some(Reason::TooOld { age_ms, limit_ms, setting })
+    (age_ms > limit_ms).then_some(RebuildReason::TooOld { age_ms, limit_ms, setting })
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RebuildReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoStore => f.write_str("there is no table yet"),
             Self::Asked => f.write_str("a rebuild was asked for"),
             Self::Damaged(how) => write!(f, "the store cannot be used: {how}"),
             Self::OtherVersion { found, needed } => write!(f, "the store has tables of version {found}, not {needed}"),
-            Self::OtherFold { found, needed } => write!(f, "the store was made by fold version {found}, not {needed}"),
+            Self::OtherRule { found, needed } => write!(f, "the store was made by rule version {found}, not {needed}"),
             Self::OtherTopic { found, needed } => write!(f, "the store is of topic {found}, not {needed}"),
             Self::OutsideLog { partition, next_offset, low, high } => write!(
                 f,
@@ -132,8 +132,8 @@ mod tests {
         }
     }
 
-    fn check(change: impl FnOnce(&mut Meta), checkpoint: &str) -> Option<Reason> {
-        let mut meta = Meta::new("vcc.users", "c/t", NOW);
+    fn check(change: impl FnOnce(&mut StoreMeta), checkpoint: &str) -> Option<RebuildReason> {
+        let mut meta = StoreMeta::new("vcc.users", "c/t", NOW);
         change(&mut meta);
         judge(&meta, &checkpoint.parse().unwrap(), &topic(), NOW)
     }
@@ -151,21 +151,24 @@ mod tests {
 
     #[test]
     fn what_makes_it_start_over() {
-        assert!(matches!(check(|_| {}, "0:9"), Some(Reason::OutsideLog { next_offset: 9, .. })));
-        assert!(matches!(check(|_| {}, "0:21"), Some(Reason::OutsideLog { next_offset: 21, .. })));
-        assert_eq!(check(|_| {}, "1:0"), Some(Reason::PartitionGone { partition: 1 }));
-        assert!(matches!(check(|meta| meta.schema_version = 0, ""), Some(Reason::OtherVersion { .. })));
-        assert!(matches!(check(|meta| meta.fold_version += 1, ""), Some(Reason::OtherFold { .. })));
-        assert!(matches!(check(|meta| meta.topic = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
-        assert!(matches!(check(|meta| meta.topic_identity = "x".to_owned(), ""), Some(Reason::OtherTopic { .. })));
+        assert!(matches!(check(|_| {}, "0:9"), Some(RebuildReason::OutsideLog { next_offset: 9, .. })));
+        assert!(matches!(check(|_| {}, "0:21"), Some(RebuildReason::OutsideLog { next_offset: 21, .. })));
+        assert_eq!(check(|_| {}, "1:0"), Some(RebuildReason::PartitionGone { partition: 1 }));
+        assert!(matches!(check(|meta| meta.schema_version = 0, ""), Some(RebuildReason::OtherVersion { .. })));
+        assert!(matches!(check(|meta| meta.rule_version += 1, ""), Some(RebuildReason::OtherRule { .. })));
+        assert!(matches!(check(|meta| meta.topic = "x".to_owned(), ""), Some(RebuildReason::OtherTopic { .. })));
+        assert!(matches!(
+            check(|meta| meta.topic_identity = "x".to_owned(), ""),
+            Some(RebuildReason::OtherTopic { .. })
+        ));
         let too_old = UnixMillis::from_millis(NOW.millis() - MIN_COMPACTION_LAG_MS - 1);
-        assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(Reason::TooOld { .. })));
+        assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(RebuildReason::TooOld { .. })));
     }
 
     #[test]
     fn the_smaller_of_two_settings_limits_the_age() {
         let committed_at = UnixMillis::from_millis(NOW.millis() - 1_001);
-        let meta = Meta { committed_at, ..Meta::new("vcc.users", "c/t", NOW) };
+        let meta = StoreMeta { committed_at, ..StoreMeta::new("vcc.users", "c/t", NOW) };
         for (retention, lag, expected) in [
             (Some(1_001), Some(1_001), None),
             (Some(1_000), Some(1_001), Some((1_000, DELETE_RETENTION))),
@@ -176,7 +179,8 @@ mod tests {
         ] {
             let topic = Topic { delete_retention_ms: retention, min_compaction_lag_ms: lag, ..topic() };
             let reason = judge(&meta, &Checkpoint::default(), &topic, NOW);
-            let expected = expected.map(|(limit_ms, setting)| Reason::TooOld { age_ms: 1_001, limit_ms, setting });
+            let expected =
+                expected.map(|(limit_ms, setting)| RebuildReason::TooOld { age_ms: 1_001, limit_ms, setting });
             assert_eq!(reason, expected, "{retention:?} {lag:?}");
             if let Some(reason) = reason {
                 assert!(reason.to_string().contains(".ms"), "{reason}");

@@ -1,10 +1,12 @@
-//! The store: a folder with an SQLite database of every user's current state, and the position in the log it stands for.
+//! The store: a folder with an SQLite database of every user's current state, and the position in the log it stands
+//! for.
 //!
-//! One process writes ([`Writer`]); readers take snapshots ([`Readers`]), in this process or with `sqlite3` while it runs.
-//! The folder holds `users.db`, a link to the generation in use; a rebuild makes the next generation beside it and moves
-//! the link, so that nobody ever opens a half-made table.
+//! One process writes ([`Writer`]); readers take snapshots ([`StoreReaders`]), in this process or with `sqlite3` while
+//! it runs. The folder holds `users.db`, a link to the generation in use; a rebuild makes the next generation beside it
+//! and moves the link, so that nobody ever opens a half-made table.
 //!
-//! Invariant: state and checkpoint change in one transaction; at every instant, state = fold(log up to the checkpoint).
+//! Invariant: state and checkpoint change in one transaction; at every instant, the state of every user is what the records below
+//! the checkpoint join to (`domain::roll`).
 
 mod schema;
 
@@ -14,9 +16,21 @@ mod meta;
 
 mod rows;
 
+mod key_row;
+
+mod seconds;
+
+mod unreadable;
+
+mod batch;
+
+mod connection;
+
 mod writer;
 
 mod work;
+
+mod key;
 
 mod reader;
 
@@ -32,19 +46,21 @@ mod late;
 
 mod error;
 
+pub use batch::{Commit, Effects, LogBatch};
 pub use error::Error;
-pub use folder::Folder;
+pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};
+pub(crate) use key_row::{PutUser, facets_of, put_forgotten};
 pub(crate) use late::write_late;
-pub use meta::Meta;
-pub use query::{Filter, Lookup, Page};
-pub use reader::{Counts, Reader};
-pub use readers::Readers;
-pub use rows::{GapRow, UserRow};
-pub(crate) use rows::{facets_of, signed, write_gaps};
-pub use schema::{FOLD_VERSION, SCHEMA_VERSION};
-pub(crate) use schema::{create_indexes, create_tables};
+pub use meta::StoreMeta;
+pub use query::{Lookup, UserFilter, UserRows};
+pub use reader::{Counts, StoreReader};
+pub use readers::StoreReaders;
+pub use rows::UserRow;
+pub(crate) use rows::{differing_fields, write_gaps};
+pub(crate) use schema::{SCHEMA_VERSION, create_indexes, create_tables};
+pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};
-pub(crate) use work::apply_at;
-pub(crate) use writer::note_unreadable;
-pub use writer::{Batch, Commit, UNREADABLE_KEPT_MAX, Unread, Writer};
+pub use unreadable::Unread;
+pub(crate) use unreadable::note_unreadable;
+pub use writer::Writer;

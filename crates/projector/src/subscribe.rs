@@ -1,57 +1,38 @@
-//! A subscription: first what the subscriber has not seen, from the store, then every change as it is committed.
+//! A subscription: first everything that the subscriber has not seen, from the store, then every change as it is
+//! committed.
 //!
 //! ```text
 //! from empty, or before the history ──▶ Latest ──▶ History ──▶ caught up ──▶ Live ──▶ cut off, when too slow
 //! from a checkpoint in the history  ─────────────▶
-//! from a bookmark of another log    ──▶ told so, then from empty
+//! from a bookmark of another log    ──▶ StartedOver, then from empty
 //! ```
 //!
-//! `Latest` reads each user's state in the order of the log, partition by partition; `History` each change there was. In every
-//! stage the subscriber's checkpoint covers exactly what it was given, so that it can go on from there, here or at another
-//! replica, without a gap or a repeat.
+//! `Latest` reads each user's state in the order of the log, partition by partition; `History` each change there was.
+//! In every stage the subscriber's checkpoint covers exactly what it was given, so that it can go on from there, here
+//! or at another replica, without a gap or a repeat.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
 use domain::Checkpoint;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use crate::announced::Announced;
 use crate::bookmark::Bookmark;
-use crate::projection::{Error, Projection};
-use crate::store::{Change, Readers, Seen, Since};
+use crate::error::Error;
+use crate::shared::Shared;
+use crate::store::{Seen, Since, StoreReader, StoreReaders};
 
 /// How many changes are read from the store at once.
 const STEP: usize = 500;
 
-/// A change as all subscribers share it.
-#[derive(Debug)]
-pub struct Announced {
-    pub change: Change,
-    /// What subscribers choose by, read by the first one that needs it.
-    now: OnceLock<Seen>,
-    /// Its form as text, likewise.
-    pub(crate) json: OnceLock<Bytes>,
-}
-
-impl Announced {
-    pub(crate) fn new(change: Change) -> Arc<Self> {
-        Arc::new(Self { change, now: OnceLock::new(), json: OnceLock::new() })
-    }
-
-    /// Returns what there is of the user with this change.
-    pub(crate) fn now(&self) -> &Seen {
-        self.now.get_or_init(|| Seen::of(self.change.event.as_deref()))
-    }
-}
-
-/// What a subscriber is given.
+/// One step of a subscription.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// What the subscriber has read was another log, of a topic that was made anew since: what it holds is to be forgotten. The
+    /// The subscriber has read another log, of a topic that was recreated since: it must drop all that it holds. The
     /// whole table follows.
     StartedOver,
-    /// A user's state before [`Item::CaughtUp`] when changes can no longer be told one by one: the whole table for a new
+    /// A user's state before [`Item::CaughtUp`] when single changes are no longer known: the whole table for a new
     /// subscriber.
     State(Arc<Announced>),
     /// A change of a user's state.
@@ -65,7 +46,7 @@ pub enum Item {
 pub enum Ended {
     #[error("the reader is too slow: it fell {0} changes behind")]
     TooSlow(u64),
-    #[error("the table was made anew")]
+    #[error("the table was rebuilt")]
     Replaced,
     #[error(transparent)]
     Projection(#[from] Error),
@@ -74,23 +55,23 @@ pub enum Ended {
 /// A subscription. It costs no more than its place in the queue of changes, however slow its reader is.
 #[derive(Debug)]
 pub struct Changes {
-    projection: Projection,
+    shared: Arc<Shared>,
     /// With the tag that the subscriber came with, until it is decided where to begin.
     at: Bookmark,
     /// The table that it reads, from the moment at which that is decided.
-    table: Weak<Readers>,
-    stage: Stage,
+    table: Weak<StoreReaders>,
+    stage: ReadStage,
     ready: VecDeque<Item>,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum ReadStage {
     Start,
     /// Reads the states on a partition; `left` are those that come after it.
     Latest {
         left: VecDeque<i32>,
-        /// What no state was given of before, and so none that the subscriber may have to give up: where the table of a
-        /// subscriber that began with nothing stood at first. A user who changes meanwhile is given again, from beyond it.
+        /// Where the table stood at first, for a subscriber that began with nothing: below it no state was sent before,
+        /// so the subscriber has none to give up. A user who changes meanwhile is sent again, from beyond it.
         first: Checkpoint,
     },
     History {
@@ -103,8 +84,8 @@ enum Stage {
 }
 
 impl Changes {
-    pub(crate) fn new(projection: Projection, from: Bookmark) -> Self {
-        Self { projection, at: from, table: Weak::new(), stage: Stage::Start, ready: VecDeque::new() }
+    pub(crate) fn new(shared: Arc<Shared>, from: Bookmark) -> Self {
+        Self { shared, at: from, table: Weak::new(), stage: ReadStage::Start, ready: VecDeque::new() }
     }
 
     /// Returns the checkpoint that covers exactly what was given so far.
@@ -127,7 +108,7 @@ impl Changes {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 if let Item::State(announced) | Item::Change(announced) = &item {
-                    // What is ready was not covered when it was read, and only this moves the checkpoint.
+                    // A ready item was not covered when it was read, and only this moves the checkpoint.
                     let _advanced = self.at.checkpoint.advance(announced.change.position);
                 }
                 return Ok(item);
@@ -138,18 +119,18 @@ impl Changes {
 
     /// Reads one step from the store, or waits for one change.
     async fn step(&mut self) -> Result<(), Ended> {
-        if !matches!(self.stage, Stage::Start | Stage::Live { .. }) && !self.is_of(&self.projection.readers()?) {
+        if !matches!(self.stage, ReadStage::Start | ReadStage::Live { .. }) && !self.is_of(&self.shared.readers()?) {
             return Err(Ended::Replaced);
         }
         match &mut self.stage {
-            Stage::Start => self.start().await?,
-            Stage::Latest { left, first } => {
+            ReadStage::Start => self.start().await?,
+            ReadStage::Latest { left, first } => {
                 let Some(partition) = left.front().copied() else {
                     self.stage = self.history();
                     return Ok(());
                 };
                 let offset = self.at.checkpoint.next(partition).unwrap_or(0);
-                let read = self.projection.read(move |reader| reader.latest(partition, offset, STEP));
+                let read = self.shared.read(move |reader| reader.latest(partition, offset, STEP));
                 let (states, checkpoint) = read.await?;
                 if states.is_empty() {
                     left.pop_front();
@@ -164,10 +145,10 @@ impl Changes {
                     Item::State(Announced::new(state))
                 }));
             }
-            Stage::History { seq, .. } => {
+            ReadStage::History { seq, .. } => {
                 let (from, begin) = (self.at.checkpoint.clone(), *seq);
                 let since = from.clone();
-                match self.projection.read(move |reader| reader.since(&since, begin, STEP)).await? {
+                match self.shared.read(move |reader| reader.since(&since, begin, STEP)).await? {
                     Since::Beyond => self.stage = self.latest(&from).await?,
                     Since::Each { changes, next_seq, end } => {
                         *seq = next_seq;
@@ -183,7 +164,7 @@ impl Changes {
                     }
                 }
             }
-            Stage::Live { live } => match live.recv().await {
+            ReadStage::Live { live } => match live.recv().await {
                 Ok(announced) if self.at.checkpoint.covers(announced.change.position) => {}
                 Ok(announced) => self.ready.push_back(Item::Change(announced)),
                 Err(RecvError::Lagged(behind)) => return Err(Ended::TooSlow(behind)),
@@ -195,10 +176,10 @@ impl Changes {
 
     /// Decides where to begin: a bookmark of another log is worth nothing.
     async fn start(&mut self) -> Result<(), Ended> {
-        let table = self.projection.readers()?;
+        let table = self.shared.readers()?;
         let from = &self.at.checkpoint;
         let is_other = self.at.topic.is_some_and(|topic| topic != table.topic());
-        let starts_over = !from.is_empty() && (is_other || self.projection.is_beyond_log(from).await);
+        let starts_over = !from.is_empty() && (is_other || self.shared.is_beyond_log(from).await);
         let checkpoint = if starts_over { Checkpoint::default() } else { from.clone() };
         // Nothing is decided before the last wait is over, for this may be dropped at each.
         let stage = if checkpoint.is_empty() { self.latest(&checkpoint).await? } else { self.history() };
@@ -209,25 +190,25 @@ impl Changes {
         Ok(())
     }
 
-    fn is_of(&self, table: &Arc<Readers>) -> bool {
+    fn is_of(&self, table: &Arc<StoreReaders>) -> bool {
         Weak::ptr_eq(&self.table, &Arc::downgrade(table))
     }
 
     /// Begins to read the states that are beyond `from`.
-    async fn latest(&self, from: &Checkpoint) -> Result<Stage, Ended> {
-        let checkpoint = self.projection.read(crate::store::Reader::checkpoint).await?;
+    async fn latest(&self, from: &Checkpoint) -> Result<ReadStage, Ended> {
+        let checkpoint = self.shared.read(StoreReader::checkpoint).await?;
         let left = checkpoint.iter().map(|(partition, _)| partition).collect();
-        Ok(Stage::Latest { left, first: if from.is_empty() { checkpoint } else { Checkpoint::default() } })
+        Ok(ReadStage::Latest { left, first: if from.is_empty() { checkpoint } else { Checkpoint::default() } })
     }
 
     /// Listens first and reads then: a change is in the one or in the other, and in both only if its position says so.
-    fn history(&self) -> Stage {
-        Stage::History { live: self.projection.hear(), seq: 0 }
+    fn history(&self) -> ReadStage {
+        ReadStage::History { live: self.shared.hear(), seq: 0 }
     }
 
     fn go_live(&mut self) {
-        if let Stage::History { live, .. } = std::mem::replace(&mut self.stage, Stage::Start) {
-            self.stage = Stage::Live { live };
+        if let ReadStage::History { live, .. } = std::mem::replace(&mut self.stage, ReadStage::Start) {
+            self.stage = ReadStage::Live { live };
             self.ready.push_back(Item::CaughtUp);
         }
     }

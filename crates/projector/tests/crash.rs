@@ -1,7 +1,8 @@
 //! The store under crashes: whatever the moment, what is there afterwards is the fold of the log up to its checkpoint.
 //!
 //! A crash is a copy of the files as they are between two steps, the write-ahead log cut at any byte, as a machine that
-//! loses its power leaves it. The seed is in every message: `CRASH_SEED=17 cargo test -p rollcall-projector --test crash`.
+//! loses its power leaves it. The seed is in every message: `CRASH_SEED=17 cargo test -p rollcall-projector --test
+//! crash`.
 #![expect(clippy::disallowed_methods, reason = "a seed to replay is given in the environment")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use domain::UnixMillis;
 use history::{Random, assert_is_fold, records};
 use kafka::Record;
-use projector::store::{Batch, Meta, Reader, Writer};
+use projector::store::{LogBatch, StoreMeta, StoreReader, Writer};
 
 const SEEDS: u64 = 24;
 const RECORDS: usize = 250;
@@ -34,10 +35,10 @@ fn survive(seed: u64) {
     let log = records(&mut random, RECORDS);
     let dir = tempfile::tempdir().unwrap();
     let (mut path, mut crashes) = (dir.path().join("0.db"), 0);
-    let mut writer = Writer::create(&path, &Meta::new("t", "c/t", UnixMillis::from_millis(0))).unwrap();
+    let mut writer = Writer::create(&path, &StoreMeta::new("t", "c/t", UnixMillis::from_millis(0))).unwrap();
     loop {
         let why = format!("seed {seed}, crash {crashes}");
-        assert_is_fold(&Reader::open(&path).unwrap(), &log, &why);
+        assert_is_fold(&StoreReader::open(&path).unwrap(), &log, &why);
         let Some(batch) = next_batch(&log, &writer, &mut random) else { break };
         writer.commit(&batch, UnixMillis::from_millis(0)).unwrap();
         match random.below(4) {
@@ -58,16 +59,16 @@ fn survive(seed: u64) {
     }
     let end = writer.checkpoint().clone();
     assert!(log.iter().all(|record| end.covers(record.position)), "seed {seed}: {end}");
-    assert_is_fold(&Reader::open(&path).unwrap(), &log, &format!("seed {seed}, at the end"));
+    assert_is_fold(&StoreReader::open(&path).unwrap(), &log, &format!("seed {seed}, at the end"));
 }
 
 /// The records after the writer's own checkpoint, as many as come at once; some that it has seen before them.
-fn next_batch(log: &[Record], writer: &Writer, random: &mut Random) -> Option<Batch> {
+fn next_batch(log: &[Record], writer: &Writer, random: &mut Random) -> Option<LogBatch> {
     let first = log.iter().position(|record| !writer.checkpoint().covers(record.position))?;
     let again = usize::try_from(random.below(3)).unwrap().min(first);
     let count = usize::try_from(1 + random.below(20)).unwrap();
     let records = log.iter().skip(first - again).take(again + count).cloned().collect();
-    Some(Batch { records, ends: Vec::new() })
+    Some(LogBatch { records, ends: Vec::new() })
 }
 
 /// Copies the files of a store that is in use, and cuts the write-ahead log somewhere.

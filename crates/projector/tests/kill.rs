@@ -1,9 +1,9 @@
-//! kill -9 in a loop: a process that follows the topic is killed at random moments while records arrive, and each time its
-//! store, read independently, is the fold of the log up to its checkpoint.
+//! kill -9 in a loop: a process that follows the topic is killed at random moments while records arrive, and each time
+//! its store, read independently, is the fold of the log up to its checkpoint.
 //!
 //! Ten rounds by default; `KILL_ROUNDS=200 cargo test -p rollcall-projector --test kill` is the whole of it. With
-//! `KILL_BOOTSTRAP=127.0.0.1:9092` the topic is one of that cluster instead of the embedded broker's. The process is this test
-//! binary again, told by its environment what to follow.
+//! `KILL_BOOTSTRAP=127.0.0.1:9092` the topic is one of that cluster instead of the embedded broker's. The process is
+//! this test binary again, told by its environment what to follow.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "the environment tells the number of rounds, and the child what it is")]
 
@@ -18,7 +18,7 @@ use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::topics;
 use kafka::{ClientOptions, Record};
-use projector::store::Reader;
+use projector::store::StoreReader;
 use projector::{Options, Projection};
 
 const TOPIC: &str = "vcc.users";
@@ -65,7 +65,7 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
         child.kill().unwrap();
         child.wait().unwrap();
         if link.exists() {
-            let reader = Reader::open(&link).unwrap();
+            let reader = StoreReader::open(&link).unwrap();
             assert_is_fold(&reader, &log, &format!("seed {seed}, round {round}"));
             let now = reader.checkpoint().unwrap();
             resumed += usize::from(checkpoint.as_ref().is_some_and(|before| *before != now));
@@ -85,7 +85,7 @@ async fn killed_at_any_moment_the_table_is_the_fold_of_its_log() {
     table.ready().await.unwrap();
     assert!(log.iter().all(|record| table.checkpoint().covers(record.position)));
     table.close().await.unwrap();
-    assert_is_fold(&Reader::open(&link).unwrap(), &log, "at the end");
+    assert_is_fold(&StoreReader::open(&link).unwrap(), &log, "at the end");
 }
 
 /// Nothing, unless it is told what to follow: then it follows until it is killed.

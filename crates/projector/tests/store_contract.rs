@@ -8,14 +8,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use domain::{Checkpoint, UnixMillis, UserId};
-use history::{Random, assert_is_fold, records};
-use projector::store::{Batch, Error, Filter, Meta, Reader, Since, Writer};
+use domain::{Checkpoint, UnixMillis, UserId, wire};
+use history::{Random, assert_is_fold, changed, records};
+use projector::store::{Commit, Effects, Error, LogBatch, Lookup, Since, StoreMeta, StoreReader, UserFilter, Writer};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-fn meta() -> Meta {
-    Meta::new("vcc.users", "cluster/topic", UnixMillis::from_millis(5))
+fn meta() -> StoreMeta {
+    StoreMeta::new("vcc.users", "cluster/topic", UnixMillis::from_millis(5))
 }
 
 fn store() -> (TempDir, Writer) {
@@ -24,8 +24,8 @@ fn store() -> (TempDir, Writer) {
     (dir, writer)
 }
 
-fn batch(seed: u64, count: usize) -> Batch {
-    Batch { records: records(&mut Random(seed), count), ends: Vec::new() }
+fn batch(seed: u64, count: usize) -> LogBatch {
+    LogBatch { records: records(&mut Random(seed), count), ends: Vec::new() }
 }
 
 const LATER: UnixMillis = UnixMillis::from_millis(10);
@@ -34,7 +34,7 @@ const LATER: UnixMillis = UnixMillis::from_millis(10);
 fn state_and_checkpoint_change_together() {
     let (_dir, mut writer) = store();
     let batch = batch(1, 100);
-    let before = Reader::open(writer.path()).unwrap();
+    let before = StoreReader::open(writer.path()).unwrap();
     let commit = writer.commit(&batch, LATER).unwrap();
     assert_eq!(&commit.checkpoint, writer.checkpoint());
     assert_eq!(before.checkpoint().unwrap(), commit.checkpoint);
@@ -49,8 +49,8 @@ fn a_batch_again_changes_nothing() {
     let first = writer.commit(&batch, LATER).unwrap();
     let again = writer.commit(&batch, LATER).unwrap();
     assert!(!first.changes.is_empty() && again.changes.is_empty());
-    assert_eq!(again.unreadable.len() + usize::try_from(again.newer).unwrap(), 0);
-    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "twice");
+    assert_eq!(again.unreadable.len() + usize::try_from(again.effects.newer).unwrap(), 0);
+    assert_is_fold(&StoreReader::open(writer.path()).unwrap(), &batch.records, "twice");
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn the_size_of_batches_does_not_matter() {
     let batch = batch(3, 300);
     whole.commit(&batch, LATER).unwrap();
     for record in &batch.records {
-        single.commit(&Batch { records: vec![record.clone()], ends: Vec::new() }, LATER).unwrap();
+        single.commit(&LogBatch { records: vec![record.clone()], ends: Vec::new() }, LATER).unwrap();
     }
-    let (whole, single) = (Reader::open(whole.path()).unwrap(), Reader::open(single.path()).unwrap());
-    let all = |reader: &Reader| reader.find(&Filter::default(), None, 1_000).unwrap();
+    let (whole, single) = (StoreReader::open(whole.path()).unwrap(), StoreReader::open(single.path()).unwrap());
+    let all = |reader: &StoreReader| reader.find(&UserFilter::default(), None, 1_000).unwrap();
     assert_eq!(all(&whole), all(&single), "gaps included");
     assert!(!whole.gaps(100).unwrap().is_empty(), "this history has gaps");
     assert_eq!(whole.gaps(100).unwrap(), single.gaps(100).unwrap());
@@ -77,12 +77,12 @@ fn every_change_is_told_since_any_checkpoint_and_none_twice() {
     let (mut all, mut before) = (Vec::new(), Vec::new());
     let mut checkpoints = vec![Checkpoint::default()];
     for records in batch.records.chunks(7) {
-        let commit = writer.commit(&Batch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
+        let commit = writer.commit(&LogBatch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
         all.extend(commit.changes.iter().map(|change| change.position));
         before.extend(commit.changes.into_iter().map(|change| change.before));
         checkpoints.push(commit.checkpoint);
     }
-    let reader = Reader::open(writer.path()).unwrap();
+    let reader = StoreReader::open(writer.path()).unwrap();
     let Since::Each { changes, .. } = reader.since(&Checkpoint::default(), 0, all.len()).unwrap() else {
         panic!("all")
     };
@@ -103,11 +103,63 @@ fn every_change_is_told_since_any_checkpoint_and_none_twice() {
     }
 }
 
+/// What the vendor's clock of one second is told by: each of these once ended elsewhere, for ever. In the last, an event that
+/// lost wins by the one that comes after it.
+#[test]
+fn ties_of_one_second_end_where_the_sender_ended_wherever_the_store_is_opened_again() {
+    for (deliveries, end) in [
+        ("A>B B>C C>D A>B", "D"),
+        ("A>B B>A", "A"),
+        ("C>D B>C A>B", "D"),
+        ("A>B B>A A>B", "A"),
+        ("B>C A>B C>D B>C A>B", "D"),
+        ("A>B C>D D>A", "B"),
+    ] {
+        let log = changed(deliveries);
+        for opened in 0..log.len() {
+            let (_dir, mut writer) = store();
+            let mut winner = None;
+            for (index, record) in log.iter().enumerate() {
+                if index == opened {
+                    let path = writer.path().to_owned();
+                    drop(writer);
+                    writer = Writer::open(&path).unwrap();
+                }
+                let why = format!("{deliveries}, opened again before {opened}, at {index}");
+                let commit =
+                    writer.commit(&LogBatch { records: vec![record.clone()], ends: Vec::new() }, LATER).unwrap();
+                let reader = StoreReader::open(writer.path()).unwrap();
+                assert_is_fold(&reader, &log, &why);
+                let Lookup::Found(user) = reader.get(UserId::new(1).unwrap()).unwrap() else { panic!("{why}") };
+                let wins = wire::decode_head(&user.event).unwrap().event_id;
+                let told: Vec<_> =
+                    commit.changes.iter().map(|change| (change.position, change.event.as_deref())).collect();
+                let expected = (winner != Some(wins)).then_some((record.position, Some(user.event.as_slice())));
+                assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{why}");
+                winner = Some(wins);
+                if index + 1 == log.len() {
+                    assert_eq!(wire::decode(&user.event).unwrap().new.name.as_deref(), Some(end), "{why}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_effect_is_counted() {
+    let (_dir, mut writer) = store();
+    let Commit { effects, unreadable, .. } = writer.commit(&batch(12, 2_000), LATER).unwrap();
+    let Effects { newer, tied, duplicate, stale, forgotten, unreadable: broken, unknown } = effects;
+    let all = [newer, tied, duplicate, stale, forgotten, broken, unknown];
+    assert!(all.iter().all(|count| *count > 0), "{effects:?}");
+    assert_eq!(broken + unknown, unreadable.len() as u64);
+}
+
 #[test]
 fn an_end_moves_the_checkpoint_over_what_compaction_removed() {
     let (_dir, mut writer) = store();
-    writer.commit(&Batch { records: Vec::new(), ends: vec![(0, 17), (1, 0)] }, LATER).unwrap();
-    assert_eq!(Reader::open(writer.path()).unwrap().checkpoint().unwrap().to_string(), "0:17,1:0");
+    writer.commit(&LogBatch { records: Vec::new(), ends: vec![(0, 17), (1, 0)] }, LATER).unwrap();
+    assert_eq!(StoreReader::open(writer.path()).unwrap().checkpoint().unwrap().to_string(), "0:17,1:0");
 }
 
 #[test]
@@ -131,18 +183,18 @@ fn a_kept_snapshot_ends_with_the_next_commit() {
     let readers = Arc::clone(writer.readers());
     let batch = batch(9, 100);
     let (first, second) = batch.records.split_at(50);
-    let before = readers.with(Reader::checkpoint).unwrap();
+    let before = readers.with(StoreReader::checkpoint).unwrap();
     let commit = readers.with(|slow| {
         assert_eq!(slow.checkpoint()?, before);
-        let commit = writer.commit(&Batch { records: first.to_vec(), ends: Vec::new() }, LATER)?;
+        let commit = writer.commit(&LogBatch { records: first.to_vec(), ends: Vec::new() }, LATER)?;
         assert_eq!(slow.checkpoint()?, before, "one read sees one moment");
-        assert_eq!(readers.with(Reader::checkpoint)?, commit.checkpoint, "a read that begins later sees more");
+        assert_eq!(readers.with(StoreReader::checkpoint)?, commit.checkpoint, "a read that begins later sees more");
         Ok(commit)
     });
-    assert_eq!(readers.with(Reader::checkpoint).unwrap(), commit.unwrap().checkpoint, "with whichever connection");
-    let commit = writer.commit(&Batch { records: second.to_vec(), ends: Vec::new() }, LATER).unwrap();
+    assert_eq!(readers.with(StoreReader::checkpoint).unwrap(), commit.unwrap().checkpoint, "with whichever connection");
+    let commit = writer.commit(&LogBatch { records: second.to_vec(), ends: Vec::new() }, LATER).unwrap();
     // Two at once, so that both connections are asked.
-    let both = readers.with(|one| Ok((one.checkpoint()?, readers.with(Reader::checkpoint)?))).unwrap();
+    let both = readers.with(|one| Ok((one.checkpoint()?, readers.with(StoreReader::checkpoint)?))).unwrap();
     assert_eq!(both, (commit.checkpoint.clone(), commit.checkpoint));
 }
 
@@ -150,13 +202,13 @@ fn a_kept_snapshot_ends_with_the_next_commit() {
 fn readers_that_outlive_their_writer_keep_no_snapshot() {
     let (_dir, writer) = store();
     let readers = Arc::clone(writer.readers());
-    assert!(readers.with(Reader::checkpoint).unwrap().is_empty());
+    assert!(readers.with(StoreReader::checkpoint).unwrap().is_empty());
     let path = writer.path().to_owned();
     drop(writer);
-    assert!(readers.with(Reader::checkpoint).unwrap().is_empty());
+    assert!(readers.with(StoreReader::checkpoint).unwrap().is_empty());
     // Of what another writer does nobody tells them.
     let commit = Writer::open(&path).unwrap().commit(&batch(11, 50), LATER).unwrap();
-    assert_eq!(readers.with(Reader::checkpoint).unwrap(), commit.checkpoint);
+    assert_eq!(readers.with(StoreReader::checkpoint).unwrap(), commit.checkpoint);
 }
 
 #[test]
@@ -164,8 +216,8 @@ fn kept_snapshots_do_not_make_the_write_ahead_log_grow() {
     let (_dir, mut writer) = store();
     let readers = Arc::clone(writer.readers());
     for records in batch(10, 12_000).records.chunks(50) {
-        writer.commit(&Batch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
-        readers.with(|_| readers.with(Reader::checkpoint)).unwrap();
+        writer.commit(&LogBatch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
+        readers.with(|_| readers.with(StoreReader::checkpoint)).unwrap();
         let log_bytes = fs::metadata(writer.path().with_extension("db-wal")).unwrap().len();
         // SQLite begins anew past 1,000 pages of 4 KiB; these commits take four times that.
         assert!(log_bytes < 6 << 20, "{log_bytes}");
@@ -183,7 +235,7 @@ fn a_locked_store_is_a_passing_error_and_nothing_is_half_done() {
     outside.execute_batch("ROLLBACK").unwrap();
     assert!(writer.checkpoint().is_empty());
     writer.commit(&batch, LATER).unwrap();
-    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "after the lock was let go");
+    assert_is_fold(&StoreReader::open(writer.path()).unwrap(), &batch.records, "after the lock was let go");
 }
 
 #[test]
@@ -194,10 +246,10 @@ fn a_full_disk_is_a_passing_error_and_nothing_is_half_done() {
     let batch = batch(7, 2_000);
     let error = writer.commit(&batch, LATER).unwrap_err();
     assert!(matches!(error, Error::DiskFull { .. }) && error.is_transient(), "{error}");
-    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "while it is full");
+    assert_is_fold(&StoreReader::open(writer.path()).unwrap(), &batch.records, "while it is full");
     writer.limit_pages(None).unwrap();
     writer.commit(&batch, LATER).unwrap();
-    assert_is_fold(&Reader::open(writer.path()).unwrap(), &batch.records, "with room again");
+    assert_is_fold(&StoreReader::open(writer.path()).unwrap(), &batch.records, "with room again");
 }
 
 #[test]
@@ -208,8 +260,8 @@ fn what_is_no_store_is_told_in_a_sentence() {
     let error = Writer::open(&path).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("--rebuild"), "{error}");
-    assert!(Reader::open(&path).and_then(|reader| reader.get(UserId::new(1).unwrap())).is_err());
-    assert!(Reader::open(&dir.path().join("missing.db")).is_err());
+    assert!(StoreReader::open(&path).and_then(|reader| reader.get(UserId::new(1).unwrap())).is_err());
+    assert!(StoreReader::open(&dir.path().join("missing.db")).is_err());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The admin listener's routes: whether the process lives, whether it is ready, and its numbers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -9,42 +9,48 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use parking_lot::Mutex;
 
 use crate::{Metrics, Problem};
 
-/// What must hold for a service to be ready: conditions by name, each with a reason while it does not hold.
+/// The conditions of a service's readiness, by name, each with a reason while it does not hold; clones share them.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Option<String>>>>);
+pub struct Readiness(Arc<Mutex<Conditions>>);
+
+#[derive(Debug)]
+struct Conditions {
+    reasons: BTreeMap<&'static str, Option<String>>,
+    stopping: bool,
+}
 
 impl Readiness {
     /// Returns a readiness of which none of the `conditions` holds yet.
     pub fn new(conditions: &[&'static str]) -> Self {
-        let waiting = conditions.iter().map(|name| (*name, Some("not yet".to_owned()))).collect();
-        Self(Arc::new(Mutex::new(waiting)))
+        let reasons = conditions.iter().map(|name| (*name, Some("not yet".to_owned()))).collect();
+        Self(Arc::new(Mutex::new(Conditions { reasons, stopping: false })))
     }
 
     /// Records that `condition` holds.
     pub fn holds(&self, condition: &'static str) {
-        self.put(condition, None);
+        self.0.lock().reasons.insert(condition, None);
     }
 
     /// Records that `condition` does not hold, and why.
     pub fn lacks(&self, condition: &'static str, reason: impl Into<String>) {
-        self.put(condition, Some(reason.into()));
+        self.0.lock().reasons.insert(condition, Some(reason.into()));
+    }
+
+    /// Ends the readiness for good: the service is stopping, whatever condition holds.
+    pub fn end(&self) {
+        self.0.lock().stopping = true;
     }
 
     /// Returns the conditions that do not hold with their reasons; the service is ready when there is none.
     pub fn missing(&self) -> Vec<(&'static str, String)> {
-        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.iter().filter_map(|(name, reason)| Some((*name, reason.clone()?))).collect()
-    }
-
-    pub fn is_ready(&self) -> bool {
-        self.missing().is_empty()
-    }
-
-    fn put(&self, condition: &'static str, reason: Option<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(condition, reason);
+        let conditions = self.0.lock();
+        let stopping = conditions.stopping.then(|| ("service", "it is stopping".to_owned()));
+        let lacking = conditions.reasons.iter().filter_map(|(name, reason)| Some((*name, reason.clone()?)));
+        stopping.into_iter().chain(lacking).collect()
     }
 }
 
@@ -100,6 +106,9 @@ mod tests {
         assert_eq!(get(&router, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
         readiness.lacks("kafka", "no answer");
         assert_eq!(get(&router, "/readyz").await.0, 503);
+        readiness.end();
+        readiness.holds("kafka");
+        assert!(get(&router, "/readyz").await.1.contains("service: it is stopping"), "an end is for good");
     }
 
     #[tokio::test]

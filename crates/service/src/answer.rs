@@ -1,4 +1,4 @@
-//! What is done once a request is answered: layers that every request passes through, without a box for each.
+//! Runs a hook on each response without boxing the future.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,14 +6,14 @@ use std::task::{Context, Poll, ready};
 use axum::response::Response;
 use pin_project_lite::pin_project;
 
-/// Something to be done with an answer before it goes out.
+/// A hook that runs on a response before it is sent.
 pub trait Finish {
-    /// Looks at the answer, or changes its head.
+    /// Reads the response, or changes its head.
     fn finish(self, response: &mut Response);
 }
 
 pin_project! {
-    /// A request being answered, with something to be done once it is; dropped with it when its connection ends before.
+    /// A request being answered, and the hook on its response; both are dropped when its connection ends before.
     #[derive(Debug)]
     pub struct Finishing<F, T> {
         #[pin]
@@ -23,7 +23,7 @@ pin_project! {
 }
 
 impl<F, T> Finishing<F, T> {
-    /// Waits for `answering`, then does `finish`.
+    /// Waits for `answering`, then runs `finish`.
     pub fn new(answering: F, finish: T) -> Self {
         Self { answering, finish: Some(finish) }
     }

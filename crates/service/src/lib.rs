@@ -1,24 +1,56 @@
 //! The shell of a Rollcall process: what ingest and projector share around their work.
 //!
 //! ```text
-//! config::load ──▶ validated configuration          telemetry::init ──▶ logs        metrics::Metrics ──▶ /metrics
-//! Shutdown ──▶ serve::serve(listener, router) ──▶ Drained               admin::router(Readiness, Metrics)
+//! config::load ──▶ raw ──▶ validated configuration      telemetry::init ──▶ logs      Metrics ──▶ /metrics
+//! Service { router, parts, .. }.run(listeners, shutdown, last) ──▶ Stopped            Readiness ──▶ /readyz
 //! ```
 //!
 //! Reading order:
-//! - [`Shutdown`]: the one signal that everything waits for; only the command line connects it to SIGTERM.
-//! - [`serve`]: the accept loop, with a limit on everything a peer can hold, and an orderly end; [`tls`] in front of it.
+//! - [`run`]: the skeleton of both services, from the first request to the last step of the stop. [`Shutdown`] is the
+//!   one signal that everything waits for; only the command line connects it to SIGTERM.
+//! - [`serve`]: the accept loop, with a limit on everything that a peer can hold, and an orderly end; [`tls`] in front
+//!   of it.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
-//! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together; [`origin`] is one of
-//!   the checks.
-//! - [`problem`]: errors as RFC 9457 tells them. [`secret`]: text that cannot print itself.
-//! - [`telemetry`] and [`metrics`]: logs and numbers. [`answer`]: what layers of requests are made of.
+//! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together; [`origin`]
+//!   is one of the checks. [`secret`]: text that cannot print itself.
+//! - [`problem`]: errors as RFC 9457 describes them. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
 //!
-//! Invariant: a service neither binds a port nor installs a signal handler; it is given both.
+//! Invariant: a service neither binds a port nor installs a signal handler nor reads the clock; it is given all three.
+//!
+//! ```
+//! use service::{Listeners, Metrics, Readiness, Service, Shutdown};
+//! use tokio::{net::TcpListener, task::JoinSet};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let (readiness, stop) = (Readiness::new(&["data"]), Shutdown::new());
+//! let mut parts = JoinSet::new();
+//! parts.spawn({
+//!     let (readiness, stop) = (readiness.clone(), stop.clone());
+//!     async move {
+//!         readiness.holds("data");
+//!         stop.requested().await;
+//!         Ok::<(), std::io::Error>(())
+//!     }
+//! });
+//! let router = axum::Router::new().route("/", axum::routing::get(|| async { "hello" }));
+//! let service =
+//!     Service { router, tls: None, limits: Default::default(), metrics: Metrics::new(), readiness, parts, stop };
+//!
+//! let bind = || TcpListener::bind("127.0.0.1:0");
+//! let listeners = Listeners { http: bind().await?, admin: bind().await? };
+//! let shutdown = Shutdown::new();
+//! shutdown.trigger();
+//! let stopped = service.run(listeners, &shutdown, async { Ok(()) }).await;
+//! assert_eq!(stopped.connections.aborted, 0);
+//! stopped.outcome
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
 mod shutdown;
+
+pub mod run;
 
 pub mod serve;
 
@@ -42,7 +74,9 @@ pub mod metrics;
 
 pub mod answer;
 
+pub use admin::Readiness;
 pub use metrics::Metrics;
 pub use problem::Problem;
+pub use run::{Listeners, Service, Stopped};
 pub use secret::Secret;
 pub use shutdown::Shutdown;

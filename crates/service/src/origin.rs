@@ -2,8 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-/// Returns whether `text` is an origin as browsers send it, `scheme://host[:port]`: in lower case, without the scheme's own port,
-/// and with nothing after it.
+/// Returns whether `text` is an origin as browsers send it, `scheme://host[:port]`: in lower case, without the scheme's
+/// own port, and with nothing after it.
 pub fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
     let (host, port) = match authority.rsplit_once(':') {

@@ -8,12 +8,12 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// The media type of a problem.
-pub const MEDIA_TYPE: &str = "application/problem+json";
+const MEDIA_TYPE: &str = "application/problem+json";
 
-/// A problem: what a caller is told when a request fails.
+/// A problem: the answer to a request that failed.
 ///
-/// `type` is always `about:blank`, for which RFC 9457 says that `title` is the status's own phrase; what is particular is in
-/// `detail`, and for a fault in a body in `pointer`, the JSON Pointer (RFC 6901) of the place.
+/// `type` is always `about:blank`, for which RFC 9457 says that `title` is the status's own phrase; what is particular
+/// is in `detail`, and for a fault in a body in `pointer`, the JSON Pointer (RFC 6901) of the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
         assert_eq!(
             json,
-            r#"{"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"not a number","pointer":"/new/userId"}"#
+            concat!(
+                r#"{"type":"about:blank","title":"Unprocessable Entity","status":422,"#,
+                r#""detail":"not a number","pointer":"/new/userId"}"#
+            )
         );
     }
 

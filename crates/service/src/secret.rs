@@ -7,7 +7,7 @@ use std::path::Path;
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What is shown in place of a secret.
+/// The text that stands in place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
 /// A secret: it can be compared and, in so many words, exposed; it prints and serializes as [`REDACTED`].
@@ -37,8 +37,8 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// Returns whether `candidate` is the secret, in a time that depends on the length of `candidate` alone: digests are
-    /// compared, so that neither a shared beginning nor the secret's length shows.
+    /// Returns whether `candidate` is the secret, in a time that depends on the length of `candidate` alone: digests
+    /// are compared, so that neither a shared beginning nor the secret's length shows.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         openssl::memcmp::eq(&sha256(self.0.as_bytes()), &sha256(candidate))
     }

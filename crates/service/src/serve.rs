@@ -26,21 +26,22 @@ use crate::tls::Tls;
 
 /// How much a server gives to its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Open connections; past it the next one waits in the kernel's queue.
     pub connections_max: usize,
-    /// How long the head of a request may take to arrive, counted from the end of the one before: also the limit on idleness.
+    /// How long the head of a request may take to arrive, counted from the end of the one before: also the limit on
+    /// idle connections.
     pub header_read: Duration,
     /// Size of a request's head; at least 8 KiB, which is hyper's own minimum.
     pub header_bytes_max: usize,
-    /// How long a peer may leave an answer unread, with the buffers between full. Its connection is then cut, so that whoever
-    /// subscribes and reads no more does not keep its place.
+    /// How long a peer may leave an answer unread, with the buffers between full. Its connection is then cut, so that a
+    /// subscriber that reads no more does not keep its place.
     pub write_stall: Duration,
     /// How long requests in flight may take to finish once a stop is requested.
     pub drain: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections_max: 1024,
@@ -56,7 +57,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// What became of the connections that were open when the stop was requested.
+/// The end of the connections that were open when the stop was requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     pub finished: usize,
@@ -76,7 +77,7 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 pub async fn serve(
     listener: TcpListener,
     mut tls: Option<Tls>,
-    limits: Limits,
+    limits: ServerLimits,
     router: Router,
     shutdown: Shutdown,
 ) -> Drained {
@@ -128,7 +129,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: Option<Arc<openssl::ssl::SslAcceptor>>,
-    limits: Limits,
+    limits: ServerLimits,
     router: Router,
     shutdown: Shutdown,
 ) {
@@ -146,8 +147,14 @@ async fn connection(
     }
 }
 
-async fn speak_http<S>(stream: S, scheme: Scheme, peer: SocketAddr, limits: Limits, router: Router, shutdown: Shutdown)
-where
+async fn speak_http<S>(
+    stream: S,
+    scheme: Scheme,
+    peer: SocketAddr,
+    limits: ServerLimits,
+    router: Router,
+    shutdown: Shutdown,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {

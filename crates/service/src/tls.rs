@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_openssl::SslStream;
 
 /// Certificates are renewed weeks before they end; a new one is used within this time.
-pub const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A certificate chain and its key, both PEM, and the acceptor made of them.
 pub struct Tls {
@@ -67,14 +67,15 @@ impl Tls {
         tokio::time::sleep_until(self.last_look + self.interval).await;
     }
 
-    /// Uses the files anew when they have changed; what cannot be used is logged, and the certificate in use stays.
+    /// Loads the files again when they have changed; files that cannot be used are logged, and the certificate in use
+    /// stays.
     pub(crate) fn reload_if_changed(&mut self) {
         self.last_look = Instant::now();
         let seen = modified(&self.certificate, &self.key).ok();
         if seen.is_none() || seen == self.seen {
             return;
         }
-        // Only what was loaded counts as seen: a certificate written a moment before its key is tried again next time.
+        // Files count as seen once they are loaded: a certificate written a moment before its key is tried again later.
         match acceptor(&self.certificate, &self.key) {
             Ok(acceptor) => {
                 (self.acceptor, self.seen) = (Arc::new(acceptor), seen);

@@ -1,7 +1,6 @@
 //! What peers can and cannot do to the accept loop, on real loopback sockets.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,16 +16,15 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::{X509, X509NameBuilder};
-use service::serve::{Drained, Limits, PeerAddr, serve};
+use service::serve::{Drained, PeerAddr, ServerLimits, serve};
 use service::tls::Tls;
 use service::{Problem, Shutdown};
+use testkit::http::{Http, read_to_end, request};
+use testkit::wait::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-
-/// Every wait of a test ends here at the latest; none waits for a duration.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// More than the buffers of two sockets take (tcp(7): at most 4 and 6 MiB).
 const LARGE_BYTES: usize = 32 << 20;
@@ -41,7 +39,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(limits: Limits, tls: Option<Tls>) -> Self {
+    async fn start(limits: ServerLimits, tls: Option<Tls>) -> Self {
         let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
             let (entered, release) = (Arc::clone(&entered), Arc::clone(&release));
@@ -66,15 +64,14 @@ impl Server {
         Self { address, shutdown, entered, release, ended }
     }
 
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+    /// Sends `text` on a connection of its own, and leaves it open.
+    async fn open(&self, text: &str) -> TcpStream {
+        Http::to(self.address).open(text).await
     }
 
     /// Sends `text` on a connection of its own and returns all that comes back until the server closes it.
     async fn exchange(&self, text: &str) -> String {
-        let mut stream = self.connect().await;
-        stream.write_all(text.as_bytes()).await.unwrap();
-        read_to_end(&mut stream).await
+        Http::to(self.address).raw(text).await
     }
 
     async fn stop(self) -> Drained {
@@ -83,43 +80,27 @@ impl Server {
     }
 }
 
-/// A connection that the server resets counts as closed.
-async fn read_to_end<S: AsyncReadExt + Unpin>(stream: &mut S) -> String {
-    let mut bytes = Vec::new();
-    match tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes))
-        .await
-        .expect("the server closes the connection")
-    {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("{error}"),
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 fn get_request(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")
+    request("GET", path, &[], "")
 }
 
 #[tokio::test]
 async fn requests_are_answered_and_know_their_peer() {
-    let server = Server::start(Limits::default(), None).await;
+    let server = Server::start(ServerLimits::default(), None).await;
     assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"));
-    let mut stream = server.connect().await;
-    stream.write_all(get_request("/peer").as_bytes()).await.unwrap();
+    let mut stream = server.open(&get_request("/peer")).await;
     let answer = read_to_end(&mut stream).await;
     assert!(answer.ends_with(&stream.local_addr().unwrap().to_string()), "{answer}");
     assert!(server.exchange(&get_request("/nowhere")).await.starts_with("HTTP/1.1 404"));
     assert!(server.exchange(&get_request("/scheme")).await.ends_with("\r\nhttp"));
-    let answer =
-        server.exchange("POST /fast HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    let answer = server.exchange(&request("POST", "/fast", &[], "")).await;
     assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET\r\n"), "{answer}");
     server.stop().await;
 }
 
 #[tokio::test]
 async fn silent_and_slow_peers_are_let_go() {
-    let limits = Limits { header_read: Duration::from_millis(50), ..Limits::default() };
+    let limits = ServerLimits { header_read: Duration::from_millis(50), ..ServerLimits::default() };
     let server = Server::start(limits, None).await;
     assert_eq!(server.exchange("").await, "", "a peer that says nothing");
     let slow = server.exchange("GET /fast HTTP/1.1\r\nhost").await;
@@ -131,7 +112,7 @@ async fn silent_and_slow_peers_are_let_go() {
 
 #[tokio::test]
 async fn garbage_is_answered_with_400_and_closed() {
-    let server = Server::start(Limits::default(), None).await;
+    let server = Server::start(ServerLimits::default(), None).await;
     for garbage in
         ["\u{1}\u{2}\u{3}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n"]
     {
@@ -147,12 +128,10 @@ async fn garbage_is_answered_with_400_and_closed() {
 
 #[tokio::test]
 async fn past_the_limit_a_connection_waits_for_a_place() {
-    let server = Server::start(Limits { connections_max: 1, ..Limits::default() }, None).await;
-    let mut first = server.connect().await;
-    first.write_all(get_request("/slow").as_bytes()).await.unwrap();
+    let server = Server::start(ServerLimits { connections_max: 1, ..ServerLimits::default() }, None).await;
+    let mut first = server.open(&get_request("/slow")).await;
     server.entered.notified().await;
-    let mut second = server.connect().await;
-    second.write_all(get_request("/fast").as_bytes()).await.unwrap();
+    let mut second = server.open(&get_request("/fast")).await;
     let mut byte = [0];
     let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut byte)).await;
     assert!(early.is_err(), "the second connection was served beside the first");
@@ -164,10 +143,9 @@ async fn past_the_limit_a_connection_waits_for_a_place() {
 
 #[tokio::test]
 async fn a_peer_that_reads_no_more_loses_its_place() {
-    let limits = Limits { connections_max: 1, write_stall: Duration::from_millis(50), ..Limits::default() };
+    let limits = ServerLimits { connections_max: 1, write_stall: Duration::from_millis(50), ..ServerLimits::default() };
     let server = Server::start(limits, None).await;
-    let mut stalled = server.connect().await;
-    stalled.write_all(get_request("/large").as_bytes()).await.unwrap();
+    let mut stalled = server.open(&get_request("/large")).await;
     assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"), "the place was not free again");
     let received = read_to_end(&mut stalled).await;
     assert!(received.len() < LARGE_BYTES, "the answer was cut");
@@ -176,13 +154,11 @@ async fn a_peer_that_reads_no_more_loses_its_place() {
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
-    let server = Server::start(Limits::default(), None).await;
-    let mut idle = server.connect().await;
-    idle.write_all(b"GET /fast HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    let server = Server::start(ServerLimits::default(), None).await;
+    let mut idle = server.open("GET /fast HTTP/1.1\r\nhost: t\r\n\r\n").await;
     let mut answer = [0; 15];
     idle.read_exact(&mut answer).await.unwrap();
-    let mut busy = server.connect().await;
-    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    let mut busy = server.open("GET /slow HTTP/1.1\r\nhost: t\r\n\r\n").await;
     server.entered.notified().await;
 
     server.shutdown.trigger();
@@ -199,9 +175,9 @@ async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
 
 #[tokio::test]
 async fn the_deadline_cuts_what_does_not_finish() {
-    let server = Server::start(Limits { drain: Duration::from_millis(50), ..Limits::default() }, None).await;
-    let mut stuck = server.connect().await;
-    stuck.write_all(get_request("/slow").as_bytes()).await.unwrap();
+    let server =
+        Server::start(ServerLimits { drain: Duration::from_millis(50), ..ServerLimits::default() }, None).await;
+    let mut stuck = server.open(&get_request("/slow")).await;
     server.entered.notified().await;
     assert_eq!(server.stop().await, Drained { finished: 0, aborted: 1 });
     assert_eq!(read_to_end(&mut stuck).await, "");
@@ -209,7 +185,7 @@ async fn the_deadline_cuts_what_does_not_finish() {
 
 #[tokio::test]
 async fn a_panic_ends_its_connection_and_nothing_else() {
-    let server = Server::start(Limits::default(), None).await;
+    let server = Server::start(ServerLimits::default(), None).await;
     assert_eq!(server.exchange(&get_request("/panic")).await, "");
     assert!(server.exchange(&get_request("/fast")).await.ends_with("fast\n"));
     server.stop().await;
@@ -221,7 +197,7 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     write_certificate("first", &certificate, &key);
     let tls = Tls::open(certificate.clone(), key.clone(), Duration::from_millis(20)).unwrap();
-    let server = Server::start(Limits::default(), Some(tls)).await;
+    let server = Server::start(ServerLimits::default(), Some(tls)).await;
     assert_eq!(tls_exchange(server.address, "/fast").await, ("first".to_owned(), "fast\n".to_owned()));
     assert_eq!(tls_exchange(server.address, "/scheme").await.1, "https");
 
@@ -229,12 +205,10 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
     assert_eq!(tls_exchange(server.address, "/fast").await.0, "first", "what cannot be used changes nothing");
 
     write_certificate("second", &certificate, &key);
-    let renewed = async {
-        while tls_exchange(server.address, "/fast").await.0 != "second" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, renewed).await.expect("the new certificate is used");
+    testkit::eventually("the new certificate is used", PATIENCE, async || {
+        (tls_exchange(server.address, "/fast").await.0 == "second").then_some(())
+    })
+    .await;
     let plain = server.exchange(&get_request("/fast")).await;
     assert!(!plain.contains("fast\n"), "clear text is not answered: {plain}");
     server.stop().await;

@@ -1,4 +1,4 @@
-//! The loop of a simulation: takes what is due, posts it, and tells the sender what was answered.
+//! The loop of a simulation: posts each attempt that is due, and hands the answer to the desk.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::post::{Answer, Post};
-use crate::sender::{Attempt, Fate, Sender};
+use crate::sender::{Attempt, Desk, Fate};
 use crate::tally::Tally;
 
 /// One answered attempt, for whoever watches.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct Answered<'a> {
     pub attempt: &'a Attempt,
     pub answer: &'a Answer,
     pub fate: Fate,
     pub delivered: u64,
 }
 
-/// Delivers everything that the sender has, at most `concurrency` attempts at a time, until it has no more or a shutdown
-/// is requested; then only what is in flight is finished.
+/// Delivers everything that the sender has, at most `concurrency` attempts at a time, until it has no more or a
+/// shutdown is requested; attempts in flight are then finished. Calls `watch` with each answer.
 pub async fn deliver(
-    sender: &mut Sender,
+    sender: &mut Desk,
     post: &Arc<Post>,
     concurrency: NonZeroUsize,
     shutdown: &Shutdown,
-    mut watch: impl FnMut(Line<'_>),
+    mut watch: impl FnMut(Answered<'_>),
 ) -> Tally {
     let started = Instant::now();
     let mut tally = Tally::new();
@@ -45,10 +45,11 @@ pub async fn deliver(
             biased;
             () = shutdown.requested(), if !ending => ending = true,
             Some(answered) = in_flight.join_next() => {
-                let (attempt, answer, sent, took): (Attempt, Answer, Instant, Duration) = answered.expect("posting does not panic");
+                let (attempt, answer, sent, took): (Attempt, Answer, Instant, Duration) =
+                    answered.expect("posting does not panic");
                 let fate = sender.answered(attempt.clone(), answer.is_accepted(), started.elapsed());
                 tally.count(&attempt, &answer, fate, took, (sent - started).saturating_sub(attempt.due));
-                watch(Line { attempt: &attempt, answer: &answer, fate, delivered: tally.delivered() });
+                watch(Answered { attempt: &attempt, answer: &answer, fate, delivered: tally.delivered() });
             }
             () = tokio::time::sleep_until(started + due.unwrap_or(Duration::ZERO)), if has_room && due.is_some() => {
                 if let Some(attempt) = sender.take() {

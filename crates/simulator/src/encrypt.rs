@@ -1,9 +1,9 @@
-//! Encrypts a body as the vendor's PHP does, `openssl_encrypt($body, $method, $key, 0, $iv)`, so that any receiver of the
-//! vendor can be tried: base64 text, the key zero-padded or cut to the cipher's length.
+//! Encrypts a body as the vendor's PHP does, `openssl_encrypt($body, $method, $key, 0, $iv)`, so that any receiver of
+//! the vendor can be tried: base64 text, the key zero-padded or cut to the cipher's length.
 
-use anyhow::Context as _;
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtx;
+use openssl::error::ErrorStack;
 
 /// A cipher and its key.
 pub struct Encryption {
@@ -11,7 +11,17 @@ pub struct Encryption {
     key: Vec<u8>,
 }
 
-/// What is sent: the body, and the vector for the query, if the cipher has one.
+/// Why a body cannot be encrypted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no cipher {method}")]
+    Unknown { method: String, source: ErrorStack },
+    /// As a cipher does that needs a tag.
+    #[error("the cipher refuses")]
+    Refused(#[source] ErrorStack),
+}
+
+/// An encrypted body, and the vector for the query, if the cipher has one.
 #[derive(Debug)]
 pub struct Encrypted {
     pub body: Vec<u8>,
@@ -28,9 +38,10 @@ impl Encryption {
     /// Returns the encryption with the cipher that PHP and OpenSSL call `method`.
     ///
     /// # Errors
-    /// If OpenSSL has no such cipher.
-    pub fn new(method: &str, key: &str) -> anyhow::Result<Self> {
-        let cipher = Cipher::fetch(None, method, None).with_context(|| format!("there is no cipher {method}"))?;
+    /// [`Error::Unknown`] when OpenSSL has no such cipher.
+    pub fn new(method: &str, key: &str) -> Result<Self, Error> {
+        let cipher =
+            Cipher::fetch(None, method, None).map_err(|source| Error::Unknown { method: method.to_owned(), source })?;
         let mut key = key.as_bytes().to_vec();
         key.resize(cipher.key_length(), 0);
         Ok(Self { cipher, key })
@@ -39,14 +50,13 @@ impl Encryption {
     /// Encrypts with a random vector.
     ///
     /// # Errors
-    /// If the cipher refuses, as one that needs a tag does.
-    pub fn encrypt(&self, clear: &[u8]) -> anyhow::Result<Encrypted> {
+    /// [`Error::Refused`].
+    pub fn encrypt(&self, clear: &[u8]) -> Result<Encrypted, Error> {
         let mut iv = vec![0; self.cipher.iv_length()];
-        openssl::rand::rand_bytes(&mut iv)?;
-        self.encrypt_with(clear, &iv)
+        openssl::rand::rand_bytes(&mut iv).and_then(|()| self.encrypt_with(clear, &iv)).map_err(Error::Refused)
     }
 
-    fn encrypt_with(&self, clear: &[u8], iv: &[u8]) -> anyhow::Result<Encrypted> {
+    fn encrypt_with(&self, clear: &[u8], iv: &[u8]) -> Result<Encrypted, ErrorStack> {
         let mut context = CipherCtx::new()?;
         context.encrypt_init(Some(&self.cipher), Some(&self.key), Some(iv).filter(|iv| !iv.is_empty()))?;
         let mut sealed = Vec::with_capacity(clear.len() + self.cipher.block_size());

@@ -1,4 +1,4 @@
-//! What happens in a simulated call centre: users are hired, change, and each time the vendor has an event to tell.
+//! The history of a simulated call centre: users are hired and change, and each time the vendor has an event to send.
 //!
 //! Pure: the same [`Population`] gives the same history, event by event, on every machine.
 
@@ -6,7 +6,7 @@ mod people;
 
 use std::collections::BTreeMap;
 
-use domain::{EventType, Facts, UnixMillis, User, UserEvent, UserId};
+use domain::{Facts, UnixMillis, User, UserEvent, UserId};
 use jiff::tz::{Offset, TimeZone};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -21,7 +21,7 @@ const LATE_STAMPED_CREATION_ONE_IN: u32 = 16;
 /// By how much: in the samples it is nine minutes.
 const LATE_STAMP_SECONDS: i64 = 9 * 60;
 
-/// What a history follows from.
+/// The parameters that a history follows from.
 #[derive(Clone, Debug)]
 pub struct Population {
     pub seed: u64,
@@ -39,7 +39,7 @@ pub struct Population {
 #[derive(Clone, Debug)]
 pub struct Told {
     pub event: UserEvent,
-    /// What happened, for people.
+    /// The name of the change, for people.
     pub what: &'static str,
     password: Option<String>,
 }
@@ -145,10 +145,7 @@ impl Told {
     }
 
     pub fn kind(&self) -> &'static str {
-        match self.event.kind {
-            EventType::Created => "created",
-            EventType::Changed => "changed",
-        }
+        self.event.kind.as_str()
     }
 }
 
@@ -163,12 +160,19 @@ fn facts_at(second: i64) -> Facts {
         received_at: UnixMillis::from_millis(second.saturating_mul(1000)),
         password_changed: false,
         extra: BTreeMap::new(),
+        omitted: Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::btree_map::Entry;
+
+    use domain::roll::{self, Roll};
+    use domain::{Position, wire};
+
     use super::*;
+    use domain::EventType;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn population(seed: u64, users: u32, events_per_second: f64) -> Population {
@@ -211,18 +215,23 @@ mod tests {
 
     #[test]
     fn the_newest_event_by_the_order_is_the_last_told_whatever_order_they_arrive_in() {
-        use domain::fold::{RecordHead, apply};
         let mut history = History::new(population(2, 16, 50.0));
         let mut told: Vec<_> = (0..400).map(|_| history.tell().event).collect();
         told.reverse();
-        let mut states = BTreeMap::new();
+        let mut states: BTreeMap<UserId, Roll> = BTreeMap::new();
         for (offset, event) in (0..).zip(&told) {
-            let state = states.remove(&event.user_id);
-            states.insert(event.user_id, apply(state, offset, RecordHead::Event(event.head())).0);
+            let (key, value) = (event.user_id.to_string(), wire::encode(event));
+            let position = Position { partition: 0, offset };
+            let reading =
+                roll::read(position, Some(key.as_bytes()), Some(&value), |_| None, event.received_at).unwrap();
+            match states.entry(event.user_id) {
+                Entry::Vacant(vacant) => drop(vacant.insert(Roll::begin(&reading).0)),
+                Entry::Occupied(mut state) => drop(state.get_mut().apply(&reading)),
+            }
         }
-        let newest: BTreeMap<_, _> =
-            history.newest().map(|event| (event.user_id, RecordHead::Event(event.head()))).collect();
-        assert_eq!(newest, states.into_iter().map(|(id, state)| (id, state.winner)).collect());
+        let newest: BTreeMap<_, _> = history.newest().map(|event| (event.user_id, Some(event.event_id))).collect();
+        let winner = |state: Roll| state.winner().map(|winner| winner.event_id);
+        assert_eq!(newest, states.into_iter().map(|(id, state)| (id, winner(state))).collect());
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! The wire: one attempt to deliver, one answer.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
+use http::uri::InvalidUri;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -12,7 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
-use crate::encrypt::Encryption;
+use crate::encrypt::{self, Encryption};
 use crate::history::Told;
 
 /// How long an answer may take: longer than the receiver's own deadline for Kafka, so that its 503 is seen.
@@ -28,7 +27,20 @@ pub struct Post {
     encryption: Option<Encryption>,
 }
 
-/// What came back.
+/// Why nothing can be posted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{url} is not an address")]
+    Address { url: String, source: InvalidUri },
+    #[error("{url} is not an address of the form http://host:port/path")]
+    Scheme { url: String },
+    #[error("the body cannot be encrypted")]
+    Encrypt(#[source] encrypt::Error),
+    #[error("the request cannot be made")]
+    Request(#[source] http::Error),
+}
+
+/// The outcome of a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Status(StatusCode, Receipt),
@@ -36,7 +48,7 @@ pub enum Answer {
     None(&'static str),
 }
 
-/// What the receiver says in its answer's body; empty where it says something else.
+/// The members of the answer's body that are known; empty where a receiver answers otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     pub status: Option<String>,
@@ -46,7 +58,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Reads what can be read: a receiver other than Rollcall answers what it likes, and the status is what counts.
+    /// Reads the members that are there: a receiver other than Rollcall answers as it likes, and only the status
+    /// counts.
     fn read(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |name| body[name].as_str().map(str::to_owned);
@@ -58,13 +71,12 @@ impl Post {
     /// Prepares to post to `url`, over as many connections as there are posts at a time.
     ///
     /// # Errors
-    /// If the address is not one of plain HTTP.
-    pub fn new(url: &str, encryption: Option<Encryption>) -> anyhow::Result<Self> {
-        let url: Uri = url.parse().with_context(|| format!("{url} is not an address"))?;
-        anyhow::ensure!(
-            url.scheme_str() == Some("http") && url.host().is_some(),
-            "{url} is not an address of the form http://host:port/path"
-        );
+    /// [`Error::Address`] or [`Error::Scheme`] when the address is not one of plain HTTP.
+    pub fn new(url: &str, encryption: Option<Encryption>) -> Result<Self, Error> {
+        let url: Uri = url.parse().map_err(|source| Error::Address { url: url.to_owned(), source })?;
+        if url.scheme_str() != Some("http") || url.host().is_none() {
+            return Err(Error::Scheme { url: url.to_string() });
+        }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
@@ -94,16 +106,16 @@ impl Post {
         Ok((status, Receipt::read(&body.to_bytes())))
     }
 
-    fn request(&self, told: &Told) -> anyhow::Result<Request<Full<Bytes>>> {
+    fn request(&self, told: &Told) -> Result<Request<Full<Bytes>>, Error> {
         let (url, media, body) = match &self.encryption {
             None => (self.url.clone(), "application/json", told.body()),
             Some(encryption) => {
-                let sent = encryption.encrypt(&told.body())?;
-                let url = sent.iv_hex.map_or(Ok(self.url.clone()), |iv| with_query(&self.url, "iv", &iv))?;
-                (url, "text/plain", sent.body)
+                let sent = encryption.encrypt(&told.body()).map_err(Error::Encrypt)?;
+                let url = sent.iv_hex.map_or(Ok(self.url.clone()), |iv| with_query(&self.url, "iv", &iv));
+                (url.map_err(|error| Error::Request(error.into()))?, "text/plain", sent.body)
             }
         };
-        Ok(Request::post(url).header(header::CONTENT_TYPE, media).body(Full::from(body))?)
+        Request::post(url).header(header::CONTENT_TYPE, media).body(Full::from(body)).map_err(Error::Request)
     }
 }
 
@@ -124,7 +136,7 @@ impl Answer {
         }
     }
 
-    /// Returns what the answer is counted by.
+    /// Returns the label by which the answer is counted.
     pub fn label(&self) -> String {
         match self {
             Self::Status(status, Receipt { status: Some(said), .. }) => format!("{} {said}", status.as_u16()),
@@ -134,13 +146,10 @@ impl Answer {
     }
 }
 
-fn with_query(url: &Uri, name: &str, value: &str) -> anyhow::Result<Uri> {
+fn with_query(url: &Uri, name: &str, value: &str) -> Result<Uri, InvalidUri> {
     let separator = if url.query().is_some() { '&' } else { '?' };
-    Ok(format!("{url}{separator}{name}={value}").parse()?)
+    format!("{url}{separator}{name}={value}").parse()
 }
-
-/// The answers of a run by their label.
-pub type Answers = BTreeMap<String, u64>;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! The vendor's delivery desk: which delivery is attempted when, and what an answer means.
+//! The vendor's delivery desk: when each delivery is attempted, and how an answer counts.
 //!
 //! Pure: time is a duration since the start, an answer is an argument.
 
@@ -7,23 +7,24 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::topics::ATTEMPTS_MAX;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::history::{History, Told};
 
-/// The vendor's rule: up to 15 attempts, then the event is dropped.
-pub const ATTEMPTS_MAX: u32 = 15;
-/// How many attempts of a late delivery are lost on the way at most: six are 63 of the vendor's minutes, enough to be overtaken.
+/// How many attempts of a late delivery are lost on the way at most: six are 63 of the vendor's minutes, enough to be
+/// overtaken.
 const LOST_ATTEMPTS_MAX: u32 = 6;
-/// How many deliveries may wait for another attempt. No new event is told while so many do: a dead receiver must not fill the memory.
+/// How many deliveries may wait for another attempt. No new event is told while so many do: a dead receiver must not
+/// fill the memory.
 const WAITING_MAX: usize = 100_000;
 
 /// How deliveries go wrong and when they are tried again.
 #[derive(Clone, Debug)]
 pub struct Habits {
     pub events_per_second: f64,
-    /// How many events are told; `None` for no end.
+    /// The number of events; `None` for no end.
     pub events: Option<u64>,
     /// The share of events whose first attempts are lost on their way, so that they arrive late.
     pub late: f64,
@@ -44,7 +45,7 @@ pub struct Attempt {
     pub repeated: bool,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Delivered,
@@ -57,7 +58,7 @@ pub enum Fate {
 
 /// The desk: events told by the history, in the order of their attempts.
 #[derive(Debug)]
-pub struct Sender {
+pub struct Desk {
     habits: Habits,
     history: History,
     rng: ChaCha8Rng,
@@ -73,7 +74,7 @@ struct Queued {
     attempt: Attempt,
 }
 
-impl Sender {
+impl Desk {
     pub fn new(habits: Habits, history: History, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Not the history's own stream: what goes wrong on the way must not change what happened.
@@ -82,7 +83,7 @@ impl Sender {
     }
 
     /// Returns when the next attempt is due; `None` when there is nothing left to send but what is in flight.
-    pub fn next_due(&mut self) -> Option<Duration> {
+    pub(crate) fn next_due(&mut self) -> Option<Duration> {
         self.tell_until_one_waits();
         self.waiting.peek().map(|Reverse(queued)| queued.attempt.due)
     }
@@ -115,7 +116,7 @@ impl Sender {
         self.waiting.len()
     }
 
-    /// Returns how many events are told in all; `None` for no end.
+    /// Returns the number of events; `None` for no end.
     pub fn events(&self) -> Option<u64> {
         self.habits.events
     }
@@ -124,7 +125,8 @@ impl Sender {
         &self.history
     }
 
-    /// Tells events until the next one occurs later than an attempt that waits, so that the earliest of all is in the queue.
+    /// Tells events until the next one occurs later than an attempt that waits, so that the earliest of all is in the
+    /// queue.
     fn tell_until_one_waits(&mut self) {
         while self.may_tell() && self.waiting.peek().is_none_or(|Reverse(next)| self.next_event_at() < next.attempt.due)
         {
@@ -190,7 +192,7 @@ mod tests {
     use crate::history::Population;
     use domain::{UnixMillis, UserId};
 
-    fn sender(events: u64, late: f64, repeat: f64) -> Sender {
+    fn sender(events: u64, late: f64, repeat: f64) -> Desk {
         let population = Population {
             seed: 1,
             users: 10,
@@ -201,11 +203,11 @@ mod tests {
         };
         let habits =
             Habits { events_per_second: 10.0, events: Some(events), late, repeat, minute: Duration::from_millis(60) };
-        Sender::new(habits, History::new(population), 1)
+        Desk::new(habits, History::new(population), 1)
     }
 
     /// Sends everything, the answers given by `accept`, and returns the attempts in the order of their sending.
-    fn run(sender: &mut Sender, accept: impl Fn(&Attempt) -> bool) -> Vec<(Attempt, Fate)> {
+    fn run(sender: &mut Desk, accept: impl Fn(&Attempt) -> bool) -> Vec<(Attempt, Fate)> {
         let mut sent = Vec::new();
         while let Some(attempt) = sender.take() {
             let now = attempt.due;
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_goes_wrong_on_the_way_does_not_change_what_happened() {
-        let newest = |sender: &Sender| sender.history().newest().map(|event| event.event_id).collect::<Vec<_>>();
+        let newest = |sender: &Desk| sender.history().newest().map(|event| event.event_id).collect::<Vec<_>>();
         let (mut calm, mut rough) = (sender(300, 0.0, 0.0), sender(300, 0.4, 0.4));
         run(&mut calm, |_| true);
         run(&mut rough, |attempt| attempt.number > 2);

@@ -1,21 +1,24 @@
-//! What a simulation counts, and how it is told at the end.
+//! The numbers of a simulation, and its report.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::post::{Answer, Answers};
+use crate::post::Answer;
 use crate::sender::{Attempt, Fate};
 
-/// Latencies up to ten minutes are told apart to three digits, which takes some hundred kilobytes.
+/// Latencies up to ten minutes are kept to three digits, which takes some hundred kilobytes.
 const LATENCY_MICROS_MAX: u64 = 600_000_000;
 const LATENCY_DIGITS: u8 = 3;
 
+/// The numbers of a simulation.
 #[derive(Debug)]
 pub struct Tally {
     attempts: u64,
-    answers: Answers,
+    /// By their label.
+    answers: BTreeMap<String, u64>,
     delivered: u64,
     late: u64,
     repeated: u64,
@@ -29,12 +32,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let micros =
             Histogram::new_with_max(LATENCY_MICROS_MAX, LATENCY_DIGITS).expect("the two constants are in bounds");
         Self {
             attempts: 0,
-            answers: Answers::new(),
+            answers: BTreeMap::new(),
             delivered: 0,
             late: 0,
             repeated: 0,
@@ -47,7 +50,7 @@ impl Tally {
     }
 
     /// Counts an attempt that was sent `behind` its time and answered after `took`.
-    pub fn count(&mut self, attempt: &Attempt, answer: &Answer, fate: Fate, took: Duration, behind: Duration) {
+    pub(crate) fn count(&mut self, attempt: &Attempt, answer: &Answer, fate: Fate, took: Duration, behind: Duration) {
         self.attempts += 1;
         *self.answers.entry(answer.label()).or_default() += 1;
         self.behind = self.behind.max(behind);
@@ -65,16 +68,16 @@ impl Tally {
         }
     }
 
-    pub fn delivered(&self) -> u64 {
+    pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }
 
     /// Closes the account after `took`, with the deliveries that still waited.
-    pub fn finish(&mut self, abandoned: usize, took: Duration) {
+    pub(crate) fn finish(&mut self, abandoned: usize, took: Duration) {
         (self.abandoned, self.took) = (abandoned, took);
     }
 
-    /// Tells everything that was counted.
+    /// Returns the report of everything that was counted.
     pub fn report(&self) -> String {
         let mut text = String::new();
         let rate = self.attempts_per_second();

@@ -62,7 +62,7 @@ pub struct Deadlines {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the user's events could not be looked through")]
-    Users(#[source] kafka::tail::Error),
+    Users(#[source] kafka::scan::Error),
     #[error(
         "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, so nothing was done; \
          ask for a later time, or for none"
@@ -71,11 +71,11 @@ pub enum Error {
     #[error("the tombstone was not published")]
     Tombstone(#[source] Box<kafka::publish::Error>),
     #[error("the dead letters could not be looked through")]
-    DeadLetters(#[source] kafka::tail::Error),
+    DeadLetters(#[source] kafka::scan::Error),
     #[error("dead letter {key} was not removed")]
     Remove { key: String, source: Box<kafka::publish::Error> },
     #[error("the late deliveries could not be looked through")]
-    Late(#[source] kafka::tail::Error),
+    Late(#[source] kafka::scan::Error),
     #[error("a late delivery of another user was not appended again, so none was deleted")]
     LateNotKept(#[source] Box<kafka::publish::Error>),
     #[error("the late deliveries were not deleted")]
@@ -120,7 +120,7 @@ pub async fn forget(
     Ok(Forgotten {
         position,
         at,
-        newest: newest.as_ref().map(as_of::time),
+        newest: newest.map(|newest| newest.rank().time()),
         dead_letters_removed: about.len(),
         dead_letters_unreadable: unreadable,
         deadlines: deadlines(kafka, topics, now, late.newest).await,

@@ -1,15 +1,142 @@
-//! The gate: keeps the log clean for naive consumers, by not appending what is stale or stored already.
+//! The gate: keeps the log clean for naive consumers, by not appending deliveries that are superseded or stored already.
 //!
-//! Every replica reads the whole topic. Once it has read to the end it knows the newest record of each key, and judges deliveries
-//! by it: a stale one goes to the late topic, a repeated one is answered with the position it has. Until then, and whenever the
-//! topic cannot be followed, everything is appended, which is always right: only the keeper is needed for correctness. Two
-//! replicas that take two deliveries of one user at the same moment can both append; the keeper mends what comes of it.
-//!
-//! [`Heads`] is the pure core; the shell around it follows the topic and shares the core between the requests.
+//! A replica that has read the topic to its end knows the state of every key and judges deliveries by it: one of a lower rank goes
+//! to the late topic, which can never be refuted, since ranks do not fall; one whose event is in the set is answered with the
+//! position that it has; a tie is appended. Until then, and whenever the topic cannot be followed, everything is appended, which is
+//! always right: only the keeper is needed for correctness. Two replicas that take two deliveries of one user at the same moment
+//! can both append; the keeper repairs the log afterwards.
 
-mod heads;
+use std::sync::Arc;
 
-mod shell;
+use domain::roll::Standing;
+use domain::{Head, Position};
+use parking_lot::RwLock;
+use prometheus_client::metrics::gauge::Gauge;
+use service::Metrics;
 
-pub use heads::{Heads, Verdict};
-pub use shell::{Gate, run};
+use crate::Table;
+
+/// The judgement on a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is to be appended: nothing speaks against it.
+    Append,
+    /// A newer event of the user is at that position.
+    Late { newer: Position },
+    /// The user was forgotten after it happened, at that position.
+    Forgotten { marker: Position },
+    /// The same event is stored at that position.
+    Stored { position: Position },
+}
+
+impl Table {
+    /// Returns the judgement on a delivery whose event has this head.
+    pub fn judge(&self, head: &Head) -> Verdict {
+        let Some(key) = self.key(head.user_id) else { return Verdict::Append };
+        match key.roll.standing(head) {
+            Standing::News => Verdict::Append,
+            Standing::Known(position) => Verdict::Stored { position },
+            Standing::Older(newer) => Verdict::Late { newer },
+            Standing::Forgotten(marker) => Verdict::Forgotten { marker },
+        }
+    }
+}
+
+/// The gate of one replica; clones share it.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    known: Arc<RwLock<Known>>,
+    in_force: Gauge,
+    keys: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    table: Table,
+    /// The topic is known to its end.
+    in_force: bool,
+}
+
+impl Gate {
+    /// Returns a gate that lets everything pass until the topic has been read to its end.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let gate = Self { known: Arc::default(), in_force: Gauge::default(), keys: Gauge::default() };
+        metrics.register(|registry| {
+            let in_force = "1 once the topic is known to its end, else 0";
+            registry.register("rollcall_gate_in_force", in_force, gate.in_force.clone());
+            registry.register("rollcall_gate_keys", "Keys that gate and keeper know", gate.keys.clone());
+        });
+        gate
+    }
+
+    /// Returns the judgement on a delivery; [`Verdict::Append`] while the gate is not in force.
+    pub fn judge(&self, head: &Head) -> Verdict {
+        let known = self.known.read();
+        if known.in_force { known.table.judge(head) } else { Verdict::Append }
+    }
+
+    /// Runs `look` on the table.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
+        look(&self.known.read().table)
+    }
+
+    /// Runs `update` on the table.
+    pub(crate) fn update<T>(&self, update: impl FnOnce(&mut Table) -> T) -> T {
+        let mut known = self.known.write();
+        let updated = update(&mut known.table);
+        self.keys.set(i64::try_from(known.table.keys()).unwrap_or(i64::MAX));
+        updated
+    }
+
+    pub(crate) fn put_in_force(&self) {
+        self.known.write().in_force = true;
+        self.in_force.set(1);
+        tracing::info!("the gate is in force");
+    }
+
+    /// Lets everything pass again, and forgets the table.
+    pub(crate) fn withdraw(&self) {
+        *self.known.write() = Known::default();
+        self.in_force.set(0);
+        self.keys.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{change, record, tombstone};
+
+    fn judged(table: &Table, delivery: &domain::UserEvent) -> Verdict {
+        table.judge(&delivery.head())
+    }
+
+    #[test]
+    fn a_delivery_is_judged_by_the_state_of_its_key() {
+        let at = |offset| Position { partition: 3, offset };
+        let mut table = Table::default();
+        let event = |second: u32| change(1, "A>B", second);
+        assert_eq!(judged(&table, &event(5)), Verdict::Append, "nothing is known");
+        table.take(&record(at(0), &event(5))).unwrap();
+        assert_eq!(judged(&table, &event(5)), Verdict::Stored { position: at(0) });
+        assert_eq!(judged(&table, &event(4)), Verdict::Late { newer: at(0) });
+        assert_eq!(judged(&table, &event(6)), Verdict::Append);
+        assert_eq!(judged(&table, &change(1, "B>C", 5)), Verdict::Append, "a tie");
+        table.take(&record(at(1), &change(1, "B>C", 5))).unwrap();
+        assert_eq!(judged(&table, &event(5)), Verdict::Stored { position: at(0) }, "it has not won, and is there");
+        table.take(&tombstone(at(2), 1, 6)).unwrap();
+        assert_eq!(judged(&table, &event(5)), Verdict::Forgotten { marker: at(2) });
+        assert_eq!(judged(&table, &event(7)), Verdict::Append, "a newer one brings the user back");
+        assert_eq!(table.checkpoint().to_string(), "3:3");
+    }
+
+    #[test]
+    fn an_older_record_in_the_log_does_not_move_the_gate_back() {
+        let at = |offset| Position { partition: 0, offset };
+        let mut table = Table::default();
+        table.take(&record(at(0), &change(1, "A>B", 9))).unwrap();
+        table.take(&record(at(1), &change(1, "B>C", 5))).unwrap();
+        assert_eq!(judged(&table, &change(1, "B>C", 5)), Verdict::Late { newer: at(0) });
+        assert_eq!(judged(&table, &change(1, "A>B", 9)), Verdict::Stored { position: at(0) });
+    }
+}

@@ -25,7 +25,7 @@ pub struct Kept {
 ///
 /// # Errors
 /// When the topic cannot be read to its end.
-pub fn list(options: &ClientOptions, topic: &str) -> Result<Vec<Kept>, kafka::tail::Error> {
+pub fn list(options: &ClientOptions, topic: &str) -> Result<Vec<Kept>, scan::Error> {
     let ranges = scan::ranges(options, topic, SILENCE_MAX)?;
     let mut letters: BTreeMap<Vec<u8>, Kept> = BTreeMap::new();
     scan::scan(options, topic, &ranges, SILENCE_MAX, |record| {

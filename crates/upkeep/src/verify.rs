@@ -1,10 +1,12 @@
-//! Verifies a log: reads all of it and tells where it is not what Rollcall promises.
+//! Verifies a log: reads all of it and reports where it is not as Rollcall promises.
 //!
-//! | finding | what it means |
+//! | finding | meaning |
 //! | --- | --- |
-//! | dirty | the last record of a key is not its newest: compaction would bring back an older state, or one that nobody can read |
+//! | dirty | the last record of a key does not yield its state: compaction would keep another one |
 //! | gap | an event was built on a state that no event gave: a delivery was missed |
-//! | unreadable | a record is no user event |
+//! | unreadable | a record has broken bytes |
+//! | unknown | a record has a framing, a schema or a type of event that this build does not know |
+//! | ahead | all that is known of a user is an event that occurred after its own receipt: a clock is wrong |
 //! | misplaced | a key is on another partition than its murmur2 says: consumers that join by key will not find it |
 //! | setting | a topic is not set as the contract says |
 //!
@@ -22,14 +24,14 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::fold::RecordHead;
+use domain::roll::KeyState;
 use domain::topics::{Names, Spec};
-use domain::{Position, UserId};
+use domain::{EventId, Position, UserId};
 use kafka::ClientOptions;
 use kafka::scan::{self, Range};
 use kafka::topics::Finding as Setting;
 
-use gaps::{Late, Suspect};
+use gaps::Suspects;
 use partition::Partition;
 
 /// What to verify, and how.
@@ -58,6 +60,8 @@ pub struct Report {
     pub dirty: Found<Dirty>,
     pub gaps: Found<Gap>,
     pub unreadable: Found<Unreadable>,
+    pub unknown: Found<Unreadable>,
+    pub ahead: Found<Ahead>,
     pub misplaced: Found<Misplaced>,
     pub settings: Vec<Setting>,
     /// The newest record of each user, where they were to be kept.
@@ -103,13 +107,19 @@ pub struct Misplaced {
     pub partition: i32,
 }
 
-/// The newest record of a user.
+/// A user of whom nothing is known but an event that is ahead of its receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    pub user_id: UserId,
+    pub position: Position,
+}
+
+/// The state of a user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Winner {
-    pub head: RecordHead,
     pub position: Position,
-    /// The Avro value; empty for a tombstone.
-    pub value: Vec<u8>,
+    /// The event that wins with its value, as framed on the log; `None` when the user is forgotten.
+    pub event: Option<(EventId, Vec<u8>)>,
 }
 
 /// How long the cluster may be silent.
@@ -121,7 +131,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the log cannot be read; a log that can be read and is wrong is a report.
-pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<Report, kafka::tail::Error> {
+pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<Report, scan::Error> {
     let Options { kafka, topics, .. } = options;
     let ranges = scan::ranges(kafka, &topics.users, SILENCE_MAX)?;
     let count = i32::try_from(ranges.len()).unwrap_or(i32::MAX);
@@ -133,11 +143,15 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
     settle(options, &mut partitions)?;
 
     let mut report = Report::default();
-    let (mut suspects, mut late): (Vec<Suspect>, Late) = Default::default();
+    let mut suspects = Suspects::default();
+    let mut keys = BTreeMap::new();
     for partition in partitions.into_values() {
-        partition.report(&mut report, &mut suspects, &mut late);
+        partition.report(&mut report, &mut suspects, &mut keys);
     }
-    report.gaps = gaps::confirm(options, suspects, late)?;
+    for (user_id, key) in keys {
+        report.note_key(user_id, &key);
+    }
+    report.gaps = gaps::confirm(options, suspects)?;
     Ok(report)
 }
 
@@ -154,8 +168,25 @@ pub async fn check_settings(kafka: &ClientOptions, topics: &Names) -> Result<Vec
 impl Report {
     /// Returns whether there is nothing to complain of.
     pub fn is_clean(&self) -> bool {
-        let counts = [self.dirty.count, self.gaps.count, self.unreadable.count, self.misplaced.count];
-        counts.iter().all(|count| *count == 0) && self.settings.is_empty()
+        let broken = [self.unreadable.count, self.unknown.count, self.ahead.count, self.misplaced.count];
+        let counts = [self.dirty.count, self.gaps.count].into_iter().chain(broken);
+        counts.into_iter().all(|count| count == 0) && self.settings.is_empty()
+    }
+
+    /// Notes the state of a key, of all its partitions.
+    fn note_key(&mut self, user_id: UserId, key: &KeyState) {
+        let position = key.roll.position();
+        if key.roll.rank().is_forgotten() {
+            self.forgotten += 1;
+        } else {
+            self.users += 1;
+        }
+        if key.needs_repair() {
+            self.dirty.push(Dirty { user_id, newest: position, last: key.last() });
+        }
+        if key.roll.rank().is_ahead() {
+            self.ahead.push(Ahead { user_id, position });
+        }
     }
 }
 
@@ -172,6 +203,12 @@ impl<T> Found<T> {
             self.examples.push(example);
         }
     }
+
+    fn append(&mut self, other: Self) {
+        self.count += other.count;
+        let room = EXAMPLES_MAX.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.into_iter().take(room));
+    }
 }
 
 /// Reads `ranges` into their partitions, the work shared between threads.
@@ -180,7 +217,7 @@ fn read(
     ranges: &[Range],
     partitions: &mut BTreeMap<i32, Partition>,
     progress: &(impl Fn(u64, u64) + Sync),
-) -> Result<(), kafka::tail::Error> {
+) -> Result<(), scan::Error> {
     let length = |range: &Range| u64::try_from(range.end - range.start).unwrap_or_default();
     let (done, total) = (AtomicU64::new(0), ranges.iter().map(length).sum());
     let mut shares: Vec<(Vec<Range>, BTreeMap<i32, Partition>)> = scan::share(ranges.to_vec(), options.threads)
@@ -190,7 +227,7 @@ fn read(
             (share, own)
         })
         .collect();
-    let results: Vec<Result<(), kafka::tail::Error>> = std::thread::scope(|scope| {
+    let results: Vec<Result<(), scan::Error>> = std::thread::scope(|scope| {
         let readers: Vec<_> = shares
             .iter_mut()
             .map(|(share, own)| {
@@ -213,10 +250,24 @@ fn read(
     results.into_iter().collect()
 }
 
+/// Returns whether a key is dirty: on one partition, and not clean by its records on another.
+fn is_dirty(partitions: &BTreeMap<i32, Partition>) -> bool {
+    partitions.values().flat_map(Partition::dirty).any(|user_id| {
+        let mut whole: Option<KeyState> = None;
+        for key in partitions.values().filter_map(|partition| partition.key(user_id)) {
+            match &mut whole {
+                Some(whole) => whole.join(key.clone()),
+                None => whole = Some(key.clone()),
+            }
+        }
+        whole.is_some_and(|whole| whole.needs_repair())
+    })
+}
+
 /// Reads on until no key is dirty, or the time is over.
-fn settle(options: &Options, partitions: &mut BTreeMap<i32, Partition>) -> Result<(), kafka::tail::Error> {
+fn settle(options: &Options, partitions: &mut BTreeMap<i32, Partition>) -> Result<(), scan::Error> {
     let mut waited = Duration::ZERO;
-    while waited < options.settle && partitions.values().any(Partition::is_dirty) {
+    while waited < options.settle && is_dirty(partitions) {
         std::thread::sleep(LOOK_AGAIN);
         waited += LOOK_AGAIN;
         let more: Vec<Range> = scan::ranges(&options.kafka, &options.topics.users, SILENCE_MAX)?

@@ -4,11 +4,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use domain::Checkpoint;
 use domain::topics::{Names, Spec};
+use kafka::ClientOptions;
 use kafka::embedded::EmbeddedBroker;
-use kafka::tail::{Event, Limits, Tail};
-use kafka::{ClientOptions, Record};
 use tokio::runtime::Runtime;
 
 use super::engine;
@@ -16,8 +14,6 @@ use super::kafka::{IMAGE, Kafka, TAG};
 
 /// How long a broker may take to make topics.
 const TOPICS_MAX: Duration = Duration::from_secs(60);
-/// How long reading a topic of a test to its end may take.
-const READ_MAX: Duration = Duration::from_secs(60);
 
 /// A broker that answers, of one of the two kinds.
 pub(crate) enum Broker {
@@ -67,28 +63,6 @@ pub(crate) async fn make_topics(options: &ClientOptions, names: &Names, partitio
     kafka::topics::create(options, &specs, TOPICS_MAX).await.expect("Kafka makes the topics");
 }
 
-/// Reads a topic of so many partitions from its beginning to where it ends now. Records of one partition are in the order
-/// of their offsets.
-pub(crate) async fn read_to_end(options: &ClientOptions, topic: &str, partitions: usize) -> Vec<Record> {
-    let read = async {
-        let mut tail =
-            Tail::open(options, topic, Checkpoint::default(), Limits::default()).await.expect("the topic can be read");
-        let (mut records, mut ended) = (Vec::new(), std::collections::BTreeSet::new());
-        while ended.len() < partitions {
-            match tail.next().await.expect("the topic can be read") {
-                Event::Records(more) => records.extend(more),
-                Event::EndReached { partition, .. } => {
-                    ended.insert(partition);
-                }
-                Event::PartitionsAdded(added) => panic!("partitions {added:?} came out of nowhere"),
-            }
-        }
-        tail.close().await;
-        records
-    };
-    tokio::time::timeout(READ_MAX, read).await.expect("the topic has an end")
-}
-
 /// The runtime of all tests of a run, so that what they share outlives each of them.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("the system can start threads"));
 
@@ -123,7 +97,8 @@ pub(crate) fn where_kafka_runs(name: &str, test: impl AsyncFnOnce()) {
     });
 }
 
-/// Makes two tests of each function `async fn name(broker: &Broker)` in the list: `on_embedded::name` and `on_kafka::name`.
+/// Makes two tests of each function `async fn name(broker: &Broker)` in the list: `on_embedded::name` and
+/// `on_kafka::name`.
 macro_rules! on_both_brokers {
     ($($test:ident),+ $(,)?) => {
         mod on_embedded {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+use testkit::eventually;
 
 use super::engine;
-use super::eventually::eventually;
 use super::kafka::{self, Node};
 
 const BROKERS: usize = 3;

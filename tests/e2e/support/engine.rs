@@ -79,9 +79,9 @@ pub(crate) async fn start(
 
 /// Runs inside `start`, when testcontainers has its client and has not used it yet.
 ///
-/// The client asks for the newest version of the API that it knows, which an engine older than that refuses. It is shared
-/// by everything that is alive at the time, its version included, so that negotiating it here lowers it for `start` as
-/// well. There is no other moment: between two containers the library drops its client.
+/// The client asks for the newest version of the API that it knows, which an engine older than that refuses. It is
+/// shared by everything that is alive at the time, its version included, so that negotiating it here lowers it for
+/// `start` as well. There is no other moment: between two containers the library drops its client.
 fn before_creation(host_config: &mut HostConfig, network: Option<&str>) {
     tokio::task::block_in_place(|| {
         tokio::runtime::Handle::current().block_on(async {
@@ -115,9 +115,9 @@ async fn ensure_network(docker: &Docker, name: &str) {
 
 /// Returns a port of the loopback address that nobody listens on, another one each time.
 ///
-/// Kafka tells its clients where to find it, so its port on the host must be known before it starts and stay the same when
-/// it is started again; a port that the engine picks is neither. While it is down nobody else may get the port: so it is not
-/// one of those that systems give to outgoing connections, from 32768 on, or 49152.
+/// Kafka tells its clients where to find it, so its port on the host must be known before it starts and stay the same
+/// when it is started again; a port that the engine picks is neither. While it is down nobody else may get the port: so
+/// it is not one of those that systems give to outgoing connections, from 32768 on, or 49152.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u32 = 15_000;
     const PORTS: u32 = 15_000;
@@ -134,8 +134,8 @@ pub(crate) fn free_port() -> u16 {
 /// Removes what this run has started once this process is gone, however it ended.
 ///
 /// A container in a static is never dropped, and a killed process drops nothing. So a child waits for the end of its
-/// standard input, which comes when this process, the only one to hold the other end, is no more. It has a process group
-/// of its own: the Ctrl-C that ends the tests must not end it.
+/// standard input, which comes when this process, the only one to hold the other end, is no more. It has a process
+/// group of its own: the Ctrl-C that ends the tests must not end it.
 struct Reaper {
     run: String,
     _child: Child,

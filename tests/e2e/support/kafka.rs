@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use testcontainers::core::{ContainerPort, ExecCommand, WaitFor};
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
+use testkit::eventually;
 use tokio::sync::OnceCell;
 
 use super::engine;
-use super::eventually::eventually;
 
 pub(crate) const IMAGE: &str = "apache/kafka";
 /// The version that `deploy/kafka-image/build` provides.
@@ -141,7 +141,6 @@ pub(crate) async fn start_again(container: &ContainerAsync<GenericImage>) {
 /// Runs one of Kafka's own tools in a container, against the broker in it.
 ///
 /// # Errors
-///
 /// What the tool printed, if it failed.
 pub(crate) async fn tool(
     container: &ContainerAsync<GenericImage>,

@@ -1,18 +1,16 @@
 //! Load from senders that do as the vendor does, and what must be true of everything that they were promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::fold::{KeyState, apply};
-use domain::{Position, UserId};
 use hyper::{Method, StatusCode};
 use kafka::Record;
+use testkit::deliveries::delivery;
+use testkit::{Http, eventually};
 use tokio::sync::Mutex;
+use upkeep::Table;
 
-use super::deliveries::delivery;
-use super::eventually::eventually;
-use super::http::Http;
 use super::system::WEBHOOK;
 
 const SENDERS: u64 = 4;
@@ -109,31 +107,25 @@ pub(crate) fn assert_all_stored(accepted: &[Accepted], log: &[Record]) {
 
 /// Compares every user of the projector with the fold of the log, made here from the records alone.
 pub(crate) async fn assert_state_is_fold(projector: &Http, log: &[Record]) {
-    let mut fold: BTreeMap<UserId, (i32, KeyState)> = BTreeMap::new();
-    let mut last = BTreeMap::new();
+    let (mut fold, mut users, mut last) = (Table::default(), BTreeSet::new(), BTreeMap::new());
     for record in log {
-        let Position { partition, offset } = record.position;
-        let ce_time = record.header(domain::headers::CE_TIME);
-        let (user_id, head) =
-            domain::record::read(record.key.as_deref(), record.value.as_deref(), ce_time, record.timestamp)
-                .expect("every record can be read");
-        let before = fold.get(&user_id).map(|(_, state)| *state);
-        let (state, _) = apply(before, offset, head);
-        fold.insert(user_id, (partition, state));
-        last.insert(partition, record.position);
+        let (user_id, _) = fold.take(record).expect("every record can be read");
+        users.insert(user_id);
+        last.insert(record.position.partition, record.position);
     }
     for position in last.values() {
         let reached = projector.get(&format!("/status?at_least={position}&wait_ms=30000")).await;
         assert_eq!(reached.status, StatusCode::OK, "{reached:?}");
     }
-    assert_eq!(fold.len() as u64, SENDERS * USERS_PER_SENDER, "every user was delivered");
-    for (user_id, (partition, state)) in fold {
+    assert_eq!(users.len() as u64, SENDERS * USERS_PER_SENDER, "every user was delivered");
+    for user_id in users {
         let user = projector.get(&format!("/users/{user_id}")).await;
-        let position = Position { partition, offset: state.winner_offset };
+        let state = &fold.key(user_id).expect("the user is there").roll;
+        let (position, winner) = (state.position(), state.winner().expect("nobody was forgotten"));
         assert_eq!(user.text("/_meta/position"), position.to_string(), "user {user_id}");
-        let winner = log.iter().find(|record| record.position == position).and_then(|record| record.value.as_deref());
-        let event = domain::wire::decode(winner.expect("the winner is in the log")).expect("every record can be read");
-        assert_eq!(user.text("/_meta/eventId"), event.event_id.to_string(), "user {user_id}");
+        assert_eq!(user.text("/_meta/eventId"), winner.event_id.to_string(), "user {user_id}");
+        let value = log.iter().find(|record| record.position == position).and_then(|record| record.value.as_deref());
+        let event = domain::wire::decode(value.expect("the winner is in the log")).expect("every record can be read");
         assert_eq!(Some(user.text("/name")), event.new.name, "user {user_id}");
     }
 }

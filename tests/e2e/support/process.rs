@@ -1,4 +1,5 @@
-//! The command `rollcall` as a process of its own: its output, its end, and the signals that an operator or a crash sends.
+//! The command `rollcall` as a process of its own: its output, its end, and the signals that an operator or a crash
+//! sends.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,10 +12,9 @@ use std::time::Duration;
 use domain::topics::Names;
 use kafka::ClientOptions;
 use rustix::process::{Pid, Signal, kill_process};
+use testkit::{Http, eventually};
 
 use super::engine::free_port;
-use super::eventually::eventually;
-use super::http::Http;
 use super::system::SECRET;
 
 /// How long a process may take to say or do what it must.

@@ -2,22 +2,24 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::topics::Names;
+use domain::{UnixMillis, UserEvent};
 use hyper::StatusCode;
 use hyper::body::Bytes;
+use ingest::pipeline;
+use ingest::transport::{BodyPolicy, RawRequest, SenderPolicy, authenticate};
 use kafka::ClientOptions;
 use service::Shutdown;
 use service::secret::Secret;
 use service::settings;
 use tempfile::TempDir;
+use testkit::{Answer, Http, eventually};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::broker::Broker;
-use super::eventually::eventually;
-use super::http::{Answer, Http};
 
 /// The secret that the sender of these tests puts into the webhook's address.
 pub(crate) const SECRET: &str = "a secret of the tests";
@@ -44,15 +46,15 @@ impl Ingest {
         names: &Names,
         adjust: impl FnOnce(&mut ingest::config::Raw),
     ) -> Self {
-        let mut raw = ingest::config::Raw { kafka: kafka(options), topics: topics(names), ..Default::default() };
+        let mut raw = ingest::config::Raw { kafka: kafka(options), topics: names.clone().into(), ..Default::default() };
         raw.security.secret_keys = vec![Secret::new(SECRET)];
         adjust(&mut raw);
         let config = raw.try_into().expect("the configuration has no fault");
-        let (webhooks, admin) = (listener().await, listener().await);
-        let (http, admin_http) = (client_of(&webhooks), client_of(&admin));
+        let (http, admin) = (listener().await, listener().await);
+        let (client, admin_client) = (client_of(&http), client_of(&admin));
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(ingest::run(config, ingest::Listeners { webhooks, admin }, shutdown.clone()));
-        Self { http, admin: admin_http, shutdown, task }
+        let task = tokio::spawn(ingest::run(config, ingest::Listeners { http, admin }, now, shutdown.clone()));
+        Self { http: client, admin: admin_client, shutdown, task }
     }
 
     /// Delivers a webhook.
@@ -69,10 +71,11 @@ impl Projector {
         dir: &Path,
         adjust: impl FnOnce(&mut projector::Raw),
     ) -> Self {
-        let mut raw = projector::Raw { kafka: kafka(options), topics: topics(names), ..Default::default() };
+        let mut raw = projector::Raw { kafka: kafka(options), topics: names.clone().into(), ..Default::default() };
         raw.store.dir = dir.to_owned();
         adjust(&mut raw);
-        let config = raw.try_into().expect("the configuration has no fault");
+        let mut config: projector::Config = raw.try_into().expect("the configuration has no fault");
+        config.projection.clock = now;
         let (http, admin) = (listener().await, listener().await);
         let (client, admin_http) = (client_of(&http), client_of(&admin));
         let shutdown = Shutdown::new();
@@ -99,6 +102,14 @@ impl<Outcome> Running<Outcome> {
     }
 }
 
+/// Returns the event of a delivery in clear text that arrives now, for a test that appends it past the gate.
+pub(crate) fn event_of(body: &str) -> UserEvent {
+    let request = RawRequest { query: String::new(), peer: Ipv4Addr::LOCALHOST.into(), forwarded_for: Vec::new() };
+    let sender = authenticate(&request, &SenderPolicy::default()).expect("nobody is asked for a secret");
+    let event = pipeline::accept(&sender.sent(body.to_owned().into()), &BodyPolicy::default(), now());
+    event.expect("the delivery is right")
+}
+
 /// Both services on topics of their own, ready.
 pub(crate) struct System {
     pub(crate) names: Names,
@@ -110,19 +121,10 @@ pub(crate) struct System {
 
 impl System {
     pub(crate) async fn start(broker: &Broker, partitions: i32) -> Self {
-        Self::start_with(broker, partitions, |_| {}).await
-    }
-
-    /// The same, with ingest's configuration as `adjust` leaves it.
-    pub(crate) async fn start_with(
-        broker: &Broker,
-        partitions: i32,
-        adjust: impl FnOnce(&mut ingest::config::Raw),
-    ) -> Self {
         let names = broker.make_topics(partitions).await;
         let options = broker.client_options();
         let store = TempDir::new().expect("a folder can be made");
-        let ingest = Ingest::start(&options, &names, adjust).await;
+        let ingest = Ingest::start(&options, &names, |_| {}).await;
         let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
         ingest.ready().await;
         projector.ready().await;
@@ -148,9 +150,11 @@ fn kafka(options: &ClientOptions) -> settings::Kafka {
     settings::Kafka { bootstrap, client_id, properties }
 }
 
-fn topics(names: &Names) -> settings::Topics {
-    let Names { users, late, dead_letter } = names.clone();
-    settings::Topics { users, late, dead_letter }
+/// The clock of both services, as the command line hands it to them.
+pub(crate) fn now() -> UnixMillis {
+    #[expect(clippy::disallowed_methods, reason = "these tests stand in for the command line")]
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    UnixMillis::from_millis(i64::try_from(since_epoch.as_millis()).expect("it is not the end of time"))
 }
 
 async fn listener() -> TcpListener {

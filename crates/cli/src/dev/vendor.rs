@@ -1,4 +1,4 @@
-//! `rollcall dev --simulate`: a small call centre that lives beside the services, told line by line.
+//! `rollcall dev --simulate`: a small call centre that lives beside the services, shown line by line.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::UserId;
 use service::Shutdown;
-use simulator::delivery::{Line, deliver};
+use simulator::delivery::{Answered, deliver};
 use simulator::history::{History, Population};
 use simulator::post::{Answer, Post};
-use simulator::sender::{Fate, Habits, Sender};
+use simulator::sender::{Desk, Fate, Habits};
 
 use crate::environment;
 use crate::output::print;
@@ -41,7 +41,7 @@ pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> 
     };
     let habits =
         Habits { events_per_second: EVENTS_PER_SECOND, events: None, late: LATE, repeat: REPEAT, minute: MINUTE };
-    let mut sender = Sender::new(habits, History::new(population), 1);
+    let mut sender = Desk::new(habits, History::new(population), 1);
     let post = Arc::new(Post::new(&url, None)?);
     deliver(&mut sender, &post, CONCURRENCY, &shutdown, |line| {
         // Whoever looked may have gone; the call centre lives on.
@@ -52,7 +52,7 @@ pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> 
 }
 
 /// `changed 1007 Zsófia Nagy: contact phone, attempt 3 → 200 superseded 0:4`
-fn told(line: &Line<'_>) -> String {
+fn told(line: &Answered<'_>) -> String {
     let told = &line.attempt.told;
     let name = told.event.new.name.as_deref().unwrap_or("");
     let attempt = match (line.attempt.number, line.attempt.repeated) {
@@ -96,7 +96,7 @@ mod tests {
         let name = event.event.new.name.clone().unwrap();
         let line = |number, repeated, answer: &Answer, fate| {
             let attempt = Attempt { told: Arc::clone(&event), number, due: Duration::ZERO, repeated };
-            told(&Line { attempt: &attempt, answer, fate, delivered: 0 })
+            told(&Answered { attempt: &attempt, answer, fate, delivered: 0 })
         };
         let receipt = Receipt { status: Some("stored".into()), position: Some("0:4".into()), ..Receipt::default() };
         let stored = Answer::Status(http::StatusCode::OK, receipt);

@@ -1,16 +1,15 @@
-//! Compares what is with what is expected: the log's newest records, and a projector's answers.
+//! Compares the expected users with the log's newest records, and with a projector's answers.
 
 use std::collections::BTreeMap;
 
-use domain::fold::RecordHead;
 use domain::{UserId, wire};
 use futures_util::StreamExt as _;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use upkeep::verify::{EXAMPLES_MAX, Winner};
 
-use crate::expect::{Expected, State};
-use crate::fetch::Service;
+use crate::expect::{Expected, ExpectedState};
+use crate::fetch::ProjectorClient;
 
 /// How many users a projector is asked for at a time.
 const QUESTIONS: usize = 16;
@@ -46,7 +45,7 @@ impl Differences {
     pub(super) async fn compare_projector(
         &mut self,
         expected: &BTreeMap<UserId, Expected>,
-        projector: &Service,
+        projector: &ProjectorClient,
     ) -> anyhow::Result<()> {
         let questions = expected.values().map(async |expected| {
             let (status, user) = projector.get(&format!("/users/{}", expected.user_id)).await?;
@@ -69,17 +68,17 @@ impl Differences {
     }
 }
 
-fn log_difference(expected: &State, winner: Option<&Winner>) -> Option<String> {
-    match (expected, winner.map(|winner| (winner.head, winner))) {
+fn log_difference(expected: &ExpectedState, winner: Option<&Winner>) -> Option<String> {
+    match (expected, winner.map(|winner| winner.event.as_ref())) {
         (_, None) => Some("is missing".to_owned()),
-        (State::Forgotten, Some((RecordHead::Forgotten { .. }, _))) => None,
-        (State::Forgotten, Some((RecordHead::Event(_), _))) => Some("is there, and was to be forgotten".to_owned()),
-        (State::Present { .. }, Some((RecordHead::Forgotten { .. }, _))) => Some("is forgotten".to_owned()),
-        (State::Present { event_id, user, .. }, Some((RecordHead::Event(head), winner))) => {
-            if head.event_id != *event_id {
-                return Some(format!("is in the state of event {}, not {event_id}", head.event_id));
+        (ExpectedState::Forgotten, Some(None)) => None,
+        (ExpectedState::Forgotten, Some(Some(_))) => Some("is there, and was to be forgotten".to_owned()),
+        (ExpectedState::Present { .. }, Some(None)) => Some("is forgotten".to_owned()),
+        (ExpectedState::Present { event_id, user, .. }, Some(Some((found, value)))) => {
+            if found != event_id {
+                return Some(format!("is in the state of event {found}, not {event_id}"));
             }
-            match wire::decode(&winner.value) {
+            match wire::decode(value) {
                 Ok(event) => fields_difference(user, &event.new.to_json()),
                 Err(error) => Some(format!("cannot be read: {error}")),
             }
@@ -87,10 +86,10 @@ fn log_difference(expected: &State, winner: Option<&Winner>) -> Option<String> {
     }
 }
 
-fn answer_difference(expected: &State, status: StatusCode, answer: Value) -> Option<String> {
+fn answer_difference(expected: &ExpectedState, status: StatusCode, answer: Value) -> Option<String> {
     match (expected, status, answer) {
-        (State::Forgotten, StatusCode::GONE | StatusCode::NOT_FOUND, _) => None,
-        (State::Present { event_id, user, .. }, StatusCode::OK, Value::Object(mut answer)) => {
+        (ExpectedState::Forgotten, StatusCode::GONE | StatusCode::NOT_FOUND, _) => None,
+        (ExpectedState::Present { event_id, user, .. }, StatusCode::OK, Value::Object(mut answer)) => {
             let meta = answer.remove("_meta").unwrap_or_default();
             if meta["eventId"] != event_id.to_string() {
                 return Some(format!("is in the state of event {}, not {event_id}", meta["eventId"]));
@@ -114,10 +113,10 @@ mod tests {
     use domain::UnixMillis;
     use serde_json::json;
 
-    fn present() -> State {
+    fn present() -> ExpectedState {
         let Value::Object(user) = json!({"userId": 1, "name": "a"}) else { unreachable!() };
         let event_id = "7f3c1a52-0000-8000-8000-000000000000".parse().unwrap();
-        State::Present { event_id, occurred_at: UnixMillis::from_millis(0), user }
+        ExpectedState::Present { event_id, occurred_at: UnixMillis::from_millis(0), user }
     }
 
     #[test]
@@ -131,19 +130,15 @@ mod tests {
         let stale = json!({"userId": 1, "name": "a", "_meta": {"eventId": "x"}});
         assert!(answer_difference(&present(), StatusCode::OK, stale).is_some());
         assert!(answer_difference(&present(), StatusCode::GONE, json!({})).is_some());
-        assert_eq!(answer_difference(&State::Forgotten, StatusCode::GONE, json!({})), None);
-        assert!(answer_difference(&State::Forgotten, StatusCode::OK, json!({})).is_some());
+        assert_eq!(answer_difference(&ExpectedState::Forgotten, StatusCode::GONE, json!({})), None);
+        assert!(answer_difference(&ExpectedState::Forgotten, StatusCode::OK, json!({})).is_some());
     }
 
     #[test]
     fn the_log_is_compared_by_its_winner() {
         assert_eq!(log_difference(&present(), None).as_deref(), Some("is missing"));
-        let marker = Winner {
-            head: RecordHead::Forgotten { at: UnixMillis::from_millis(0) },
-            position: "0:1".parse().unwrap(),
-            value: Vec::new(),
-        };
-        assert_eq!(log_difference(&State::Forgotten, Some(&marker)), None);
+        let marker = Winner { position: "0:1".parse().unwrap(), event: None };
+        assert_eq!(log_difference(&ExpectedState::Forgotten, Some(&marker)), None);
         assert_eq!(log_difference(&present(), Some(&marker)).as_deref(), Some("is forgotten"));
     }
 }

@@ -1,17 +1,12 @@
-//! Runs the built binary, and speaks plain HTTP with it.
+//! Runs the built binary, and asks it over HTTP.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
-
-/// How long any answer may take: nothing here takes a second, but a loaded machine may be slow.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between one question and the next.
-const PAUSE: Duration = Duration::from_millis(20);
+use testkit::Http;
+use testkit::wait::PATIENCE;
 
 /// The command with these arguments, in an environment of its own.
 pub(crate) fn rollcall(args: &[&str]) -> Command {
@@ -115,12 +110,12 @@ impl Service {
 
     /// Waits until it says that it is ready.
     pub(crate) fn until_ready(&self) {
-        let readyz = format!("http://{}/readyz", self.listens["admin"].as_str().unwrap());
-        let mut left = PATIENCE;
-        while get(&readyz).0 != 200 {
-            left = left.checked_sub(PAUSE).expect("it becomes ready");
-            std::thread::sleep(PAUSE);
-        }
+        let admin = self.listens["admin"].as_str().unwrap();
+        let ready = async |http: Http| {
+            let look = async || (http.get("/readyz").await.status == 200).then_some(());
+            testkit::eventually("it becomes ready", PATIENCE, look).await;
+        };
+        on_runtime(ready(Http::to(admin.parse().unwrap())));
     }
 
     /// Sends SIGTERM, waits for the end, and returns the status and the rest of the log.
@@ -165,18 +160,13 @@ pub(crate) fn get(url: &str) -> (u16, String) {
 
 fn request(method: &str, url: &str, body: &str) -> (u16, String) {
     let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let mut stream = TcpStream::connect(authority).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} /{path} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    let request = testkit::http::request(method, &format!("/{path}"), &[], body);
+    let answer = on_runtime(async { Http::to(authority.parse().unwrap()).exchange(&request).await });
+    (answer.status.as_u16(), answer.body_text().to_owned())
+}
+
+fn on_runtime<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// A path as an argument.

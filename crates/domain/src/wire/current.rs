@@ -1,58 +1,67 @@
-//! The state that an event of version 1 made, read by hand and borrowed, for the same reason and with the same guard as the head:
-//! what is not as it must be is left to the library.
+//! The state that an event of version 1 made, read by hand and borrowed, for the same reason and with the same guard as
+//! the head: what is not as it must be is left to the library.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::head;
-use super::head::long;
+use super::head::{self, long, text};
 use crate::wire::Current;
-use crate::{UnixMillis, User, UserId};
+use crate::{FieldSource, User, UserId};
 
 /// Returns the state in `datum`; `None` when the library must say what is wrong with it.
 pub(super) fn read(datum: &[u8]) -> Option<Current<'_>> {
-    let bytes = &mut { datum };
-    let head = head::take(bytes)?;
-    text(bytes)?; // timestamp
-    boolean(bytes)?; // passwordChanged
-    let user = User {
-        user_id: UserId::new(long(bytes)?).ok()?,
-        contact_phone: optional(bytes, text)?,
-        email: optional(bytes, text)?,
-        extension: optional(bytes, text)?,
-        hourly: optional(bytes, long)?,
-        is_agent: optional(bytes, boolean)?,
-        message_lists: optional(bytes, texts)?,
-        mobile_phone: optional(bytes, text)?,
-        mobile_project_id: optional(bytes, long)?,
-        monthly: optional(bytes, long)?,
-        name: optional(bytes, text)?,
-        outbound_phone: optional(bytes, text)?,
-        priv_group: optional(bytes, long)?,
-        redistribution: optional(bytes, long)?,
-        register_transport: optional(bytes, text)?,
-        sample_rate: optional(bytes, text)?,
-        state: optional(bytes, text)?,
-        username: optional(bytes, text)?,
-        extra: members(bytes)?,
-    };
+    let mut datum = Datum(datum);
+    let head = head::take(&mut datum.0)?;
+    text(&mut datum.0)?; // timestamp
+    boolean(&mut datum.0)?; // passwordChanged
+    let user = User::from_fields(&mut datum).ok()?;
     Some(Current { occurred_at: head.occurred_at, event_id: head.event_id, received_at: head.received_at, user })
 }
 
-/// Reads a union of null and something.
-fn optional<'b, T>(bytes: &mut &'b [u8], read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Option<Option<T>> {
-    match long(bytes)? {
-        0 => Some(None),
-        1 => read(bytes).map(Some),
-        _ => None,
+/// What is left of a datum; a user's fields are read from its beginning, whatever their names, since Avro writes none.
+struct Datum<'b>(&'b [u8]);
+
+/// Something is not as it must be; the library says what.
+struct Unfit;
+
+impl<'b> FieldSource<Cow<'b, str>> for Datum<'b> {
+    type Error = Unfit;
+
+    fn user_id(&mut self, _: &'static str) -> Result<UserId, Unfit> {
+        long(&mut self.0).and_then(|id| UserId::new(id).ok()).ok_or(Unfit)
+    }
+
+    fn text(&mut self, _: &'static str) -> Result<Option<Cow<'b, str>>, Unfit> {
+        self.optional(|bytes| text(bytes).map(Cow::Borrowed))
+    }
+
+    fn texts(&mut self, _: &'static str) -> Result<Option<Vec<Cow<'b, str>>>, Unfit> {
+        self.optional(|bytes| items(bytes, |bytes| text(bytes).map(Cow::Borrowed)))
+    }
+
+    fn boolean(&mut self, _: &'static str) -> Result<Option<bool>, Unfit> {
+        self.optional(boolean)
+    }
+
+    fn integer(&mut self, _: &'static str) -> Result<Option<i64>, Unfit> {
+        self.optional(long)
+    }
+
+    fn extra(&mut self) -> Result<BTreeMap<Cow<'b, str>, Cow<'b, str>>, Unfit> {
+        let member = |bytes: &mut &'b [u8]| Some((text(bytes)?.into(), text(bytes)?.into()));
+        items(&mut self.0, member).map(|members| members.into_iter().collect()).ok_or(Unfit)
     }
 }
 
-fn text<'b>(bytes: &mut &'b [u8]) -> Option<Cow<'b, str>> {
-    let length = usize::try_from(long(bytes)?).ok()?;
-    let (text, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    std::str::from_utf8(text).ok().map(Cow::Borrowed)
+impl<'b> Datum<'b> {
+    /// Reads a union of null and something.
+    fn optional<T>(&mut self, read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Result<Option<T>, Unfit> {
+        match long(&mut self.0) {
+            Some(0) => Ok(None),
+            Some(1) => read(&mut self.0).map(Some).ok_or(Unfit),
+            _ => Err(Unfit),
+        }
+    }
 }
 
 fn boolean(bytes: &mut &[u8]) -> Option<bool> {
@@ -65,17 +74,8 @@ fn boolean(bytes: &mut &[u8]) -> Option<bool> {
     }
 }
 
-fn texts<'b>(bytes: &mut &'b [u8]) -> Option<Vec<Cow<'b, str>>> {
-    items(bytes, text)
-}
-
-fn members<'b>(bytes: &mut &'b [u8]) -> Option<BTreeMap<Cow<'b, str>, Cow<'b, str>>> {
-    let members = items(bytes, |bytes| Some((text(bytes)?, text(bytes)?)))?;
-    Some(members.into_iter().collect())
-}
-
-/// Reads an array or a map: blocks of items, each with their number before it, the last one empty. A negative number has the
-/// block's length behind it, which no writer of ours uses: the library sees to it.
+/// Reads an array or a map: blocks of items, each with their number before it, the last one empty. A negative number
+/// has the block's length behind it, which no writer of ours uses: the library sees to it.
 fn items<'b, T>(bytes: &mut &'b [u8], read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Option<Vec<T>> {
     let mut items = Vec::new();
     loop {

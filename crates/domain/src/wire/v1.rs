@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Current, DecodeError, schema};
+use super::{Current, DecodeError, digest, schema};
 use crate::{EventId, EventType, Head, UnixMillis, User, UserEvent, UserId, Version};
 
 pub(super) fn write(event: &UserEvent, bytes: &mut Vec<u8>) {
     let record = EventRecord {
         user_id: event.user_id,
-        kind: event.kind.into(),
+        kind: Cow::Borrowed(event.kind.as_str()),
         occurred_at: event.occurred_at,
-        version: *event.version.as_bytes(),
-        parent: event.parent.map(|parent| *parent.as_bytes()),
+        version: event.version,
+        parent: event.parent,
         event_id: event.event_id.to_string(),
         received_at: event.received_at,
         timestamp: Cow::Borrowed(&event.timestamp),
@@ -22,6 +22,7 @@ pub(super) fn write(event: &UserEvent, bytes: &mut Vec<u8>) {
         new: Cow::Borrowed(&event.new),
         old: event.old.as_ref().map(Cow::Borrowed),
         extra: Cow::Borrowed(&event.extra),
+        omitted: Cow::Borrowed(&event.omitted),
     };
     schema::v1()
         .writer
@@ -33,10 +34,10 @@ pub(super) fn read(datum: &mut &[u8]) -> Result<UserEvent, DecodeError> {
     let record: EventRecord<'static> = schema::v1().reader.read_deser(datum).map_err(avro)?;
     Ok(UserEvent {
         user_id: record.user_id,
-        kind: record.kind.into(),
+        kind: kind(&record.kind)?,
         occurred_at: record.occurred_at,
-        version: Version::from_bytes(record.version),
-        parent: record.parent.map(Version::from_bytes),
+        version: record.version,
+        parent: record.parent,
         event_id: record.event_id.parse().map_err(DecodeError::EventId)?,
         received_at: record.received_at,
         timestamp: record.timestamp.into_owned(),
@@ -44,11 +45,13 @@ pub(super) fn read(datum: &mut &[u8]) -> Result<UserEvent, DecodeError> {
         new: record.new.into_owned(),
         old: record.old.map(Cow::into_owned),
         extra: record.extra.into_owned(),
+        omitted: record.omitted.into_owned(),
     })
 }
 
 pub(super) fn read_current(datum: &mut &[u8]) -> Result<Current<'static>, DecodeError> {
     let record: CurrentRecord = schema::v1().current_reader.read_deser(datum).map_err(avro)?;
+    kind(&record.kind)?;
     Ok(Current {
         occurred_at: record.occurred_at,
         event_id: record.event_id.parse().map_err(DecodeError::EventId)?,
@@ -61,13 +64,17 @@ pub(super) fn read_head(datum: &mut &[u8]) -> Result<Head, DecodeError> {
     let record: HeadRecord = schema::v1().head_reader.read_deser(datum).map_err(avro)?;
     Ok(Head {
         user_id: record.user_id,
-        kind: record.kind.into(),
+        kind: kind(&record.kind)?,
         occurred_at: record.occurred_at,
-        version: Version::from_bytes(record.version),
-        parent: record.parent.map(Version::from_bytes),
+        version: record.version,
+        parent: record.parent,
         event_id: record.event_id.parse::<EventId>().map_err(DecodeError::EventId)?,
         received_at: record.received_at,
     })
+}
+
+fn kind(text: &str) -> Result<EventType, DecodeError> {
+    EventType::named(text).ok_or_else(|| DecodeError::UnknownType(text.to_owned()))
 }
 
 fn avro(error: apache_avro::Error) -> DecodeError {
@@ -79,12 +86,12 @@ fn avro(error: apache_avro::Error) -> DecodeError {
 struct EventRecord<'e> {
     user_id: UserId,
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: Cow<'e, str>,
     occurred_at: UnixMillis,
-    #[serde(with = "apache_avro::serde::fixed")]
-    version: [u8; 16],
-    #[serde(with = "apache_avro::serde::fixed_opt")]
-    parent: Option<[u8; 16]>,
+    #[serde(with = "digest")]
+    version: Version,
+    #[serde(with = "digest::optional")]
+    parent: Option<Version>,
     event_id: String,
     received_at: UnixMillis,
     timestamp: Cow<'e, str>,
@@ -92,6 +99,7 @@ struct EventRecord<'e> {
     new: Cow<'e, User>,
     old: Option<Cow<'e, User>>,
     extra: Cow<'e, BTreeMap<String, String>>,
+    omitted: Cow<'e, [String]>,
 }
 
 /// The first fields of [`EventRecord`].
@@ -100,12 +108,12 @@ struct EventRecord<'e> {
 struct HeadRecord {
     user_id: UserId,
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: String,
     occurred_at: UnixMillis,
-    #[serde(with = "apache_avro::serde::fixed")]
-    version: [u8; 16],
-    #[serde(with = "apache_avro::serde::fixed_opt")]
-    parent: Option<[u8; 16]>,
+    #[serde(with = "digest")]
+    version: Version,
+    #[serde(with = "digest::optional")]
+    parent: Option<Version>,
     event_id: String,
     received_at: UnixMillis,
 }
@@ -117,40 +125,15 @@ struct HeadRecord {
 struct CurrentRecord {
     user_id: UserId,
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: String,
     occurred_at: UnixMillis,
-    #[serde(with = "apache_avro::serde::fixed")]
-    version: [u8; 16],
-    #[serde(with = "apache_avro::serde::fixed_opt")]
-    parent: Option<[u8; 16]>,
+    #[serde(with = "digest")]
+    version: Version,
+    #[serde(with = "digest::optional")]
+    parent: Option<Version>,
     event_id: String,
     received_at: UnixMillis,
     timestamp: String,
     password_changed: bool,
     new: User<Cow<'static, str>>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename = "EventType", rename_all = "UPPERCASE")]
-enum Kind {
-    Created,
-    Changed,
-}
-
-impl From<EventType> for Kind {
-    fn from(kind: EventType) -> Self {
-        match kind {
-            EventType::Created => Self::Created,
-            EventType::Changed => Self::Changed,
-        }
-    }
-}
-
-impl From<Kind> for EventType {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Created => Self::Created,
-            Kind::Changed => Self::Changed,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Arbitrary requests through every stage of the pipeline.
 //!
-//! The first byte of an input says what kind of case it is, the next two are numbers that the case uses, the rest is what the
-//! sender sends. All three may be digits, so that a seed is a text that can be read.
+//! The first byte of an input says what kind of case it is, the next two are numbers that the case uses, the rest is
+//! what the sender sends. All three may be digits, so that a seed is a text that can be read.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -20,7 +20,8 @@ const SECRET: &str = "s3cret";
 /// Outside every network that a policy names.
 const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
 const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
-/// From here on no wrong key makes a text readable: eight bytes of noise are JSON once in 10^11 times, one byte once in 25.
+/// From here on no wrong key makes a text readable: eight bytes of noise are JSON once in 10^11 times, one byte once in
+/// 25.
 const TELLING_BYTES: usize = 8;
 
 /// Runs one case and panics when something does not hold that must.
@@ -88,7 +89,8 @@ fn request(sent: &[u8]) {
     }
 }
 
-/// A password is put into the body, and the body perhaps cut: whatever becomes of it, the password is in nothing that comes out.
+/// A password is put into the body, and the body perhaps cut: whatever becomes of it, the password is in nothing that
+/// comes out.
 fn password(place: u8, cut: u8, sent: &[u8]) {
     let Some(body) = sender::with_password(place, cut, sent) else { return };
     for policy in [&*CLEAR, pick(&ENCRYPTED, place)] {
@@ -138,7 +140,8 @@ static GUARDED: LazyLock<Policy> = LazyLock::new(|| Policy {
     body: BodyPolicy::default(),
 });
 
-/// Services for encrypted bodies: a cipher of each shape, and another live key beside it. The last takes clear text, too.
+/// Services for encrypted bodies: a cipher of each shape, and another live key beside it. The last takes clear text,
+/// too.
 static ENCRYPTED: LazyLock<Vec<Policy>> = LazyLock::new(|| {
     let ciphers = [
         "aes-256-ctr",

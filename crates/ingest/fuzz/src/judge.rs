@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use domain::fold::RecordHead;
-use domain::{Letter, UnixMillis, User, UserEvent, headers, record, wire};
+use domain::json::Json;
+use domain::{Letter, UnixMillis, User, UserEvent, headers, wire};
 use ingest::transport::{BodyPolicy, Policy, RawRequest, SenderPolicy, authenticate, blank_passwords};
 use ingest::{Rejection, dead_letter, pipeline};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::sender::PASSWORD_START;
 
@@ -18,11 +18,13 @@ pub(crate) const NOW: UnixMillis = UnixMillis::from_millis(1_496_739_300_000);
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) rejection: Rejection,
-    pub(crate) dead_letter: Option<Letter>,
+    pub(crate) dead_letter: Option<Box<Letter>>,
 }
 
 /// What stands in a kept body for a password.
 const BLANK: &str = "[redacted]";
+/// What both begin with that stand in a kept body for a password, or for all from there on.
+const BLANKED: &[u8] = b"[redacted";
 
 /// Returns whether `text` is JSON of any kind.
 pub(crate) fn is_json(text: &[u8]) -> bool {
@@ -64,17 +66,14 @@ fn accepted(event: &UserEvent) {
     assert_eq!(event.received_at, NOW);
     let bytes = wire::encode(event);
     assert_eq!(&wire::decode(&bytes).expect("what was encoded can be decoded"), event);
-    let key = event.user_id.to_string();
-    let read = record::read(Some(key.as_bytes()), Some(&bytes), None, NOW).expect("the record can be read");
-    assert_eq!(read, (event.user_id, RecordHead::Event(event.head())));
 
-    let mut body = members(&event.extra);
-    body.insert("new".to_owned(), Value::Object(event.new.to_json()));
-    body.insert("old".to_owned(), event.old.as_ref().map(User::to_json).into());
-    body.insert("timestamp".to_owned(), Value::from(event.timestamp.clone()));
-    let body = Value::Object(body);
-    assert!(passwords(&body).is_empty(), "an event has a password");
-    let again = accept_again(&body.to_string()).expect("an event that was accepted is accepted again");
+    let old = event.old.as_ref().map_or_else(|| "null".to_owned(), sent);
+    let given = [("new", sent(&event.new)), ("old", old), ("timestamp", json(&event.timestamp))];
+    let given = given.map(|(name, text)| (name.to_owned(), text));
+    let body = object(given.into_iter().chain(event.extra.clone()));
+    let value = Json::read(body.as_bytes(), usize::from(u8::MAX)).expect("an event is JSON");
+    assert!(!has_password(&value), "an event has a password");
+    let again = accept_again(&body).expect("an event that was accepted is accepted again");
     assert_eq!(again, UserEvent { password_changed: false, ..event.clone() });
 }
 
@@ -87,12 +86,13 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
 
     let headers: BTreeMap<String, Vec<u8>> = letter.headers().into_iter().collect();
     let kept = Letter::from_record(&letter.body, |name| headers.get(name).map(Vec::as_slice), NOW);
-    assert!(kept == *letter, "a dead letter is read as another one");
+    assert!(kept == **letter, "a dead letter is read as another one");
     let place: Vec<&str> = letter.pointer.split('/').collect();
     let within = place.iter().rev().skip(1).any(|name| name.eq_ignore_ascii_case("password"));
     assert!(!within, "a pointer leads into a password: {}", letter.pointer);
 
-    // Blanking goes by the tokens of JSON, so a body that is JSON but for its UTF-8 or its depth is blanked and not cut.
+    // Blanking goes by the tokens of JSON, so a body that is JSON but for its UTF-8 or its depth is blanked and not
+    // cut.
     match serde_json::from_str::<Value>(&String::from_utf8_lossy(&letter.body)) {
         Ok(body) => assert!(passwords(&body).iter().all(|value| *value == BLANK), "a password is kept"),
         Err(_) if policy.keys.is_empty() && !is_json(&letter.body) => {
@@ -101,9 +101,16 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
         }
         Err(_) => {}
     }
-    let again = pipeline::accept_again(&kept, policy, NOW);
-    assert_eq!(again.as_ref(), Err(rejection), "a letter that is replayed is judged as the request was");
+    // What is blanked may have been what was at fault.
+    if blank_free(&letter.body) {
+        let again = pipeline::accept_again(&kept, policy, NOW);
+        assert_eq!(again.as_ref(), Err(rejection), "a letter that is replayed is judged as the request was");
+    }
     assert_eq!(blank_passwords(&letter.body), letter.body, "blanking twice is not blanking once");
+}
+
+fn blank_free(body: &[u8]) -> bool {
+    !body.windows(BLANKED.len()).any(|bytes| bytes == BLANKED)
 }
 
 /// What the service does with a request, all stages.
@@ -112,7 +119,7 @@ pub(crate) fn accept(head: &RawRequest, body: &[u8], policy: &Policy) -> Result<
     let sender = sender.map_err(|rejection| Refused { rejection, dead_letter: None })?;
     let request = sender.sent(Bytes::copy_from_slice(body));
     pipeline::accept(&request, &policy.body, NOW).map_err(|rejection| {
-        let dead_letter = dead_letter::of(&request, &rejection, NOW);
+        let dead_letter = dead_letter::of(&request, &rejection, NOW).map(Box::new);
         Refused { rejection, dead_letter }
     })
 }
@@ -123,9 +130,30 @@ fn accept_again(body: &str) -> Result<UserEvent, Refused> {
     accept(&head, body.as_bytes(), &Policy { sender: SenderPolicy::default(), body: BodyPolicy::default() })
 }
 
-fn members(extra: &BTreeMap<String, String>) -> Map<String, Value> {
-    let member = |text: &String| serde_json::from_str(text).expect("extra members are JSON text");
-    extra.iter().map(|(name, text)| (name.clone(), member(text))).collect()
+/// Returns the user's object as it might have been sent, with every digit.
+fn sent(user: &User) -> String {
+    let known = user.fields().into_iter().filter(|(name, _)| !user.extra.contains_key(*name));
+    object(known.map(|(name, field)| (name.to_owned(), json(&field))).chain(user.extra.clone()))
+}
+
+fn object(members: impl Iterator<Item = (String, String)>) -> String {
+    let members: Vec<String> = members.map(|(name, text)| format!("{}:{text}", json(&name))).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("texts and fields are JSON")
+}
+
+/// Returns whether a member of that name is anywhere in `value`.
+fn has_password(value: &Json<'_>) -> bool {
+    match value {
+        Json::Object(members) => {
+            members.iter().any(|(name, value)| name.as_str().eq_ignore_ascii_case("password") || has_password(value))
+        }
+        Json::Array(items) => items.iter().any(has_password),
+        Json::Null | Json::Boolean(_) | Json::Number(_) | Json::Text(_) => false,
+    }
 }
 
 /// Returns the values of all members that are named a password.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use service::Secret;
 
-use super::RawRequest;
+use super::request::RawRequest;
 use crate::Rejection;
 
 /// The query parameter that carries the shared secret ("Securing Requests" in the vendor's guide).
@@ -70,7 +70,8 @@ impl std::fmt::Debug for Authentic {
 /// Returns the request's sender as one who may send.
 ///
 /// # Errors
-/// [`Rejection::AddressNotAllowed`], or [`Rejection::Unauthenticated`] when the secret is wrong, missing or given twice.
+/// [`Rejection::AddressNotAllowed`], or [`Rejection::Unauthenticated`] when the secret is wrong, missing or given
+/// twice.
 pub fn authenticate(request: &RawRequest, policy: &SenderPolicy) -> Result<Sender, Rejection> {
     if !policy.allowed.is_empty() && !source(request, policy).is_some_and(|source| contains(&policy.allowed, source)) {
         return Err(Rejection::AddressNotAllowed);
@@ -95,8 +96,8 @@ pub fn authenticate(request: &RawRequest, policy: &SenderPolicy) -> Result<Sende
     Ok(Sender { iv: vectors.pop() })
 }
 
-/// Returns where the request came from: the peer, or behind trusted proxies the last hop that is none of them; `None` when a
-/// trusted proxy says something that is no address.
+/// Returns where the request came from: the peer, or behind trusted proxies the last hop that is none of them; `None`
+/// when a trusted proxy says something that is no address.
 fn source(request: &RawRequest, policy: &SenderPolicy) -> Option<IpAddr> {
     let mut source = request.peer.to_canonical();
     let hops = request.forwarded_for.iter().flat_map(|field| field.split(','));

@@ -1,29 +1,35 @@
 //! Stage 3: whether the clear text is a JSON object; the password ends here.
 
-use serde_json::{Map, Value};
+use domain::json::{Json, Text};
 
-use super::Plaintext;
+use super::decrypt::Plaintext;
 use super::json::{self, type_name};
-use super::password::{blank_text, is_password_name};
+use super::password::{self, blank_text, is_password_name};
 use crate::Rejection;
 
 /// How deep a body may nest: the vendor's nests three levels; unknown members may bring some of their own.
-pub const DEPTH_MAX: usize = 32;
+const DEPTH_MAX: usize = 32;
+/// How many bytes longer all blanked texts of a body may become together; past it, such a text is blanked as a whole.
+/// An event is thereby bounded by its body.
+const BLANKED_GROWTH_MAX: usize = 128;
 
 /// A webhook's members, without any password.
 #[derive(Debug)]
-pub struct Delivery {
-    members: Map<String, Value>,
+pub(crate) struct Delivery<'p> {
+    members: Members<'p>,
     password_changed: bool,
 }
 
-impl Delivery {
+/// The members of an object, as they were sent.
+pub(crate) type Members<'p> = Vec<(Text<'p>, Json<'p>)>;
+
+impl<'p> Delivery<'p> {
     /// Whether the new user came with a newly entered password.
     pub(crate) fn password_changed(&self) -> bool {
         self.password_changed
     }
 
-    pub(crate) fn into_members(self) -> Map<String, Value> {
+    pub(crate) fn into_members(self) -> Members<'p> {
         self.members
     }
 }
@@ -32,43 +38,71 @@ impl Delivery {
 ///
 /// # Errors
 /// [`Rejection::NotAnEvent`] when the text is no JSON object, has a key twice, or nests too deep.
-pub(crate) fn parse(plaintext: &Plaintext) -> Result<Delivery, Rejection> {
+pub(crate) fn parse(plaintext: &Plaintext) -> Result<Delivery<'_>, Rejection> {
     let value = json::read(plaintext.bytes(), DEPTH_MAX)
         .map_err(|fault| Rejection::NotAnEvent { pointer: fault.pointer, reason: fault.reason })?;
-    let Value::Object(mut members) = value else {
+    let Json::Object(mut members) = value else {
         let reason = format!("expected an object, found {}", type_name(&value));
         return Err(Rejection::NotAnEvent { pointer: String::new(), reason });
     };
-    let password = members.get("new").and_then(|new| new.get("password"));
-    let password_changed = password.is_some_and(|password| !password.is_null());
-    drop_passwords(&mut members);
+    let password = member(&members, "new").and_then(|new| match new {
+        Json::Object(new) => member(new, "password"),
+        _ => None,
+    });
+    let password_changed = password.is_some_and(|password| *password != Json::Null);
+    Blanking { growth_left: BLANKED_GROWTH_MAX }.drop_passwords(&mut members);
     Ok(Delivery { members, password_changed })
 }
 
-/// Drops every member that is named a password, however deep: an unknown object that holds one is no better place for it. In
-/// texts that are JSON themselves it is blanked.
-fn drop_passwords(members: &mut Map<String, Value>) {
-    members.retain(|name, _| !is_password_name(name));
-    let telling: Vec<(String, String)> =
-        members.keys().filter_map(|name| Some((name.clone(), blank_text(name)?))).collect();
-    for (name, blanked) in telling {
-        if let Some(value) = members.remove(&name) {
-            members.insert(blanked, value);
-        }
-    }
-    members.values_mut().for_each(drop_nested);
+fn member<'m, 'p>(members: &'m Members<'p>, name: &str) -> Option<&'m Json<'p>> {
+    members.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value)
 }
 
-fn drop_nested(value: &mut Value) {
-    match value {
-        Value::Object(members) => drop_passwords(members),
-        Value::Array(items) => items.iter_mut().for_each(drop_nested),
-        Value::String(text) => {
-            if let Some(blanked) = blank_text(text) {
-                *text = blanked;
-            }
+struct Blanking {
+    growth_left: usize,
+}
+
+impl Blanking {
+    /// Drops every member that is named a password, however deep: an unknown object that holds one is no better place
+    /// for it. In texts that are JSON themselves it is blanked; of members whose names become one thereby, the first
+    /// stays.
+    fn drop_passwords(&mut self, members: &mut Members<'_>) {
+        members.retain(|(name, _)| !is_password_name(name.as_str()));
+        let mut blanked = false;
+        for (name, value) in &mut *members {
+            blanked |= self.blank(name);
+            self.drop_nested(value);
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        if blanked {
+            let mut names = std::collections::BTreeSet::new();
+            members.retain(|(name, _)| names.insert(name.as_str().to_owned()));
+        }
+    }
+
+    fn drop_nested(&mut self, value: &mut Json<'_>) {
+        match value {
+            Json::Object(members) => self.drop_passwords(members),
+            Json::Array(items) => items.iter_mut().for_each(|item| self.drop_nested(item)),
+            Json::Text(text) => {
+                self.blank(text);
+            }
+            Json::Null | Json::Boolean(_) | Json::Number(_) => {}
+        }
+    }
+
+    /// Blanks the passwords in a text; returns whether there were any.
+    fn blank(&mut self, text: &mut Text<'_>) -> bool {
+        let Some(blanked) = blank_text(text.as_str()) else { return false };
+        let blanked = Text::new(blanked);
+        let growth = blanked.token_len().saturating_sub(text.token_len());
+        *text = match self.growth_left.checked_sub(growth) {
+            Some(left) => {
+                self.growth_left = left;
+                blanked
+            }
+            None => Text::new(password::BLANK_TEXT.to_owned()),
+        };
+        true
     }
 }
 
@@ -76,8 +110,32 @@ fn drop_nested(value: &mut Value) {
 mod tests {
     use super::*;
 
-    fn parsed(body: &str) -> Result<Delivery, Rejection> {
-        parse(&Plaintext::for_tests(body))
+    fn parsed(body: &str) -> Result<Delivery<'static>, Rejection> {
+        parse(Box::leak(Box::new(Plaintext::for_tests(body))))
+    }
+
+    fn written(delivery: Delivery<'_>) -> String {
+        let mut text = String::new();
+        Json::Object(delivery.into_members()).write(&mut text);
+        text
+    }
+
+    #[test]
+    fn names_that_are_one_once_they_are_blanked_are_one_member() {
+        let body = r#"{"new":{"{\"password\":\"hunter2\"}":1,"{\"password\":\"hunter3\"}":2,"a":3}}"#;
+        assert_eq!(written(parsed(body).unwrap()), r#"{"new":{"{\"password\":\"[redacted]\"}":1,"a":3}}"#);
+    }
+
+    #[test]
+    fn texts_that_grow_too_much_are_blanked_as_a_whole() {
+        let text = r#""{\"password\":1}""#;
+        let body = format!(r#"{{"log":[{}]}}"#, [text; 50].join(","));
+        let written = written(parsed(&body).unwrap());
+        assert!(written.len() <= body.len() + BLANKED_GROWTH_MAX, "{written}");
+        assert!(
+            written.starts_with(r#"{"log":["{\"password\":\"[redacted]\"}","#)
+                && written.ends_with(r#","[redacted]"]}"#)
+        );
     }
 
     #[test]
@@ -99,11 +157,11 @@ mod tests {
         let delivery =
             parsed(r#"{"new":{"password":"hunter2","deep":[{"Password":1}]},"old":{"PASSWORD":"x"}}"#).unwrap();
         assert!(delivery.password_changed());
-        assert_eq!(Value::Object(delivery.into_members()).to_string(), r#"{"new":{"deep":[{}]},"old":{}}"#);
+        assert_eq!(written(delivery), r#"{"new":{"deep":[{}]},"old":{}}"#);
         let nested =
             parsed(r#"{"new":{},"log":["{\"password\":\"hunter2\"}"],"{\"password\":\"hunter2\"}":1}"#).unwrap();
-        let expected = r#"{"log":["{\"password\":\"[redacted]\"}"],"new":{},"{\"password\":\"[redacted]\"}":1}"#;
-        assert_eq!(Value::Object(nested.into_members()).to_string(), expected);
+        let expected = r#"{"new":{},"log":["{\"password\":\"[redacted]\"}"],"{\"password\":\"[redacted]\"}":1}"#;
+        assert_eq!(written(nested), expected);
         assert!(!parsed(r#"{"new":{"password":null}}"#).unwrap().password_changed());
         assert!(!parsed(r#"{"old":{"password":"x"},"new":{}}"#).unwrap().password_changed());
     }

@@ -1,19 +1,19 @@
-//! What is done to a body that is kept although it may hold a readable password.
+//! Blanks the readable passwords in a body that is kept.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 
-/// What stands in a kept body where a password stood.
+/// Stands in a kept body where a password stood.
 const BLANK: &str = r#""[redacted]""#;
-/// What stands for a text that is JSON within JSON too often to be looked into.
-const BLANK_TEXT: &str = "[redacted]";
-/// What is left of a body in which a password cannot be told from the rest.
+/// Stands for a text that is JSON within JSON too often to be looked into.
+pub(super) const BLANK_TEXT: &str = "[redacted]";
+/// Stands for the part of a body in which a password cannot be told from the rest.
 const BLANK_REST: &str = "[redacted from here]";
 /// The name of the member, in lower case.
 const NAME: &str = "password";
-/// How often JSON may be a string within JSON and is still looked into. Each time doubles the backslashes at least, so the
-/// largest body gets to twice as many; past it, such a string is blanked as a whole.
+/// How often JSON may be a string within JSON and is still looked into. Each time doubles the backslashes at least, so
+/// the largest body gets to twice as many; past it, such a string is blanked as a whole.
 const ENCODINGS_MAX: usize = 8;
 
 /// Returns whether a member of that name holds a password.
@@ -23,14 +23,14 @@ pub(super) fn is_password_name(name: &str) -> bool {
 
 /// Returns a clear-text body with every password in it blanked, and all else as it was received.
 ///
-/// JSON is gone through token by token, and so are strings that are JSON themselves. In what is not JSON, all from the first word
-/// "password" on is cut off; and when the word appears before that behind escapes, all of the body.
+/// JSON is gone through token by token, and so are strings that are JSON themselves. In what is not JSON, all from the
+/// first word "password" on is cut off; and when the word appears before that behind escapes, all of the body.
 pub fn blank(body: &[u8]) -> Vec<u8> {
     if is_json(body) { blank_json(body, ENCODINGS_MAX) } else { cut(body) }
 }
 
-/// Returns a text from within JSON with the passwords in it blanked, or `None` when it is to stay as it is: a text that merely
-/// mentions the word is not JSON, nor a piece of it.
+/// Returns a text from within JSON with the passwords in it blanked, or `None` when it is to stay as it is: a text that
+/// merely mentions the word is not JSON, nor a piece of it.
 pub(super) fn blank_text(text: &str) -> Option<String> {
     blank_within(text.as_bytes(), ENCODINGS_MAX).map(|blanked| String::from_utf8_lossy(&blanked).into_owned())
 }
@@ -72,7 +72,8 @@ fn blank_json(body: &[u8], encodings: usize) -> Vec<u8> {
     kept
 }
 
-/// Blanks a text that is JSON itself, when it may be so many times more, or a piece of JSON; `None` when nothing changes.
+/// Blanks a text that is JSON itself, when it may be so many times more, or a piece of JSON; `None` when nothing
+/// changes.
 fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
     let blanked = if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) && is_json(text) {
         match encodings.checked_sub(1) {
@@ -87,7 +88,8 @@ fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
     (blanked != text).then_some(blanked)
 }
 
-/// Returns whether a password's name stands in `text` as that of a member: with a quotation mark, perhaps escaped, and a colon.
+/// Returns whether a password's name stands in `text` as that of a member: with a quotation mark, perhaps escaped, and
+/// a colon.
 fn has_password_member(text: &[u8]) -> bool {
     let lower = unescaped(&text.to_ascii_lowercase());
     let mut rest = lower.as_slice();
@@ -101,7 +103,7 @@ fn has_password_member(text: &[u8]) -> bool {
     false
 }
 
-/// What a string token says, which need not be UTF-8.
+/// The bytes of a string token, which need not be UTF-8.
 struct Text(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Text {
@@ -153,7 +155,8 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|window| window == word)
 }
 
-/// Returns `lower` with JSON's `\u00xx`, behind any number of backslashes, and the `%xx` of forms decoded, and all else as it is.
+/// Returns `lower` with JSON's `\u00xx`, behind any number of backslashes, and the `%xx` of forms decoded, and all else
+/// as it is.
 fn unescaped(lower: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(lower.len());
     let mut rest = lower;
@@ -255,8 +258,8 @@ mod tests {
     }
 
     proptest! {
-        /// However often JSON is a string within JSON, as itself or as a member, and wherever it is cut, its password is gone;
-        /// and blanking twice is blanking once.
+        /// However often JSON is a string within JSON, as itself or as a member, and wherever it is cut, its password
+        /// is gone; and blanking twice is blanking once.
         #[test]
         fn no_encoding_hides_the_password(
             within in prop::collection::vec(any::<bool>(), 0..=ENCODINGS_MAX + 2),
@@ -278,7 +281,11 @@ mod tests {
 
         /// Wherever a password stands in JSON, and wherever the JSON is cut, it is gone.
         #[test]
-        fn no_cut_leaves_the_password(depth in 0..5_usize, cut in any::<prop::sample::Index>(), noise in "[a-z\"{}:, ]{0,8}") {
+        fn no_cut_leaves_the_password(
+            depth in 0..5_usize,
+            cut in any::<prop::sample::Index>(),
+            noise in "[a-z\"{}:, ]{0,8}",
+        ) {
             let open = r#"{"user":[{"x":1},"#.repeat(depth);
             let close = "]}".repeat(depth);
             let whole = format!(r#"{open}{{"password":"hunter2","name":"Rachel"}}{close}"#);

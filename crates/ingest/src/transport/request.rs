@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-/// The head of a request to the webhook's path, before anything is known of its sender and before any of its body is read.
+/// The head of a request to the webhook's path, before anything is known of its sender and before any of its body is
+/// read.
 ///
 /// Its query can hold secrets: it does not print it.
 pub struct RawRequest {

@@ -26,7 +26,7 @@ pub(crate) enum Whole {
     HeadersOnly,
 }
 
-/// Header: the position on `vcc.users` of what was there already and is newer.
+/// Header: the position on `vcc.users` of the newer record that was there already.
 const SUPERSEDED_BY: &str = "rollcall-superseded-by";
 
 /// Writes a late `event` to `topic`, with the position of what superseded it and the trace that it belongs to.
@@ -64,7 +64,8 @@ fn refuse(error: &Error) -> Rejection {
             tracing::warn!(error = error as &dyn std::error::Error, "a record was not acknowledged");
             Rejection::NotAcknowledged
         }
-        // Not worth another attempt as it is, but the sender's event must not be lost: it tries again while somebody mends it.
+        // Not worth another attempt as it is, but the sender's event must not be lost: it tries again while somebody
+        // mends it.
         Error::Refused { .. } | Error::Closed => {
             tracing::error!(error = error as &dyn std::error::Error, "a record cannot be published");
             Rejection::NotAcknowledged

@@ -1,16 +1,17 @@
 //! Stage 4: whether the members are a user event; lenient in how a value is written, strict in what it is.
 //!
-//! The sender is a PHP system: an integer may come as a decimal string, a boolean as 0 or 1, a text that is all digits as a
-//! number, a list as an object with numbers for keys. The identifier is `userId` in the vendor's samples and `userid` in its
-//! table. Text values are open sets, and members that nobody knows are kept.
+//! The sender is a PHP system: an integer may come as a decimal string or with a fraction of zero, a boolean as 0 or 1,
+//! a text that is all digits as a number, a list as an object with numbers for keys. The identifier is `userId` in the
+//! vendor's samples and `userid` in its table. Text values are open sets, and members that nobody knows are kept as
+//! they were sent.
 
 use std::collections::BTreeMap;
 
-use domain::{Facts, FactsError, SAFE_INTEGER_MAX, UnixMillis, User, UserEvent, UserId};
-use serde_json::{Map, Value};
+use domain::json::{Json, Number};
+use domain::{Facts, FactsError, FieldSource, SAFE_INTEGER_MAX, UnixMillis, User, UserEvent, UserId};
 
 use crate::Rejection;
-use crate::transport::{Delivery, token, type_name};
+use crate::transport::{self, Delivery, token, type_name};
 
 /// The two spellings of the identifier.
 const IDENTIFIERS: [&str; 2] = ["userId", "userid"];
@@ -19,71 +20,67 @@ const IDENTIFIERS: [&str; 2] = ["userId", "userid"];
 ///
 /// # Errors
 /// [`Rejection::NotAnEvent`] with the first place that is at fault.
-pub(crate) fn validate(delivery: Delivery, now: UnixMillis) -> Result<UserEvent, Rejection> {
+pub(crate) fn validate(delivery: Delivery<'_>, now: UnixMillis) -> Result<UserEvent, Rejection> {
     let password_changed = delivery.password_changed();
-    let mut members = Members { path: String::new(), members: delivery.into_members() };
+    let mut members = Members { path: "", members: delivery.into_members() };
     let new = members.required("new")?;
     let new = user("/new", new)?;
     let old = members.take("old").map(|old| user("/old", old)).transpose()?;
     let timestamp = match members.required("timestamp")? {
-        Value::String(timestamp) => timestamp,
+        Json::Text(timestamp) => timestamp.into_string(),
         other => return Err(expected("/timestamp", "a string", &other)),
     };
-    let facts = Facts { old, new, timestamp, received_at: now, password_changed, extra: members.rest() };
+    let extra = members.extra()?;
+    let facts = Facts { old, new, timestamp, received_at: now, password_changed, extra, omitted: Vec::new() };
     UserEvent::new(facts).map_err(|error| match error {
         FactsError::Identity { .. } => not_an_event("/old/userId", "is another user than /new/userId"),
         FactsError::Timestamp(_) => not_an_event("/timestamp", "expected an ISO 8601 date and time with an offset"),
     })
 }
 
-fn user(path: &str, value: Value) -> Result<User, Rejection> {
-    let Value::Object(members) = value else {
-        return Err(expected(path, "an object", &value));
-    };
-    let mut members = Members { path: path.to_owned(), members };
-    let user_id = members.user_id()?;
-    Ok(User {
-        user_id,
-        contact_phone: members.text("contactPhone")?,
-        email: members.text("email")?,
-        extension: members.text("extension")?,
-        hourly: members.integer("hourly")?,
-        is_agent: members.boolean("isAgent")?,
-        message_lists: members.texts("messageLists")?,
-        mobile_phone: members.text("mobilePhone")?,
-        mobile_project_id: members.integer("mobileProjectId")?,
-        monthly: members.integer("monthly")?,
-        name: members.text("name")?,
-        outbound_phone: members.text("outboundPhone")?,
-        priv_group: members.integer("privGroup")?,
-        redistribution: members.integer("redistribution")?,
-        register_transport: members.text("registerTransport")?,
-        sample_rate: members.text("sampleRate")?,
-        state: members.text("state")?,
-        username: members.text("username")?,
-        extra: members.rest(),
-    })
+/// Returns how many amounts of the new user have a fraction: no other field leaves a member of its name in `extra`.
+pub(crate) fn fractional_amounts(event: &UserEvent) -> usize {
+    event.new.extra.keys().filter(|name| User::is_field(name)).count()
+}
+
+fn user(path: &'static str, value: Json<'_>) -> Result<User, Rejection> {
+    match value {
+        Json::Object(members) => User::from_fields(&mut Members { path, members }),
+        other => Err(expected(path, "an object", &other)),
+    }
 }
 
 /// The members of an object that have not been read yet, and the pointer of the object.
-struct Members {
-    path: String,
-    members: Map<String, Value>,
+struct Members<'p> {
+    path: &'static str,
+    members: transport::Members<'p>,
 }
 
-impl Members {
+impl<'p> Members<'p> {
+    fn find(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|(known, _)| known.as_str() == name)
+    }
+
     /// Takes a member; null is as good as absent.
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.members.remove(name).filter(|value| !value.is_null())
+    fn take(&mut self, name: &str) -> Option<Json<'p>> {
+        let (_, value) = self.members.swap_remove(self.find(name)?);
+        (value != Json::Null).then_some(value)
     }
 
-    fn required(&mut self, name: &str) -> Result<Value, Rejection> {
-        let at = self.at(name);
-        let value = self.members.remove(name).ok_or_else(|| not_an_event(&at, "is missing"))?;
-        if value.is_null() { Err(not_an_event(&at, "is null")) } else { Ok(value) }
+    fn required(&mut self, name: &str) -> Result<Json<'p>, Rejection> {
+        let found = self.find(name).is_some();
+        self.take(name).ok_or_else(|| not_an_event(&self.at(name), if found { "is null" } else { "is missing" }))
     }
 
-    fn user_id(&mut self) -> Result<UserId, Rejection> {
+    fn at(&self, name: &str) -> String {
+        format!("{}/{}", self.path, token(name))
+    }
+}
+
+impl FieldSource<String> for Members<'_> {
+    type Error = Rejection;
+
+    fn user_id(&mut self, _: &'static str) -> Result<UserId, Rejection> {
         let mut id = None;
         for name in IDENTIFIERS {
             let Some(value) = self.take(name) else { continue };
@@ -97,65 +94,94 @@ impl Members {
         id.ok_or_else(|| not_an_event(&self.at(IDENTIFIERS[0]), "is missing"))
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<String>, Rejection> {
-        self.take(name).map(|value| text(&self.at(name), value)).transpose()
+    fn text(&mut self, name: &'static str) -> Result<Option<String>, Rejection> {
+        self.take(name)
+            .map(|value| text(value).map_err(|value| expected(&self.at(name), "a string", &value)))
+            .transpose()
     }
 
-    fn integer(&mut self, name: &str) -> Result<Option<i64>, Rejection> {
+    fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Rejection> {
         self.take(name).map(|value| integer(&self.at(name), &value)).transpose()
     }
 
-    fn boolean(&mut self, name: &str) -> Result<Option<bool>, Rejection> {
+    /// A number with a fraction stays where it is, so that it ends among the extra members.
+    fn amount(&mut self, name: &'static str) -> Result<Option<i64>, Rejection> {
+        let number = self.find(name).map(|at| &self.members[at].1);
+        match number {
+            Some(Json::Number(number)) if !number.is_integer() => Ok(None),
+            _ => self.integer(name),
+        }
+    }
+
+    fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Rejection> {
         self.take(name).map(|value| boolean(&self.at(name), &value)).transpose()
     }
 
     /// PHP writes a list whose keys are not 0, 1, 2 … as an object with those keys.
-    fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, Rejection> {
+    fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Rejection> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        let at = self.at(name);
-        let items: Vec<(String, Value)> = match value {
-            Value::Array(items) => {
+        let items: Vec<(String, Json<'_>)> = match value {
+            Json::Array(items) => {
                 items.into_iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect()
             }
-            Value::Object(members) if members.keys().all(|key| key.bytes().all(|byte| byte.is_ascii_digit())) => {
-                let mut items: Vec<_> = members.into_iter().collect();
-                items.sort_by_key(|(key, _)| (key.len(), key.clone()));
+            Json::Object(members) if members.iter().all(|(key, _)| is_digits(key.as_str())) => {
+                let mut items: Vec<_> = members.into_iter().map(|(key, item)| (key.into_string(), item)).collect();
+                items.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
                 items
             }
-            other => return Err(expected(&at, "an array", &other)),
+            other => return Err(expected(&self.at(name), "an array", &other)),
         };
-        items.into_iter().map(|(key, item)| text(&format!("{at}/{key}"), item)).collect::<Result<_, _>>().map(Some)
+        let item = |(key, item)| {
+            short_text(item).map_err(|item| expected(&format!("{}/{key}", self.at(name)), "a string", &item))
+        };
+        items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Returns what nobody asked for: name to canonical JSON text (RFC 8785).
-    fn rest(self) -> BTreeMap<String, String> {
-        let canonical = |value: &Value| {
-            serde_json_canonicalizer::to_string(value)
-                .expect("a JSON value without non-finite numbers has a canonical form")
+    /// Returns what nobody asked for: name to JSON text, as sent.
+    fn extra(&mut self) -> Result<BTreeMap<String, String>, Rejection> {
+        let written = |value: &Json<'_>| {
+            let mut text = String::new();
+            value.write(&mut text);
+            text
         };
-        self.members.iter().map(|(name, value)| (name.clone(), canonical(value))).collect()
-    }
-
-    fn at(&self, name: &str) -> String {
-        format!("{}/{}", self.path, token(name))
+        let members = std::mem::take(&mut self.members);
+        Ok(members.into_iter().map(|(name, value)| (name.into_string(), written(&value))).collect())
     }
 }
 
-fn text(at: &str, value: Value) -> Result<String, Rejection> {
+/// Returns a text, or a number as one: an integer of 64 bits as its digits, any other as it was sent.
+fn text(value: Json<'_>) -> Result<String, Json<'_>> {
     match value {
-        Value::String(text) => Ok(text),
-        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
-        other => Err(expected(at, "a string", &other)),
+        Json::Text(text) => Ok(text.into_string()),
+        Json::Number(number) => Ok(digits(number).unwrap_or_else(|| number.as_str().to_owned())),
+        other => Err(other),
     }
 }
 
-fn integer(at: &str, value: &Value) -> Result<i64, Rejection> {
+/// As [`text`], but that digits which are longer than what was sent (`1e18`) stay as sent: a list can have any number
+/// of them.
+fn short_text(value: Json<'_>) -> Result<String, Json<'_>> {
+    match value {
+        Json::Number(number) => {
+            let sent = number.as_str();
+            Ok(digits(number).filter(|digits| digits.len() <= sent.len()).unwrap_or_else(|| sent.to_owned()))
+        }
+        other => text(other),
+    }
+}
+
+fn digits(number: Number<'_>) -> Option<String> {
+    let range = i128::from(i64::MIN)..=i128::from(u64::MAX);
+    number.integer().filter(|integer| range.contains(integer)).map(|integer| integer.to_string())
+}
+
+fn integer(at: &str, value: &Json<'_>) -> Result<i64, Rejection> {
     let number = match value {
-        Value::Number(number) if number.is_f64() => return Err(not_an_event(at, "expected an integer")),
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        Json::Number(number) if !number.is_integer() => return Err(not_an_event(at, "expected an integer")),
+        Json::Number(number) => number.integer().and_then(|integer| integer.try_into().ok()),
+        Json::Text(text) => {
+            let text = text.as_str();
+            if !is_digits(text.strip_prefix('-').unwrap_or(text)) {
                 return Err(not_an_event(at, "expected an integer, found a string that is none"));
             }
             text.parse().ok()
@@ -167,19 +193,23 @@ fn integer(at: &str, value: &Value) -> Result<i64, Rejection> {
         .ok_or_else(|| not_an_event(at, "is out of range: an integer has 53 bits at most"))
 }
 
-fn boolean(at: &str, value: &Value) -> Result<bool, Rejection> {
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn boolean(at: &str, value: &Json<'_>) -> Result<bool, Rejection> {
     match value {
-        Value::Bool(boolean) => Ok(*boolean),
-        Value::Number(number) if number.as_i64() == Some(0) => Ok(false),
-        Value::Number(number) if number.as_i64() == Some(1) => Ok(true),
-        Value::String(text) if text == "0" || text == "false" => Ok(false),
-        Value::String(text) if text == "1" || text == "true" => Ok(true),
-        Value::Number(_) | Value::String(_) => Err(not_an_event(at, "expected a boolean, or 0 or 1")),
+        Json::Boolean(boolean) => Ok(*boolean),
+        Json::Number(number) if number.integer() == Some(0) => Ok(false),
+        Json::Number(number) if number.integer() == Some(1) => Ok(true),
+        Json::Text(text) if ["0", "false"].contains(&text.as_str()) => Ok(false),
+        Json::Text(text) if ["1", "true"].contains(&text.as_str()) => Ok(true),
+        Json::Number(_) | Json::Text(_) => Err(not_an_event(at, "expected a boolean, or 0 or 1")),
         other => Err(expected(at, "a boolean", other)),
     }
 }
 
-fn expected(at: &str, what: &str, found: &Value) -> Rejection {
+fn expected(at: &str, what: &str, found: &Json<'_>) -> Rejection {
     not_an_event(at, &format!("expected {what}, found {}", type_name(found)))
 }
 
@@ -239,8 +269,15 @@ mod tests {
         )
         .unwrap();
         assert_eq!(event.new.state.as_deref(), Some("on-leave"));
-        assert_eq!(event.new.extra["skills"], r#"[{"a":2.5,"b":1}]"#);
+        assert_eq!(event.new.extra["skills"], r#"[{"b":1,"a":2.50}]"#);
         assert_eq!(event.extra["source"], r#""test""#);
+    }
+
+    #[test]
+    fn amounts_with_a_fraction_are_counted() {
+        let count = |new| fractional_amounts(&created(new).unwrap());
+        assert_eq!(count(r#"{"userId":1,"hourly":1.0,"monthly":2e3,"x":1.5}"#), 0);
+        assert_eq!(count(r#"{"userId":1,"hourly":1.5,"monthly":1e-9}"#), 2);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Turns librdkafka's log lines and errors into `tracing` events.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use crate::Fault;
 
-/// What stands in a log line where a secret was.
+/// Stands in a log line where a secret was.
 const REDACTED: &str = "[redacted]";
 
-/// How often it is told that no broker can be reached. The library says so with every attempt to connect: some 45 times a second.
+/// How often a log line says that no broker can be reached. The library says so with every attempt to connect: some 45
+/// times a second.
 const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// All clients of the process find out about an outage, and one line speaks for them.
@@ -82,7 +83,7 @@ impl ClientContext for TracingContext {
     }
 }
 
-/// How an error of the library is told.
+/// How an error of the library is logged.
 #[derive(Debug, PartialEq, Eq)]
 enum Telling {
     Nothing,
@@ -93,7 +94,7 @@ enum Telling {
 
 fn telling(code: Option<Code>, outage: &Sparing, now: Instant) -> Telling {
     match code {
-        // The end of a partition comes this way too, and so does what the readers handle as a position outside the log.
+        // The end of a partition comes this way too, and so does a position outside the log, which the readers handle.
         Some(Code::PartitionEOF | Code::AutoOffsetReset) => Telling::Nothing,
         // The same text comes as a log line, with the library's own care not to repeat it.
         Some(Code::BrokerTransportFailure) => Telling::Debug,
@@ -103,17 +104,17 @@ fn telling(code: Option<Code>, outage: &Sparing, now: Instant) -> Telling {
     }
 }
 
-/// Spares a log what it was told within the last [`OUTAGE_INTERVAL`].
+/// Spares the log a line that it got within the last [`OUTAGE_INTERVAL`].
 struct Sparing(Mutex<Option<Instant>>);
 
 impl Sparing {
     const fn new() -> Self {
-        Self(Mutex::new(None))
+        Self(parking_lot::const_mutex(None))
     }
 
-    /// Returns whether it is time to tell it, and notes that it was told.
+    /// Returns whether the line is due, and notes that it was written.
     fn is_due(&self, now: Instant) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         let due = told.is_none_or(|told| now.duration_since(told) >= OUTAGE_INTERVAL);
         if due {
             *told = Some(now);

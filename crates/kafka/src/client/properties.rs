@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::client_property::is_secret;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
@@ -31,9 +32,6 @@ const OWNED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "a topic made on the fly would not be compacted"),
     ("test.mock.num.brokers", "it would replace the cluster by one in memory"),
 ];
-
-/// Parts of names whose values are secrets.
-const SECRET_MARKS: &[&str] = &["password", "secret", "key.pem", "oauthbearer.config", "token"];
 
 /// Returns one sentence for each property that may not be set or that the library does not take.
 pub(super) fn faults(properties: &BTreeMap<String, String>) -> Vec<String> {
@@ -65,6 +63,19 @@ pub(super) fn secrets(properties: &BTreeMap<String, String>) -> Vec<String> {
         .collect()
 }
 
-fn is_secret(name: &str) -> bool {
-    SECRET_MARKS.iter().any(|mark| name.contains(mark))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The other user of the list is the configuration that `service` shows, which has the same test.
+    #[test]
+    fn secrets_of_the_domains_list_are_kept_out_of_log_lines() {
+        let names = ["sasl.password", "sasl.jaas.config", "sasl.oauthbearer.token", "sasl.username"];
+        let properties = names.iter().map(|name| ((*name).to_owned(), format!("value of {name}"))).collect();
+        let expected: Vec<_> = ["jaas.config", "oauthbearer.token", "password"]
+            .iter()
+            .map(|name| format!("value of sasl.{name}"))
+            .collect();
+        assert_eq!(secrets(&properties), expected);
+    }
 }

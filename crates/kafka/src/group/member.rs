@@ -1,187 +1,78 @@
-//! The thread of a membership: polls the client library and turns what it says into events.
+//! The thread of a membership: polls the client library, which runs the callbacks of a rebalance.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::Message as _;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
-use super::Event;
+use super::{Error, GroupEvent};
 use crate::client::TracingContext;
-use crate::native::Message;
-use crate::tail::{Batch, Error, Limits, POLL, Verdict, verdict};
-use crate::topics::Watch;
-use crate::{ClientOptions, Fault, Record};
+use crate::{ClientOptions, Fault, Unavailable};
+
+/// How long one poll may take. It bounds how long a membership outlives its handle, not how late a change is.
+const POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct Member {
     consumer: BaseConsumer<Rebalancing>,
-    topic: String,
-    /// For each partition that is ours, the offset below which every record was handed over.
-    next: BTreeMap<i32, i64>,
-    batch: Batch,
-    events: mpsc::Sender<Result<Event, Error>>,
-    watch: Watch,
+    events: mpsc::Sender<Result<GroupEvent, Error>>,
 }
-
-/// What ends the thread: the handle is gone, or an error was sent.
-struct End;
-
-type Step = ControlFlow<End>;
 
 impl Member {
     pub(super) fn join(
         options: &ClientOptions,
         group: &str,
         topic: &str,
-        limits: Limits,
-        events: mpsc::Sender<Result<Event, Error>>,
-    ) -> Result<Self, Error> {
+        events: mpsc::Sender<Result<GroupEvent, Error>>,
+    ) -> Result<Self, Fault> {
         let context = Rebalancing { tracing: options.context(), changes: Mutex::default() };
         let consumer: BaseConsumer<_> = options
             .consumer(group)
-            // Partitions that a member keeps need not be read again when another member comes or goes.
+            // Partitions that a member keeps stay its own when another member comes or goes.
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .create_with_context(context)
-            .map_err(|error| Error::from_fault(error.into()))?;
-        consumer.subscribe(&[topic]).map_err(|error| Error::from_fault(error.into()))?;
-        Ok(Self {
-            consumer,
-            topic: topic.to_owned(),
-            next: BTreeMap::new(),
-            batch: Batch::new(limits.records_per_batch, limits.bytes_per_batch),
-            events,
-            watch: Watch::new(topic),
-        })
+            .create_with_context(context)?;
+        consumer.subscribe(&[topic])?;
+        Ok(Self { consumer, events })
     }
 
-    pub(super) fn run(mut self) {
+    pub(super) fn run(self) {
         while !self.events.is_closed() {
-            if self.poll().is_break() || self.look().is_break() {
+            let polled = self.consumer.poll(POLL);
+            let failed = match polled {
+                // A record that was fetched before the partition was paused is nobody's business here.
+                None | Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => None,
+                Some(Err(error)) => Some(Fault::from(error)).filter(|fault| !fault.is_transient()),
+            };
+            let changes = self.consumer.context().take().into_iter().map(Ok);
+            for event in changes.chain(failed.clone().map(|fault| Err(Unavailable::from(fault).into()))) {
+                if self.events.blocking_send(event).is_err() {
+                    return;
+                }
+            }
+            if failed.is_some() {
                 return;
             }
         }
     }
-
-    /// Waits for one message at most, then takes what else is there without waiting.
-    fn poll(&mut self) -> Step {
-        let mut wait = POLL;
-        loop {
-            let polled = self.consumer.poll(wait);
-            wait = Duration::ZERO;
-            // Polling is what runs the rebalance callback, so a change comes before what was polled with it.
-            for change in self.consumer.context().take() {
-                apply(change, &mut self.next, &mut self.batch, &self.events)?;
-            }
-            match polled {
-                None => return flush(&mut self.batch, &self.events),
-                Some(Ok(message)) => {
-                    let Some(next) = self.next.get_mut(&message.partition()) else {
-                        continue;
-                    };
-                    if message.offset() < *next {
-                        continue;
-                    }
-                    *next = message.offset() + 1;
-                    self.batch.push(Record::copy(Message::of(&message)));
-                    if self.batch.is_full() {
-                        flush(&mut self.batch, &self.events)?;
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    flush(&mut self.batch, &self.events)?;
-                    if let Some(next_offset) = self.next.get(&partition).copied() {
-                        send(&self.events, Ok(Event::EndReached { partition, next_offset }))?;
-                    }
-                }
-                Some(Err(error)) => match verdict(error.into(), &self.topic) {
-                    Verdict::Wait => {}
-                    // The library fetches the partition no more, and what was read of it may be gone from the log.
-                    Verdict::Check => return self.end(Error::Unreachable(Code::OffsetOutOfRange.into())),
-                    Verdict::End(error) => return self.end(error),
-                },
-            }
-        }
-    }
-
-    /// From time to time: ends if the topic is not the same any more. New partitions are shared out by the group itself.
-    fn look(&mut self) -> Step {
-        match self.watch.look(&self.consumer) {
-            Ok(_) => Step::Continue(()),
-            Err(error) => {
-                send(&self.events, Err(error))?;
-                Step::Break(End)
-            }
-        }
-    }
-
-    /// Hands over what was read, and the error after it.
-    fn end(&mut self, error: Error) -> Step {
-        flush(&mut self.batch, &self.events)?;
-        send(&self.events, Err(error))?;
-        Step::Break(End)
-    }
 }
 
-fn apply(
-    change: Change,
-    next: &mut BTreeMap<i32, i64>,
-    batch: &mut Batch,
-    events: &mpsc::Sender<Result<Event, Error>>,
-) -> Step {
-    flush(batch, events)?;
-    match change {
-        Change::Assigned(partitions) => {
-            next.extend(partitions.iter().map(|partition| (*partition, 0)));
-            send(events, Ok(Event::Assigned(partitions)))
-        }
-        Change::Revoked(partitions) => {
-            next.retain(|partition, _| !partitions.contains(partition));
-            send(events, Ok(Event::Revoked(partitions)))
-        }
-    }
-}
-
-fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<Event, Error>>) -> Step {
-    match batch.take() {
-        Some(records) => send(events, Ok(Event::Records(records))),
-        None => Step::Continue(()),
-    }
-}
-
-fn send(events: &mpsc::Sender<Result<Event, Error>>, event: Result<Event, Error>) -> Step {
-    match events.blocking_send(event) {
-        Ok(()) => Step::Continue(()),
-        Err(_) => Step::Break(End),
-    }
-}
-
-/// A change of what is ours, as the callback noted it.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    Assigned(Vec<i32>),
-    Revoked(Vec<i32>),
-}
-
-/// The callbacks of a group member: partitions are taken from their beginning, and every change is noted.
+/// The callbacks of a group member: partitions are taken and paused at once, and every change is noted.
 struct Rebalancing {
     tracing: TracingContext,
-    changes: Mutex<Vec<Change>>,
+    changes: Mutex<Vec<GroupEvent>>,
 }
 
 impl Rebalancing {
-    fn take(&self) -> Vec<Change> {
-        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take(&self) -> Vec<GroupEvent> {
+        std::mem::take(&mut *self.changes.lock())
     }
 
-    fn note(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    fn note(&self, change: GroupEvent) {
+        self.changes.lock().push(change);
     }
 }
 
@@ -206,13 +97,13 @@ impl ConsumerContext for Rebalancing {
         let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let done = assign(consumer, list, cooperative);
             if !partitions.is_empty() {
-                self.note(Change::Assigned(partitions));
+                self.note(GroupEvent::Assigned(partitions));
             }
             done
         } else {
             let done = if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() };
             if !partitions.is_empty() {
-                self.note(Change::Revoked(partitions));
+                self.note(GroupEvent::Revoked(partitions));
             }
             done
         };
@@ -223,6 +114,12 @@ impl ConsumerContext for Rebalancing {
 }
 
 fn assign(consumer: &BaseConsumer<Rebalancing>, list: &mut TopicPartitionList, cooperative: bool) -> KafkaResult<()> {
-    list.set_all_offsets(Offset::Beginning)?;
-    if cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) }
+    // Somewhere it must begin, and the end is where there is the least to fetch before it is paused.
+    list.set_all_offsets(Offset::End)?;
+    if cooperative {
+        consumer.incremental_assign(list)?
+    } else {
+        consumer.assign(list)?
+    }
+    consumer.pause(list)
 }

@@ -1,13 +1,14 @@
 //! The producer behind the handle, and its replacement when it has come to its end.
 //!
-//! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka. The
-//! service must not be: a new producer takes its place, with a new identity and an empty queue.
+//! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka.
+//! The service must not be: a new producer takes its place, with a new identity and an empty queue.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Position;
+use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
@@ -24,7 +25,7 @@ const LINGER_MS: &str = "1";
 /// The least time between two replacements: a cluster that ends every producer at once must not make us spin.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// What became of a record: where it is stored, with a negative offset if the broker does not tell, or why that is not known.
+/// The fate of a record: its position, with a negative offset if the broker does not say, or why that is not known.
 pub(super) type Report = Result<Position, Fault>;
 
 /// One producer, from its making to its end.
@@ -34,7 +35,7 @@ pub(super) struct Generation {
     waiting: Arc<AtomicUsize>,
 }
 
-/// What goes with a record through the client library.
+/// The state that goes with a record through the client library.
 pub(crate) struct Queued {
     report: oneshot::Sender<Report>,
     waiting: Waiting,
@@ -61,7 +62,7 @@ impl ProducerContext for TracingContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, queued: Box<Queued>) {
         let Queued { report, waiting } = *queued;
-        // Before it is told: whoever has heard of it does not find it waiting.
+        // Before the report: its receiver must not find the record waiting.
         drop(waiting);
         let told = report.send(match result {
             Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
@@ -124,7 +125,7 @@ impl Generation {
         }
     }
 
-    /// Gives up what is in the queue, so that those who wait for it learn it at once.
+    /// Gives up the queue, so that those who wait for its records hear of it at once.
     fn give_up(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }
@@ -173,7 +174,7 @@ impl Slot {
 
     /// Puts a new producer in the place of a dead one, unless someone did already or the last time is too close.
     pub(super) fn replace(&self, dead: &Arc<Generation>, fatal: &Fault) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, dead));
         let now = Instant::now();
         let too_soon = state.replaced_at.is_some_and(|at| now.duration_since(at) < REPLACE_INTERVAL_MIN);
@@ -199,7 +200,7 @@ impl Slot {
     }
 
     pub(super) fn close(&self, deadline: Duration) -> Result<(), NotFlushed> {
-        let Some(last) = self.lock().current.take() else {
+        let Some(last) = self.state.lock().current.take() else {
             return Ok(());
         };
         let flushed = last.flush(deadline);
@@ -212,11 +213,6 @@ impl Slot {
     }
 
     fn current(&self) -> Result<Arc<Generation>, Error> {
-        self.lock().current.clone().ok_or(Error::Closed)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // The state is two words that are set whole; a panic elsewhere cannot leave it half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().current.clone().ok_or(Error::Closed)
     }
 }

@@ -24,7 +24,7 @@ impl Batch {
         self.records.len() >= self.records_max || self.bytes >= self.bytes_max
     }
 
-    /// Returns what was gathered, if anything, and starts anew.
+    /// Returns the gathered records, if any, and starts over.
     pub(crate) fn take(&mut self) -> Option<Vec<Record>> {
         self.bytes = 0;
         let records = std::mem::take(&mut self.records);

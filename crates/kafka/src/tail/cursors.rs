@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{Checkpoint, Position};
 
-use super::{Error, Extent};
+use super::Error;
 use crate::topics::Watermarks;
 
 /// Where a partition is being read.
@@ -12,7 +12,8 @@ use crate::topics::Watermarks;
 pub(crate) struct Cursor {
     /// Every record below was handed over.
     pub(crate) next: i64,
-    /// Whether nothing was read and no position asked for, so that the beginning may move on without anything being lost.
+    /// Whether nothing was read and no position asked for, so that the beginning may move on without anything being
+    /// lost.
     pub(crate) at_beginning: bool,
 }
 
@@ -20,28 +21,21 @@ pub(crate) struct Cursor {
 pub(crate) struct Cursors(BTreeMap<i32, Cursor>);
 
 impl Cursors {
-    /// Finds the first offset of each partition to follow, and refuses a checkpoint that the log does not hold.
-    pub(crate) fn place(extent: &Extent, log: &[Watermarks], from: &Checkpoint) -> Result<Self, Error> {
-        let partitions: Vec<i32> = match extent {
-            Extent::Whole => {
-                for (partition, _) in from.iter() {
-                    find(log, partition)?;
-                }
-                log.iter().map(|found| found.partition).collect()
-            }
-            Extent::These(partitions) => partitions.clone(),
-        };
+    /// Finds the first offset of each partition, and refuses a checkpoint that the log does not hold.
+    pub(crate) fn place(log: &[Watermarks], from: &Checkpoint) -> Result<Self, Error> {
+        for (partition, _) in from.iter() {
+            find(log, partition)?;
+        }
         let mut cursors = BTreeMap::new();
-        for partition in partitions {
-            let found = find(log, partition)?;
-            let cursor = match from.next(partition) {
+        for found in log {
+            let cursor = match from.next(found.partition) {
                 None => Cursor { next: found.low, at_beginning: true },
                 Some(next) => {
                     within(found, next)?;
                     Cursor { next, at_beginning: false }
                 }
             };
-            cursors.insert(partition, cursor);
+            cursors.insert(found.partition, cursor);
         }
         Ok(Self(cursors))
     }
@@ -88,7 +82,8 @@ impl Cursors {
         added
     }
 
-    /// Returns what a reader is told whose log was cut at `end`; nothing if the partition is not followed, or was read no further.
+    /// Returns the error of a reader whose log was cut at `end`; nothing if the partition is not followed, or was read
+    /// no further.
     pub(crate) fn cut(&self, partition: i32, end: i64) -> Option<Error> {
         let next_offset = self.0.get(&partition)?.next;
         (next_offset > end).then_some(Error::PositionOutsideLog { partition, next_offset, low: 0, high: end })
@@ -118,42 +113,40 @@ mod tests {
     const LOG: [Watermarks; 2] =
         [Watermarks { partition: 0, low: 10, high: 20 }, Watermarks { partition: 1, low: 0, high: 0 }];
 
-    fn place(extent: &Extent, from: &str) -> Result<Cursors, Error> {
-        Cursors::place(extent, &LOG, &from.parse().unwrap())
+    fn place(from: &str) -> Result<Cursors, Error> {
+        Cursors::place(&LOG, &from.parse().unwrap())
     }
 
-    fn nexts(extent: &Extent, from: &str) -> Vec<(i32, i64)> {
-        let cursors = place(extent, from).unwrap();
+    fn nexts(from: &str) -> Vec<(i32, i64)> {
+        let cursors = place(from).unwrap();
         cursors.iter().map(|(partition, cursor)| (partition, cursor.next)).collect()
     }
 
     #[test]
     fn a_checkpoint_inside_the_log() {
-        assert_eq!(nexts(&Extent::Whole, ""), [(0, 10), (1, 0)]);
-        assert_eq!(nexts(&Extent::Whole, "0:20,1:0"), [(0, 20), (1, 0)]);
-        assert_eq!(nexts(&Extent::These(vec![1]), "0:15"), [(1, 0)]);
+        assert_eq!(nexts(""), [(0, 10), (1, 0)]);
+        assert_eq!(nexts("0:20,1:0"), [(0, 20), (1, 0)]);
     }
 
     #[test]
     fn a_checkpoint_outside_the_log() {
         for next_offset in [9, 21] {
             assert_eq!(
-                place(&Extent::Whole, &format!("0:{next_offset}")).unwrap_err(),
+                place(&format!("0:{next_offset}")).unwrap_err(),
                 Error::PositionOutsideLog { partition: 0, next_offset, low: 10, high: 20 }
             );
         }
-        assert_eq!(place(&Extent::Whole, "2:0").unwrap_err(), Error::PartitionMissing { partition: 2 });
-        assert_eq!(place(&Extent::These(vec![7]), "").unwrap_err(), Error::PartitionMissing { partition: 7 });
+        assert_eq!(place("2:0").unwrap_err(), Error::PartitionMissing { partition: 2 });
     }
 
     #[test]
     fn the_log_may_be_cut_before_anything_was_read_but_not_after() {
         let later = [Watermarks { partition: 0, low: 15, high: 20 }, Watermarks { partition: 1, low: 0, high: 0 }];
-        let mut untouched = place(&Extent::Whole, "").unwrap();
+        let mut untouched = place("").unwrap();
         assert_eq!(untouched.verify(&later), Ok(()));
         assert_eq!(untouched.iter().next().map(|(_, cursor)| cursor.next), Some(15));
 
-        let mut read = place(&Extent::Whole, "").unwrap();
+        let mut read = place("").unwrap();
         assert!(read.pass(Position { partition: 0, offset: 12 }));
         assert_eq!(
             read.verify(&later),
@@ -163,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_record_is_passed_once() {
-        let mut cursors = place(&Extent::Whole, "0:12").unwrap();
+        let mut cursors = place("0:12").unwrap();
         for (offset, passes) in [(11, false), (12, true), (12, false), (14, true), (13, false)] {
             assert_eq!(cursors.pass(Position { partition: 0, offset }), passes, "{offset}");
         }
@@ -172,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_end_is_beyond_what_compaction_removed_and_never_back() {
-        let mut cursors = place(&Extent::Whole, "0:12").unwrap();
+        let mut cursors = place("0:12").unwrap();
         assert_eq!(cursors.reach(0, 20), Some(20));
         assert_eq!(cursors.reach(0, 18), Some(20));
         assert_eq!(cursors.reach(9, 1), None);
@@ -180,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_cut_matters_to_a_reader_that_was_beyond_it() {
-        let mut cursors = place(&Extent::Whole, "0:12").unwrap();
+        let mut cursors = place("0:12").unwrap();
         assert!(cursors.pass(Position { partition: 0, offset: 19 }));
         let outside = Error::PositionOutsideLog { partition: 0, next_offset: 20, low: 0, high: 17 };
         assert_eq!(cursors.cut(0, 17), Some(outside), "though the log may reach beyond 20 again");
@@ -190,7 +183,7 @@ mod tests {
 
     #[test]
     fn only_new_partitions_are_added() {
-        let mut cursors = place(&Extent::Whole, "").unwrap();
+        let mut cursors = place("").unwrap();
         assert_eq!(cursors.add(0..4), [2, 3]);
         assert_eq!(cursors.add(0..4), Vec::<i32>::new());
     }

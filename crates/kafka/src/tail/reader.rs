@@ -1,4 +1,4 @@
-//! The thread of a tail: polls the client library and turns what it says into events.
+//! The thread of a tail: polls the client library and turns its reports into events.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -11,44 +11,42 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cursors::Cursors;
-use super::{Batch, Error, Event, Extent, Limits, POLL};
+use super::{Batch, Error, Limits, POLL, TailEvent};
 use crate::native::{Intake, Taken, topic_name};
 use crate::topics::{self, Watch};
-use crate::{ClientOptions, Fault, Record};
+use crate::{ClientOptions, Fault, Record, Unavailable};
 
 /// How long to wait before asking again whether the log holds the cursors, while the cluster does not answer.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) struct Reader {
+pub(super) struct TailReader {
     options: ClientOptions,
     intake: Intake,
     topic: String,
-    extent: Extent,
     limits: Limits,
     cursors: Cursors,
     batch: Batch,
-    events: mpsc::Sender<Result<Event, Error>>,
+    events: mpsc::Sender<Result<TailEvent, Error>>,
     watch: Watch,
     /// Set while a cursor may be outside the log: when to ask.
     check_at: Option<Instant>,
 }
 
-/// What ends the thread: the handle is gone, or an error was sent.
+/// The thread ends: the handle is gone, or an error was sent.
 struct End;
 
 type Step = ControlFlow<End>;
 
-impl Reader {
+impl TailReader {
     /// Connects, verifies that the log holds the checkpoint, and begins to fetch.
     pub(super) fn open(
         options: &ClientOptions,
         topic: String,
-        extent: Extent,
         from: &Checkpoint,
         limits: Limits,
-        events: mpsc::Sender<Result<Event, Error>>,
+        events: mpsc::Sender<Result<TailEvent, Error>>,
     ) -> Result<Self, Error> {
-        let consumer = options.reader().map_err(Error::from_fault)?;
+        let consumer = options.reader().map_err(Unavailable::from)?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
         let mut watch = Watch::new(&topic);
         watch.look(&consumer)?;
@@ -56,15 +54,14 @@ impl Reader {
             options: options.clone(),
             intake: Intake::new(consumer),
             topic,
-            cursors: Cursors::place(&extent, &log, from)?,
-            extent,
+            cursors: Cursors::place(&log, from)?,
             limits,
             batch: Batch::new(limits.records_per_batch, limits.bytes_per_batch),
             events,
             watch,
             check_at: None,
         };
-        reader.fetch(|_| true).map_err(Error::from_fault)?;
+        reader.fetch(|_| true).map_err(Unavailable::from)?;
         Ok(reader)
     }
 
@@ -76,7 +73,7 @@ impl Reader {
         }
     }
 
-    /// Waits until there is something at all, then takes what is there without waiting for more.
+    /// Waits until there is something at all, then takes all of it without waiting for more.
     fn poll(&mut self) -> Step {
         let Self { intake, topic, cursors, batch, events, check_at, .. } = self;
         intake.take(POLL, |taken| {
@@ -92,7 +89,7 @@ impl Reader {
                 Taken::End { partition, offset } => {
                     flush(batch, events)?;
                     if let Some(next_offset) = cursors.reach(partition, offset) {
-                        send(events, Ok(Event::EndReached { partition, next_offset }))?;
+                        send(events, Ok(TailEvent::EndReached { partition, next_offset }))?;
                     }
                 }
                 Taken::Cut { partition, end } => match cursors.cut(partition, end) {
@@ -107,7 +104,7 @@ impl Reader {
                     Verdict::Check => *check_at = Some(Instant::now()),
                     Verdict::End(error) => {
                         flush(batch, events)?;
-                        return fail(events, error);
+                        return fail(events, error.into());
                     }
                 },
             }
@@ -116,7 +113,8 @@ impl Reader {
         flush(&mut self.batch, &self.events)
     }
 
-    /// After the library has said that a position is not in the log: tells whether that is so, and goes on if it is not.
+    /// After the library has said that a position is not in the log: checks whether that is so, and goes on if it is
+    /// not.
     fn check(&mut self) -> Step {
         if self.check_at.is_none_or(|at| Instant::now() < at) {
             return Step::Continue(());
@@ -136,9 +134,9 @@ impl Reader {
     /// From time to time: ends if the topic is not the same any more, and follows partitions that it was given.
     fn look(&mut self) -> Step {
         let partitions = match self.watch.look(self.intake.consumer()) {
-            Ok(Some(partitions)) if self.extent == Extent::Whole => partitions,
-            Ok(_) => return Step::Continue(()),
-            Err(error) => return fail(&self.events, error),
+            Ok(Some(partitions)) => partitions,
+            Ok(None) => return Step::Continue(()),
+            Err(error) => return fail(&self.events, error.into()),
         };
         let added = self.cursors.add(0..partitions);
         if added.is_empty() {
@@ -147,15 +145,15 @@ impl Reader {
         if self.fetch(|partition| added.contains(&partition)).is_err() {
             self.check_at = Some(Instant::now());
         }
-        send(&self.events, Ok(Event::PartitionsAdded(added)))
+        send(&self.events, Ok(TailEvent::PartitionsAdded(added)))
     }
 
-    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all partitions from
-    /// where they were, with a new client, because the old one has stopped fetching that partition and would hand over nothing of
-    /// it if it was assigned again.
+    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all
+    /// partitions from where they were, with a new client, because the old one has stopped fetching that partition and
+    /// would hand over nothing of it if it was assigned again.
     fn reconnect(&mut self) -> Result<(), Error> {
-        self.intake = Intake::new(self.options.reader().map_err(Error::from_fault)?);
-        self.fetch(|_| true).map_err(Error::from_fault)
+        self.intake = Intake::new(self.options.reader().map_err(Unavailable::from)?);
+        Ok(self.fetch(|_| true).map_err(Unavailable::from)?)
     }
 
     /// Makes the library fetch those partitions, which it must not have fetched before, from their cursors.
@@ -171,47 +169,47 @@ impl Reader {
     }
 }
 
-/// What to do about an error of the library.
+/// The consequence of an error of the library.
 pub(crate) enum Verdict {
     /// It reconnects by itself.
     Wait,
     /// A position may be outside the log.
     Check,
-    End(Error),
+    End(Unavailable),
 }
 
 pub(crate) fn verdict(fault: Fault, topic: &str) -> Verdict {
     match fault.code() {
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => Verdict::Check,
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-            Verdict::End(Error::TopicMissing { topic: topic.to_owned() })
+            Verdict::End(Unavailable::Missing { topic: topic.to_owned() })
         }
         // The group is named for the library's sake and never joined: whether we might does not matter.
         Some(Code::GroupAuthorizationFailed) => Verdict::Wait,
         // Credentials can be put right on the cluster's side, and the library tries again.
         Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => Verdict::Wait,
         _ if fault.is_transient() => Verdict::Wait,
-        _ => Verdict::End(Error::Refused(fault)),
+        _ => Verdict::End(Unavailable::Refused(fault)),
     }
 }
 
-fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<Event, Error>>) -> Step {
+fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<TailEvent, Error>>) -> Step {
     match batch.take() {
-        Some(records) => send(events, Ok(Event::Records(records))),
+        Some(records) => send(events, Ok(TailEvent::Records(records))),
         None => Step::Continue(()),
     }
 }
 
 /// Waits for room in the channel: while the reader is slow, nothing more is taken from the library, whose own queue is
 /// bounded by `queued.max.messages.kbytes`.
-fn send(events: &mpsc::Sender<Result<Event, Error>>, event: Result<Event, Error>) -> Step {
+fn send(events: &mpsc::Sender<Result<TailEvent, Error>>, event: Result<TailEvent, Error>) -> Step {
     match events.blocking_send(event) {
         Ok(()) => Step::Continue(()),
         Err(_) => Step::Break(End),
     }
 }
 
-fn fail(events: &mpsc::Sender<Result<Event, Error>>, error: Error) -> Step {
+fn fail(events: &mpsc::Sender<Result<TailEvent, Error>>, error: Error) -> Step {
     send(events, Err(error))?;
     Step::Break(End)
 }

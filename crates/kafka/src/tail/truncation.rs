@@ -1,17 +1,17 @@
-//! How the client library tells that a log was cut below its reader; pure.
+//! How the client library reports that a log was cut below its reader; pure.
 //!
-//! After an unclean election the new leader may lack the last records, and append others at their offsets. The library asks the
-//! leader where the epoch of its position ended (KIP-320) and reports a cut with the same code as a position out of range, but
-//! with another text (`rd_kafka_toppar_handle_OffsetForLeaderEpoch`). The difference matters: the position may well be within the
-//! log again, among records that are not those that were read.
+//! After an unclean election the new leader may lack the last records, and append others at their offsets. The library
+//! asks the leader where the epoch of its position ended (KIP-320) and reports a cut with the same code as a position
+//! out of range, but with another text (`rd_kafka_toppar_handle_OffsetForLeaderEpoch`). The difference matters: the
+//! position may well be within the log again, among records that are not those that were read.
 
 /// Of the text: the library's description of its code for a cut log.
 const TRUNCATED: &str = "Partition log truncation detected";
-/// What comes before the offset that the log was cut at.
+/// Stands before the offset that the log was cut at.
 const END: &str = "broker end offset is ";
 
-/// Returns the offset at which the log ends that the reader has read, if `text` says that it was cut; 0 if the leader knows
-/// nothing of it at all.
+/// Returns the offset at which the log ends that the reader has read, if `text` says that it was cut; 0 if the leader
+/// knows nothing of it at all.
 pub(crate) fn cut_at(text: &str) -> Option<i64> {
     if !text.contains(TRUNCATED) {
         return None;
@@ -32,15 +32,20 @@ mod tests {
     fn a_cut_log_is_told_from_a_position_out_of_range() {
         for (text, expected) in [
             (
-                "Partition log truncation detected at offset 100 (leader epoch 3): broker end offset is 97 (offset leader epoch 2). Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
+                "Partition log truncation detected at offset 100 (leader epoch 3): \
+                 broker end offset is 97 (offset leader epoch 2). Reset to INVALID.: \
+                 Local: Partition log truncation detected (broker 1)",
                 Some(97),
             ),
             (
-                "No epoch found less or equal to offset 100 (leader epoch 3): broker end offset is -1 (offset leader epoch -1). Reset using configured policy.: Local: Partition log truncation detected (broker 1)",
+                "No epoch found less or equal to offset 100 (leader epoch 3): \
+                 broker end offset is -1 (offset leader epoch -1). Reset using configured \
+                 policy.: Local: Partition log truncation detected (broker 1)",
                 Some(0),
             ),
             (
-                "fetch failed due to requested offset not available on the broker: Broker: Offset out of range (broker 1)",
+                "fetch failed due to requested offset not available on the broker: \
+                 Broker: Offset out of range (broker 1)",
                 None,
             ),
             ("Local: Partition log truncation detected", Some(0)),

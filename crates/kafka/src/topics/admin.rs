@@ -1,4 +1,4 @@
-//! What is asked of the cluster about topics.
+//! Requests to the cluster about topics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::client::TracingContext;
 use crate::native::{topic_id, topic_name};
 use crate::{ClientOptions, Fault};
 
-/// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so what
-/// goes to the controller, as admin requests do, would only end at its deadline.
+/// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so
+/// what goes to the controller, as admin requests do, would only end at its deadline.
 const EMBEDDED_CLUSTER: &str = "mockCluster";
 
-/// What came of a wish for a topic.
+/// Whether a topic was created by this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
     Now,
@@ -48,7 +48,7 @@ pub async fn create(
     let admin = admin(options).map_err(Error::Client)?;
     let mut outcomes = Vec::new();
     for spec in specs {
-        // Asked first, because not every broker can make topics, and one that cannot may have them all the same.
+        // Asked first, because a broker that cannot create topics may have them all the same.
         let outcome = match shape(options, &spec.topic, deadline).await {
             Ok(_) => Created::Before,
             Err(Error::Missing { topic }) if is_embedded(options, deadline).await => {
@@ -83,7 +83,7 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
     Ok(Created::Now)
 }
 
-/// Returns what a topic is like.
+/// Returns the description of a topic.
 ///
 /// # Errors
 ///
@@ -116,7 +116,7 @@ pub async fn watermarks(options: &ClientOptions, topic: &str, deadline: Duration
     tokio::task::spawn_blocking(move || watermarks_of(&client, &topic, deadline)).await.expect("asking does not panic")
 }
 
-/// The same for those who are not asynchronous and have a client.
+/// The same for callers that are not asynchronous and have a client.
 pub(crate) fn watermarks_of(
     client: &BaseConsumer<TracingContext>,
     topic: &str,
@@ -133,7 +133,7 @@ pub(crate) fn watermarks_of(
         .collect()
 }
 
-/// What the cluster's metadata says of a topic.
+/// A topic by the cluster's metadata.
 pub(super) struct Shape {
     pub(super) partitions: i32,
     replication: i32,
@@ -166,7 +166,7 @@ async fn shape(options: &ClientOptions, topic: &str, deadline: Duration) -> Resu
     tokio::task::spawn_blocking(move || shape_of(&client, &topic, deadline)).await.expect("asking does not panic")
 }
 
-/// Returns what the cluster says of a topic, with the topic's id where there is one.
+/// Returns the metadata of a topic, with the topic's id where there is one.
 pub(super) fn identify<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
@@ -216,7 +216,7 @@ async fn settings(
         .and_then(|resources| resources.into_iter().next().unwrap_or(Err(Code::Fail)).map_err(Fault::from));
     match described {
         Ok(resource) => Ok(told(resource)),
-        // Neither a broker that cannot tell nor one that will not tell us is a reason not to run.
+        // A broker that cannot describe settings, or may not describe them to us, is no reason not to run.
         Err(fault)
             if matches!(
                 fault.code(),
@@ -234,8 +234,8 @@ async fn settings(
     }
 }
 
-/// Returns the settings that the cluster told, or `None` for none at all: a topic has some always, and the client's wrapper
-/// makes that of the answer that they may not be described to us.
+/// Returns the settings of an answer, or `None` for none at all: a topic has some always, and the client's
+/// wrapper makes that of the answer that they may not be described to us.
 fn told(resource: ConfigResource) -> Option<BTreeMap<String, String>> {
     let settings: BTreeMap<_, _> =
         resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();

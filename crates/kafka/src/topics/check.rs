@@ -1,16 +1,19 @@
-//! The judgement on a topic, pure: what was asked for and what is there in, findings out.
+//! The judgement on topics, pure: contract and description in, findings out.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use domain::topics::Spec;
+use domain::topics::{
+    CLEANUP_POLICY, DELETE_RETENTION, MAX_COMPACTION_LAG, MAX_MESSAGE_BYTES, MIN_COMPACTION_LAG, MIN_INSYNC, RETENTION,
+    SEGMENT, Spec,
+};
 
 use super::Description;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It cannot be told; nothing is known to be wrong.
+    /// Not known; nothing is known to be wrong.
     Note,
     /// The service can run, with less safety than promised.
     Warn,
@@ -18,7 +21,7 @@ pub enum Severity {
     Refuse,
 }
 
-/// One respect in which a topic is not what it must be.
+/// One respect in which a topic breaks its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub topic: String,
@@ -36,7 +39,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns what is wrong with a topic; `None` stands for one that does not exist.
+/// Returns the faults of a topic; `None` stands for one that does not exist.
 pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
     let finding = |subject: &str, expected: &str, found: &str, severity| Finding {
         topic: spec.topic.clone(),
@@ -61,6 +64,16 @@ pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
         findings.push(finding("settings", "known", "unknown: the broker does not describe them", Severity::Note));
         return findings;
     };
+    if let Some(found) = settings.get(MAX_MESSAGE_BYTES)
+        && number(found).is_some_and(|bytes| bytes < spec.record_bytes_max() as i128)
+    {
+        let Spec { events_per_record_max: events, body_bytes_max, .. } = spec;
+        let expected = format!(
+            "at least {}, for {events} of the largest events (bodies of {body_bytes_max} bytes)",
+            spec.record_bytes_max()
+        );
+        findings.push(finding(MAX_MESSAGE_BYTES, &expected, found, Severity::Warn));
+    }
     for (name, expected) in &spec.settings {
         let found = settings.get(name).map_or("unknown", String::as_str);
         if let Some((expected, severity)) = compare(name, expected, found) {
@@ -70,19 +83,36 @@ pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
     findings
 }
 
-/// Returns what was expected of a setting, in words, and how bad it is that it was not found; `None` if it was.
+/// Returns where `other`, a topic whose records are deleted by age, keeps them for as long as `users` keeps tombstones:
+/// such a record could be replayed when the tombstone of its user has gone. Retention counts from the time that a
+/// segment is closed.
+pub(super) fn judge_together(users: &Description, other: &Description) -> Option<Finding> {
+    let setting = |description: &Description, name: &str| number(description.settings.as_ref()?.get(name)?);
+    let kept_ms = setting(other, RETENTION)?.saturating_add(setting(other, SEGMENT)?);
+    let tombstone_ms = setting(users, DELETE_RETENTION)?;
+    (kept_ms >= tombstone_ms).then(|| Finding {
+        topic: other.topic.clone(),
+        subject: format!("{RETENTION} + {SEGMENT}"),
+        expected: format!("below {DELETE_RETENTION} of {}, which is {}", users.topic, shown(tombstone_ms)),
+        found: shown(kept_ms),
+        severity: Severity::Warn,
+    })
+}
+
+/// Returns the expectation of a setting in words, and how bad it is that it is not met; `None` if it is.
 fn compare(name: &str, expected: &str, found: &str) -> Option<(String, Severity)> {
     match name {
-        "cleanup.policy" => compare_policy(expected, found),
+        CLEANUP_POLICY => compare_policy(expected, found),
         // A longer time, or more replicas, keeps the promise as well.
-        "min.compaction.lag.ms" | "delete.retention.ms" | "retention.ms" | "min.insync.replicas" => {
+        MIN_COMPACTION_LAG | DELETE_RETENTION | RETENTION | MIN_INSYNC => {
             let kept = match (number(expected), number(found)) {
                 (Some(least), Some(is)) => is >= least,
                 _ => false,
             };
             (!kept).then(|| (format!("at least {expected}"), Severity::Warn))
         }
-        "max.compaction.lag.ms" => {
+        // A segment that closes sooner lets retention delete sooner.
+        MAX_COMPACTION_LAG | SEGMENT => {
             let kept = match (number(expected), number(found)) {
                 (Some(most), Some(is)) => is <= most,
                 _ => false,
@@ -101,6 +131,11 @@ fn number(text: &str) -> Option<i128> {
     }
 }
 
+/// Writes a number as Kafka does.
+fn shown(number: i128) -> String {
+    if number == i128::MAX { "-1 (no limit)".to_owned() } else { number.to_string() }
+}
+
 fn compare_policy(expected: &str, found: &str) -> Option<(String, Severity)> {
     let set = |text: &str| -> BTreeSet<String> {
         text.split(',').map(|policy| policy.trim().to_owned()).filter(|policy| !policy.is_empty()).collect()
@@ -109,8 +144,8 @@ fn compare_policy(expected: &str, found: &str) -> Option<(String, Severity)> {
     if wanted == is {
         return None;
     }
-    // Where compaction alone is asked for, the topic is the only copy of the state: without it the log grows for ever and
-    // with deletion it forgets users that have not changed for a while.
+    // Where compaction alone is asked for, the topic is the only copy of the state: without it the log grows for ever
+    // and with deletion it forgets users that have not changed for a while.
     let keeps_state = wanted.len() == 1 && wanted.contains("compact");
     let severity = if keeps_state { Severity::Refuse } else { Severity::Warn };
     Some((expected.to_owned(), severity))
@@ -121,7 +156,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use domain::topics::Names;
+    use domain::topics::{Names, RETENTION_MS, SEGMENT_MS};
 
     fn as_asked(spec: &Spec) -> Description {
         Description {
@@ -177,6 +212,50 @@ mod tests {
         let mut description = as_asked(&spec);
         description.settings = Some(spec.clone().with("retention.ms", "-1").settings);
         assert_eq!(judge(&spec, Some(&description)), vec![]);
+    }
+
+    #[test]
+    fn a_topic_takes_the_fullest_record_that_ingest_can_make() {
+        let table = [
+            (64 * 1024, "1048588", None),
+            (64 * 1024, "532480", None),
+            (64 * 1024, "532479", Some(Severity::Warn)),
+            (256 * 1024, "1048588", Some(Severity::Warn)),
+            (256 * 1024, "2105344", None),
+        ];
+        for (body_bytes_max, found, expected) in table {
+            let spec = Spec { body_bytes_max, ..Spec::users("vcc.users", 6, 3) };
+            let mut description = as_asked(&spec);
+            description.settings.as_mut().unwrap().insert(MAX_MESSAGE_BYTES.to_owned(), found.to_owned());
+            let severity = judge(&spec, Some(&description)).first().map(|finding| finding.severity);
+            assert_eq!(severity, expected, "{body_bytes_max} {found}");
+        }
+        let late = Spec { body_bytes_max: 256 * 1024, ..Spec::late("vcc.users.late", 6, 3) };
+        let mut description = as_asked(&late);
+        description.settings.as_mut().unwrap().insert(MAX_MESSAGE_BYTES.to_owned(), "1048588".to_owned());
+        assert_eq!(judge(&late, Some(&description)), vec![], "a late delivery is one event");
+    }
+
+    #[test]
+    fn late_deliveries_and_letters_end_before_tombstones() {
+        let [users, late, letters] = Spec::contract(&Names::default(), 6, 3);
+        let hour = 3_600_000_i64;
+        let table = [
+            (RETENTION_MS, SEGMENT_MS, false),
+            (RETENTION_MS, 23 * hour, false),
+            (RETENTION_MS, 24 * hour, true),
+            (23 * 24 * hour, 1, true),
+            (-1, SEGMENT_MS, true),
+        ];
+        for (retention, segment, found) in table {
+            for spec in [&late, &letters] {
+                let spec = spec.clone().with(RETENTION, retention.to_string()).with(SEGMENT, segment.to_string());
+                let finding = judge_together(&as_asked(&users), &as_asked(&spec));
+                assert_eq!(finding.is_some(), found, "{retention} {segment}: {finding:?}");
+            }
+        }
+        let unknown = Description { settings: None, ..as_asked(&late) };
+        assert_eq!(judge_together(&as_asked(&users), &unknown), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::admin::{admin, is_embedded};
 use crate::{ClientOptions, Fault};
 
-/// The cluster did not delete what it was asked to.
+/// The cluster did not delete records.
 #[derive(Debug, thiserror::Error)]
 #[error("the cluster did not delete records of the topic {topic}")]
 pub struct NotDeleted {
@@ -19,13 +19,14 @@ pub struct NotDeleted {
     pub source: Fault,
 }
 
-/// Deletes the records before each position; no reader sees them from then on. Kafka's files give up their bytes with the
-/// segments that hold nothing else (KIP-107). A position at the beginning of a log deletes nothing, and tells whether it may be.
+/// Deletes the records before each position; no reader sees them from then on. Kafka's files give up their bytes with
+/// the segments that hold nothing else (KIP-107). A position at the beginning of a log deletes nothing, and tells
+/// whether it may be.
 ///
 /// # Errors
 ///
-/// If the cluster refuses, for want of the permission to delete say, or does not answer within the deadline. Some partitions
-/// may have been seen to then. The embedded broker does not know the request.
+/// If the cluster refuses, for want of the permission to delete say, or does not answer within the deadline. Some
+/// partitions may have been seen to then. The embedded broker does not know the request.
 pub async fn delete_before(
     options: &ClientOptions,
     topic: &str,

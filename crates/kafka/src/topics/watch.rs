@@ -1,7 +1,7 @@
 //! Looks after a topic from time to time: is it still there, is it the same, has it more partitions?
 //!
-//! A reader of a topic that was deleted and made anew hears nothing more from the client library, which keeps asking for
-//! the old one by its id.
+//! A reader of a topic that was deleted and created again hears nothing more from the client library, which keeps
+//! asking for the old one by its id.
 
 use std::time::Duration;
 
@@ -10,12 +10,18 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::admin::identify;
-use crate::tail;
 
 /// How often to look: as long as the client library itself gives a missing topic to appear.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// How long one look may keep the reader from reading.
 const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The topic is not the one that was read before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Missing { topic: String },
+    Replaced { topic: String },
+}
 
 pub(crate) struct Watch {
     topic: String,
@@ -37,7 +43,7 @@ impl Watch {
     /// # Errors
     ///
     /// If the topic is not there at two looks in succession, or is another one.
-    pub(crate) fn look<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Result<Option<i32>, tail::Error> {
+    pub(crate) fn look<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Result<Option<i32>, Changed> {
         let now = Instant::now();
         if now < self.look_at {
             return Ok(None);
@@ -49,7 +55,7 @@ impl Watch {
                 self.compare(topic_id)?;
                 Ok(Some(shape.partitions))
             }
-            Err(Error::Missing { topic }) if self.missed => Err(tail::Error::TopicMissing { topic }),
+            Err(Error::Missing { topic }) if self.missed => Err(Changed::Missing { topic }),
             Err(Error::Missing { .. }) => {
                 self.missed = true;
                 Ok(None)
@@ -59,11 +65,9 @@ impl Watch {
         }
     }
 
-    fn compare(&mut self, found: Option<String>) -> Result<(), tail::Error> {
+    fn compare(&mut self, found: Option<String>) -> Result<(), Changed> {
         match (&self.topic_id, found) {
-            (Some(known), Some(found)) if *known != found => {
-                Err(tail::Error::TopicReplaced { topic: self.topic.clone() })
-            }
+            (Some(known), Some(found)) if *known != found => Err(Changed::Replaced { topic: self.topic.clone() }),
             (None, Some(found)) => {
                 self.topic_id = Some(found);
                 Ok(())
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn another_id_is_another_topic() {
         let mut watch = Watch::new("users");
-        let replaced = Err(tail::Error::TopicReplaced { topic: "users".to_owned() });
+        let replaced = Err(Changed::Replaced { topic: "users".to_owned() });
         for (found, expected) in
             [(None, Ok(())), (Some("one"), Ok(())), (Some("one"), Ok(())), (None, Ok(())), (Some("other"), replaced)]
         {

@@ -46,11 +46,11 @@ pub(crate) async fn read_to_end(tail: &mut tail::Tail, partitions: usize) -> (Ve
     let mut ends = std::collections::BTreeMap::new();
     while ends.len() < partitions {
         match tokio::time::timeout(PATIENCE, tail.next()).await.unwrap().unwrap() {
-            tail::Event::Records(batch) => records.extend(batch),
-            tail::Event::EndReached { partition, next_offset } => {
+            tail::TailEvent::Records(batch) => records.extend(batch),
+            tail::TailEvent::EndReached { partition, next_offset } => {
                 ends.insert(partition, next_offset);
             }
-            tail::Event::PartitionsAdded(added) => panic!("nobody added {added:?}"),
+            tail::TailEvent::PartitionsAdded(added) => panic!("nobody added {added:?}"),
         }
     }
     (records, ends.into_iter().collect())
@@ -60,7 +60,7 @@ pub(crate) async fn read_to_end(tail: &mut tail::Tail, partitions: usize) -> (Ve
 pub(crate) async fn read(tail: &mut tail::Tail, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
     while records.len() < count {
-        if let tail::Event::Records(batch) = tokio::time::timeout(PATIENCE, tail.next()).await.unwrap().unwrap() {
+        if let tail::TailEvent::Records(batch) = tokio::time::timeout(PATIENCE, tail.next()).await.unwrap().unwrap() {
             records.extend(batch);
         }
     }

@@ -4,8 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use kafka::ClientOptions;
-use kafka::scan::{Outcome, Range, ranges, scan, share};
-use kafka::tail::Error;
+use kafka::scan::{Coverage, Error, Range, ranges, scan, share};
 
 use crate::broker::{PATIENCE, TOPIC, broker, outgoing, publish_all, publisher};
 
@@ -13,7 +12,7 @@ use crate::broker::{PATIENCE, TOPIC, broker, outgoing, publish_all, publisher};
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Scans on a thread where blocking is allowed, and returns `partition:offset=value` of each record.
-async fn scan_all(options: &ClientOptions, ranges: Vec<Range>) -> Result<(Outcome, Vec<String>), Error> {
+async fn scan_all(options: &ClientOptions, ranges: Vec<Range>) -> Result<(Coverage, Vec<String>), Error> {
     let options = options.clone();
     tokio::task::spawn_blocking(move || {
         let mut seen = Vec::new();
@@ -42,7 +41,7 @@ async fn the_whole_log_by_shares() {
     let mut seen = Vec::new();
     for share in share(whole(&options).await, 2) {
         let (outcome, records) = scan_all(&options, share).await.unwrap();
-        assert_eq!(outcome, Outcome::Complete);
+        assert_eq!(outcome, Coverage::Complete);
         seen.extend(records);
     }
     let mut expected: Vec<String> =
@@ -104,7 +103,7 @@ async fn an_end_that_is_told_too_early_is_not_believed() {
     // What the replica was missing.
     publish_all(&publisher, 3..5).await;
     assert_eq!((passed.recv().await, passed.recv().await), (Some(3), Some(4)));
-    assert_eq!(scanned.await.unwrap(), Ok(Outcome::Complete));
+    assert_eq!(scanned.await.unwrap(), Ok(Coverage::Complete));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +111,7 @@ async fn nothing_to_scan_is_complete() {
     let broker = broker(2);
     let options = broker.client_options();
     let empty = whole(&options).await;
-    assert_eq!(scan_all(&options, empty).await, Ok((Outcome::Complete, vec![])));
+    assert_eq!(scan_all(&options, empty).await, Ok((Coverage::Complete, vec![])));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +135,7 @@ async fn the_callback_can_stop_it_and_sees_headers() {
     })
     .await
     .unwrap();
-    assert_eq!(outcome, Ok(Outcome::Stopped));
+    assert_eq!(outcome, Ok(Coverage::Stopped));
     assert_eq!(ids, [b"id of first".to_vec()]);
 }
 

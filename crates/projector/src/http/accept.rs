@@ -1,4 +1,5 @@
-//! What a request's header fields say it takes, and has: each may come in several lines, which are one list (RFC 9110, 5.3).
+//! The header fields of a request that say which answers it takes, and which it has: each may come in several lines,
+//! which are one list (RFC 9110, 5.3).
 
 use std::convert::Infallible;
 
@@ -8,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 pub(super) const NDJSON: &str = "application/x-ndjson";
-/// What else takes JSON, the most specific first.
+/// The other ranges that take JSON, the most specific first.
 const JSON_RANGES: [&str; 3] = ["application/json", "application/*", "*/*"];
 
 /// Returns whether NDJSON is to be answered rather than JSON: it is named, not refused, and JSON is not liked better.
@@ -28,7 +29,7 @@ fn quality(member: &str, range: &str) -> Option<f32> {
     Some(weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0))
 }
 
-/// What the asker has already, as far as it says so.
+/// The entity tags that the client has already.
 #[derive(Debug, Default)]
 pub(super) struct IfNoneMatch(Vec<HeaderValue>);
 
@@ -43,8 +44,14 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
 impl IfNoneMatch {
     /// Returns whether it names the tag: RFC 9110 compares weakly there.
     pub(super) fn names(&self, etag: &str) -> bool {
-        members(&self.0).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+        let etag = opaque(etag);
+        members(&self.0).any(|tag| tag == "*" || opaque(tag) == etag)
     }
+}
+
+/// Returns the tag without the mark of a weak one.
+fn opaque(tag: &str) -> &str {
+    tag.trim_start_matches("W/")
 }
 
 /// The members of the list that all lines make.
@@ -59,7 +66,7 @@ mod tests {
     #[test]
     fn if_none_match_is_a_list_or_a_star() {
         let names = |lines: &[&'static str]| {
-            IfNoneMatch(lines.iter().map(|line| HeaderValue::from_static(line)).collect()).names("\"0-17\"")
+            IfNoneMatch(lines.iter().map(|line| HeaderValue::from_static(line)).collect()).names("W/\"0-17\"")
         };
         for yes in ["\"0-17\"", "W/\"0-17\"", "\"1-1\", \"0-17\"", "*"] {
             assert!(names(&[yes]), "{yes}");

@@ -1,5 +1,5 @@
-//! `/openapi.json`, made from the handlers, and `/docs`, the same for people: Swagger UI, its files in the binary, so that it
-//! works where there is no other network.
+//! `/openapi.json`, made from the handlers, and `/docs`, the same for people: Swagger UI, its files in the binary, so
+//! that it works where there is no other network.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use serde::Serialize;
 use service::Problem;
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, serve};
 
-use super::{changes, status, users};
+use super::bodies::{ProblemBody, UserBody, UserMatchesBody, UserPageBody};
+use super::{changes, list, status, users};
 
 /// Where the document is, for the page.
 const DOCUMENT: &str = "/openapi.json";
@@ -22,119 +22,23 @@ const DOCUMENT: &str = "/openapi.json";
 #[openapi(
     info(
         title = "Rollcall projector",
-        description = "The current state of every user of the call centre. Any GET takes `at_least` and waits for it, so that \
-                       a reader sees what it knows to be written, here and at every replica."
+        description = "The current state of every user of the call centre. Any GET takes `at_least` and waits for it, \
+                       so that a reader sees what it knows to be written, here and at every replica. A user and its weak \
+                       entity tag are decided by the user's events alone, whichever replica answers; `_meta.position`, \
+                       gaps and the history of `/changes` depend on the log that the replica has read."
     ),
     paths(
         users::one,
-        users::list,
+        list::list,
         users::by_username,
         users::by_email,
         users::by_extension,
         changes::changes,
         status::status
     ),
-    components(schemas(UserBody, UserPage, UserMatches, ProblemBody))
+    components(schemas(UserBody, UserPageBody, UserMatchesBody, ProblemBody))
 )]
 struct Document;
-
-/// What every GET takes.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "read by the derive alone")]
-pub(super) struct AtLeast {
-    /// Wait until the records at these positions are in the table: `<partition>:<offset>`, several parted by commas.
-    #[param(example = "0:17")]
-    at_least: Option<String>,
-    /// How long to wait for them in milliseconds, 30000 at most; then 503.
-    #[param(minimum = 0, maximum = 30_000, default = 5_000)]
-    wait_ms: Option<u64>,
-}
-
-/// A user by the vendor's field names. Members that the vendor has added since follow them as they were sent.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = User)]
-pub(super) struct UserBody {
-    user_id: i64,
-    contact_phone: Option<String>,
-    email: Option<String>,
-    extension: Option<String>,
-    hourly: Option<i64>,
-    is_agent: Option<bool>,
-    message_lists: Option<Vec<String>>,
-    mobile_phone: Option<String>,
-    mobile_project_id: Option<i64>,
-    monthly: Option<i64>,
-    name: Option<String>,
-    outbound_phone: Option<String>,
-    priv_group: Option<i64>,
-    redistribution: Option<i64>,
-    register_transport: Option<String>,
-    sample_rate: Option<String>,
-    state: Option<String>,
-    username: Option<String>,
-    #[serde(rename = "_meta")]
-    meta: MetaBody,
-}
-
-/// Where the state comes from.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Meta)]
-struct MetaBody {
-    /// The record that the state is: `<partition>:<offset>`.
-    #[schema(example = "0:17")]
-    position: String,
-    /// When the vendor says that it happened.
-    #[schema(format = DateTime)]
-    occurred_at: String,
-    event_id: String,
-    /// When the webhook was received.
-    #[schema(format = DateTime)]
-    received_at: String,
-    continuity: ContinuityBody,
-}
-
-/// Whether deliveries of this user are missing.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Continuity)]
-struct ContinuityBody {
-    unbroken: bool,
-    gaps: Vec<GapBody>,
-}
-
-/// An event that was built on a state never seen, and the fields in which that state and the one known before differ.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Gap)]
-struct GapBody {
-    position: String,
-    fields: Vec<String>,
-}
-
-/// Users in the order of their identifiers.
-#[derive(Serialize, ToSchema)]
-pub(super) struct UserPage {
-    users: Vec<UserBody>,
-    /// The request for the next page; null on the last. Also the `Link` header's `next`.
-    next: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct UserMatches {
-    users: Vec<UserBody>,
-}
-
-/// Why there is no answer (RFC 9457).
-#[derive(Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub(super) struct ProblemBody {
-    #[serde(rename = "type")]
-    kind: String,
-    title: String,
-    status: u16,
-    detail: Option<String>,
-}
 
 pub(super) async fn document() -> Response {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| {

@@ -5,16 +5,14 @@
 
 use std::borrow::Cow;
 
+use domain::gap::OpenGap;
 use domain::wire::{self, Current};
 use domain::{Position, User};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
-use crate::store::{GapRow, UserRow};
-
-/// The vendor's fields, those that [`domain::User`] has besides `extra`.
-const FIELDS: usize = 18;
+use crate::store::UserRow;
 
 /// Returns the JSON of a stored user.
 ///
@@ -25,8 +23,18 @@ pub(super) fn user(row: &UserRow) -> Result<Vec<u8>, Refusal> {
     Ok(state_json(&current, row.position, &row.gaps))
 }
 
+/// Appends the JSON of users. One that cannot be read is left out of a list; asking for it says so.
+pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8]) {
+    for (index, rendered) in users.iter().filter_map(|row| user(row).ok()).enumerate() {
+        if index > 0 {
+            json.extend(between);
+        }
+        json.extend(rendered);
+    }
+}
+
 /// Returns the JSON of a state.
-pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[GapRow]) -> Vec<u8> {
+pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[OpenGap]) -> Vec<u8> {
     let mut json = Vec::with_capacity(1024);
     serde_json::to_writer(&mut json, &Rendered { current, position, gaps }).expect("texts and numbers are JSON");
     json
@@ -35,42 +43,25 @@ pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[GapR
 struct Rendered<'e> {
     current: &'e Current<'e>,
     position: Position,
-    gaps: &'e [GapRow],
+    gaps: &'e [OpenGap],
 }
 
 impl Serialize for Rendered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let user = &self.current.user;
-        let mut map = serializer.serialize_map(Some(FIELDS + user.extra.len() + 1))?;
-        fields(user, &mut map)?;
-        map.serialize_entry("_meta", &Meta(self))?;
+        let mut map = serializer.serialize_map(None)?;
+        members(user, &mut map)?;
+        map.serialize_entry("_meta", &RenderedMeta(self))?;
         map.end()
     }
 }
 
-fn fields<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<(), M::Error> {
-    map.serialize_entry("userId", &user.user_id)?;
-    map.serialize_entry("contactPhone", &user.contact_phone)?;
-    map.serialize_entry("email", &user.email)?;
-    map.serialize_entry("extension", &user.extension)?;
-    map.serialize_entry("hourly", &user.hourly)?;
-    map.serialize_entry("isAgent", &user.is_agent)?;
-    map.serialize_entry("messageLists", &user.message_lists)?;
-    map.serialize_entry("mobilePhone", &user.mobile_phone)?;
-    map.serialize_entry("mobileProjectId", &user.mobile_project_id)?;
-    map.serialize_entry("monthly", &user.monthly)?;
-    map.serialize_entry("name", &user.name)?;
-    map.serialize_entry("outboundPhone", &user.outbound_phone)?;
-    map.serialize_entry("privGroup", &user.priv_group)?;
-    map.serialize_entry("redistribution", &user.redistribution)?;
-    map.serialize_entry("registerTransport", &user.register_transport)?;
-    map.serialize_entry("sampleRate", &user.sample_rate)?;
-    map.serialize_entry("state", &user.state)?;
-    map.serialize_entry("username", &user.username)?;
-    for (name, text) in &user.extra {
-        if is_field(name) || name == "_meta" {
-            continue;
-        }
+/// Writes the vendor's fields, then the members of `extra`, of which none hides a field or `_meta`.
+fn members<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<(), M::Error> {
+    for (name, field) in user.fields() {
+        map.serialize_entry(name, &field)?;
+    }
+    for (name, text) in user.extra.iter().filter(|(name, _)| !User::is_field(name) && *name != "_meta") {
         match serde_json::from_str::<&RawValue>(text) {
             Ok(json) => map.serialize_entry(name, json)?,
             Err(_) => map.serialize_entry(name, text)?,
@@ -79,48 +70,23 @@ fn fields<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<(),
     Ok(())
 }
 
-/// An extra member of a field's name never hides the field.
-fn is_field(name: &str) -> bool {
-    matches!(
-        name,
-        "userId"
-            | "contactPhone"
-            | "email"
-            | "extension"
-            | "hourly"
-            | "isAgent"
-            | "messageLists"
-            | "mobilePhone"
-            | "mobileProjectId"
-            | "monthly"
-            | "name"
-            | "outboundPhone"
-            | "privGroup"
-            | "redistribution"
-            | "registerTransport"
-            | "sampleRate"
-            | "state"
-            | "username"
-    )
-}
+struct RenderedMeta<'r>(&'r Rendered<'r>);
 
-struct Meta<'r>(&'r Rendered<'r>);
-
-impl Serialize for Meta<'_> {
+impl Serialize for RenderedMeta<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Rendered { current, position, gaps } = self.0;
         let mut map = serializer.serialize_map(Some(5))?;
-        map.serialize_entry("position", &Text(position))?;
-        map.serialize_entry("occurredAt", &Text(&current.occurred_at))?;
-        map.serialize_entry("eventId", &Text(&current.event_id))?;
-        map.serialize_entry("receivedAt", &Text(&current.received_at))?;
+        map.serialize_entry("position", &AsText(position))?;
+        map.serialize_entry("occurredAt", &AsText(&current.occurred_at))?;
+        map.serialize_entry("eventId", &AsText(&current.event_id))?;
+        map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
         map.serialize_entry("continuity", &Continuity(gaps))?;
         map.end()
     }
 }
 
 /// Whether deliveries of this user are missing, and what they changed.
-pub(super) struct Continuity<'g>(pub(super) &'g [GapRow]);
+pub(super) struct Continuity<'g>(pub(super) &'g [OpenGap]);
 
 impl Serialize for Continuity<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -131,29 +97,29 @@ impl Serialize for Continuity<'_> {
     }
 }
 
-struct Gaps<'g>(&'g [GapRow]);
+struct Gaps<'g>(&'g [OpenGap]);
 
 impl Serialize for Gaps<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(Gap))
+        serializer.collect_seq(self.0.iter().map(RenderedGap))
     }
 }
 
-struct Gap<'g>(&'g GapRow);
+struct RenderedGap<'g>(&'g OpenGap);
 
-impl Serialize for Gap<'_> {
+impl Serialize for RenderedGap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("position", &Text(&self.0.position))?;
+        map.serialize_entry("position", &AsText(&self.0.position))?;
         map.serialize_entry("fields", &self.0.fields)?;
         map.end()
     }
 }
 
-/// What is written as its text.
-struct Text<'t, T>(&'t T);
+/// A value that is written as its text.
+struct AsText<'t, T>(&'t T);
 
-impl<T: std::fmt::Display> Serialize for Text<'_, T> {
+impl<T: std::fmt::Display> Serialize for AsText<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self.0)
     }
@@ -169,7 +135,7 @@ mod tests {
 
     const AT: Position = Position { partition: 0, offset: 17 };
 
-    fn rendered(new: User, gaps: &[GapRow]) -> Value {
+    fn rendered(new: User, gaps: &[OpenGap]) -> Value {
         let facts = Facts {
             old: None,
             new,
@@ -177,6 +143,7 @@ mod tests {
             received_at: UnixMillis::from_millis(1_496_739_224_000),
             password_changed: false,
             extra: Default::default(),
+            omitted: Vec::new(),
         };
         let event = wire::encode(&UserEvent::new(facts).unwrap());
         serde_json::from_slice(&state_json(&wire::decode_current(&event).unwrap(), AT, gaps)).unwrap()
@@ -205,7 +172,7 @@ mod tests {
     fn a_gap_says_where_and_what() {
         let version = Version::from_bytes([0; 16]);
         let gap =
-            GapRow { position: AT, gap: Gap { held: version, missing: version }, fields: vec!["email".to_owned()] };
+            OpenGap { position: AT, gap: Gap { held: version, missing: version }, fields: vec!["email".to_owned()] };
         let rendered = rendered(User::new(UserId::new(180).unwrap()), &[gap]);
         let expected = json!({"unbroken": false, "gaps": [{"position": "0:17", "fields": ["email"]}]});
         assert_eq!(rendered["_meta"]["continuity"], expected);

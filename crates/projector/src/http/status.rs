@@ -4,82 +4,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::Api;
-use super::docs::{AtLeast, ProblemBody};
+use super::api::Api;
+use super::at_least::{AtLeast, OnlyAtLeast};
+use super::bodies::{
+    ClusterStatus, GapStatus, ListedGap, ListedRecord, PartitionStatus, Refused, StatusBody, UnreadableStatus,
+};
 use super::refusal::Refusal;
-use super::wait::OnlyAtLeast;
-use crate::project::LogEnds;
+use crate::ends::LogEnds;
 
 /// How many gaps and unreadable records are listed; all are counted.
 const LISTED_MAX: usize = 100;
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Status {
-    /// What the projector does, and whether it is cut off from the cluster.
-    phase: String,
-    cluster: ClusterStatus,
-    topic: String,
-    checkpoint: String,
-    partitions: Vec<PartitionStatus>,
-    users: u64,
-    forgotten: u64,
-    gaps: GapStatus,
-    unreadable: UnreadableStatus,
-    /// When the table was last known to be up to date.
-    as_of: String,
-}
-
-/// Whether the cluster tells where the log ends. The table is answered from in any case; while the cluster is silent, the lag is
-/// that of the ends last known.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ClusterStatus {
-    answers: bool,
-    /// When it last told.
-    last_answer: Option<String>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct PartitionStatus {
-    partition: i32,
-    next_offset: i64,
-    end_offset: i64,
-    lag: i64,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct GapStatus {
-    open: u64,
-    listed: Vec<ListedGap>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ListedGap {
-    user_id: i64,
-    position: String,
-    fields: Vec<String>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct UnreadableStatus {
-    records: u64,
-    listed: Vec<ListedRecord>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ListedRecord {
-    position: String,
-    reason: String,
-}
 
 /// Answers with how far the table is, how much is in it, and what is missing.
 #[utoipa::path(
@@ -87,12 +22,11 @@ struct ListedRecord {
     path = "/status",
     params(AtLeast),
     responses(
-        (status = 200, description = "partitions, positions, lag, counts, gaps, unreadable records", body = Status),
-        (status = 400, description = "a parameter is not what it must be", body = ProblemBody),
-        (status = 503, description = "the table is not there yet, or has not reached `at_least` in time", body = ProblemBody)
+        (status = 200, description = "partitions, positions, lag, counts, gaps, unreadable records", body = StatusBody),
+        Refused
     )
 )]
-pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> Result<Json<Status>, Refusal> {
+pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> Result<Json<StatusBody>, Refusal> {
     let projection = &api.projection;
     // All of one moment, the checkpoint too.
     let read = projection.read(|reader| {
@@ -100,7 +34,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         Ok((reader.checkpoint()?, reader.counts()?, gaps, unreadable, reader.meta()?))
     });
     let (checkpoint, counts, gaps, unreadable, meta) = read.await?;
-    let LogEnds { offsets, known_at, is_silent } = projection.log_ends();
+    let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
     let last_answer = known_at.map(|at| at.to_string());
     let phase = projection.phase().borrow().to_string();
     let phase = match &last_answer {
@@ -111,7 +45,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         let next_offset = checkpoint.next(partition).unwrap_or(0);
         PartitionStatus { partition, next_offset, end_offset, lag: (end_offset - next_offset).max(0) }
     });
-    Ok(Json(Status {
+    Ok(Json(StatusBody {
         phase,
         cluster: ClusterStatus { answers: !is_silent, last_answer },
         topic: meta.topic,
@@ -157,7 +91,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_millis(5);
 
     /// Asks until the cluster answers, or does not.
-    async fn until(api: &Arc<Api>, answers: bool) -> Status {
+    async fn until(api: &Arc<Api>, answers: bool) -> StatusBody {
         let asked = async {
             loop {
                 let Json(now) = status(State(Arc::clone(api)), OnlyAtLeast).await.unwrap();
@@ -177,7 +111,7 @@ mod tests {
             Options { kafka: broker.client_options(), look_interval: PAUSE, ..Options::new("", TOPIC, store.path()) };
         let projection = Projection::open(options).unwrap();
         projection.ready().await.unwrap();
-        let api = Arc::new(Api { projection, heartbeat: PATIENCE, shutdown: Shutdown::new() });
+        let api = Arc::new(Api { projection, shutdown: Shutdown::new() });
         assert_eq!(until(&api, true).await.phase, "following the log");
 
         broker.go_down().unwrap();
@@ -185,9 +119,9 @@ mod tests {
         let since = silent.cluster.last_answer.unwrap();
         assert_eq!(silent.phase, format!("following the log; the cluster does not answer since {since}"));
         assert_eq!(*api.projection.phase().borrow(), Phase::Following, "it goes on answering, and says so");
-        let known_at = api.projection.log_ends().known_at.unwrap();
+        let known_at = api.projection.shared.ends.lock().known_at.unwrap();
         let since_1970 = Duration::from_millis(u64::try_from(known_at.millis()).unwrap());
-        assert_eq!(api.projection.metrics().as_of.get(), since_1970.as_secs_f64());
+        assert_eq!(api.projection.shared.metrics.as_of.get(), since_1970.as_secs_f64());
 
         broker.come_back().unwrap();
         let back = until(&api, true).await;

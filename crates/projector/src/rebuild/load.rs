@@ -5,27 +5,27 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use domain::Checkpoint;
-use domain::fold::RecordHead;
-use domain::order::{self, Order};
 use domain::wire::Facets;
 use rusqlite::{Connection, params};
 
 use super::progress::{Meter, Stage};
-use super::table::{Slot, Table};
+use super::slot::KeySlot;
+use super::table::Table;
 use super::temp::TempFolder;
 use crate::store::{
-    self, Error, Meta, Unread, create_indexes, create_tables, facets_of, note_unreadable, write_gaps, write_late,
+    Error, PutUser, StoreMeta, Unread, create_indexes, create_tables, facets_of, note_unreadable, put_forgotten,
+    write_gaps, write_late, write_seconds,
 };
 
 /// How many rows one thread hands to the other at once.
 const ROWS_PER_HAND: usize = 512;
 /// How many such hands may wait.
 const HANDS_WAITING: usize = 8;
-/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, each by a thread of its
-/// own while the next is read: parts that hold all of it would be sorted afterwards, by one thread.
+/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, each by a
+/// thread of its own while the next is read: parts that hold all of it would be sorted afterwards, by one thread.
 const CACHE_KIB: i64 = -8 * 1024;
-/// A page of the file. Of twice SQLite's default: as many rows in half as many writes, when they are loaded and when an index
-/// reads them; larger ones would make each commit of the live path write more.
+/// A page of the file. Of twice SQLite's default: as many rows in half as many writes, when they are loaded and when an
+/// index reads them; larger ones would make each commit of the live path write more.
 const PAGE_BYTES: i64 = 8 * 1024;
 /// How many threads may sort beside the one that reads.
 const SORT_THREADS: i64 = 2;
@@ -37,8 +37,16 @@ pub(super) struct Loader {
     connection: Connection,
 }
 
-/// A key and where it is: table and slot.
-type Place<'t> = (i64, &'t Table, u32);
+/// A key and where it is: the number of its table, and the slot.
+type Place = (i64, u32, u32);
+
+/// A user on the way from one thread to the other: the event that wins, with its facets.
+struct Row<'t> {
+    table: &'t Table,
+    slot: &'t KeySlot,
+    event: &'t [u8],
+    facets: Facets<'t>,
+}
 
 impl Loader {
     /// Makes an empty store. It is synced as a whole when it is finished, so that it needs no journal before.
@@ -63,13 +71,13 @@ impl Loader {
     }
 
     /// Loads the keys of all tables, which are above those loaded before.
-    pub(super) fn load(&mut self, tables: &[Table], meter: &Meter) -> Result<(), Error> {
+    pub(super) fn load(&mut self, tables: &mut [Table], meter: &Meter) -> Result<(), Error> {
         meter.begin(Stage::Loading);
         let places = sorted(tables);
         let path = self.path.clone();
         let mut load = || -> rusqlite::Result<()> {
             let transaction = self.connection.transaction()?;
-            insert_all(&transaction, &places, meter)?;
+            insert_all(&transaction, tables, &places, meter)?;
             transaction.commit()
         };
         load().map_err(|source| Error::of(&path, source))
@@ -78,7 +86,7 @@ impl Loader {
     /// Makes the indexes and writes what the store is of, at which position. Then it is whole.
     pub(super) fn finish(
         self,
-        meta: &Meta,
+        meta: &StoreMeta,
         checkpoint: &Checkpoint,
         unreadable: &[Unread],
         meter: &Meter,
@@ -91,7 +99,7 @@ impl Loader {
             if !unreadable.is_empty() {
                 note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
             }
-            // Of the changes before nothing is told one by one.
+            // Single changes before this position are not known.
             for (partition, next) in checkpoint.iter() {
                 transaction.execute("INSERT INTO checkpoint VALUES (?1, ?2, ?2)", params![partition, next])?;
             }
@@ -101,8 +109,8 @@ impl Loader {
         self.connection.close().map_err(|(_, source)| Error::of(&self.path, source))
     }
 
-    /// Makes the indexes. What is sorted meanwhile is put beside the table, where there must be room for its like anyway and
-    /// which may be written where nothing else may; a file of a sort has no name any more once it is open.
+    /// Makes the indexes. The files of the sort are put beside the table, where there must be room for its like
+    /// anyway and which may be written where nothing else may; a file of a sort has no name any more once it is open.
     fn index(&self) -> rusqlite::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let _folder = folder.map(|folder| TempFolder::set(&self.connection, folder));
@@ -110,81 +118,69 @@ impl Loader {
     }
 }
 
-/// Returns every key once, in order. A key that has records on two partitions, because the topic was given more of them, is
-/// decided by the order, as everywhere.
-fn sorted(tables: &[Table]) -> Vec<Place<'_>> {
-    let mut places: Vec<Place<'_>> =
-        tables.iter().flat_map(|table| table.keys().map(move |(key, place)| (key, table, place))).collect();
-    places.sort_unstable_by_key(|(key, _, _)| *key);
-    places.dedup_by(|other, kept| {
-        if other.0 != kept.0 {
+/// Returns every key once, in order. One that has records on partitions of two threads, because the topic was given more of
+/// them, is joined into the first table that has it.
+fn sorted(tables: &mut [Table]) -> Vec<Place> {
+    let keys = |(number, table): (u32, &Table)| table.keys().map(move |(key, place)| (key, number, place)).collect();
+    let mut places: Vec<Place> = (0..).zip(&*tables).flat_map(|table| -> Vec<Place> { keys(table) }).collect();
+    places.sort_unstable();
+    places.dedup_by(|(key, table, place), (kept_key, kept_table, kept_place)| {
+        if key != kept_key {
             return false;
         }
-        let (one, two) = (kept.1.slot(kept.2), other.1.slot(other.2));
-        let (earlier, later) = if one.partition < two.partition { (one, two) } else { (two, one) };
-        let later_wins = order::compare(&later.state.winner, &earlier.state.winner) != Order::Stale;
-        if later_wins == (later.partition == two.partition) {
-            *kept = *other;
-        }
+        let pair = [*kept_table as usize, *table as usize];
+        let [kept, other] = tables.get_disjoint_mut(pair).expect("a table has a key once");
+        kept.join(*kept_place, other, *place);
         true
     });
     places
 }
 
 /// Decodes on one thread and inserts on this one.
-fn insert_all(connection: &Connection, places: &[Place<'_>], meter: &Meter) -> rusqlite::Result<()> {
+fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter: &Meter) -> rusqlite::Result<()> {
+    let found = |(_, table, place): &Place| {
+        let table = &tables[*table as usize];
+        (table, table.slot(*place))
+    };
     thread::scope(|scope| {
-        let (sender, receiver) = sync_channel::<Vec<(&Slot, &[u8], Facets<'_>)>>(HANDS_WAITING);
+        let (sender, receiver) = sync_channel::<Vec<Row<'_>>>(HANDS_WAITING);
         scope.spawn(move || {
             for places in places.chunks(ROWS_PER_HAND) {
-                let rows = places.iter().filter_map(|(_, table, place)| {
-                    let slot = table.slot(*place);
-                    table.value(slot).map(|value| (slot, value, facets_of(value)))
+                let rows = places.iter().map(found).filter_map(|(table, slot)| {
+                    table.winner(slot).map(|event| Row { table, slot, event, facets: facets_of(event) })
                 });
                 if meter.is_stopped() || sender.send(rows.collect()).is_err() {
                     return;
                 }
             }
         });
-        let mut insert =
-            connection.prepare("INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?;
+        let mut put = PutUser::new(connection)?;
         for rows in receiver {
             meter.load(rows.len() as u64);
-            for (slot, value, facets) in rows {
-                let lineage = slot.lineage.as_deref();
-                insert.execute(params![
-                    slot.user_id.get(),
-                    slot.partition,
-                    slot.state.winner_offset,
-                    slot.state.last_offset,
-                    store::signed(lineage.map_or(0, |lineage| lineage.gaps.len())),
-                    facets.username,
-                    facets.name,
-                    facets.email,
-                    facets.extension,
-                    facets.state,
-                    facets.is_agent,
-                    facets.priv_group,
-                    value
-                ])?;
-                if let Some(lineage) = lineage {
-                    write_gaps(connection, slot.user_id, &lineage.gaps)?;
-                    write_late(connection, slot.user_id, &lineage.late)?;
-                }
+            for row in rows {
+                insert(connection, &mut put, &row)?;
             }
         }
-        insert_forgotten(connection, places)
+        for (_, slot) in places.iter().map(found) {
+            let rank = slot.roll.rank();
+            if rank.is_forgotten() {
+                put_forgotten(connection, slot.user_id, slot.roll.position(), rank.time())?;
+            }
+        }
+        Ok(())
     })
 }
 
-fn insert_forgotten(connection: &Connection, places: &[Place<'_>]) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare("INSERT INTO forgotten VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (key, table, place) in places {
-        let slot = table.slot(*place);
-        if let RecordHead::Forgotten { at } = slot.state.winner {
-            let (winner, last) = (slot.state.winner_offset, slot.state.last_offset);
-            insert.execute(params![key, slot.partition, winner, last, at.millis()])?;
-        }
+fn insert(connection: &Connection, put: &mut PutUser<'_>, row: &Row<'_>) -> rusqlite::Result<()> {
+    let Row { table, slot, event, facets } = row;
+    let lineage = slot.lineage.as_deref();
+    put.put(slot.user_id, slot.roll.position(), lineage.map_or(0, |lineage| lineage.gaps.len()), facets, event)?;
+    if let Some(lineage) = lineage {
+        write_gaps(connection, slot.user_id, &lineage.gaps)?;
+        write_late(connection, slot.user_id, &lineage.late)?;
+    }
+    if slot.roll.members().len() > 1 {
+        write_seconds(connection, slot.user_id, &slot.roll, |member| table.event(slot, member))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a rebuild is doing.
+/// The present stage of a rebuild.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
     #[default]
@@ -29,7 +29,7 @@ pub struct Progress {
     pub elapsed: Duration,
 }
 
-/// What the threads of a rebuild report to.
+/// The counters that the threads of a rebuild add to.
 #[derive(Debug)]
 pub struct Meter {
     began: Instant,
@@ -102,12 +102,12 @@ impl Meter {
 impl Progress {
     /// Returns the part of this reading that is done, 0 to 1.
     #[expect(clippy::cast_precision_loss, reason = "a share, for people")]
-    pub fn share(&self) -> f64 {
+    pub(crate) fn share(&self) -> f64 {
         if self.offsets_total == 0 { 1.0 } else { (self.offsets_done as f64 / self.offsets_total as f64).min(1.0) }
     }
 
-    /// Returns how long this reading may still take, once enough is read to tell. Loading adds about a fifth.
-    pub fn left(&self) -> Option<Duration> {
+    /// Returns how long this reading may still take, once enough is read for an estimate. Loading adds about a fifth.
+    fn left(&self) -> Option<Duration> {
         let share = self.share();
         let tellable = self.stage == Stage::Reading && self.pass == 1 && share > 0.01;
         tellable.then(|| self.elapsed.mul_f64((1.0 - share) / share))

@@ -1,5 +1,5 @@
-//! Memory for many byte strings of about the same size, in large pieces: a piece goes back to the system as a whole, so that
-//! nothing of a rebuild stays with the process.
+//! Memory for many byte strings of about the same size, in large pieces: a piece goes back to the system as a whole, so
+//! that nothing of a rebuild stays with the process.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Where SQLite puts the files of a sort: one setting for the whole process, taken in turn and given back.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension as _};
 
 const PRAGMA: &str = "temp_store_directory";
@@ -10,19 +10,19 @@ const PRAGMA: &str = "temp_store_directory";
 /// Held by whoever has set it: several projections may be in one process, and each sorts in its own folder.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// While this lives, temporary files are put into a folder of the caller's choice; then where they were before, which the host of
-/// the library may have chosen.
+/// While this lives, temporary files are put into a folder of the caller's choice; then where they were before, which
+/// the host of the library may have chosen.
 pub(super) struct TempFolder<'c> {
     connection: &'c Connection,
-    /// What is to be set again; `None` when nothing was changed.
+    /// The folder to set again; `None` when nothing was changed.
     before: Option<String>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl<'c> TempFolder<'c> {
-    /// Waits for its turn and sets the folder. One that cannot be set is no reason to sort nothing: it is warned of.
+    /// Waits for its turn and sets the folder. A folder that cannot be set is logged, and SQLite sorts where it likes.
     pub(super) fn set(connection: &'c Connection, folder: &Path) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURN.lock();
         let set = || -> rusqlite::Result<String> {
             let before = current(connection)?;
             connection.pragma_update(None, PRAGMA, folder.to_str().unwrap_or_default())?;
@@ -70,7 +70,7 @@ mod tests {
         let text = |dir: &tempfile::TempDir| dir.path().to_str().unwrap().to_owned();
         let connection = Connection::open_in_memory().unwrap();
         {
-            let _turn = TURN.lock().unwrap();
+            let _turn = TURN.lock();
             set(&connection, &text(&host));
         }
         thread::scope(|scope| {
@@ -85,7 +85,7 @@ mod tests {
                 });
             }
         });
-        let _turn = TURN.lock().unwrap();
+        let _turn = TURN.lock();
         assert_eq!(current(&connection).unwrap(), text(&host));
         set(&connection, "");
     }

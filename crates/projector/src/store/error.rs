@@ -1,4 +1,4 @@
-//! What can go wrong with a file, in sentences for the one who runs the service.
+//! The failures of a file, in sentences for the operator of the service.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,10 @@ use rusqlite::ErrorCode;
 pub enum Error {
     #[error("the disk that holds {} is full", path.display())]
     DiskFull { path: PathBuf, source: rusqlite::Error },
-    #[error("{} is damaged: delete it, or start with --rebuild, and the table is made again from the log", path.display())]
+    #[error(
+        "{} is damaged: delete it, or start with --rebuild, and the table is made again from the log",
+        path.display()
+    )]
     Damaged { path: PathBuf, source: rusqlite::Error },
     #[error("{} is locked by another process", path.display())]
     Locked { path: PathBuf, source: rusqlite::Error },

@@ -14,17 +14,17 @@ const LOCK: &str = "lock";
 
 /// A folder that this process alone writes to, until this is dropped.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct StoreFolder {
     dir: PathBuf,
     _lock: File,
 }
 
-impl Folder {
+impl StoreFolder {
     /// Takes the folder, making it if need be, and removes what an unfinished rebuild left there.
     ///
     /// # Errors
     /// [`Error::InUse`] when another process has it; [`Error::Folder`] when it cannot be made or written.
-    pub fn take(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
         let fault = |source| Error::Folder { path: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(fault)?;
         let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)).map_err(fault)?;
@@ -39,22 +39,22 @@ impl Folder {
     }
 
     /// Returns the stable name, for messages.
-    pub fn link(&self) -> PathBuf {
+    pub(crate) fn link(&self) -> PathBuf {
         self.dir.join(LINK)
     }
 
     /// Returns the file of the generation in use, if there is one.
-    pub fn current(&self) -> Option<PathBuf> {
+    pub(crate) fn current(&self) -> Option<PathBuf> {
         let target = fs::read_link(self.link()).ok()?;
         let path = self.dir.join(target);
         path.exists().then_some(path)
     }
 
-    /// Returns a name for the next generation, at which there is no file.
+    /// Returns an unused name for the next generation.
     ///
     /// # Errors
     /// [`Error::Folder`] when a leftover cannot be removed.
-    pub fn next(&self) -> Result<PathBuf, Error> {
+    pub(crate) fn next(&self) -> Result<PathBuf, Error> {
         let current = self.current();
         self.remove_others(current.as_deref()).map_err(|source| self.fault(source))?;
         let number = current.as_deref().and_then(generation).map_or(1, |number| number + 1);
@@ -70,11 +70,12 @@ impl Folder {
         }
     }
 
-    /// Makes `path` the generation in use. It is on the disk before the link names it; at every instant the link names a whole one.
+    /// Makes `path` the generation in use. It is on the disk before the link names it; at every instant the link names
+    /// a whole one.
     ///
     /// # Errors
     /// [`Error::Folder`] when the link cannot be moved; the former generation is in use then.
-    pub fn install(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn install(&self, path: &Path) -> Result<(), Error> {
         let install = || -> io::Result<()> {
             File::open(path)?.sync_all()?;
             let fresh = self.dir.join("users.db.next");
@@ -135,16 +136,16 @@ mod tests {
     #[test]
     fn a_folder_has_one_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Folder::take(dir.path()).unwrap();
-        assert!(matches!(Folder::take(dir.path()), Err(Error::InUse { .. })));
+        let first = StoreFolder::take(dir.path()).unwrap();
+        assert!(matches!(StoreFolder::take(dir.path()), Err(Error::InUse { .. })));
         drop(first);
-        assert!(Folder::take(dir.path()).is_ok());
+        assert!(StoreFolder::take(dir.path()).is_ok());
     }
 
     #[test]
     fn generations_follow_each_other_and_leftovers_go() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::take(dir.path()).unwrap();
+        let folder = StoreFolder::take(dir.path()).unwrap();
         assert_eq!(folder.current(), None);
         let first = folder.next().unwrap();
         fs::write(&first, "1").unwrap();
@@ -154,7 +155,7 @@ mod tests {
         fs::write(dir.path().join("users.2.db-wal"), "").unwrap();
         drop(folder);
 
-        let folder = Folder::take(dir.path()).unwrap();
+        let folder = StoreFolder::take(dir.path()).unwrap();
         assert_eq!(folder.current().as_deref(), Some(first.as_path()), "an unfinished generation is never in use");
         assert!(!second.exists() && !dir.path().join("users.2.db-wal").exists());
         fs::write(&second, "2").unwrap();

@@ -1,30 +1,35 @@
-//! The newest changes, kept in order: what a subscriber who was away is sent first.
+//! The newest changes, kept in order: a subscriber who was away is sent these first.
 
 use std::sync::Arc;
 
-use domain::fold::RecordHead;
+use domain::gap::OpenGap;
+use domain::roll::Roll;
 use domain::{Checkpoint, Position, UnixMillis, UserId};
 use rusqlite::{Connection, params};
 
 use super::rows::{read_gaps, signed};
-use super::{GapRow, Seen, meta};
+use super::{Seen, meta};
 
 /// How many changes are kept: about a day of a large call centre, some 60 MB.
 pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
-/// How far the table may grow over that before the oldest are removed: removing some at once costs less than one each time.
+/// How far the table may grow over that before the oldest are removed: removing some at once costs less than one each
+/// time.
 const CHANGES_SLACK: i64 = 10_000;
 
-/// One change of one user's state.
+/// One change of one user: another event wins, or the user was forgotten.
+///
+/// Which changes there were depends on the log that was read: a table that was rebuilt from a compacted log has seen fewer of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
+    /// The record that made the change.
     pub position: Position,
     pub user_id: UserId,
-    /// The record's value; `None` when the user was forgotten.
+    /// The event that wins now, of this record or of another; `None` when the user was forgotten.
     pub event: Option<Arc<[u8]>>,
     pub forgotten_at: Option<UnixMillis>,
-    pub gaps: Vec<GapRow>,
-    /// What this table held of the user before, by which a subscription to some users tells who leaves them: the vendor's
-    /// `old` is not it when a delivery is missing.
+    pub gaps: Vec<OpenGap>,
+    /// The user as this table held it before, by which a filtered subscription knows who leaves the filter: the
+    /// vendor's `old` is not it when a delivery is missing.
     pub before: Seen,
 }
 
@@ -41,16 +46,14 @@ impl Change {
     pub(crate) fn new(
         position: Position,
         user_id: UserId,
-        head: RecordHead,
-        value: Option<Vec<u8>>,
-        gaps: Vec<GapRow>,
+        state: &Roll,
+        event: Option<&[u8]>,
+        gaps: Vec<OpenGap>,
         before: Seen,
     ) -> Self {
-        let forgotten_at = match head {
-            RecordHead::Forgotten { at } => Some(at),
-            RecordHead::Event(_) => None,
-        };
-        Self { position, user_id, event: value.map(Arc::from), forgotten_at, gaps, before }
+        let rank = state.rank();
+        let forgotten_at = rank.is_forgotten().then(|| rank.time());
+        Self { position, user_id, event: event.map(Arc::from), forgotten_at, gaps, before }
     }
 }
 
@@ -132,10 +135,11 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
     Ok(Since::Each { changes, next_seq, end: Some(meta::read_checkpoint(connection)?) })
 }
 
-/// Returns up to `limit` users, forgotten ones too, whose winning record on `partition` is at `offset` or later, in that
-/// order; with them the checkpoint of the table they are of.
+/// Returns up to `limit` users, forgotten ones too, whose newest record on `partition` that has a part in their state is at
+/// `offset` or later, in that order; with them the checkpoint of the table they are of.
 ///
-/// This is what is left of the changes when each can no longer be told.
+/// A subscription reads these where single changes are no longer known. In a tied second the winner may be older than the record
+/// that made it win, so every event of the second counts.
 pub(super) fn latest(
     connection: &Connection,
     partition: i32,
@@ -144,7 +148,13 @@ pub(super) fn latest(
 ) -> rusqlite::Result<(Vec<Change>, Checkpoint)> {
     let mut statement = connection.prepare_cached(
         "SELECT * FROM (SELECT winner_offset, user_id, event, NULL, gaps FROM users \
-           WHERE partition = ?1 AND winner_offset >= ?2 ORDER BY winner_offset LIMIT ?3) \
+           WHERE partition = ?1 AND winner_offset >= ?2 AND NOT EXISTS (SELECT 1 FROM seconds \
+             WHERE seconds.user_id = users.user_id AND seconds.partition = ?1 AND offset > winner_offset) \
+           ORDER BY winner_offset LIMIT ?3) \
+         UNION ALL \
+         SELECT * FROM (SELECT max(offset), user_id, users.event, NULL, gaps FROM seconds JOIN users USING (user_id) \
+           WHERE seconds.partition = ?1 AND offset >= ?2 AND (users.partition <> ?1 OR offset > winner_offset) \
+           GROUP BY user_id ORDER BY 1 LIMIT ?3) \
          UNION ALL \
          SELECT * FROM (SELECT winner_offset, user_id, NULL, forgotten_at, 0 FROM forgotten \
            WHERE partition = ?1 AND winner_offset >= ?2 ORDER BY winner_offset LIMIT ?3) \

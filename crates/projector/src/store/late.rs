@@ -1,14 +1,16 @@
 //! Deliveries that came after a newer one: they change no user, but they may be what a gap is missing, now or later.
 
-use domain::fold::RecordHead;
-use domain::{Checkpoint, UserId, Version, headers, record};
+use domain::gap::{Edge, Followed, Lineage};
+use domain::order::Rank;
+use domain::roll::{self, Member};
+use domain::{Checkpoint, UnixMillis, UserId, Version};
 use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows::{read_gaps, replace_gaps, signed};
-use crate::lineage::{Edge, Lineage};
 
-/// Notes late deliveries, closes the gaps that they bridge, and moves the checkpoint past them. Returns how many gaps closed.
+/// Notes late deliveries, closes the gaps that they bridge, and moves the checkpoint past them. Returns how many gaps
+/// closed.
 pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records: &[Record]) -> rusqlite::Result<u64> {
     let mut closed = 0;
     for record in records {
@@ -24,20 +26,24 @@ pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records
 }
 
 fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
-    let ce_time = late.header(headers::CE_TIME);
-    let read = record::read(late.key.as_deref(), late.value.as_deref(), ce_time, late.timestamp);
-    // What cannot be read there closes nothing; `rollcall verify` reports it.
-    let Ok((user_id, RecordHead::Event(head))) = read else { return Ok(0) };
+    let (key, value) = (late.key.as_deref(), late.value.as_deref());
+    // A record that cannot be read closes nothing; `rollcall verify` reports it.
+    let Ok(reading) = roll::read(late.position, key, value, |name| late.header(name), late.timestamp) else {
+        return Ok(0);
+    };
+    let user_id = reading.user_id;
     let forgotten_at: Option<i64> = connection
         .prepare_cached("SELECT forgotten_at FROM forgotten WHERE user_id = ?1")?
         .query_row([user_id.get()], |row| row.get(0))
         .optional()?;
+    let marker = forgotten_at.map(|at| Rank::of_forgotten(UnixMillis::from_millis(at)));
     // What a forgotten user was is not to be remembered.
-    if forgotten_at.is_some_and(|at| head.occurred_at.millis() <= at) {
+    if marker.is_some_and(|marker| reading.says().rank() < marker) {
         return Ok(0);
     }
     let mut lineage = Lineage { gaps: read_gaps(connection, user_id)?, late: read_late(connection, user_id)? };
-    let followed = lineage.note(&head);
+    let edges = reading.says().members().iter().filter_map(Member::edge);
+    let followed = edges.map(|edge| lineage.note(edge)).fold(Followed::default(), Followed::then);
     if followed.late_changed {
         replace_late(connection, user_id, &lineage.late)?;
     }

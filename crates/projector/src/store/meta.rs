@@ -1,17 +1,19 @@
-//! What a store is of: read at start, to tell whether it can be gone on with.
+//! The topic and the versions that a store is of, read at start to decide whether it can go on.
 
+use domain::order::RULE_VERSION;
 use domain::{Checkpoint, UnixMillis};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{FOLD_VERSION, SCHEMA_VERSION};
+use super::SCHEMA_VERSION;
 
 /// The facts about a store that decide whether it belongs to the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
+pub struct StoreMeta {
     pub schema_version: i64,
-    pub fold_version: i64,
+    pub rule_version: i64,
     pub topic: String,
-    /// `kafka::topics::Description::identity`: differs for a topic made anew under the same name, where the broker can tell.
+    /// `kafka::topics::Description::identity`: differs for a topic that was recreated under the same
+    /// name, where the broker gives topics an id.
     pub topic_identity: String,
     pub created_at: UnixMillis,
     /// When the store was last known to be up to date with what it had read.
@@ -19,12 +21,12 @@ pub struct Meta {
     pub records_unreadable: u64,
 }
 
-impl Meta {
+impl StoreMeta {
     /// Returns the facts of a store that is made now, from this version of the code.
     pub fn new(topic: &str, topic_identity: &str, now: UnixMillis) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
-            fold_version: FOLD_VERSION,
+            rule_version: RULE_VERSION,
             topic: topic.to_owned(),
             topic_identity: topic_identity.to_owned(),
             created_at: now,
@@ -42,7 +44,7 @@ impl Meta {
         let number = |text: String| text.parse::<i64>().unwrap_or_default();
         Ok(Self {
             schema_version,
-            fold_version: number(text("fold_version")?),
+            rule_version: number(text("rule_version")?),
             topic: text("topic")?,
             topic_identity: text("topic_identity")?,
             created_at: UnixMillis::from_millis(number(text("created_at")?)),
@@ -53,7 +55,7 @@ impl Meta {
 
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         for (name, value) in [
-            ("fold_version", self.fold_version.to_string()),
+            ("rule_version", self.rule_version.to_string()),
             ("topic", self.topic.clone()),
             ("topic_identity", self.topic_identity.clone()),
             ("created_at", self.created_at.millis().to_string()),

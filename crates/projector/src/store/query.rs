@@ -5,9 +5,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use super::UserRow;
-use super::rows::{read_gaps, signed};
+use super::rows::{read_gaps, signed, user_id};
 
-/// What is known of one user.
+/// The answer to a look for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
     Found(UserRow),
@@ -18,11 +18,12 @@ pub enum Lookup {
 
 /// Which users to return: those for which everything holds that is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct UserFilter {
     pub state: Option<String>,
     pub is_agent: Option<bool>,
     pub priv_group: Option<i64>,
-    /// Text that the username, name, e-mail address or extension begins with; the case of ASCII letters does not matter.
+    /// Text that the username, name, e-mail address or extension begins with; the case of ASCII letters does not
+    /// matter.
     pub begins: Option<String>,
     /// Exact but for the case of ASCII letters, as the next two.
     pub username: Option<String>,
@@ -32,7 +33,7 @@ pub struct Filter {
 
 /// Some users in the order of their identifiers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct UserRows {
     pub users: Vec<UserRow>,
     /// Where the next page begins: after this user. `None` when this page is the last.
     pub next_after: Option<UserId>,
@@ -43,6 +44,7 @@ const COLUMNS: &str = "user_id, partition, winner_offset, gaps, event";
 const LAST_CHARACTER: char = '\u{10FFFF}';
 
 pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<Lookup> {
+    // The text is written out: it is looked up for every answer.
     let mut statement = connection
         .prepare_cached("SELECT user_id, partition, winner_offset, gaps, event FROM users WHERE user_id = ?1")?;
     if let Some(user) = statement.query_row([user_id.get()], |row| user_row(connection, row)).optional()? {
@@ -57,23 +59,21 @@ pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<
 
 pub(super) fn find(
     connection: &Connection,
-    filter: &Filter,
+    filter: &UserFilter,
     after: Option<UserId>,
     limit: usize,
-) -> rusqlite::Result<Page> {
+) -> rusqlite::Result<UserRows> {
     let (sql, values) = filter.sql(after, limit.saturating_add(1));
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| user_row(connection, row))?;
     let mut users = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let more = users.len() > limit;
     users.truncate(limit);
-    Ok(Page { next_after: users.last().map(|user| user.user_id).filter(|_| more), users })
+    Ok(UserRows { next_after: users.last().map(|user| user.user_id).filter(|_| more), users })
 }
 
 fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow> {
-    let user_id = UserId::new(row.get(0)?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Integer, Box::new(error))
-    })?;
+    let user_id = user_id(row, 0)?;
     let gaps: i64 = row.get(3)?;
     Ok(UserRow {
         user_id,
@@ -83,8 +83,9 @@ fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow>
     })
 }
 
-impl Filter {
-    /// Returns the statement and its values. Only the set of conditions shapes the text, so that few statements are prepared.
+impl UserFilter {
+    /// Returns the statement and its values. Only the set of conditions shapes the text, so that few statements are
+    /// prepared.
     fn sql(&self, after: Option<UserId>, limit: usize) -> (String, Vec<Value>) {
         let mut conditions = vec!["user_id > ?".to_owned()];
         let mut values = vec![Value::Integer(after.map_or(-1, UserId::get))];
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
     use crate::store::{create_indexes, create_tables};
 
-    fn plan(filter: &Filter) -> String {
+    fn plan(filter: &UserFilter) -> String {
         let connection = Connection::open_in_memory().unwrap();
         create_tables(&connection).unwrap();
         create_indexes(&connection).unwrap();
@@ -134,14 +135,14 @@ mod tests {
     fn every_condition_uses_its_index_and_none_sorts() {
         let text = || Some("x".to_owned());
         for (filter, index) in [
-            (Filter { state: text(), ..Filter::default() }, "users_by_state"),
-            (Filter { is_agent: Some(true), ..Filter::default() }, "users_by_is_agent"),
-            (Filter { priv_group: Some(1), ..Filter::default() }, "users_by_priv_group"),
-            (Filter { username: text(), ..Filter::default() }, "users_by_username"),
-            (Filter { email: text(), ..Filter::default() }, "users_by_email"),
-            (Filter { extension: text(), ..Filter::default() }, "users_by_extension"),
-            (Filter { begins: text(), ..Filter::default() }, "users_by_name"),
-            (Filter::default(), "PRIMARY KEY"),
+            (UserFilter { state: text(), ..UserFilter::default() }, "users_by_state"),
+            (UserFilter { is_agent: Some(true), ..UserFilter::default() }, "users_by_is_agent"),
+            (UserFilter { priv_group: Some(1), ..UserFilter::default() }, "users_by_priv_group"),
+            (UserFilter { username: text(), ..UserFilter::default() }, "users_by_username"),
+            (UserFilter { email: text(), ..UserFilter::default() }, "users_by_email"),
+            (UserFilter { extension: text(), ..UserFilter::default() }, "users_by_extension"),
+            (UserFilter { begins: text(), ..UserFilter::default() }, "users_by_name"),
+            (UserFilter::default(), "PRIMARY KEY"),
         ] {
             let plan = plan(&filter);
             assert!(plan.contains(index), "{filter:?}: {plan}");

@@ -2,22 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::{Checkpoint, Position, UserId};
-use rusqlite::{Connection, OpenFlags};
+use domain::gap::OpenGap;
+use domain::{Checkpoint, UserId};
+use rusqlite::Connection;
 
 use super::history::{self, Change, Since};
-use super::rows::{gap_row, signed};
-use super::writer::BUSY_MAX;
-use super::{Error, Filter, GapRow, Lookup, Meta, Page, Unread, meta, query};
-
-/// Page cache of a reader, in KiB, negative as SQLite wants it: the inner pages of the table of some million users.
-const CACHE_KIB: i64 = -4 * 1024;
-/// Statements that a connection keeps prepared: all there are, for every set of conditions in use.
-const STATEMENTS: usize = 64;
+use super::{Error, Lookup, StoreMeta, Unread, UserFilter, UserRows, connection, meta, query, rows, unreadable};
 
 /// One connection that reads.
 #[derive(Debug)]
-pub struct Reader {
+pub struct StoreReader {
     path: PathBuf,
     connection: Connection,
 }
@@ -30,21 +24,13 @@ pub struct Counts {
     pub gaps: u64,
 }
 
-impl Reader {
+impl StoreReader {
     /// Opens a store for reading alone.
     ///
     /// # Errors
     /// [`Error`], by what is wrong with the file.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags)?;
-            connection.busy_timeout(BUSY_MAX)?;
-            connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS);
-            Ok(connection)
-        };
-        let connection = open().map_err(|source| Error::of(path, source))?;
+        let connection = connection::to_read(path).map_err(|source| Error::of(path, source))?;
         Ok(Self { path: path.to_owned(), connection })
     }
 
@@ -56,34 +42,36 @@ impl Reader {
         self.read(|connection| query::get(connection, user_id))
     }
 
-    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their identifiers.
+    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their
+    /// identifiers.
     ///
     /// # Errors
-    /// As [`Reader::get`].
-    pub fn find(&self, filter: &Filter, after: Option<UserId>, limit: usize) -> Result<Page, Error> {
+    /// As [`StoreReader::get`].
+    pub fn find(&self, filter: &UserFilter, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
         self.read(|connection| query::find(connection, filter, after, limit))
     }
 
     /// Returns up to `limit` changes that `from` does not cover; see [`Since`].
     ///
     /// # Errors
-    /// As [`Reader::get`].
+    /// As [`StoreReader::get`].
     pub fn since(&self, from: &Checkpoint, seq: i64, limit: usize) -> Result<Since, Error> {
         self.read(|connection| history::since(connection, from, seq, limit))
     }
 
-    /// Returns the users whose winning record on `partition` is at `offset` or later, at most `limit`, and the checkpoint.
+    /// Returns the users whose winning record on `partition` is at `offset` or later, at most `limit`, and the
+    /// checkpoint.
     ///
     /// # Errors
-    /// As [`Reader::get`].
-    pub fn latest(&self, partition: i32, offset: i64, limit: usize) -> Result<(Vec<Change>, Checkpoint), Error> {
+    /// As [`StoreReader::get`].
+    pub(crate) fn latest(&self, partition: i32, offset: i64, limit: usize) -> Result<(Vec<Change>, Checkpoint), Error> {
         self.read(|connection| history::latest(connection, partition, offset, limit))
     }
 
     /// Returns the position that the table stands for.
     ///
     /// # Errors
-    /// As [`Reader::get`].
+    /// As [`StoreReader::get`].
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
         self.read(meta::read_checkpoint)
     }
@@ -91,15 +79,15 @@ impl Reader {
     /// Returns what the store is of.
     ///
     /// # Errors
-    /// As [`Reader::get`].
-    pub fn meta(&self) -> Result<Meta, Error> {
-        self.read(Meta::read)
+    /// As [`StoreReader::get`].
+    pub fn meta(&self) -> Result<StoreMeta, Error> {
+        self.read(StoreMeta::read)
     }
 
     /// Counts users, forgotten users and gaps: a walk over an index, some ten milliseconds for a million users.
     ///
     /// # Errors
-    /// As [`Reader::get`].
+    /// As [`StoreReader::get`].
     pub fn counts(&self) -> Result<Counts, Error> {
         self.read(|connection| {
             let count = |table: &str| -> rusqlite::Result<u64> {
@@ -115,38 +103,20 @@ impl Reader {
     /// Returns up to `limit` open gaps with their users.
     ///
     /// # Errors
-    /// As [`Reader::get`].
-    pub fn gaps(&self, limit: usize) -> Result<Vec<(UserId, GapRow)>, Error> {
-        self.read(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT partition, offset, held, missing, fields, user_id FROM gaps LIMIT ?1")?;
-            let rows = statement.query_map([signed(limit)], |row| {
-                let user_id = UserId::new(row.get(5)?).map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Integer, Box::new(error))
-                })?;
-                Ok((user_id, gap_row(row)?))
-            })?;
-            rows.collect()
-        })
+    /// As [`StoreReader::get`].
+    pub fn gaps(&self, limit: usize) -> Result<Vec<(UserId, OpenGap)>, Error> {
+        self.read(|connection| rows::all_gaps(connection, limit))
     }
 
     /// Returns up to `limit` records that could not be read.
     ///
     /// # Errors
-    /// As [`Reader::get`].
+    /// As [`StoreReader::get`].
     pub fn unreadable(&self, limit: usize) -> Result<Vec<Unread>, Error> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT partition, offset, reason FROM unreadable ORDER BY 1, 2 LIMIT ?1")?;
-            let rows = statement.query_map([signed(limit)], |row| {
-                let position = Position { partition: row.get(0)?, offset: row.get(1)? };
-                Ok(Unread { position, reason: row.get(2)? })
-            })?;
-            rows.collect()
-        })
+        self.read(|connection| unreadable::listed(connection, limit))
     }
 
-    /// Keeps what is read next as it is at that moment, until [`Reader::let_go`].
+    /// Keeps what is read next as it is at that moment, until [`StoreReader::let_go`].
     pub(super) fn hold(&self) -> rusqlite::Result<()> {
         self.execute("BEGIN")
     }

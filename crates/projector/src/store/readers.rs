@@ -1,24 +1,25 @@
-//! Snapshots for readers: connections that cannot write, each used by one reader at a time, who sees one moment of the store
-//! however much is committed meanwhile.
+//! Snapshots for readers: connections that cannot write, each used by one reader at a time, who sees one moment of the
+//! store however much is committed meanwhile.
 //!
-//! A connection keeps its snapshot from one reader to the next, since taking one and letting it go costs more than a look into
-//! the table: two locks on the file, in turn with every other connection of the process. While the writer writes, none is kept:
-//! the write-ahead log can begin anew at each commit, as if every reader had let go by itself, and nobody who begins to read
-//! after a commit sees what was before it.
+//! A connection keeps its snapshot from one reader to the next, since taking one and letting it go costs more than a
+//! look into the table: two locks on the file, in turn with every other connection of the process. While the writer
+//! writes, none is kept: the write-ahead log can begin anew at each commit, as if every reader had let go by itself,
+//! and nobody who begins to read after a commit sees what was before it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Reader};
+use parking_lot::Mutex;
+
+use super::{Error, StoreReader};
 use crate::bookmark::TopicTag;
 
 /// How many idle connections are kept, each with its page cache.
 const IDLE_MAX: usize = 16;
 
-/// The readers of one generation of the store, from [`super::Writer::readers`] alone: without the writer's word a snapshot would be
-/// kept for ever.
+/// The readers of one generation of the store, from [`super::Writer::readers`] alone: without the writer's word a
+/// snapshot would be kept for ever.
 #[derive(Debug)]
-pub struct Readers {
+pub struct StoreReaders {
     path: PathBuf,
     topic: TopicTag,
     pool: Mutex<Pool>,
@@ -26,7 +27,7 @@ pub struct Readers {
 
 #[derive(Debug, Default)]
 struct Pool {
-    idle: Vec<Reader>,
+    idle: Vec<StoreReader>,
     /// How many writes there were. A snapshot is kept until the next.
     writes: u64,
     /// While a write is under way, and for ever once the writer is gone: no snapshot is kept then.
@@ -35,10 +36,10 @@ struct Pool {
 
 /// No reader keeps a snapshot beyond what it reads while this lives.
 #[derive(Debug)]
-pub(super) struct Writing<'r>(&'r Readers);
+pub(super) struct Writing<'r>(&'r StoreReaders);
 
-impl Readers {
-    /// Prepares to read the store at `path`, which the writer that is to tell of each write has opened.
+impl StoreReaders {
+    /// Prepares to read the store at `path`, which the writer has opened; it announces each write.
     pub(super) fn new(path: &Path, topic: TopicTag) -> Self {
         Self { path: path.to_owned(), topic, pool: Mutex::default() }
     }
@@ -48,19 +49,19 @@ impl Readers {
         self.topic
     }
 
-    /// Calls `read` with a connection that nobody else uses meanwhile. A single look into the table takes microseconds; longer
-    /// work belongs on a thread that may block.
+    /// Calls `read` with a connection that nobody else uses meanwhile. A single look into the table takes microseconds;
+    /// longer work belongs on a thread that may block.
     ///
     /// # Errors
     /// [`Error`], by what is wrong with the file.
-    pub fn with<T>(&self, read: impl FnOnce(&Reader) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn with<T>(&self, read: impl FnOnce(&StoreReader) -> Result<T, Error>) -> Result<T, Error> {
         let (idle, may_hold) = {
-            let mut pool = self.pool();
+            let mut pool = self.pool.lock();
             (pool.idle.pop(), (!pool.writing).then_some(pool.writes))
         };
         let reader = match idle {
             Some(reader) => reader,
-            None => Reader::open(&self.path)?,
+            None => StoreReader::open(&self.path)?,
         };
         if !reader.holds() {
             reader.hold().map_err(|source| Error::of(&self.path, source))?;
@@ -72,45 +73,41 @@ impl Readers {
 
     /// Lets go of all snapshots, and has none kept until what is returned is dropped: to be called before each write.
     pub(super) fn writing(&self) -> Writing<'_> {
-        let mut pool = self.pool();
+        let mut pool = self.pool.lock();
         pool.writes += 1;
         pool.writing = true;
         pool.idle.retain(|reader| reader.let_go().is_ok());
         Writing(self)
     }
 
-    /// Lets go of all snapshots, and has none kept any more: the writer that told of each write is gone.
+    /// Lets go of all snapshots, and keeps none from now on: the writer that announced each write is gone.
     pub(super) fn retire(&self) {
-        let mut pool = self.pool();
+        let mut pool = self.pool.lock();
         pool.writing = true;
         pool.idle.clear();
     }
 
     /// Keeps the connection, and its snapshot too unless something was written since.
-    fn put_back(&self, reader: Reader, may_hold: Option<u64>) {
+    fn put_back(&self, reader: StoreReader, may_hold: Option<u64>) {
         let keep = |pool: &mut Pool, reader| {
             if pool.idle.len() < IDLE_MAX {
                 pool.idle.push(reader);
             }
         };
-        let mut pool = self.pool();
+        let mut pool = self.pool.lock();
         if !pool.writing && may_hold == Some(pool.writes) {
             return keep(&mut pool, reader);
         }
         drop(pool);
         if reader.let_go().is_ok() {
-            keep(&mut self.pool(), reader);
+            keep(&mut self.pool.lock(), reader);
         }
-    }
-
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.0.pool().writing = false;
+        self.0.pool.lock().writing = false;
     }
 }
 
@@ -119,12 +116,12 @@ mod tests {
     use domain::{Position, UnixMillis, User, UserId, headers, wire};
     use kafka::Record;
 
-    use crate::store::{Batch, Lookup, Meta, Reader, Writer};
+    use crate::store::{LogBatch, Lookup, StoreMeta, StoreReader, Writer};
 
     const ID: i64 = 7;
 
     /// The user is there, or forgotten, by the record at that second and offset.
-    fn record(second: i64, is_there: bool) -> Batch {
+    fn record(second: i64, is_there: bool) -> LogBatch {
         let (user_id, at) = (UserId::new(ID).unwrap(), UnixMillis::from_millis(second * 1_000));
         let facts = domain::Facts {
             old: Some(User::new(user_id)),
@@ -133,6 +130,7 @@ mod tests {
             received_at: at,
             password_changed: false,
             extra: Default::default(),
+            omitted: Vec::new(),
         };
         let value = is_there.then(|| wire::encode(&domain::UserEvent::new(facts).unwrap()));
         let headers = if is_there { Vec::new() } else { headers::for_forgotten(user_id, at) };
@@ -143,23 +141,23 @@ mod tests {
             value,
             headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
         };
-        Batch { records: vec![record], ends: Vec::new() }
+        LogBatch { records: vec![record], ends: Vec::new() }
     }
 
     #[test]
     fn a_read_that_begins_during_a_write_sees_one_moment() {
         let dir = tempfile::tempdir().unwrap();
         let now = UnixMillis::from_millis(0);
-        let mut writer = Writer::create(&dir.path().join("users.1.db"), &Meta::new("t", "c/t", now)).unwrap();
+        let mut writer = Writer::create(&dir.path().join("users.1.db"), &StoreMeta::new("t", "c/t", now)).unwrap();
         let readers = std::sync::Arc::clone(writer.readers());
         writer.commit(&record(1, false), now).unwrap();
         let user_id = UserId::new(ID).unwrap();
-        let before = readers.with(Reader::checkpoint).unwrap();
+        let before = readers.with(StoreReader::checkpoint).unwrap();
 
         let writing = readers.writing();
         readers
             .with(|reader| {
-                // What a look for the user asks first, and what it asks next.
+                // The first and the next question of a look for the user.
                 assert_eq!(reader.checkpoint()?, before);
                 writer.commit(&record(2, true), now)?;
                 assert!(matches!(reader.get(user_id)?, Lookup::Forgotten(_)), "as of the same moment");

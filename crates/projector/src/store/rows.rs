@@ -1,55 +1,26 @@
-//! The rows that go in and out.
+//! The rows that readers are given, and the gaps of a user.
 
-use std::borrow::Cow;
-
-use domain::gap::Gap;
-use domain::wire::Facets;
-use domain::{Position, UserId, Version};
+use domain::gap::{self, Gap, OpenGap};
+use domain::{Position, UserId, Version, wire};
+use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
-/// A user as stored: the value of the winning record, and where it is.
+/// A user as stored: the event that wins, and where it is.
+///
+/// The event is a function of the join of the user's records alone. Position and gaps depend on the log that was read: a record
+/// that is appended again moves the position, and what compaction has removed shows no gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
     pub user_id: UserId,
+    /// The newest record that carries the event.
     pub position: Position,
-    /// The record's value as it was received; `domain::wire::decode` reads it.
+    /// The event as framed on the log; `domain::wire::decode` reads it.
     pub event: Vec<u8>,
-    pub gaps: Vec<GapRow>,
-}
-
-/// A break in a user's lineage: a delivery that never came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GapRow {
-    /// The event that was built on a state never seen.
-    pub position: Position,
-    pub gap: Gap,
-    /// The fields in which the state known and the state never seen differ.
-    pub fields: Vec<String>,
-}
-
-/// The columns that queries can ask for, in the order of [`read_facets`].
-pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
-
-/// Returns what the user that `event`, a record's value, describes is searched by; nothing when its head alone can be read.
-pub(crate) fn facets_of(event: &[u8]) -> Facets<'_> {
-    domain::wire::facets(event).unwrap_or_default()
-}
-
-pub(super) fn read_facets(row: &Row<'_>, first: usize) -> rusqlite::Result<Facets<'static>> {
-    let text = |index: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(first + index)?.map(Cow::Owned));
-    Ok(Facets {
-        username: text(0)?,
-        name: text(1)?,
-        email: text(2)?,
-        extension: text(3)?,
-        state: text(4)?,
-        is_agent: row.get(first + 5)?,
-        priv_group: row.get(first + 6)?,
-    })
+    pub gaps: Vec<OpenGap>,
 }
 
 /// Returns the gaps of a user, oldest first.
-pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<GapRow>> {
+pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<OpenGap>> {
     let mut statement = connection.prepare_cached(
         "SELECT partition, offset, held, missing, fields FROM gaps WHERE user_id = ?1 ORDER BY partition, offset",
     )?;
@@ -57,18 +28,32 @@ pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::R
     rows.collect()
 }
 
-pub(super) fn gap_row(row: &Row<'_>) -> rusqlite::Result<GapRow> {
+/// Returns up to `limit` gaps with their users.
+pub(super) fn all_gaps(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<(UserId, OpenGap)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT partition, offset, held, missing, fields, user_id FROM gaps LIMIT ?1")?;
+    let rows = statement.query_map([signed(limit)], |row| Ok((user_id(row, 5)?, gap_row(row)?)))?;
+    rows.collect()
+}
+
+/// Reads the identifier of a user from a column.
+pub(super) fn user_id(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+    UserId::new(row.get(column)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
+}
+
+fn gap_row(row: &Row<'_>) -> rusqlite::Result<OpenGap> {
     let fields: String = row.get(4)?;
-    Ok(GapRow {
+    Ok(OpenGap {
         position: Position { partition: row.get(0)?, offset: row.get(1)? },
         gap: Gap { held: Version::from_bytes(row.get(2)?), missing: Version::from_bytes(row.get(3)?) },
         fields: serde_json::from_str(&fields).unwrap_or_default(),
     })
 }
 
-pub(crate) fn write_gaps(connection: &Connection, user_id: UserId, gaps: &[GapRow]) -> rusqlite::Result<()> {
+pub(crate) fn write_gaps(connection: &Connection, user_id: UserId, gaps: &[OpenGap]) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("INSERT INTO gaps VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for GapRow { position, gap, fields } in gaps {
+    for OpenGap { position, gap, fields } in gaps {
         let fields = serde_json::to_string(fields).expect("texts are JSON");
         statement.execute(params![
             user_id.get(),
@@ -82,9 +67,19 @@ pub(crate) fn write_gaps(connection: &Connection, user_id: UserId, gaps: &[GapRo
     Ok(())
 }
 
-pub(super) fn replace_gaps(connection: &Connection, user_id: UserId, gaps: &[GapRow]) -> rusqlite::Result<()> {
+pub(super) fn replace_gaps(connection: &Connection, user_id: UserId, gaps: &[OpenGap]) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM gaps WHERE user_id = ?1")?.execute([user_id.get()])?;
     write_gaps(connection, user_id, gaps)
+}
+
+/// Returns the fields in which the state that `held` gave and the state that `next` was built on differ; none when the head alone
+/// of either event can be read.
+pub(crate) fn differing_fields(held: Option<&[u8]>, next: Option<&[u8]>) -> Vec<String> {
+    let decode = |event: Option<&[u8]>| wire::decode(event?).ok();
+    match (decode(held), decode(next)) {
+        (Some(held), Some(next)) => gap::changed_fields(&held, &next),
+        (None, _) | (_, None) => Vec::new(),
+    }
 }
 
 /// Returns a count as SQLite counts.

@@ -1,15 +1,14 @@
-//! The tables. They are documented here because people read them: `sqlite3 -readonly users.db` works while the service runs.
+//! The tables. They are documented here because people read them: `sqlite3 -readonly users.db` works while the service
+//! runs.
 
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub const SCHEMA_VERSION: i64 = 3;
-/// Version of the rule that made the rows: to be raised when `domain::order` or `domain::fold` decides anything differently.
-pub const FOLD_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 const TABLES: &str = "
--- What the store is: topic, identity of the topic, fold_version, created_at and committed_at (milliseconds since 1970, UTC),
--- records_unreadable (how many there were in all).
+-- What the store is: topic, identity of the topic, rule_version, created_at and committed_at (milliseconds since 1970,
+-- UTC), records_unreadable (how many there were in all).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -29,12 +28,11 @@ CREATE TABLE late_checkpoint (
   next_offset INTEGER NOT NULL
 ) STRICT;
 
--- One row per user that is known and not forgotten: the record that won.
+-- One row per user that is known and not forgotten: the event that wins.
 CREATE TABLE users (
   user_id       INTEGER PRIMARY KEY,
   partition     INTEGER NOT NULL,
-  winner_offset INTEGER NOT NULL,  -- where the winning record is
-  last_offset   INTEGER NOT NULL,  -- where the last record of the user is; a delivery that came late makes it larger
+  winner_offset INTEGER NOT NULL,  -- the newest record that carries the event, as its value or in a header
   gaps          INTEGER NOT NULL,  -- number of the user's rows in gaps
   username      TEXT COLLATE NOCASE,
   name          TEXT COLLATE NOCASE,
@@ -43,15 +41,24 @@ CREATE TABLE users (
   state         TEXT,
   is_agent      INTEGER,
   priv_group    INTEGER,
-  event         BLOB NOT NULL      -- the record's value as it was received: Avro, schemas/user-event.v1.avsc
+  event         BLOB NOT NULL      -- as framed on the log: Avro, schemas/user-event.v1.avsc
 ) STRICT;
+
+-- The other events of the winner's second, where there are any: one of them can win later.
+CREATE TABLE seconds (
+  user_id   INTEGER NOT NULL,
+  event_id  TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  offset    INTEGER NOT NULL,
+  event     BLOB NOT NULL,
+  PRIMARY KEY (user_id, event_id)
+) STRICT, WITHOUT ROWID;
 
 -- One row per user that was forgotten and has not come back.
 CREATE TABLE forgotten (
   user_id       INTEGER PRIMARY KEY,
   partition     INTEGER NOT NULL,
   winner_offset INTEGER NOT NULL,
-  last_offset   INTEGER NOT NULL,
   forgotten_at  INTEGER NOT NULL   -- milliseconds since 1970, UTC
 ) STRICT;
 
@@ -66,8 +73,9 @@ CREATE TABLE gaps (
   PRIMARY KEY (user_id, partition, offset)
 ) STRICT, WITHOUT ROWID;
 
--- Events that came late, on the users topic or on the late topic, of each user the newest 64: the states that they lead from and
--- to. A gap that they bridge is none, and they may be seen before it. They are of the late topic as far as it was read.
+-- Events that came late, on the users topic or on the late topic, of each user the newest 64: the states that they lead
+-- from and to. A gap that they bridge is none, and they may be seen before it. They are of the late topic as far as it
+-- was read.
 CREATE TABLE late_events (
   user_id      INTEGER NOT NULL,
   from_version BLOB NOT NULL,
@@ -80,9 +88,9 @@ CREATE TABLE late_events (
 CREATE TABLE changes (
   seq          INTEGER PRIMARY KEY,
   partition    INTEGER NOT NULL,
-  offset       INTEGER NOT NULL,
+  offset       INTEGER NOT NULL,   -- the record that made the change
   user_id      INTEGER NOT NULL,
-  event        BLOB,               -- NULL when the user was forgotten
+  event        BLOB,               -- the one that wins by it, of this record or another; NULL when the user was forgotten
   forgotten_at INTEGER,
   -- What there was of the user before: 0 nothing, 1 what could not be read, 2 a user with what follows.
   before            INTEGER NOT NULL,
@@ -100,7 +108,8 @@ CREATE TABLE unreadable (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Made after a rebuild has loaded its rows: filling an index in order is several times cheaper than keeping it up to date.
+/// Made after a rebuild has loaded its rows: filling an index in order is several times cheaper than keeping it up to
+/// date.
 const INDEXES: &str = "
 CREATE INDEX users_by_position ON users (partition, winner_offset);
 CREATE INDEX users_by_username ON users (username) WHERE username IS NOT NULL;
@@ -110,6 +119,7 @@ CREATE INDEX users_by_extension ON users (extension) WHERE extension IS NOT NULL
 CREATE INDEX users_by_state ON users (state) WHERE state IS NOT NULL;
 CREATE INDEX users_by_priv_group ON users (priv_group) WHERE priv_group IS NOT NULL;
 CREATE INDEX users_by_is_agent ON users (is_agent) WHERE is_agent IS NOT NULL;
+CREATE INDEX seconds_by_position ON seconds (partition, offset);
 CREATE INDEX forgotten_by_position ON forgotten (partition, winner_offset);
 ";
 

@@ -1,10 +1,10 @@
-//! What subscriptions choose users by, as one state of a user has it.
+//! The traits that subscriptions choose users by, as one state of a user has them.
 
 use domain::wire::{self, Facets};
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Value};
 
-/// What there was, or is, of a user.
+/// A user at one moment, as far as subscriptions choose by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// No user: unknown so far, or forgotten.
@@ -14,7 +14,7 @@ pub enum Seen {
     User(Traits),
 }
 
-/// What a subscription can ask for.
+/// The fields that a subscription can filter by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
     pub state: Option<String>,
@@ -29,7 +29,7 @@ const SOMEBODY: i64 = 1;
 const USER: i64 = 2;
 
 impl Seen {
-    /// Returns what the value of a user's winning record shows; there is none of a user who is forgotten or unknown.
+    /// Returns the traits in the value of a user's winning record; a user who is forgotten or unknown has no value.
     pub(crate) fn of(value: Option<&[u8]>) -> Self {
         let Some(value) = value else { return Self::Nobody };
         match wire::facets(value) {

@@ -1,19 +1,15 @@
-//! A transaction on its way: the records of a batch folded into the rows of their users.
+//! A transaction on its way: the records of a batch applied to the rows of their users.
 
 use std::collections::BTreeMap;
 
-use domain::fold::{self, Effect, KeyState, RecordHead};
-use domain::wire::Facets;
-use domain::{Checkpoint, Position, UnixMillis, UserId, record};
+use domain::roll::{self, Effect, Unread as Fault};
+use domain::{Checkpoint, UnixMillis, UserId};
 use kafka::Record;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::history::{self, Change};
-use super::late::{read_late, replace_late};
-use super::rows::{FACET_COLUMNS, facets_of, read_facets, read_gaps, replace_gaps, signed};
-use super::writer::{Batch, Commit, Unread, note_unreadable};
-use super::{Meta, Seen, meta};
-use crate::lineage::{Followed, Lineage};
+use super::key::Key;
+use super::unreadable::note_unreadable;
+use super::{Change, Commit, LogBatch, Seen, StoreMeta, Unread, history, meta};
 
 /// A transaction on its way.
 pub(super) struct Work<'c> {
@@ -22,24 +18,12 @@ pub(super) struct Work<'c> {
     commit: Commit,
 }
 
-/// One user during a transaction: as it was, and as it is now.
-struct Key {
-    partition: i32,
-    state: Option<KeyState>,
-    /// The value of the winning record; `None` when forgotten or unknown.
-    value: Option<Vec<u8>>,
-    lineage: Lineage,
-    facets_stored: Option<Facets<'static>>,
-    value_changed: bool,
-    followed: Followed,
-}
-
 impl<'c> Work<'c> {
     pub(super) fn new(connection: &'c Connection, checkpoint: Checkpoint) -> Self {
         Self { connection, keys: BTreeMap::new(), commit: Commit { checkpoint, ..Commit::default() } }
     }
 
-    pub(super) fn take(&mut self, batch: &Batch) -> rusqlite::Result<()> {
+    pub(super) fn take(&mut self, batch: &LogBatch) -> rusqlite::Result<()> {
         for record in &batch.records {
             if self.commit.checkpoint.advance(record.position).is_ok() {
                 self.apply(record)?;
@@ -52,44 +36,46 @@ impl<'c> Work<'c> {
     }
 
     fn apply(&mut self, record: &Record) -> rusqlite::Result<()> {
-        let ce_time = record.header(domain::headers::CE_TIME);
-        let read = record::read(record.key.as_deref(), record.value.as_deref(), ce_time, record.timestamp);
-        let (user_id, head) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                self.commit.unreadable.push(Unread { position: record.position, reason: error.to_string() });
+        let (position, key, value) = (record.position, record.key.as_deref(), record.value.as_deref());
+        let reading = match roll::read(position, key, value, |name| record.header(name), record.timestamp) {
+            Ok(reading) => reading,
+            Err(fault) => {
+                self.pass_over(record, &fault);
                 return Ok(());
             }
         };
+        let user_id = reading.user_id;
         if !self.keys.contains_key(&user_id) {
-            let key = load(self.connection, user_id)?;
+            let key = Key::load(self.connection, user_id)?;
             self.keys.insert(user_id, key);
         }
         let key = self.keys.get_mut(&user_id).expect("it was put there a line above");
-        let closed_before = key.followed.closed;
-        let before = Seen::of(key.value.as_deref());
-        let effect = key.apply(record, head);
-        self.commit.gaps_closed += (key.followed.closed - closed_before) as u64;
-        match effect {
-            Effect::Newer { .. } => self.commit.newer += 1,
-            Effect::Duplicate => self.commit.duplicate += 1,
-            Effect::Stale => self.commit.stale += 1,
-            Effect::Forgotten => self.commit.forgotten += 1,
+        let before = Seen::of(key.event());
+        let (applied, followed) = key.apply(&reading);
+        let commit = &mut self.commit;
+        commit.effects.count(applied.effect);
+        commit.gaps_closed += followed.closed as u64;
+        if let Effect::Newer { gap: Some(_) } | Effect::Tied { gap: Some(_) } = applied.effect {
+            let found = key.gaps().last().is_some_and(|gap| gap.position == position);
+            commit.gaps_found += u64::from(found);
         }
-        if let Effect::Newer { .. } | Effect::Forgotten = effect {
-            let found = key.lineage.gaps.last().is_some_and(|gap| gap.position == record.position);
-            self.commit.gaps_found += u64::from(found);
-            let change =
-                Change::new(record.position, user_id, head, record.value.clone(), key.lineage.gaps.clone(), before);
-            self.commit.changes.push(change);
+        if applied.changed
+            && let Some(state) = key.state()
+        {
+            commit.changes.push(Change::new(position, user_id, state, key.event(), key.gaps().to_vec(), before));
         }
         Ok(())
     }
 
-    pub(super) fn finish(mut self, meta: &Meta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
+    fn pass_over(&mut self, record: &Record, fault: &Fault) {
+        self.commit.effects.count(fault.effect());
+        self.commit.unreadable.push(Unread { position: record.position, reason: fault.to_string() });
+    }
+
+    pub(super) fn finish(mut self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
         let connection = self.connection;
-        for (user_id, key) in &self.keys {
-            store(connection, *user_id, key)?;
+        for key in self.keys.values() {
+            key.store(connection)?;
         }
         history::append(connection, &self.commit.changes)?;
         let mut statement = connection.prepare_cached(
@@ -106,171 +92,4 @@ impl<'c> Work<'c> {
         self.keys.clear();
         Ok(self.commit)
     }
-}
-
-impl Key {
-    fn apply(&mut self, record: &Record, head: RecordHead) -> Effect {
-        let position = record.position;
-        let (state, effect) = apply_at(self.state, self.partition, position, head);
-        let value = record.value.as_deref();
-        let followed = self.lineage.follow(effect, position, &head, &state.winner, self.value.as_deref(), value);
-        self.followed = self.followed.then(followed);
-        self.state = Some(state);
-        if effect.replaces_payload() {
-            self.partition = position.partition;
-            self.value = value.map(<[u8]>::to_vec);
-            self.value_changed = true;
-        }
-        effect
-    }
-}
-
-/// Applies a record to a state that may be of another partition: after a topic was given more partitions, the key's records
-/// go on elsewhere, and offsets of two partitions cannot be compared.
-pub(crate) fn apply_at(
-    state: Option<KeyState>,
-    partition: i32,
-    position: Position,
-    head: RecordHead,
-) -> (KeyState, Effect) {
-    match state {
-        Some(held) if partition != position.partition => {
-            let unplaced = KeyState { winner_offset: -1, last_offset: -1, ..held };
-            match fold::apply(Some(unplaced), position.offset, head) {
-                (_, Effect::Stale) => (held, Effect::Stale),
-                won => won,
-            }
-        }
-        state => fold::apply(state, position.offset, head),
-    }
-}
-
-fn load(connection: &Connection, user_id: UserId) -> rusqlite::Result<Key> {
-    let unknown = Key {
-        partition: 0,
-        state: None,
-        value: None,
-        lineage: Lineage { gaps: Vec::new(), late: read_late(connection, user_id)? },
-        facets_stored: None,
-        value_changed: false,
-        followed: Followed::default(),
-    };
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT partition, winner_offset, last_offset, gaps, event, {} FROM users WHERE user_id = ?1",
-        FACET_COLUMNS
-    ))?;
-    let user = statement
-        .query_row([user_id.get()], |row| {
-            let event: Vec<u8> = row.get(4)?;
-            let gaps: i64 = row.get(3)?;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, gaps, event, read_facets(row, 5)?))
-        })
-        .optional()?;
-    if let Some((partition, winner_offset, last_offset, gaps, event, facets)) = user {
-        let head = domain::wire::decode_head(&event).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Blob, Box::new(error))
-        })?;
-        let winner = RecordHead::Event(head);
-        return Ok(Key {
-            partition,
-            state: Some(KeyState { winner, winner_offset, last_offset }),
-            value: Some(event),
-            lineage: Lineage {
-                gaps: if gaps > 0 { read_gaps(connection, user_id)? } else { Vec::new() },
-                ..unknown.lineage
-            },
-            facets_stored: Some(facets),
-            value_changed: false,
-            followed: Followed::default(),
-        });
-    }
-    let mut statement = connection.prepare_cached(
-        "SELECT partition, winner_offset, last_offset, forgotten_at FROM forgotten WHERE user_id = ?1",
-    )?;
-    let forgotten = statement
-        .query_row([user_id.get()], |row| {
-            let winner = RecordHead::Forgotten { at: UnixMillis::from_millis(row.get(3)?) };
-            Ok((row.get(0)?, KeyState { winner, winner_offset: row.get(1)?, last_offset: row.get(2)? }))
-        })
-        .optional()?;
-    Ok(match forgotten {
-        Some((partition, state)) => Key { partition, state: Some(state), ..unknown },
-        None => unknown,
-    })
-}
-
-fn store(connection: &Connection, user_id: UserId, key: &Key) -> rusqlite::Result<()> {
-    let Some(state) = key.state else { return Ok(()) };
-    let id = user_id.get();
-    if key.followed.gaps_changed {
-        replace_gaps(connection, user_id, &key.lineage.gaps)?;
-    }
-    if key.followed.late_changed {
-        replace_late(connection, user_id, &key.lineage.late)?;
-    }
-    match (&state.winner, &key.value) {
-        (RecordHead::Forgotten { at }, _) => {
-            connection.prepare_cached("DELETE FROM users WHERE user_id = ?1")?.execute([id])?;
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO forgotten VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![id, key.partition, state.winner_offset, state.last_offset, at.millis()])?;
-        }
-        (RecordHead::Event(_), Some(value)) => {
-            let facets = if key.value_changed { facets_of(value) } else { Facets::default() };
-            if !key.value_changed || key.facets_stored.as_ref() == Some(&facets) {
-                update_user(connection, id, key, state, value)?;
-            } else {
-                connection.prepare_cached("DELETE FROM forgotten WHERE user_id = ?1")?.execute([id])?;
-                put_user(connection, id, key, state, value, &facets)?;
-            }
-        }
-        (RecordHead::Event(_), None) => unreachable!("an event that won has brought its value"),
-    }
-    Ok(())
-}
-
-/// Replaces what changes with every record, and spares the indexes of the columns that did not.
-fn update_user(connection: &Connection, id: i64, key: &Key, state: KeyState, value: &[u8]) -> rusqlite::Result<()> {
-    let gaps = signed(key.lineage.gaps.len());
-    if key.value_changed {
-        connection
-            .prepare_cached(
-                "UPDATE users SET partition = ?2, winner_offset = ?3, last_offset = ?4, gaps = ?5, event = ?6 \
-                 WHERE user_id = ?1",
-            )?
-            .execute(params![id, key.partition, state.winner_offset, state.last_offset, gaps, value])?;
-    } else {
-        connection
-            .prepare_cached("UPDATE users SET last_offset = ?2, gaps = ?3 WHERE user_id = ?1")?
-            .execute(params![id, state.last_offset, gaps])?;
-    }
-    Ok(())
-}
-
-fn put_user(
-    connection: &Connection,
-    id: i64,
-    key: &Key,
-    state: KeyState,
-    value: &[u8],
-    facets: &Facets<'_>,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?
-        .execute(params![
-            id,
-            key.partition,
-            state.winner_offset,
-            state.last_offset,
-            signed(key.lineage.gaps.len()),
-            facets.username,
-            facets.name,
-            facets.email,
-            facets.extension,
-            facets.state,
-            facets.is_agent,
-            facets.priv_group,
-            value
-        ])?;
-    Ok(())
 }

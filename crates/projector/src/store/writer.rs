@@ -2,70 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use domain::{Checkpoint, Position, UnixMillis};
+use domain::{Checkpoint, UnixMillis};
 use kafka::Record;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
-use super::history::Change;
-use super::late;
-use super::rows::signed;
 use super::work::Work;
-use super::{Error, Meta, Readers, create_indexes, create_tables, meta};
+use super::{Commit, Error, LogBatch, StoreMeta, StoreReaders, connection, create_indexes, create_tables, late, meta};
 use crate::bookmark::TopicTag;
-
-/// How many unreadable records are listed; all are counted.
-pub const UNREADABLE_KEPT_MAX: usize = 1_000;
-/// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
-pub(crate) const BUSY_MAX: Duration = Duration::from_secs(5);
-/// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million users.
-const CACHE_KIB: i64 = -64 * 1024;
-
-/// What one transaction takes in.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    pub records: Vec<Record>,
-    /// Partitions of which everything below the offset was handed over: compaction leaves holes that no record fills.
-    pub ends: Vec<(i32, i64)>,
-}
-
-impl Batch {
-    /// Returns whether nothing in it goes beyond `checkpoint`.
-    pub(crate) fn is_past(&self, checkpoint: &Checkpoint) -> bool {
-        self.records.iter().all(|record| checkpoint.covers(record.position))
-            && self.ends.iter().all(|(partition, next)| checkpoint.next(*partition) >= Some(*next))
-    }
-
-    /// Returns the time that the table is as of with this batch: that of its last record, which may be long ago while the
-    /// projection catches up; `now` at the latest.
-    pub(crate) fn as_of(&self, now: UnixMillis) -> UnixMillis {
-        self.records.last().map_or(now, |record| record.timestamp.min(now))
-    }
-}
-
-/// What one transaction did.
-#[derive(Clone, Debug, Default)]
-pub struct Commit {
-    pub checkpoint: Checkpoint,
-    /// Every change of a user's state, in the order of the records.
-    pub changes: Vec<Change>,
-    pub newer: u64,
-    pub duplicate: u64,
-    pub stale: u64,
-    pub forgotten: u64,
-    pub gaps_found: u64,
-    /// Gaps that late events have closed.
-    pub gaps_closed: u64,
-    pub unreadable: Vec<Unread>,
-}
-
-/// A record that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
-    pub position: Position,
-    pub reason: String,
-}
 
 /// The connection that writes.
 #[derive(Debug)]
@@ -74,8 +18,8 @@ pub struct Writer {
     connection: Connection,
     checkpoint: Checkpoint,
     late_checkpoint: Checkpoint,
-    meta: Meta,
-    readers: Arc<Readers>,
+    meta: StoreMeta,
+    readers: Arc<StoreReaders>,
 }
 
 impl Writer {
@@ -91,7 +35,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error`] when it cannot be written.
-    pub fn create(path: &Path, meta: &Meta) -> Result<Self, Error> {
+    pub fn create(path: &Path, meta: &StoreMeta) -> Result<Self, Error> {
         let create = || {
             let mut connection = Connection::open(path)?;
             let transaction = connection.transaction()?;
@@ -105,16 +49,10 @@ impl Writer {
     }
 
     fn connect(path: &Path) -> rusqlite::Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_MAX)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A crash of the machine may take back the last commits, whole and with their checkpoint: they are read again then.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-        let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, Meta::read(&connection)?);
+        let connection = connection::to_write(path)?;
+        let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, StoreMeta::read(&connection)?);
         let late_checkpoint = meta::read_late_checkpoint(&connection)?;
-        let readers = Arc::new(Readers::new(path, TopicTag::of(&meta.topic_identity)));
+        let readers = Arc::new(StoreReaders::new(path, TopicTag::of(&meta.topic_identity)));
         Ok(Self { path: path.to_owned(), connection, checkpoint, late_checkpoint, meta, readers })
     }
 
@@ -127,11 +65,11 @@ impl Writer {
     }
 
     /// Returns the readers of this store. They see a commit as soon as it is made.
-    pub fn readers(&self) -> &Arc<Readers> {
+    pub fn readers(&self) -> &Arc<StoreReaders> {
         &self.readers
     }
 
-    pub fn meta(&self) -> &Meta {
+    pub(crate) fn meta(&self) -> &StoreMeta {
         &self.meta
     }
 
@@ -161,7 +99,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error`]; nothing was changed then, and the same batch may be committed again.
-    pub fn commit(&mut self, batch: &Batch, as_of: UnixMillis) -> Result<Commit, Error> {
+    pub fn commit(&mut self, batch: &LogBatch, as_of: UnixMillis) -> Result<Commit, Error> {
         let _writing = self.readers.writing();
         let fault = |source| Error::of(&self.path, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
@@ -177,7 +115,7 @@ impl Writer {
     }
 
     /// Returns how far the topic of late deliveries was read.
-    pub fn late_checkpoint(&self) -> &Checkpoint {
+    pub(crate) fn late_checkpoint(&self) -> &Checkpoint {
         &self.late_checkpoint
     }
 
@@ -185,7 +123,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error`]; nothing was changed then, and the same records may be taken again.
-    pub fn take_late(&mut self, records: &[Record]) -> Result<u64, Error> {
+    pub(crate) fn take_late(&mut self, records: &[Record]) -> Result<u64, Error> {
         let _writing = self.readers.writing();
         let fault = |source| Error::of(&self.path, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
@@ -200,7 +138,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error`] when it cannot be written.
-    pub fn touch(&mut self, now: UnixMillis) -> Result<(), Error> {
+    pub(crate) fn touch(&mut self, now: UnixMillis) -> Result<(), Error> {
         let _writing = self.readers.writing();
         meta::put(&self.connection, "committed_at", &now.millis().to_string())
             .map_err(|source| Error::of(&self.path, source))?;
@@ -213,19 +151,4 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.readers.retire();
     }
-}
-
-/// Lists the newest unreadable records and counts them all.
-pub(crate) fn note_unreadable(connection: &Connection, unreadable: &[Unread], count: u64) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO unreadable VALUES (?1, ?2, ?3)")?;
-    for Unread { position, reason } in unreadable.iter().rev().take(UNREADABLE_KEPT_MAX) {
-        insert.execute(params![position.partition, position.offset, reason])?;
-    }
-    connection
-        .prepare_cached(
-            "DELETE FROM unreadable WHERE (partition, offset) NOT IN \
-             (SELECT partition, offset FROM unreadable ORDER BY offset DESC LIMIT ?1)",
-        )?
-        .execute([signed(UNREADABLE_KEPT_MAX)])?;
-    meta::put(connection, "records_unreadable", &count.to_string())
 }

@@ -1,13 +1,18 @@
-//! Random histories of some users, and what they fold to, for the tests of the store: no broker, no clock, one seed each.
+//! Random histories of some users, and what they join to, for the tests of the store: no broker, no clock, one seed
+//! each.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
-use domain::fold::{self, KeyState};
-use domain::{Checkpoint, Facts, Position, UnixMillis, User, UserEvent, UserId, headers, record, wire};
+use domain::roll::{self, KeyState, second};
+use domain::{Checkpoint, EventId, Facts, Position, UnixMillis, User, UserEvent, UserId, headers, wire};
 use kafka::Record;
-use projector::store::{Filter, Lookup, Reader};
+use projector::store::{Lookup, StoreReader, UserFilter};
+
+/// The Kafka timestamp of a repair: later than every receipt.
+const REPAIRED_AT: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
+const PARTITIONS: u64 = 3;
 
 /// SplitMix64: the same numbers for the same seed, everywhere.
 pub struct Random(pub u64);
@@ -24,107 +29,243 @@ impl Random {
     pub fn small(&mut self, bound: u64) -> i64 {
         i64::try_from(self.below(bound)).unwrap()
     }
+
+    pub fn one_of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
+        &items[usize::try_from(self.below(items.len() as u64)).unwrap()]
+    }
 }
 
-/// Records of some users on some partitions: created, changed, forgotten, late, repeated, missed, and some that cannot be read.
+/// Records of some users on some partitions: created, changed (many in one second), forgotten, late, repeated, copied, missed,
+/// repaired, and some that cannot be read or are unknown.
 pub fn records(random: &mut Random, count: usize) -> Vec<Record> {
-    let (mut next, mut users, mut sent) =
-        (BTreeMap::new(), BTreeMap::new(), Vec::<(UserId, Option<Vec<u8>>, i64)>::new());
-    let mut records = Vec::new();
-    for second in 1..=i64::try_from(count).unwrap() {
-        let user_id = UserId::new(random.small(12)).unwrap();
-        let (value, at) = match random.below(20) {
-            0 => (None, second * 1000),
-            1 => (Some(b"no event".to_vec()), second * 1000),
-            2..=4 if !sent.is_empty() => {
-                // Late or repeated: one of the records before, again.
-                let (user_id, value, at) = sent[usize::try_from(random.below(sent.len() as u64)).unwrap()].clone();
-                records.push(record(&mut next, user_id, value, at));
-                continue;
-            }
-            dice => {
-                let old: Option<User> = users.get(&user_id).cloned();
-                let mut new = old.clone().unwrap_or_else(|| User::new(user_id));
-                new.name = Some(format!("name {}", random.below(1000)));
-                new.state = Some(if random.below(4) == 0 { "inactive" } else { "active" }.to_owned());
-                new.priv_group = Some(random.small(3));
-                users.insert(user_id, new.clone());
-                let facts = Facts {
-                    old,
-                    new,
-                    timestamp: UnixMillis::from_millis(second * 1000).to_string(),
-                    received_at: UnixMillis::from_millis(second * 1000),
-                    password_changed: false,
-                    extra: BTreeMap::new(),
-                };
-                if dice == 5 {
-                    // A delivery that never comes.
-                    continue;
+    let mut log = Log::default();
+    log.grow(random, count);
+    log.records
+}
+
+/// A log that grows.
+#[derive(Default)]
+pub struct Log {
+    pub records: Vec<Record>,
+    pub state: State,
+    /// The records of a user are on several partitions: the topic was given more of them.
+    pub is_widened: bool,
+    pub next: BTreeMap<i32, i64>,
+}
+
+impl Log {
+    /// Lets some time pass.
+    pub fn grow(&mut self, random: &mut Random, steps: usize) {
+        let (mut users, mut sent, mut second) = (BTreeMap::new(), Vec::<UserEvent>::new(), 1);
+        for _ in 0..steps {
+            second += i64::from(random.below(6) == 0);
+            let user_id = UserId::new(random.small(12)).unwrap();
+            match random.below(24) {
+                0 => self.append(random, user_id, marker(user_id, second)),
+                1 => self.append(random, user_id, (Some(b"no event".to_vec()), Vec::new(), REPAIRED_AT)),
+                2 | 3 => self.repair(random, user_id),
+                4 if !sent.is_empty() => {
+                    let broken = wire::encode(random.one_of(&sent))[..20].to_vec();
+                    self.append(random, user_id, (Some(broken), Vec::new(), REPAIRED_AT));
                 }
-                (Some(wire::encode(&UserEvent::new(facts).unwrap())), second * 1000)
+                5..=8 if !sent.is_empty() => {
+                    // Late or repeated: one of the events before, again, or a copy of it.
+                    let mut event = random.one_of(&sent).clone();
+                    if random.below(3) == 0 {
+                        event.received_at = UnixMillis::from_millis(event.received_at.millis() + random.small(3) - 1);
+                        event.extra.insert("copy".to_owned(), random.below(3).to_string());
+                    }
+                    self.append(random, event.user_id, delivery(&event));
+                }
+                dice => {
+                    let event = change_at_random(random, &mut users, user_id, second);
+                    // One in many never comes, or late.
+                    if dice != 9 {
+                        self.append(random, user_id, delivery(&event));
+                    }
+                    if dice != 9 || random.below(2) == 0 {
+                        sent.push(event);
+                    }
+                }
             }
+        }
+    }
+
+    fn append(&mut self, random: &mut Random, user_id: UserId, (value, headers, timestamp): Content) {
+        let own = u64::try_from(user_id.get()).unwrap() % PARTITIONS;
+        let partition = if self.is_widened { random.below(PARTITIONS) } else { own };
+        let partition = i32::try_from(partition).unwrap();
+        let offset = self.next.entry(partition).or_insert(0);
+        let position = Position { partition, offset: *offset };
+        // Compaction leaves holes.
+        *offset += 1 + i64::from(random.below(7) == 0);
+        let key = Some(user_id.to_string().into_bytes());
+        let record = Record { position, timestamp, key, value, headers };
+        take(&mut self.state, &record);
+        self.records.push(record);
+    }
+
+    /// Appends what makes a key clean, as the keeper does.
+    pub fn repair(&mut self, random: &mut Random, user_id: UserId) {
+        let Some(Known { key, events }) = self.state.get(&user_id) else { return };
+        let others = key.roll.members().iter().filter(|member| Some(*member) != key.roll.winner());
+        let others: Vec<&[u8]> = others.map(|member| events[&member.event_id].as_slice()).collect();
+        let header = second::encode(others.into_iter()).map(|header| (headers::SECOND.to_owned(), header));
+        let content = match key.roll.winner() {
+            Some(winner) => (Some(events[&winner.event_id].clone()), header.into_iter().collect(), REPAIRED_AT),
+            None => marker(user_id, key.roll.rank().time().millis() / 1_000),
         };
-        sent.push((user_id, value.clone(), at));
-        records.push(record(&mut next, user_id, value, at));
+        self.append(random, user_id, content);
     }
-    records
+
+    /// Repairs every key that needs it. Those that end in unknown records are left alone: their users are returned.
+    pub fn come_to_rest(&mut self, random: &mut Random) -> Vec<UserId> {
+        let mut unknown = Vec::new();
+        for user_id in self.state.keys().copied().collect::<Vec<_>>() {
+            let key = &self.state[&user_id].key;
+            if key.unknown_since().is_some() {
+                unknown.push(user_id);
+            } else if !key.is_clean() {
+                self.repair(random, user_id);
+            }
+        }
+        unknown
+    }
+
+    /// Returns what compaction leaves when it has been up to some record of each partition: of each key below it, the last.
+    pub fn cut(&self, random: &mut Random) -> Vec<Record> {
+        let ends: Vec<usize> =
+            (0..PARTITIONS).map(|_| usize::try_from(random.below(self.records.len() as u64 + 1)).unwrap()).collect();
+        let end = |record: &Record| ends[usize::try_from(record.position.partition).unwrap()];
+        let same =
+            |one: &Record, other: &Record| one.key == other.key && one.position.partition == other.position.partition;
+        let is_kept = |(index, record): &(usize, &Record)| {
+            let later = self.records.iter().take(end(record)).skip(index + 1).any(|other| same(record, other));
+            !later
+        };
+        self.records.iter().enumerate().filter(is_kept).map(|(_, record)| record.clone()).collect()
+    }
 }
 
-fn record(next: &mut BTreeMap<i32, i64>, user_id: UserId, value: Option<Vec<u8>>, at: i64) -> Record {
-    let partition = i32::try_from(user_id.get() % 3).unwrap();
-    let offset = next.entry(partition).or_insert(0);
-    let position = Position { partition, offset: *offset };
-    // Compaction leaves holes.
-    *offset += 1 + i64::from(at % 7000 == 0);
-    let at = UnixMillis::from_millis(at);
-    let headers = if value.is_none() { headers::for_forgotten(user_id, at) } else { Vec::new() };
-    Record {
-        position,
-        timestamp: at,
-        key: Some(user_id.to_string().into_bytes()),
-        value,
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
+/// Value, headers and timestamp of a record.
+type Content = (Option<Vec<u8>>, Vec<(String, Vec<u8>)>, UnixMillis);
+
+fn delivery(event: &UserEvent) -> Content {
+    (Some(wire::encode(event)), Vec::new(), event.received_at)
+}
+
+fn marker(user_id: UserId, second: i64) -> Content {
+    let at = UnixMillis::from_millis(second * 1_000);
+    let headers = headers::for_forgotten(user_id, at).into_iter();
+    (None, headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(), at)
+}
+
+/// Returns the next change of a user, who comes back to states there were before.
+fn change_at_random(
+    random: &mut Random,
+    users: &mut BTreeMap<UserId, User>,
+    user_id: UserId,
+    second: i64,
+) -> UserEvent {
+    let old: Option<User> = users.get(&user_id).cloned();
+    let mut new = old.clone().unwrap_or_else(|| User::new(user_id));
+    new.name = Some(format!("name {}", random.below(4)));
+    new.state = Some(if random.below(4) == 0 { "inactive" } else { "active" }.to_owned());
+    new.priv_group = Some(random.small(2));
+    users.insert(user_id, new.clone());
+    event(old, new, second, second * 1_000 + random.small(2_000))
+}
+
+/// Returns the event that made `new` out of `old` at that second, received at that millisecond.
+pub fn event(old: Option<User>, new: User, second: i64, received: i64) -> UserEvent {
+    UserEvent::new(Facts {
+        old,
+        new,
+        timestamp: UnixMillis::from_millis(second * 1_000).to_string(),
+        received_at: UnixMillis::from_millis(received),
+        password_changed: false,
+        extra: BTreeMap::new(),
+        omitted: Vec::new(),
+    })
+    .unwrap()
+}
+
+/// Returns the changes of user 1 in one second that `deliveries` lists as `A>B B>C`, received in that order; one that is listed
+/// again is the same delivery, received again.
+pub fn changed(deliveries: &str) -> Vec<Record> {
+    let user_id = UserId::new(1).unwrap();
+    let user = |name: &str| User { name: Some(name.to_owned()), ..User::new(user_id) };
+    let record = |(offset, delivery_text): (i64, &str)| {
+        let (from, to) = delivery_text.split_once('>').unwrap();
+        let (value, headers, timestamp) = delivery(&event(Some(user(from)), user(to), 1, 1_000 + offset));
+        let position = Position { partition: 0, offset };
+        Record { position, timestamp, key: Some(b"1".to_vec()), value, headers }
+    };
+    (0..).zip(deliveries.split(' ')).map(record).collect()
+}
+
+/// What the records of a user join to, with the bytes of each event of it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub key: KeyState,
+    pub events: BTreeMap<EventId, Vec<u8>>,
+}
+
+impl Known {
+    pub fn winner(&self) -> Option<&Vec<u8>> {
+        self.key.roll.winner().map(|winner| &self.events[&winner.event_id])
     }
 }
 
-/// The state of every user, with the value of the winner.
-pub type State = BTreeMap<UserId, (KeyState, Option<Vec<u8>>)>;
+pub type State = BTreeMap<UserId, Known>;
 
-/// Folds the records that the checkpoint covers, by the domain alone.
+/// Joins the records that the checkpoint covers, by the domain alone.
 pub fn fold(records: &[Record], checkpoint: &Checkpoint) -> State {
     let mut state = State::new();
-    for record in records.iter().filter(|record| checkpoint.covers(record.position)) {
-        let ce_time = record.header(headers::CE_TIME);
-        let Ok((user_id, head)) =
-            record::read(record.key.as_deref(), record.value.as_deref(), ce_time, record.timestamp)
-        else {
-            continue;
-        };
-        let held = state.get(&user_id).cloned();
-        let (next, effect) = fold::apply(held.as_ref().map(|(state, _)| *state), record.position.offset, head);
-        let value = if effect.replaces_payload() { record.value.clone() } else { held.and_then(|(_, value)| value) };
-        state.insert(user_id, (next, value));
-    }
+    records.iter().filter(|record| checkpoint.covers(record.position)).for_each(|record| take(&mut state, record));
     state
 }
 
-/// Asserts that the table is exactly the fold of the records that its own checkpoint covers.
-pub fn assert_is_fold(reader: &Reader, records: &[Record], why: &str) {
+fn take(state: &mut State, record: &Record) {
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    let reading = match roll::read(record.position, key, value, |name| record.header(name), record.timestamp) {
+        Ok(reading) => reading,
+        Err(unread) => {
+            if let Some(known) = unread.user_id().and_then(|user_id| state.get_mut(&user_id)) {
+                known.key.pass_over(record.position, record.timestamp, &unread);
+            }
+            return;
+        }
+    };
+    let before = state.entry(reading.user_id).and_modify(|known| {
+        known.key.apply(&reading);
+    });
+    let known = before.or_insert_with(|| Known { key: KeyState::begin(&reading).0, events: BTreeMap::new() });
+    for member in known.key.roll.members() {
+        if member.at == record.position {
+            known.events.insert(member.event_id, reading.payload(member).unwrap().to_vec());
+        }
+    }
+}
+
+/// Asserts that the table is exactly what the records join to that its own checkpoint covers.
+pub fn assert_is_fold(reader: &StoreReader, records: &[Record], why: &str) {
     let checkpoint = reader.checkpoint().unwrap();
     let expected = fold(records, &checkpoint);
-    let stored = reader.find(&Filter::default(), None, usize::MAX - 1).unwrap().users;
+    let stored = reader.find(&UserFilter::default(), None, usize::MAX - 1).unwrap().users;
     let found: BTreeMap<_, _> = stored.into_iter().map(|user| (user.user_id, (user.position, user.event))).collect();
-    for (user_id, (state, value)) in &expected {
-        match (value, reader.get(*user_id).unwrap()) {
+    for (user_id, known) in &expected {
+        let position = known.key.roll.position();
+        match (known.winner(), reader.get(*user_id).unwrap()) {
             (Some(value), Lookup::Found(user)) => {
-                assert_eq!((user.position.offset, &user.event), (state.winner_offset, value), "{why}: user {user_id}");
+                assert_eq!((user.position, &user.event), (position, value), "{why}: user {user_id}");
                 assert_eq!(found.get(user_id), Some(&(user.position, user.event)), "{why}: user {user_id} in the list");
             }
-            (None, Lookup::Forgotten(at)) => assert_eq!(at.offset, state.winner_offset, "{why}: user {user_id}"),
+            (None, Lookup::Forgotten(at)) => assert_eq!(at, position, "{why}: user {user_id}"),
             (expected, found) => panic!("{why}: user {user_id}: expected {expected:?}, found {found:?}"),
         }
     }
-    let users = expected.values().filter(|(_, value)| value.is_some()).count();
+    let users = expected.values().filter(|known| known.winner().is_some()).count();
     assert_eq!(found.len(), users, "{why}: users that nobody told of");
     let counts = reader.counts().unwrap();
     assert_eq!(counts.forgotten, (expected.len() - users) as u64, "{why}");

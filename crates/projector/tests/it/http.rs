@@ -1,5 +1,8 @@
 //! The service from outside: records in, answers out.
 
+use domain::{UnixMillis, UserEvent};
+
+use crate::events::{Events, positions};
 use crate::support::{Kafka, Service, event, get, request, user};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,5 +226,54 @@ async fn what_was_just_written_is_read_on_an_idle_topic() {
     }
     waits.sort();
     println!("from the acknowledgement to the answer: half within {:?}, all within {:?}", waits[10], waits[19]);
+    service.stop().await;
+}
+
+/// A tied second: the answer is decided by its events, not by the order in which a table has read them, nor by what compaction or a
+/// repair has left of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_tie_the_answer_and_its_tag_are_those_of_a_rebuilt_table() {
+    let (kafka, store, other) = (Kafka::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let change = |from: &str, to: &str| event(Some(user(7, from)), user(7, to), 10);
+    let (last, middle, first) = (change("C", "D"), change("B", "C"), change("A", "B"));
+    let mut changes = Events::open(&service, "/changes", None).await;
+    changes.until("caught-up").await;
+    let mut tags = Vec::new();
+    for tied in [&last, &middle, &first, &last] {
+        let at = kafka.publish(tied).await;
+        let answer = service.get(&format!("/users/7?at_least={at}")).await;
+        assert_eq!(answer.json()["name"], "D");
+        tags.push(answer.header("etag").unwrap().to_owned());
+    }
+    let tag = format!("W/\"{}\"", last.event_id);
+    assert!(tags.iter().all(|found| *found == tag), "{tags:?}");
+    let lived = service.get("/users/7").await;
+    let rebuilt = Service::start(&kafka, &other).await;
+    rebuilt.ready().await;
+    let made = rebuilt.get("/users/7").await;
+    assert_eq!((made.header("etag"), &made.body), (Some(tag.as_str()), &lived.body));
+    rebuilt.stop().await;
+
+    // An event that lost wins by one that it is built on, and is the change that is told, at the position of that one.
+    kafka.publish(&event(Some(user(8, "A")), user(8, "B"), 10)).await;
+    kafka
+        .publish(&UserEvent {
+            received_at: UnixMillis::from_millis(10_001),
+            ..event(Some(user(8, "C")), user(8, "D"), 10)
+        })
+        .await;
+    let at = kafka.publish(&event(Some(user(8, "D")), user(8, "A"), 10)).await;
+    assert_eq!(service.get(&format!("/users/8?at_least={at}")).await.json()["name"], "B");
+    let told = changes.take(4).await;
+    let names: Vec<_> = told.iter().map(|event| event.data.as_ref().unwrap()["name"].as_str().unwrap()).collect();
+    assert_eq!((names, positions(&told)[3]), (vec!["D", "B", "D", "B"], at));
+    service.stop().await;
+    // Whoever had read up to the second of them hears of it from a table that has no history, too.
+    let service = Service::start_with(&kafka, &other, |raw| raw.store.rebuild = true).await;
+    service.ready().await;
+    let mut again = Events::open(&service, "/changes", Some(told[2].id.as_deref().unwrap())).await;
+    assert_eq!(positions(&again.until("caught-up").await), [at]);
     service.stop().await;
 }

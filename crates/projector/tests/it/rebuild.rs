@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{UnixMillis, UserId, wire};
 use kafka::scan;
 use projector::rebuild::{Meter, Plan, make};
-use projector::store::{Filter, Meta, Reader};
+use projector::store::{StoreMeta, StoreReader, UserFilter};
 
 use crate::support::{Kafka, PATIENCE, Service, TOPIC, event, get, user};
 
@@ -90,10 +90,10 @@ async fn users_that_do_not_fit_the_memory_are_folded_in_several_readings() {
         };
         [usize::MAX, 1].map(|memory| {
             let (plan, path) = (plan(memory), dir.path().join(format!("{memory}.db")));
-            let meta = Meta::new(TOPIC, "c/t", UnixMillis::from_millis(0));
+            let meta = StoreMeta::new(TOPIC, "c/t", UnixMillis::from_millis(0));
             let made = make(&plan, &path, &meta, &Meter::new(plan.offsets())).unwrap().unwrap();
-            let reader = Reader::open(&path).unwrap();
-            let users = reader.find(&Filter::default(), None, 10_000).unwrap().users;
+            let reader = StoreReader::open(&path).unwrap();
+            let users = reader.find(&UserFilter::default(), None, 10_000).unwrap().users;
             (made.passes, users, reader.unreadable(10).unwrap(), reader.meta().unwrap(), reader.checkpoint().unwrap())
         })
     });

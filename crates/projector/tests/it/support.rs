@@ -92,6 +92,7 @@ pub(crate) fn event(old: Option<User>, new: User, second: i64) -> UserEvent {
         received_at: UnixMillis::from_millis(second * 1000),
         password_changed: false,
         extra: Default::default(),
+        omitted: Vec::new(),
     })
     .unwrap()
 }

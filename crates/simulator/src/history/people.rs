@@ -142,7 +142,7 @@ pub(super) fn changed(old: &User, passwords: bool, rng: &mut ChaCha8Rng) -> (Use
     (new, what)
 }
 
-/// Returns what changed, in words; `None` where that change does not happen in this population.
+/// Makes the change and returns its name; `None` where it does not happen in this population.
 fn apply(change: Change, user: &mut User, passwords: bool, rng: &mut ChaCha8Rng) -> Option<&'static str> {
     Some(match change {
         Change::ContactPhone => {

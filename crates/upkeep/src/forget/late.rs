@@ -65,7 +65,7 @@ pub(super) async fn remove(
 }
 
 /// Counts the user's records; with them the parts of the log that go: of each partition all up to the last of them.
-fn find(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<(Late, Vec<Range>), kafka::tail::Error> {
+fn find(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<(Late, Vec<Range>), scan::Error> {
     let (mut late, key) = (Late::default(), user_id.to_string());
     let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
     let mut ends = BTreeMap::new();

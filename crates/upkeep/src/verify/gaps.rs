@@ -1,112 +1,113 @@
-//! Breaks in the lineage of users: suspected by digests, filled by late events, confirmed by what the users say.
+//! Breaks in the lineage of users ([`domain::gap`]): suspected by digests while the log is read, confirmed by the users' fields.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use domain::gap::{self, changed_fields};
-use domain::{Head, Position, UserId, Version, wire};
-use kafka::Record;
-use kafka::scan;
+use domain::gap::{Lineage, OpenGap, changed_fields};
+use domain::roll::{self, Applied, Effect, Member, Reading, Roll};
+use domain::{Position, UserEvent, UserId, wire};
+use kafka::{Record, Unavailable, scan};
 
 use super::{Found, Gap, Options, SILENCE_MAX};
-use crate::keeper::refetch;
+use crate::keeper::refetch::refetch;
 
-/// An event whose parent is not the state that was held.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Suspect {
-    pub(super) user_id: UserId,
-    pub(super) gap: gap::Gap,
-    pub(super) held: Position,
-    pub(super) next: Position,
+/// The users with gaps or late events, as far as the log was read.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    lineages: HashMap<UserId, Lineage>,
+    /// For the event that shows a gap, where the state is that was held before.
+    held: HashMap<Position, Position>,
 }
 
-/// Events of users that came late, as the states that they lead from and to.
-pub(super) type Late = BTreeMap<UserId, Vec<(Version, Version)>>;
+/// Stands for the fields of a gap that is not confirmed yet.
+const NOT_COMPARED: &str = "?";
 
-/// Notes that `head` came late. A creation leads from nowhere.
-pub(super) fn note(late: &mut Late, head: &Head) {
-    if let Some(parent) = head.parent {
-        late.entry(head.user_id).or_default().push((parent, head.version));
+impl Suspects {
+    /// Follows what a record did, by which the state at `held`, if there was one, became `state`.
+    pub(super) fn follow(&mut self, held: Option<Position>, state: &Roll, applied: &Applied, reading: &Reading<'_>) {
+        if applied.effect == Effect::Forgotten {
+            self.lineages.remove(&reading.user_id);
+        }
+        if !Lineage::is_news(state, applied, reading) {
+            return;
+        }
+        let Self { lineages, held: held_before } = self;
+        let lineage = lineages.entry(reading.user_id).or_default();
+        lineage.follow(state, applied, reading, || {
+            held_before.extend(held.map(|held| (reading.position, held)));
+            vec![NOT_COMPARED.to_owned()]
+        });
+    }
+
+    pub(super) fn append(&mut self, other: Self) {
+        for (user_id, lineage) in other.lineages {
+            let own = self.lineages.entry(user_id).or_default();
+            own.gaps.extend(lineage.gaps);
+            for late in lineage.late {
+                own.note(late);
+            }
+        }
+        self.held.extend(other.held);
     }
 }
 
-/// Returns the suspects that the late events do not fill.
-fn fill(mut suspects: Vec<Suspect>, late: &Late) -> Vec<Suspect> {
-    suspects.retain(|suspect| {
-        let events = late.get(&suspect.user_id).map_or(&[][..], Vec::as_slice);
-        !gap::is_bridged(suspect.gap, events)
-    });
-    suspects
-}
-
-/// Returns the gaps that are real: neither filled from the late topic, nor of a kind in which nothing but a new member differs.
-pub(super) fn confirm(
-    options: &Options,
-    suspects: Vec<Suspect>,
-    mut late: Late,
-) -> Result<Found<Gap>, kafka::tail::Error> {
+/// Returns the gaps that are real: neither filled from the late topic, nor without a field that differs.
+pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Found<Gap>, scan::Error> {
     let mut found = Found::default();
-    if suspects.is_empty() {
+    suspects.lineages.retain(|_, lineage| !lineage.gaps.is_empty());
+    if suspects.lineages.is_empty() {
         return Ok(found);
     }
-    let users: BTreeSet<UserId> = suspects.iter().map(|suspect| suspect.user_id).collect();
-    read_late_topic(options, &users, &mut late)?;
-    let open = fill(suspects, &late);
-    let mut wanted: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
-    for position in open.iter().flat_map(|suspect| [suspect.held, suspect.next]) {
-        wanted.entry(position.partition).or_default().insert(position.offset);
-    }
-    let mut records: BTreeMap<Position, Record> = BTreeMap::new();
-    for (partition, offsets) in wanted {
-        let fetched = refetch::refetch(&options.kafka, &options.topics.users, partition, &offsets)?;
-        records.extend(fetched.into_iter().map(|(offset, record)| (Position { partition, offset }, record)));
-    }
-    for suspect in open {
-        let event = |position| wire::decode(records.get(&position)?.value.as_deref()?).ok();
-        let fields = match (event(suspect.held), event(suspect.next).and_then(|next| next.old)) {
-            (Some(held), Some(old)) => changed_fields(&held.new, &old),
-            // Compacted away while we looked: what differs cannot be told, that something does can.
-            _ => vec!["?".to_owned()],
-        };
-        if !fields.is_empty() {
-            found.push(Gap { user_id: suspect.user_id, position: suspect.next, fields });
+    read_late_topic(options, &mut suspects.lineages)?;
+    let open: BTreeMap<UserId, Vec<OpenGap>> =
+        suspects.lineages.into_iter().map(|(user_id, lineage)| (user_id, lineage.gaps)).collect();
+    let positions =
+        open.values().flatten().flat_map(|gap| [Some(gap.position), suspects.held.get(&gap.position).copied()]);
+    let wanted: BTreeSet<Position> = positions.flatten().collect();
+    let records = refetch(&options.kafka, &options.topics.users, &wanted, || true)?.unwrap_or_default();
+    for (user_id, gaps) in open {
+        for OpenGap { gap, position, .. } in gaps {
+            let held = suspects.held.get(&position).and_then(|held| records.get(held));
+            let held = held.and_then(|record| event(record, |member| member.version == gap.held));
+            let next = records.get(&position);
+            let next = next.and_then(|record| event(record, |member| member.parent == Some(gap.missing)));
+            let fields = match (held, next) {
+                (Some(held), Some(next)) => changed_fields(&held, &next),
+                // Compacted away meanwhile: that something differs is known, and not the fields.
+                _ => vec![NOT_COMPARED.to_owned()],
+            };
+            if !fields.is_empty() {
+                found.push(Gap { user_id, position, fields });
+            }
         }
     }
     Ok(found)
 }
 
-fn read_late_topic(options: &Options, users: &BTreeSet<UserId>, late: &mut Late) -> Result<(), kafka::tail::Error> {
+/// Returns the event of a record, one of its second included, that is the one asked for.
+fn event(record: &Record, is_it: impl Fn(&Member) -> bool) -> Option<UserEvent> {
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    let reading = roll::read(record.position, key, value, |name| record.header(name), record.timestamp).ok()?;
+    let member = reading.says().members().iter().find(|member| is_it(member))?;
+    wire::decode(reading.payload(member)?).ok()
+}
+
+/// Lets late deliveries fill the gaps.
+fn read_late_topic(options: &Options, lineages: &mut HashMap<UserId, Lineage>) -> Result<(), scan::Error> {
     let topic = &options.topics.late;
     let ranges = match scan::ranges(&options.kafka, topic, SILENCE_MAX) {
         Ok(ranges) => ranges,
         // The settings say that it is missing; here it fills nothing.
-        Err(kafka::tail::Error::TopicMissing { .. }) => return Ok(()),
+        Err(scan::Error::Unavailable(Unavailable::Missing { .. })) => return Ok(()),
         Err(error) => return Err(error),
     };
     scan::scan(&options.kafka, topic, &ranges, SILENCE_MAX, |record| {
         if let Some(head) = record.value().and_then(|value| wire::decode_head(value).ok())
-            && users.contains(&head.user_id)
+            && let (Some(parent), Some(lineage)) = (head.parent, lineages.get_mut(&head.user_id))
         {
-            note(late, &head);
+            lineage.note((parent, head.version));
         }
         ControlFlow::Continue(())
     })?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn late_events_of_the_same_user_fill_a_gap() {
-        let version = |byte: u8| Version::from_bytes([byte; 16]);
-        let position = Position { partition: 0, offset: 0 };
-        let (one, two) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
-        let gap = gap::Gap { held: version(1), missing: version(3) };
-        let suspect = Suspect { user_id: one, gap, held: position, next: position };
-        let steps = vec![(version(2), version(3)), (version(1), version(2))];
-        assert!(fill(vec![suspect], &Late::from([(one, steps.clone())])).is_empty());
-        assert_eq!(fill(vec![suspect], &Late::from([(two, steps)])).len(), 1, "another user's fill nothing");
-    }
 }

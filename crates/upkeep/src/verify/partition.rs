@@ -1,15 +1,15 @@
 //! One partition, read from its beginning to its end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 
-use domain::fold::{self, Effect, KeyState, RecordHead};
-use domain::headers::{CE_TIME, REASSERTED};
-use domain::{Position, UserId, record};
+use domain::headers::REASSERTED;
+use domain::roll::{self, Applied, KeyState, Reading, Roll, Unread};
+use domain::{EventId, UserId};
 use kafka::placement::partition_for;
 use kafka::scan::Scanned;
 
-use super::gaps::{self, Late, Suspect};
-use super::{Dirty, Found, Misplaced, Report, Unreadable, Winner};
+use super::gaps::Suspects;
+use super::{Found, Misplaced, Report, Unreadable, Winner};
 
 /// What is known of a partition.
 pub(super) struct Partition {
@@ -21,11 +21,11 @@ pub(super) struct Partition {
     records: u64,
     reasserted: u64,
     keys: HashMap<UserId, KeyState>,
-    values: HashMap<UserId, Vec<u8>>,
-    suspects: Vec<Suspect>,
-    /// Stale events: they may fill a gap.
-    stale: Late,
+    /// The values of the events of each set, if winners are to be kept.
+    values: HashMap<UserId, Vec<(EventId, Vec<u8>)>>,
+    suspects: Suspects,
     unreadable: Found<Unreadable>,
+    unknown: Found<Unreadable>,
     misplaced: Found<Misplaced>,
 }
 
@@ -40,9 +40,9 @@ impl Partition {
             reasserted: 0,
             keys: HashMap::new(),
             values: HashMap::new(),
-            suspects: Vec::new(),
-            stale: Late::new(),
+            suspects: Suspects::default(),
             unreadable: Found::default(),
+            unknown: Found::default(),
             misplaced: Found::default(),
         }
     }
@@ -51,8 +51,13 @@ impl Partition {
         self.next_offset
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
-        self.keys.values().any(|state| !state.is_clean())
+    pub(super) fn key(&self, user_id: UserId) -> Option<&KeyState> {
+        self.keys.get(&user_id)
+    }
+
+    /// The keys that are dirty by the records of this partition.
+    pub(super) fn dirty(&self) -> impl Iterator<Item = UserId> {
+        self.keys.iter().filter(|(_, key)| key.needs_repair()).map(|(user_id, _)| *user_id)
     }
 
     pub(super) fn read(&mut self, scanned: &Scanned<'_>) {
@@ -61,70 +66,93 @@ impl Partition {
         self.records += 1;
         // Whatever it does: a repair that a newer event overtook is stale, and was appended all the same.
         self.reasserted += u64::from(scanned.header(REASSERTED).is_some());
-        let ce_time = if scanned.value().is_none() { scanned.header(CE_TIME) } else { None };
-        let (user_id, head) = match record::read(scanned.key(), scanned.value(), ce_time, scanned.timestamp()) {
-            Ok(read) => read,
-            Err(error) => {
-                if let Some(state) = error.hides().and_then(|user_id| self.keys.get_mut(&user_id)) {
-                    *state = fold::pass_over(*state, position.offset);
-                }
-                let reason = error.to_string();
-                return self.unreadable.push(Unreadable { position, reason });
-            }
+        let header = |name: &str| scanned.header(name);
+        let reading = match roll::read(position, scanned.key(), scanned.value(), header, scanned.timestamp()) {
+            Ok(reading) => reading,
+            Err(unread) => return self.pass_over(scanned, &unread),
         };
         let partition = partition_for(scanned.key().unwrap_or_default(), self.of);
         if partition != self.number {
-            self.misplaced.push(Misplaced { user_id, position, partition });
+            self.misplaced.push(Misplaced { user_id: reading.user_id, position, partition });
         }
-        let before = self.keys.get(&user_id).copied();
-        let (state, effect) = fold::apply(before, position.offset, head);
-        self.keys.insert(user_id, state);
-        if effect.replaces_payload() && self.keep_winners {
-            self.values.insert(user_id, scanned.value().unwrap_or_default().to_vec());
-        }
-        match (effect, before) {
-            (Effect::Newer { gap: Some(gap) }, Some(before)) => {
-                let held = Position { partition: self.number, offset: before.winner_offset };
-                self.suspects.push(Suspect { user_id, gap, held, next: position });
+        let (held, applied, key) = match self.keys.entry(reading.user_id) {
+            hash_map::Entry::Occupied(key) => {
+                let key = key.into_mut();
+                (Some(key.roll.position()), key.apply(&reading), &*key)
             }
-            (Effect::Stale, _) => {
-                if let RecordHead::Event(head) = head {
-                    gaps::note(&mut self.stale, &head);
-                }
+            hash_map::Entry::Vacant(vacant) => {
+                let (key, applied) = KeyState::begin(&reading);
+                (None, applied, &*vacant.insert(key))
             }
-            _ => {}
+        };
+        self.suspects.follow(held, &key.roll, &applied, &reading);
+        if self.keep_winners {
+            self.keep_values(&applied, &reading);
         }
     }
 
-    /// Adds what was found to `report`, and to what gaps are confirmed by.
-    pub(super) fn report(mut self, report: &mut Report, suspects: &mut Vec<Suspect>, late: &mut Late) {
+    fn pass_over(&mut self, scanned: &Scanned<'_>, unread: &Unread) {
+        let position = scanned.position();
+        let found = if unread.is_unknown() { &mut self.unknown } else { &mut self.unreadable };
+        found.push(Unreadable { position, reason: unread.to_string() });
+        if let Some(key) = unread.user_id().and_then(|user_id| self.keys.get_mut(&user_id)) {
+            key.pass_over(position, scanned.timestamp(), unread);
+        }
+    }
+
+    fn keep_values(&mut self, applied: &Applied, reading: &Reading<'_>) {
+        if !applied.stored {
+            return;
+        }
+        let state = &self.keys[&reading.user_id].roll;
+        let values = self.values.entry(reading.user_id).or_default();
+        values.retain(|(event_id, _)| state.members().iter().any(|member| member.event_id == *event_id));
+        for member in state.members() {
+            if let Some(value) = reading.payload(member) {
+                values.retain(|(event_id, _)| *event_id != member.event_id);
+                values.push((member.event_id, value.to_vec()));
+            }
+        }
+    }
+
+    /// Adds findings to `report`, what gaps are confirmed by to `suspects`, and the states to `keys`.
+    pub(super) fn report(
+        mut self,
+        report: &mut Report,
+        suspects: &mut Suspects,
+        keys: &mut BTreeMap<UserId, KeyState>,
+    ) {
         report.records += self.records;
         report.reasserted += self.reasserted;
-        let position = |offset| Position { partition: self.number, offset };
-        for (user_id, state) in &self.keys {
-            match state.winner {
-                RecordHead::Event(_) => report.users += 1,
-                RecordHead::Forgotten { .. } => report.forgotten += 1,
-            }
-            if !state.is_clean() {
-                let (newest, last) = (position(state.winner_offset), position(state.last_offset));
-                report.dirty.push(Dirty { user_id: *user_id, newest, last });
-            }
+        report.unreadable.append(self.unreadable);
+        report.unknown.append(self.unknown);
+        report.misplaced.append(self.misplaced);
+        suspects.append(self.suspects);
+        for (user_id, key) in self.keys {
             if self.keep_winners {
-                let value = self.values.remove(user_id).unwrap_or_default();
-                let winner = Winner { head: state.winner, position: position(state.winner_offset), value };
-                report.winners.insert(*user_id, winner);
+                let values = self.values.remove(&user_id).unwrap_or_default();
+                let other = keys.get(&user_id).map(|other| &other.roll);
+                if other.is_none_or(|other| wins_over(&key.roll, other)) {
+                    report.winners.insert(user_id, winner(&key.roll, values));
+                }
+            }
+            match keys.entry(user_id) {
+                btree_map::Entry::Occupied(mut other) => other.get_mut().join(key),
+                btree_map::Entry::Vacant(vacant) => drop(vacant.insert(key)),
             }
         }
-        for unreadable in self.unreadable.examples {
-            report.unreadable.push(unreadable);
-        }
-        report.unreadable.count += self.unreadable.count.saturating_sub(super::EXAMPLES_MAX as u64);
-        for misplaced in self.misplaced.examples {
-            report.misplaced.push(misplaced);
-        }
-        report.misplaced.count += self.misplaced.count.saturating_sub(super::EXAMPLES_MAX as u64);
-        suspects.append(&mut self.suspects);
-        late.append(&mut self.stale);
     }
+}
+
+/// Returns whether the winner of `roll` wins when it is joined with `other`.
+fn wins_over(roll: &Roll, other: &Roll) -> bool {
+    let mut joined = other.clone();
+    joined.join(roll);
+    joined.position() == roll.position()
+}
+
+fn winner(roll: &Roll, values: Vec<(EventId, Vec<u8>)>) -> Winner {
+    let event_id = roll.winner().map(|winner| winner.event_id);
+    let event = values.into_iter().find(|(own, _)| Some(*own) == event_id);
+    Winner { position: roll.position(), event }
 }

@@ -1,0 +1,73 @@
+//! The broker of `rollcall dev`: in memory, or one that is there.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use domain::Position;
+use domain::topics::{Names, Spec};
+use kafka::ClientOptions;
+use kafka::embedded::EmbeddedBroker;
+use kafka::placement::partition_for;
+use kafka::topics::{self, Severity};
+
+use crate::cluster::ANSWER_WAIT_MAX;
+
+/// Enough that more than one shows.
+const PARTITIONS: i32 = 3;
+
+/// The broker, kept alive for as long as the process uses it.
+pub(super) struct Broker {
+    pub(super) options: ClientOptions,
+    embedded: Option<EmbeddedBroker>,
+}
+
+impl Broker {
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Starts the broker in memory, or makes the topics on the one that is named.
+    ///
+    /// # Errors
+    /// If the broker does not start, or the topics are not to be had as they must be.
+    pub(super) async fn start(bootstrap: Option<&str>) -> anyhow::Result<Self> {
+        let names = Names::default();
+        let Some(bootstrap) = bootstrap else {
+            let topics =
+                [(names.users.as_str(), PARTITIONS), (names.late.as_str(), 1), (names.dead_letter.as_str(), 1)];
+            let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
+            return Ok(Self { options: embedded.client_options(), embedded: Some(embedded) });
+        };
+        let options = ClientOptions::new(bootstrap);
+        let faults = options.validate();
+        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+        let specs = Spec::contract(&names, PARTITIONS, 1);
+        let unreachable = || format!("the Kafka at {bootstrap} does not make the topics");
+        topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+        let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+        let refused: Vec<String> =
+            findings.iter().filter(|finding| finding.severity == Severity::Refuse).map(ToString::to_string).collect();
+        anyhow::ensure!(refused.is_empty(), "{}", refused.join("; "));
+        Ok(Self { options, embedded: None })
+    }
+
+    /// Returns `[kafka]` for the two services, with the properties that tune clients to the broker in memory.
+    pub(super) fn settings(&self) -> service::settings::Kafka {
+        let ClientOptions { bootstrap, client_id, properties } = self.options.clone();
+        service::settings::Kafka { bootstrap, client_id, properties }
+    }
+
+    /// Returns the line that asks for the sample's user; it finds the user however soon after the sample it runs.
+    pub(super) fn sample_query(&self, user: i64, queries: SocketAddr, simulated: bool) -> String {
+        let url = format!("http://{queries}/users/{user}");
+        if self.embedded.is_some() && !simulated {
+            // Nobody else writes to this broker: the sample's record is the first of its partition, and the query waits
+            // for it.
+            let partition = partition_for(user.to_string().as_bytes(), PARTITIONS);
+            format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
+        } else {
+            // Tried again in silence until the projector has read the record: where that is is not known beforehand.
+            format!("curl -s -w '\\n' --fail --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
+        }
+    }
+}

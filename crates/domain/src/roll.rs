@@ -1,0 +1,158 @@
+//! The roll: what one record does to one user. The one definition; keeper, gate, `verify`, `forget`, the live table and a rebuild
+//! all use it and decide nothing by themselves.
+//!
+//! The state of a key is a *join* of its records ([`Roll`]): the highest [`Rank`](crate::order::Rank) seen and, if that is of
+//! events, the *set* of the events of that rank, nearly always one. The **winner** is a function of the set alone. Neither offset,
+//! nor partition, nor order of reading, nor repetition decides anything, so a table that lived through everything equals one that
+//! is rebuilt from the compacted log, if the last record of the key yields the whole state by itself: a **clean** key
+//! ([`KeyState`]).
+//!
+//! So that it can, the record that ends a tied second carries the other events of it in the header
+//! [`SECOND`](crate::headers::SECOND) ([`second`]). A record without a tie carries nothing.
+//!
+//! ```text
+//! record ──read──▶ Reading ──Roll::apply──▶ state of the key, Applied { effect, … }
+//! ```
+//!
+//! ```
+//! # use domain::{wire, Facts, Position, UnixMillis, User, UserEvent, UserId};
+//! # use domain::roll::{self, Effect, Roll};
+//! # let facts = Facts { old: None, new: User::new(UserId::new(180)?), timestamp: "2017-06-06T10:53:43+02:00".into(),
+//! #     received_at: UnixMillis::from_millis(1_496_739_223_000), password_changed: false, extra: Default::default(), omitted: Vec::new() };
+//! # let (event, now) = (UserEvent::new(facts)?, UnixMillis::from_millis(0));
+//! let value = wire::encode(&event);
+//! let record = |offset| {
+//!     let position = Position { partition: 0, offset };
+//!     roll::read(position, Some(b"180"), Some(&value), |_| None, now)
+//! };
+//! let (mut state, applied) = Roll::begin(&record(0)?);
+//! assert_eq!(applied.effect, Effect::Newer { gap: None });
+//! assert_eq!(state.apply(&record(1)?).effect, Effect::Duplicate);
+//! assert_eq!(state.winner().unwrap().event_id, event.event_id);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod read;
+
+mod key;
+
+mod join;
+
+pub mod second;
+
+pub use join::{Member, Roll, SET_MAX};
+pub use key::KeyState;
+pub use read::{Reading, Unread, carrier_timestamp, dated, read};
+
+use std::cmp::Ordering;
+
+use crate::gap::Gap;
+use crate::order::Rank;
+use crate::{Head, Position, UnixMillis};
+
+/// What a record did to the state of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It has a higher rank than all before. A `gap` is suspected from digests alone: [`crate::gap::changed_fields`] confirms it.
+    Newer { gap: Option<Gap> },
+    /// It has the rank of the state and an event that was not in the set, which may have changed the winner.
+    Tied { gap: Option<Gap> },
+    /// It has nothing that was not known, but that of an event another copy may count now.
+    Duplicate,
+    /// It has a lower rank.
+    Stale,
+    /// It is a forgotten marker of a higher rank than all before.
+    Forgotten,
+    /// Its bytes are broken: the state stays, and the key is dirty.
+    Unreadable,
+    /// This build does not know its framing, schema or type of event: the state stays, and may be outdated.
+    Unknown,
+}
+
+/// What came of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    pub effect: Effect,
+    /// Another event wins now, or the user was forgotten: whoever follows changes must hear of it.
+    pub changed: bool,
+    /// The state is another one: rank, set, or the copy of an event that counts.
+    pub stored: bool,
+    /// Events that did not fit the set of [`SET_MAX`].
+    pub dropped: usize,
+}
+
+/// How an event that is not on the log stands to the state of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It would change the state: a higher rank, or a tie with an event that is not in the set.
+    News,
+    /// It is in the set; the newest record that carries the copy that counts is there.
+    Known(Position),
+    /// It has a lower rank than the state, at that position. Ranks do not fall: it will never win.
+    Older(Position),
+    /// It has a lower rank than the marker that forgot the user, at that position.
+    Forgotten(Position),
+}
+
+impl Roll {
+    /// Returns how an event with this head stands to the state.
+    pub fn standing(&self, head: &Head) -> Standing {
+        match Rank::of_event(head).cmp(&self.rank()) {
+            Ordering::Greater => Standing::News,
+            Ordering::Less if self.rank().is_forgotten() => Standing::Forgotten(self.position()),
+            Ordering::Less => Standing::Older(self.position()),
+            Ordering::Equal => {
+                let same = self.members().iter().find(|member| member.event_id == head.event_id);
+                same.map_or(Standing::News, |member| Standing::Known(member.at))
+            }
+        }
+    }
+
+    /// Returns whether the user is forgotten by a marker as of `at`, or was by one.
+    pub fn is_forgotten_by(&self, at: UnixMillis) -> bool {
+        Rank::of_forgotten(at) >= self.rank()
+    }
+
+    /// Returns the state that the first record of a key gives, and what the record did.
+    pub fn begin(reading: &Reading<'_>) -> (Self, Applied) {
+        let state = reading.says().clone();
+        let applied = Applied { effect: state.newer(None), changed: true, stored: true, dropped: 0 };
+        (state, applied)
+    }
+
+    /// Applies what a further record of the key says.
+    pub fn apply(&mut self, reading: &Reading<'_>) -> Applied {
+        let says = reading.says();
+        match says.rank().cmp(&self.rank()) {
+            Ordering::Less => Applied { effect: Effect::Stale, changed: false, stored: false, dropped: 0 },
+            Ordering::Equal => self.tie(says),
+            Ordering::Greater => {
+                let before = std::mem::replace(self, says.clone());
+                let effect = self.newer(Gap::between(&before, self));
+                let changed = effect == Effect::Forgotten || self.has_other_winner(&before);
+                Applied { effect, changed, stored: true, dropped: 0 }
+            }
+        }
+    }
+
+    /// Applies what a record of the same rank says.
+    fn tie(&mut self, says: &Self) -> Applied {
+        let before = self.clone();
+        let joined = self.unite(says);
+        let changed = self.has_other_winner(&before);
+        let effect = if joined.has_grown {
+            Effect::Tied { gap: if changed { Gap::between(&before, self) } else { None } }
+        } else {
+            Effect::Duplicate
+        };
+        Applied { effect, changed, stored: joined.has_grown || joined.has_other_copies, dropped: joined.dropped }
+    }
+
+    fn has_other_winner(&self, other: &Self) -> bool {
+        self.winner().map(|winner| winner.event_id) != other.winner().map(|winner| winner.event_id)
+    }
+
+    fn newer(&self, gap: Option<Gap>) -> Effect {
+        if self.rank().is_forgotten() { Effect::Forgotten } else { Effect::Newer { gap } }
+    }
+}

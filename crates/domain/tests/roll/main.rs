@@ -1,0 +1,302 @@
+//! The laws of the join, and what follows from them for a compacted log, on the real code and real bytes.
+//!
+//! `ROLLCALL_CASES=100000 cargo test -p rollcall-domain --test roll` runs more cases than the default.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod log;
+
+use domain::Position;
+use domain::order::RULE_VERSION;
+use domain::roll::{self, Effect, KeyState, Roll, SET_MAX};
+use log::{Log, Record, change, changed, marker};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+fn cases(default: u32) -> ProptestConfig {
+    ProptestConfig::with_cases(asked_cases().unwrap_or(default))
+}
+
+#[expect(clippy::disallowed_methods, reason = "how many cases are run is asked of whoever runs them")]
+fn asked_cases() -> Option<u32> {
+    std::env::var("ROLLCALL_CASES").ok()?.parse().ok()
+}
+
+/// Events of three seconds with states that return, copies of one millisecond with different bytes, creations, imports, events
+/// that are ahead, markers, and records that cannot be read or are unknown.
+fn record() -> impl Strategy<Value = Record> {
+    let state = || prop_oneof![Just('A'), Just('B'), Just('C'), Just('D')];
+    prop_oneof![
+        12 => (state(), state(), 0..3_i64, 0..3_i64, 0..2_u8)
+            .prop_map(|(from, to, second, received, copy)| change(Some(from), to, second, received, copy)),
+        2 => (state(), 0..3_i64, 0..2_i64).prop_map(|(to, second, received)| change(None, to, second, received, 0)),
+        1 => (state(), state(), 0..2_i64).prop_map(|(from, to, received)| change(Some(from), to, 5_000, received, 0)),
+        2 => (0..3_i64).prop_map(marker),
+        1 => Just(Record::broken()),
+        1 => Just(Record::unknown()),
+    ]
+}
+
+/// A state that some records give.
+fn state() -> impl Strategy<Value = Roll> {
+    vec(record(), 1..8)
+        .prop_filter_map("no record that can be read", |records| Log::of(records).fold().map(|key| key.roll))
+}
+
+fn joined(left: &Roll, right: &Roll) -> Roll {
+    let mut joined = left.clone();
+    joined.join(right);
+    joined
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn a_join_is_commutative_associative_and_idempotent(a in state(), b in state(), c in state()) {
+        prop_assert!(joined(&a, &b).is_same(&joined(&b, &a)));
+        prop_assert!(joined(&joined(&a, &b), &c).is_same(&joined(&a, &joined(&b, &c))));
+        prop_assert!(joined(&a, &a).is_same(&a));
+        prop_assert!(joined(&joined(&a, &b), &b).is_same(&joined(&a, &b)));
+        prop_assert_eq!(winner(&joined(&a, &b)), winner(&joined(&b, &a)));
+    }
+
+    /// Whatever the order of reading, the interleaving of partitions and the repetitions: one state.
+    #[test]
+    fn any_interleaving_and_repetition_gives_one_state(
+        records in vec((record(), 0..3_i32), 1..12),
+        again in vec(any::<Index>(), 0..6),
+        order in Just(()).prop_perturb(|(), mut rng| rng.next_u64()),
+    ) {
+        let mut shuffled: Vec<(Record, i32)> = records.clone();
+        shuffled.extend(again.iter().map(|index| index.get(&records).clone()));
+        shuffle(&mut shuffled, order);
+        let place = |records: Vec<(Record, i32)>| {
+            let mut log = Log::default();
+            records.into_iter().for_each(|(record, partition)| log.append_to(partition, record));
+            log.fold().map(|key| key.roll)
+        };
+        match (place(records), place(shuffled)) {
+            (None, None) => {}
+            (Some(one), Some(other)) => prop_assert!(one.is_same(&other), "{one:?}\n{other:?}"),
+            (one, other) => prop_assert!(false, "{one:?}\n{other:?}"),
+        }
+    }
+
+    /// Once its record is appended again a key is clean, and every cut keeps the state: one repair is enough, for good.
+    #[test]
+    fn a_repaired_key_survives_every_cut(records in vec(record(), 1..10), repeats in vec(any::<Index>(), 0..4)) {
+        let mut log = Log::of(records);
+        let Some(key) = log.fold() else { return Ok(()) };
+        if key.unknown_since().is_none() && !key.is_clean() {
+            log.append(log.repair(&key));
+        }
+        let live = log.fold().unwrap();
+        prop_assume!(live.unknown_since().is_none());
+        prop_assert!(live.is_clean());
+        for cut in 0..=log.len() {
+            let rebuilt = log.cut(cut).fold().unwrap();
+            prop_assert!(rebuilt.roll.is_same(&live.roll) && rebuilt.is_clean(), "cut at {cut}\n{rebuilt:?}\n{live:?}");
+        }
+        // Deliveries that come again do not change it, whatever the log was cut to, and cost at most a repair each.
+        let (mut cut, deliveries) = (log.cut(log.len()), log.deliveries());
+        for again in repeats {
+            let record = again.get(&deliveries).clone();
+            cut.append(record);
+            let key = cut.fold().unwrap();
+            prop_assert!(key.roll.is_same(&live.roll), "{:?}\n{:?}", key.roll, live.roll);
+        }
+    }
+
+    /// An effect tells the truth about the state before and after.
+    #[test]
+    fn effects_tell_the_truth(records in vec(record(), 1..12)) {
+        let log = Log::of(records);
+        let mut key: Option<KeyState> = None;
+        for (position, record) in log.records() {
+            let before = key.clone();
+            let Some(effect) = log::apply(&mut key, position, record) else { continue };
+            let after = key.as_ref().unwrap();
+            let same = before.as_ref().is_some_and(|before| before.roll.is_same(&after.roll));
+            match effect.effect {
+                Effect::Newer { .. } | Effect::Forgotten => {
+                    prop_assert!(before.is_none_or(|before| before.roll.rank() < after.roll.rank()));
+                    prop_assert!(effect.stored);
+                }
+                Effect::Tied { .. } => prop_assert!(!same && effect.stored),
+                Effect::Duplicate => prop_assert_eq!(effect.stored, !same),
+                Effect::Stale | Effect::Unreadable | Effect::Unknown => prop_assert!(same && !effect.stored),
+            }
+        }
+    }
+}
+
+/// What the vendor's clock of one second did before the join: each of these ended elsewhere, for ever.
+#[test]
+fn ties_of_one_second_end_where_the_sender_ended() {
+    for (deliveries, end) in [
+        ("A>B B>C C>D", 'D'),
+        ("A>B B>C C>D A>B", 'D'),
+        ("C>D B>C A>B", 'D'),
+        ("B>C A>B C>D B>C A>B", 'D'),
+        ("A>B B>A A>B", 'A'),
+        ("A>B B>A", 'A'),
+        ("A>B B>C C>A", 'A'),
+        ("A>B", 'B'),
+    ] {
+        let log = Log::of(changed(deliveries));
+        assert_eq!(log.winner_state(&log.fold().unwrap()), end, "{deliveries}");
+    }
+    assert_eq!(RULE_VERSION, 1, "the version of these endings");
+}
+
+#[test]
+fn a_set_keeps_the_events_with_the_greatest_ids() {
+    let records: Vec<Record> = (b'a'..b'a' + 12).map(|state| change(Some('A'), char::from(state), 1, 1, 0)).collect();
+    let mut key = None;
+    let mut dropped = 0;
+    for (position, record) in Log::of(records.clone()).records() {
+        dropped += log::apply(&mut key, position, record).unwrap().dropped;
+    }
+    let roll = key.unwrap().roll;
+    assert_eq!((roll.members().len(), dropped), (SET_MAX, 12 - SET_MAX));
+    let mut reversed = records;
+    reversed.reverse();
+    assert!(Log::of(reversed).fold().unwrap().roll.is_same(&roll));
+}
+
+/// Exhaustive for small sizes: every log of up to six deliveries of three events and five of four, in which the keeper repairs at
+/// once, late (others overtake the repair), or not yet; and every cut that compaction may make of it, which is one below a moment
+/// at which the key was clean. Live and rebuilt are the same, a keeper that begins with the cut log finds the same to do, and one
+/// repair brings the log to rest.
+#[test]
+fn every_small_log_converges_whatever_is_cut() {
+    let mut cuts = 0;
+    let copies =
+        vec![change(Some('A'), 'B', 1, 0, 0), change(Some('A'), 'B', 1, 0, 1), change(Some('B'), 'C', 1, 1, 0)];
+    World { has_copies: true, ..World::default() }.explore(&copies, None, 5, &mut cuts);
+    for (events, length) in [
+        (changed("A>B B>C C>D"), 6),
+        (changed("A>B B>A A>C"), 5),
+        (changed("A>B B>C C>A"), 5),
+        (changed("A>B B>C C>D B>A"), 5),
+        (changed("A>B B>A C>D A>D"), 5),
+    ] {
+        World::default().explore(&events, None, length, &mut cuts);
+    }
+    println!("{cuts} cuts");
+    assert!(cuts > 1_000_000, "{cuts} cuts");
+}
+
+/// How the keeper acts after a delivery.
+#[derive(Clone, Copy)]
+enum Keeper {
+    Sleeps,
+    Repairs,
+    /// The repair is decided now and appended after the next delivery.
+    RepairsLate,
+}
+
+/// A log with the state that each beginning of it gives: the first is the live one, and the one at a record is that of a reader of
+/// a log cut to it.
+#[derive(Clone, Default)]
+struct World {
+    log: Log,
+    from: Vec<Option<KeyState>>,
+    /// The log may be cut below this: the key was clean then.
+    clean_up_to: usize,
+    /// Some of the events are copies of each other.
+    has_copies: bool,
+}
+
+impl World {
+    /// Goes on from here in every way, with `late`, a repair on its way.
+    fn explore(&self, events: &[Record], late: Option<&Record>, length: u32, cuts: &mut usize) {
+        if length == 0 {
+            let mut world = self.clone();
+            if let Some(needed) = world.needed() {
+                world.append(needed, cuts);
+            }
+            assert!(world.live().is_clean(), "at rest: {:?}", world.log);
+            if !self.has_copies {
+                return;
+            }
+            // The states have only digests of the bytes: these are compared, too.
+            let lived = world.log.contents(world.live());
+            for rebuilt in world.from.iter().flatten() {
+                assert_eq!(world.log.contents(rebuilt), lived, "{:?}", world.log);
+            }
+            return;
+        }
+        for event in events {
+            let mut world = self.clone();
+            world.append(event.clone(), cuts);
+            if let Some(late) = late {
+                world.append(late.clone(), cuts);
+            }
+            for keeper in [Keeper::Sleeps, Keeper::Repairs, Keeper::RepairsLate] {
+                match (keeper, world.needed()) {
+                    (Keeper::Sleeps, _) => world.explore(events, None, length - 1, cuts),
+                    (_, None) => {}
+                    (Keeper::Repairs, Some(needed)) => {
+                        let mut world = world.clone();
+                        world.append(needed, cuts);
+                        world.explore(events, None, length - 1, cuts);
+                    }
+                    (Keeper::RepairsLate, Some(needed)) => world.explore(events, Some(&needed), length - 1, cuts),
+                }
+            }
+        }
+    }
+
+    fn live(&self) -> &KeyState {
+        self.from[0].as_ref().unwrap()
+    }
+
+    fn needed(&self) -> Option<Record> {
+        (!self.live().is_clean()).then(|| self.log.repair(self.live()))
+    }
+
+    fn append(&mut self, record: Record, cuts: &mut usize) {
+        let position = Position { partition: 0, offset: i64::try_from(self.log.len()).unwrap() };
+        self.from.push(None);
+        {
+            let reading = record.read(position).unwrap();
+            for key in &mut self.from {
+                log::take(key, &reading);
+            }
+        }
+        self.log.append(record);
+        if self.live().is_clean() {
+            self.clean_up_to = self.log.len();
+        }
+        // A cut leaves the last record below it.
+        for (first, rebuilt) in self.from[..self.clean_up_to].iter().enumerate().skip(1) {
+            let (rebuilt, live) = (rebuilt.as_ref().unwrap(), self.live());
+            assert!(rebuilt.roll.is_same(&live.roll), "cut at {first} of {:?}", self.log);
+            assert_eq!(rebuilt.is_clean(), live.is_clean(), "cut at {first} of {:?}", self.log);
+            assert!(rebuilt.roll.members().iter().all(|member| member.at.offset >= i64::try_from(first).unwrap()));
+            *cuts += 1;
+        }
+    }
+}
+
+fn winner(roll: &Roll) -> Option<domain::EventId> {
+    roll.winner().map(|winner| winner.event_id)
+}
+
+fn shuffle<T>(items: &mut [T], mut seed: u64) {
+    for index in (1..items.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(index, usize::try_from(seed >> 33).unwrap() % (index + 1));
+    }
+}
+
+#[test]
+fn a_record_of_another_user_says_nothing_of_this_one() {
+    let record = change(None, 'A', 1, 1, 0);
+    let position = Position { partition: 0, offset: 0 };
+    let unread = roll::read(position, Some(b"2"), record.value(), |_| None, log::NOW).unwrap_err();
+    assert_eq!((unread.effect(), unread.user_id().unwrap().get()), (Effect::Unreadable, 2));
+}

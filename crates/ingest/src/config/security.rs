@@ -1,0 +1,73 @@
+//! From the section `[security]` to the policy of the pipeline: secrets, keys and networks, each read and checked.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+use service::config::Faults;
+use service::secret::Secret;
+
+use super::raw::{RawBodyKey, Security};
+use crate::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
+
+/// Returns the policy that the section describes; each fault is added to `faults`.
+pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
+    let mut secrets = raw.secret_keys;
+    secrets.extend(raw.secret_key_files.iter().filter_map(|path| from_file("security.secret_key_files", path, faults)));
+    if secrets.iter().any(Secret::is_empty) {
+        faults.push("security.secret_keys", "expected a secret, found an empty text");
+    }
+    match (secrets.is_empty(), raw.allow_unauthenticated) {
+        (true, false) => faults.push(
+            "security.secret_keys",
+            "expected at least one secret; to take requests from anybody, set security.allow_unauthenticated = true",
+        ),
+        (false, true) => {
+            faults.push("security.allow_unauthenticated", "contradicts security.secret_keys: set one or the other")
+        }
+        (true, true) | (false, false) => {}
+    }
+    let keys = raw.body_keys.into_iter().enumerate().filter_map(|(index, key)| body_key(index, key, faults)).collect();
+    Policy {
+        sender: SenderPolicy {
+            secrets,
+            allowed: networks("security.allowed_sources", &raw.allowed_sources, faults),
+            trusted_proxies: networks("security.trusted_proxies", &raw.trusted_proxies, faults),
+        },
+        body: BodyPolicy { keys, clear_text_too: raw.clear_text_too },
+    }
+}
+
+fn body_key(index: usize, raw: RawBodyKey, faults: &mut Faults) -> Option<BodyKey> {
+    let at = |key: &str| format!("security.body_keys.{index}.{key}");
+    let cipher = BodyCipher::named(&raw.cipher).map_err(|error| faults.push(at("cipher"), error.to_string())).ok();
+    let key = match (raw.key, raw.key_file) {
+        (Some(key), None) => Some(key),
+        (None, Some(path)) => from_file(&at("key_file"), &path, faults),
+        (None, None) | (Some(_), Some(_)) => {
+            faults.push(at("key"), "expected either key or key_file");
+            None
+        }
+    };
+    if key.as_ref().is_some_and(Secret::is_empty) {
+        faults.push(at("key"), "expected a key, found an empty text");
+    }
+    Some(BodyKey { cipher: cipher?, key: key? })
+}
+
+fn from_file(key: &str, path: &Path, faults: &mut Faults) -> Option<Secret> {
+    Secret::from_file(path)
+        .map_err(|error| faults.push(key, format!("{} cannot be read: {error}", path.display())))
+        .ok()
+}
+
+/// A bare address is the network of itself.
+fn networks(key: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> {
+    let network = |text: &String| {
+        let read = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+        if read.is_none() {
+            faults.push(key, format!("{text:?} is not a network in CIDR notation"));
+        }
+        read
+    };
+    texts.iter().filter_map(network).collect()
+}

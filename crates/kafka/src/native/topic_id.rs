@@ -1,0 +1,131 @@
+//! The request for the id of a topic.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use rdkafka::bindings as c;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::types::RDKafkaAdminOptions;
+
+use super::Queue;
+use crate::Fault;
+
+/// Returns Kafka's id of a topic, or `None` where the broker gives topics none.
+pub(crate) fn topic_id<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &CStr,
+    deadline: Duration,
+) -> Result<Option<String>, Fault> {
+    let client = consumer.client().native_ptr();
+    let deadline_ms = c_int::try_from(deadline.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: the client is alive, and the call returns a new queue that is ours.
+    let queue = Queue::owned(unsafe { c::rd_kafka_queue_new(client) });
+    let options = AdminOptions::new(client, deadline_ms);
+    let names = TopicNames::new(topic);
+    // SAFETY: all four are alive; the library copies what it needs before the call returns.
+    unsafe { c::rd_kafka_DescribeTopics(client, names.0.as_ptr(), options.0.as_ptr(), queue.0.as_ptr()) };
+    // The library answers at the request's own deadline at the latest; the wait is longer so as not to miss it.
+    // SAFETY: the queue is alive, and a returned event is ours to free.
+    let event = unsafe { c::rd_kafka_queue_poll(queue.0.as_ptr(), deadline_ms.saturating_mul(2)) };
+    let Some(event) = NonNull::new(event).map(Answer) else {
+        return Err(Code::OperationTimedOut.into());
+    };
+    event.topic_id()
+}
+
+/// An answer to an admin request.
+struct Answer(NonNull<c::rd_kafka_event_t>);
+
+impl Answer {
+    fn topic_id(&self) -> Result<Option<String>, Fault> {
+        // SAFETY: the event is alive.
+        let code = unsafe { c::rd_kafka_event_error(self.0.as_ptr()) };
+        if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(Code::from(code).into());
+        }
+        // SAFETY: the event is alive; the result is null if it is the answer to something else.
+        let result = unsafe { c::rd_kafka_event_DescribeTopics_result(self.0.as_ptr()) };
+        if result.is_null() {
+            return Err(Code::Fail.into());
+        }
+        let mut count = 0;
+        // SAFETY: the result belongs to the event, which is alive; `count` is a place for the answer.
+        let topics = unsafe { c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
+        if count != 1 {
+            return Err(Code::Fail.into());
+        }
+        // SAFETY: the library returned an array of one description, which belongs to the event.
+        let (error, id) = unsafe {
+            let description = *topics;
+            (c::rd_kafka_TopicDescription_error(description), c::rd_kafka_TopicDescription_topic_id(description))
+        };
+        // SAFETY: the error belongs to the event; null stands for none, and the call takes null.
+        let code = unsafe { c::rd_kafka_error_code(error) };
+        if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(Code::from(code).into());
+        }
+        if id.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the id belongs to the event.
+        let is_zero = unsafe {
+            c::rd_kafka_Uuid_most_significant_bits(id) == 0 && c::rd_kafka_Uuid_least_significant_bits(id) == 0
+        };
+        if is_zero {
+            return Ok(None);
+        }
+        // SAFETY: the text is a C string that belongs to the id.
+        let text = unsafe { CStr::from_ptr(c::rd_kafka_Uuid_base64str(id)) };
+        Ok(Some(text.to_string_lossy().into_owned()))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // SAFETY: the event is ours and freed once.
+        unsafe { c::rd_kafka_event_destroy(self.0.as_ptr()) };
+    }
+}
+
+struct AdminOptions(NonNull<RDKafkaAdminOptions>);
+
+impl AdminOptions {
+    fn new(client: *mut c::rd_kafka_t, deadline_ms: c_int) -> Self {
+        let mut reason: [c_char; 128] = [0; 128];
+        // SAFETY: the caller's client is alive. The deadline is in the library's range or is left at its default, which
+        // the return value says and which makes no difference to safety.
+        unsafe {
+            let options =
+                c::rd_kafka_AdminOptions_new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            c::rd_kafka_AdminOptions_set_request_timeout(options, deadline_ms, reason.as_mut_ptr(), reason.len());
+            Self(NonNull::new(options).expect("the library knows this kind of request"))
+        }
+    }
+}
+
+impl Drop for AdminOptions {
+    fn drop(&mut self) {
+        // SAFETY: the options are ours and freed once.
+        unsafe { c::rd_kafka_AdminOptions_destroy(self.0.as_ptr()) };
+    }
+}
+
+struct TopicNames(NonNull<c::rd_kafka_TopicCollection_t>);
+
+impl TopicNames {
+    fn new(topic: &CStr) -> Self {
+        let mut names = [topic.as_ptr()];
+        // SAFETY: `names` is an array of one C string, which the library copies.
+        let collection = unsafe { c::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()) };
+        Self(NonNull::new(collection).expect("the library allocates or aborts"))
+    }
+}
+
+impl Drop for TopicNames {
+    fn drop(&mut self) {
+        // SAFETY: the collection is ours and freed once.
+        unsafe { c::rd_kafka_TopicCollection_destroy(self.0.as_ptr()) };
+    }
+}

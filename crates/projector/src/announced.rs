@@ -1,0 +1,26 @@
+//! A change as all subscribers share it.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::store::{Change, Seen};
+
+/// A change as all subscribers share it.
+#[derive(Debug)]
+pub struct Announced {
+    pub change: Change,
+    /// The traits that subscribers choose by, read by the first one that needs them.
+    now: OnceLock<Seen>,
+    /// Its form as text, written by the first one that needs it.
+    pub(crate) json: OnceLock<String>,
+}
+
+impl Announced {
+    pub(crate) fn new(change: Change) -> Arc<Self> {
+        Arc::new(Self { change, now: OnceLock::new(), json: OnceLock::new() })
+    }
+
+    /// Returns the traits of the user with this change.
+    pub(crate) fn now(&self) -> &Seen {
+        self.now.get_or_init(|| Seen::of(self.change.event.as_deref()))
+    }
+}

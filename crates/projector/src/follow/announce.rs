@@ -1,0 +1,99 @@
+//! Announces commits to those who wait, subscribe, or look at the metrics.
+
+use std::sync::Arc;
+
+use domain::Checkpoint;
+use kafka::topics::Watermarks;
+use tokio::sync::broadcast;
+
+use crate::announced::Announced;
+use crate::metrics::PartitionLabel;
+use crate::phase::Phase;
+use crate::shared::{Committed, Shared};
+use crate::start::Topic;
+use crate::store::{Commit, Writer};
+
+/// The one that writes [`Shared`] while a table is followed.
+pub(super) struct Announcer<'s> {
+    shared: &'s Shared,
+    /// Where the log ended at start: the table is ready when it has been read so far.
+    goal: Checkpoint,
+}
+
+impl<'s> Announcer<'s> {
+    /// Puts a table into use.
+    pub(super) fn begin(shared: &'s Shared, writer: &Writer, topic: &Topic) -> Self {
+        let goal = Checkpoint::from_next_offsets(
+            topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
+        );
+        shared.ends.lock().offsets =
+            Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
+        shared.committed.send_replace(Committed::new(writer.checkpoint().clone()));
+        // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
+        *shared.changes.write() = broadcast::Sender::new(shared.options.changes_waiting_max);
+        *shared.readers.write() = Some(Arc::clone(writer.readers()));
+        shared.phase.send_replace(Phase::CatchingUp);
+        let announcer = Self { shared, goal };
+        announcer.progress();
+        announcer
+    }
+
+    /// Announces a commit: first the position, so that whoever waits for it can read, then the changes, then the
+    /// metrics.
+    pub(super) fn commit(&self, commit: Commit) {
+        let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable } = commit;
+        self.shared.committed.send_replace(Committed::new(checkpoint));
+        {
+            let subscribers = self.shared.changes.read();
+            for change in changes {
+                // An error says that nobody listens.
+                let _heard = subscribers.send(Announced::new(change));
+            }
+        }
+        let metrics = &self.shared.metrics;
+        metrics.count(effects);
+        metrics.gaps_found.inc_by(gaps_found);
+        metrics.gaps_closed_late.inc_by(gaps_closed);
+        for unread in &unreadable {
+            tracing::warn!(
+                kafka.partition = unread.position.partition,
+                kafka.offset = unread.position.offset,
+                reason = %unread.reason,
+                "a record cannot be read: it is counted and passed over"
+            );
+        }
+        self.progress();
+    }
+
+    /// Announces where the log was seen to end.
+    pub(super) fn ends(&self, log: &[Watermarks]) {
+        {
+            let ends = &mut self.shared.ends.lock().offsets;
+            for found in log {
+                ends.reach(found.partition, found.high);
+            }
+        }
+        self.progress();
+    }
+
+    fn progress(&self) {
+        let committed = self.shared.committed.borrow().checkpoint.clone();
+        {
+            let ends = &mut self.shared.ends.lock().offsets;
+            for (partition, next) in committed.iter() {
+                ends.reach(partition, next);
+            }
+            for (partition, end) in ends.iter() {
+                let next = committed.next(partition).unwrap_or(0);
+                let label = PartitionLabel { messaging_destination_partition_id: partition };
+                self.shared.metrics.next_offset.get_or_create(&label).set(next);
+                self.shared.metrics.lag.get_or_create(&label).set(end - next);
+            }
+        }
+        let reached = self.goal.iter().all(|(partition, high)| committed.next(partition) >= Some(high));
+        if reached && *self.shared.phase.borrow() == Phase::CatchingUp {
+            tracing::info!(checkpoint = %committed, "the table is up to date");
+            self.shared.phase.send_replace(Phase::Following);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Following: each batch of records is one commit, announced after it is made; late deliveries beside it.
+
+use std::sync::Arc;
+
+use domain::Checkpoint;
+use futures_util::FutureExt as _;
+use kafka::tail::{self, Tail, TailEvent};
+use kafka::topics;
+use service::telemetry::chain;
+use tokio::time::Instant;
+
+use super::announce::Announcer;
+use super::late::LateTail;
+use crate::error::Error;
+use crate::phase::Phase;
+use crate::shared::{ASK_DEADLINE, Shared, blocking};
+use crate::start::{RebuildReason, Topic};
+use crate::store::{self, LogBatch, Writer};
+
+/// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
+const RECORDS_PER_COMMIT: usize = 8_000;
+
+/// The state of following.
+pub(super) struct Follower<'s> {
+    shared: &'s Arc<Shared>,
+    /// Absent only while it is lent ([`Follower::with_writer`]).
+    writer: Option<Writer>,
+    announcer: Announcer<'s>,
+    /// Opened once the table is up to date: a gap is found before the delivery that closes it is looked for.
+    late: LateTail,
+}
+
+/// Why following stopped.
+pub(super) enum Stop {
+    Shutdown,
+    Rebuild(RebuildReason),
+}
+
+impl<'s> Follower<'s> {
+    pub(super) fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
+        let announcer = Announcer::begin(shared, &writer, topic);
+        Self { shared, writer: Some(writer), announcer, late: LateTail::default() }
+    }
+
+    /// Follows until there is a reason to stop. No thread of a Kafka client that reads outlives the call.
+    pub(super) async fn follow(&mut self) -> Result<Stop, Error> {
+        let followed = self.follow_with_tails().await;
+        self.late.close().await;
+        followed
+    }
+
+    /// Follows with one tail after the other.
+    async fn follow_with_tails(&mut self) -> Result<Stop, Error> {
+        let shared = self.shared;
+        let (kafka, topic) = (&shared.options.kafka, &shared.options.topic);
+        loop {
+            let opening = Tail::open(kafka, topic, self.checkpoint(), tail::Limits::default());
+            let stop = match shared.until_shutdown(opening).await {
+                None => return Ok(Stop::Shutdown),
+                Some(Ok(mut tail)) => {
+                    let followed = self.follow_with(&mut tail).await;
+                    tail.close().await;
+                    followed?
+                }
+                Some(Err(error)) => after_error(shared, error).await?,
+            };
+            if let Some(stop) = stop {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Follows until the tail ends or there is a reason to stop; `None` when another tail is to go on.
+    async fn follow_with(&mut self, tail: &mut Tail) -> Result<Option<Stop>, Error> {
+        let shared = self.shared;
+        let mut look = tokio::time::interval(shared.options.look_interval);
+        look.reset();
+        loop {
+            self.open_late().await;
+            let event = tokio::select! {
+                biased;
+                () = shared.shutdown.requested() => return Ok(Some(Stop::Shutdown)),
+                late = self.late.next() => {
+                    self.take_late(late).await?;
+                    continue;
+                }
+                _ = look.tick() => {
+                    self.look().await?;
+                    continue;
+                }
+                event = tail.next() => event,
+            };
+            let (batch, error) = match event {
+                Ok(event) => gather(event, tail),
+                Err(error) => (LogBatch::default(), Some(error)),
+            };
+            if let Some(stop) = self.commit(batch).await? {
+                return Ok(Some(stop));
+            }
+            if let Some(error) = error {
+                return after_error(shared, error).await;
+            }
+        }
+    }
+
+    /// Lends the writer to `work`, on a thread that may block.
+    async fn with_writer<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        // It does not come back from work that panics.
+        let mut writer = self.writer.take().ok_or(Error::Ended)?;
+        let (writer, done) = blocking(move || {
+            let done = work(&mut writer);
+            (writer, done)
+        })
+        .await?;
+        self.writer = Some(writer);
+        Ok(done)
+    }
+
+    /// Commits, tries again while the failure passes by itself, and announces the commit.
+    async fn commit(&mut self, batch: LogBatch) -> Result<Option<Stop>, Error> {
+        let shared = self.shared;
+        if batch.is_past(&shared.committed.borrow().checkpoint) {
+            return Ok(None);
+        }
+        let batch = Arc::new(batch);
+        loop {
+            let as_of = batch.as_of((shared.options.clock)());
+            let began = Instant::now();
+            let batch = Arc::clone(&batch);
+            match self.with_writer(move |writer| writer.commit(&batch, as_of)).await? {
+                Ok(commit) => {
+                    shared.metrics.commit.observe(began.elapsed().as_secs_f64());
+                    self.announcer.commit(commit);
+                    return Ok(None);
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "nothing is committed: trying again");
+                    if shared.pause().await.is_none() {
+                        return Ok(Some(Stop::Shutdown));
+                    }
+                }
+                Err(error @ store::Error::Damaged { .. }) => {
+                    return Ok(Some(Stop::Rebuild(RebuildReason::Damaged(chain(&error)))));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Begins to follow the late deliveries when it is time.
+    async fn open_late(&mut self) {
+        let options = &self.shared.options;
+        let (Some(topic), Some(writer)) = (&options.late_topic, &self.writer) else { return };
+        if self.late.is_due() && *self.shared.phase.borrow() == Phase::Following {
+            self.late.open(&options.kafka, topic, writer.late_checkpoint().clone()).await;
+        }
+    }
+
+    /// Lets late deliveries close gaps. An error of theirs is not the table's.
+    async fn take_late(&mut self, event: Result<TailEvent, tail::Error>) -> Result<(), Error> {
+        let records = self.late.records(event).await;
+        if records.is_empty() {
+            return Ok(());
+        }
+        match self.with_writer(move |writer| writer.take_late(&records)).await? {
+            Ok(closed) => drop(self.shared.metrics.gaps_closed_late.inc_by(closed)),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "late deliveries are not taken: trying again");
+                self.late.close().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks where the log ends, and marks the store as up to date if it has been read so far.
+    async fn look(&mut self) -> Result<(), Error> {
+        let options = &self.shared.options;
+        let now = (options.clock)();
+        let log = match topics::watermarks(&options.kafka, &options.topic, ASK_DEADLINE).await {
+            Ok(log) => log,
+            Err(error) => {
+                self.shared.ends_unanswered(&error);
+                return Ok(());
+            }
+        };
+        self.shared.ends_answered();
+        self.announcer.ends(&log);
+        let checkpoint = self.checkpoint();
+        if log.iter().all(|found| checkpoint.next(found.partition).unwrap_or(0) >= found.high)
+            && let Err(error) = self.with_writer(move |writer| writer.touch(now)).await?
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the store cannot be marked as up to date");
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        self.shared.committed.borrow().checkpoint.clone()
+    }
+}
+
+/// Decides about the end of a tail: to go on with a new one after a pause, to start over, or to fail.
+async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>, Error> {
+    match error {
+        tail::Error::PositionOutsideLog { partition, next_offset, low, high } => {
+            Ok(Some(Stop::Rebuild(RebuildReason::OutsideLog { partition, next_offset, low, high })))
+        }
+        tail::Error::TopicReplaced { topic } => {
+            let needed = format!("{topic} (recreated)");
+            Ok(Some(Stop::Rebuild(RebuildReason::OtherTopic { found: topic, needed })))
+        }
+        tail::Error::PartitionMissing { partition } => {
+            Ok(Some(Stop::Rebuild(RebuildReason::PartitionGone { partition })))
+        }
+        error if error.is_transient() => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the log cannot be read now: trying again");
+            shared.ends_unanswered(&error);
+            Ok(if shared.pause().await.is_none() { Some(Stop::Shutdown) } else { None })
+        }
+        error => Err(error.into()),
+    }
+}
+
+/// Takes the events that are there without waiting, up to the size of a commit; with them the error that came after, if
+/// one did.
+fn gather(first: TailEvent, tail: &mut Tail) -> (LogBatch, Option<tail::Error>) {
+    let mut batch = LogBatch::default();
+    let mut next = Some(Ok(first));
+    while let Some(event) = next.take() {
+        match event {
+            Ok(TailEvent::Records(records)) => batch.records.extend(records),
+            Ok(TailEvent::EndReached { partition, next_offset }) => batch.ends.push((partition, next_offset)),
+            Ok(TailEvent::PartitionsAdded(partitions)) => {
+                tracing::info!(?partitions, "the topic has more partitions now")
+            }
+            Err(error) => return (batch, Some(error)),
+        }
+        if batch.records.len() < RECORDS_PER_COMMIT {
+            next = tail.next().now_or_never();
+        }
+    }
+    (batch, None)
+}

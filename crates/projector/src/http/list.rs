@@ -1,0 +1,127 @@
+//! `GET /users`: a page, or all users as NDJSON.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use domain::UserId;
+use futures_util::stream;
+use http::header::{CONTENT_TYPE, LINK, VARY};
+use http::{HeaderMap, HeaderValue, Uri};
+
+use super::accept::{NDJSON, wants_ndjson};
+use super::api::Api;
+use super::at_least::AtLeast;
+use super::bodies::{Refused, UserBody, UserPageBody};
+use super::params::ListQuery;
+use super::refusal::Refusal;
+use super::render;
+use crate::error::Error;
+use crate::projection::Projection;
+use crate::store::UserFilter;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// `/users` answers by the `Accept` of the request: whoever keeps answers keeps one of each.
+const VARY_BY: HeaderValue = HeaderValue::from_static("accept");
+/// How many users one step of a stream reads: its memory, about half a megabyte.
+const STREAM_STEP: usize = 500;
+
+/// Answers with a page, or with all users as NDJSON.
+#[utoipa::path(
+    get,
+    path = "/users",
+    params(ListQuery, AtLeast),
+    responses(
+        (status = 200, description = "a page; with `Accept: application/x-ndjson` all of them, one a line", content(
+            (UserPageBody = "application/json"),
+            (UserBody = "application/x-ndjson")
+        )),
+        Refused
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let Query(query) = query?;
+    let filter = query.filter()?;
+    let after = query.after()?;
+    let limit = query.limit()?;
+    if wants_ndjson(&headers) {
+        return stream_all(api.projection.clone(), filter, after, limit).await;
+    }
+    let page = api.projection.find(filter, after, query.page_limit()?).await?;
+    let next = page.next_after.map(|last| next_page(&uri, last));
+    let mut json = b"{\"users\":[".to_vec();
+    render::join(&mut json, &page.users, b",");
+    json.extend(b"],\"next\":");
+    json.extend(serde_json::to_vec(&next).expect("a text is JSON"));
+    json.extend(b"}");
+    let mut response = ([(CONTENT_TYPE, JSON), (VARY, VARY_BY)], json).into_response();
+    if let Some(link) = next.and_then(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// Returns the same request for the users that follow.
+fn next_page(uri: &Uri, last: UserId) -> String {
+    let kept = |pair: &&str| {
+        !pair.is_empty() && !["after=", "at_least=", "wait_ms="].iter().any(|name| pair.starts_with(name))
+    };
+    let mut pairs: Vec<&str> = uri.query().unwrap_or_default().split('&').filter(kept).collect();
+    let after = format!("after={last}");
+    pairs.push(&after);
+    format!("{}?{}", uri.path(), pairs.join("&"))
+}
+
+/// Answers with one user a line, read a step at a time as the reader takes them.
+async fn stream_all(
+    projection: Projection,
+    filter: UserFilter,
+    after: Option<UserId>,
+    limit: Option<usize>,
+) -> Result<Response, Refusal> {
+    let first = projection.find(filter.clone(), after, limit.unwrap_or(STREAM_STEP).min(STREAM_STEP)).await?;
+    let begin = (projection, filter, Some(first), limit);
+    let lines = stream::try_unfold(begin, |(projection, filter, page, left)| async move {
+        let Some(page) = page else { return Ok::<_, Error>(None) };
+        let mut lines = Vec::new();
+        render::join(&mut lines, &page.users, b"\n");
+        if !lines.is_empty() {
+            lines.push(b'\n');
+        }
+        let left = left.map(|left| left.saturating_sub(page.users.len()));
+        let next = match page.next_after {
+            Some(last) if left != Some(0) => {
+                let step = left.unwrap_or(STREAM_STEP).min(STREAM_STEP);
+                Some(projection.find(filter.clone(), Some(last), step).await?)
+            }
+            Some(_) | None => None,
+        };
+        Ok(Some((lines, (projection, filter, next, left))))
+    });
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(NDJSON)), (VARY, VARY_BY)];
+    Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_asks_the_same_of_those_that_follow() {
+        let last = UserId::new(7).unwrap();
+        for (uri, next) in [
+            ("/users", "/users?after=7"),
+            ("/users?limit=2&after=3", "/users?limit=2&after=7"),
+            ("/users?q=a%26b&at_least=0:1&wait_ms=1", "/users?q=a%26b&after=7"),
+        ] {
+            assert_eq!(next_page(&uri.parse().unwrap(), last), next);
+        }
+    }
+}

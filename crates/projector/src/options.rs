@@ -1,0 +1,61 @@
+//! The options of a projection.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::UnixMillis;
+use kafka::ClientOptions;
+
+/// The topic that a projection follows, and the folder of its table.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub kafka: ClientOptions,
+    pub topic: String,
+    /// The topic of deliveries that came after a newer one; they close gaps. It may be missing.
+    pub late_topic: Option<String>,
+    /// A folder that this projection alone uses; created if it is missing.
+    pub store: PathBuf,
+    /// Rebuilds the table from the log even if the stored one could go on.
+    pub rebuild: bool,
+    /// How much memory a rebuild may use for its tables; more users than fit are folded in several passes.
+    pub rebuild_memory_bytes_max: usize,
+    /// How many changes wait for the slowest subscriber; one that falls further behind is cut off.
+    pub changes_waiting_max: usize,
+    /// How often the ends of the log are asked for, and an idle store is marked as up to date.
+    pub look_interval: Duration,
+    /// Returns the time, for the age of the store.
+    pub clock: fn() -> UnixMillis,
+}
+
+impl Options {
+    /// The memory of a rebuild by default: about two million users in one pass.
+    pub const REBUILD_MEMORY_BYTES_MAX: usize = 1 << 30;
+
+    /// How many changes wait for the slowest subscriber by default.
+    const CHANGES_WAITING_MAX: usize = 16 * 1024;
+
+    /// How often the ends of the log are asked for by default: a table that is cut off from the cluster knows it within
+    /// a minute.
+    const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
+    /// Returns options for that cluster, topic and folder, with defaults for the rest.
+    pub fn new(bootstrap: &str, topic: &str, store: impl Into<PathBuf>) -> Self {
+        Self {
+            kafka: ClientOptions::new(bootstrap),
+            topic: topic.to_owned(),
+            late_topic: Some(format!("{topic}.late")),
+            store: store.into(),
+            rebuild: false,
+            rebuild_memory_bytes_max: Self::REBUILD_MEMORY_BYTES_MAX,
+            changes_waiting_max: Self::CHANGES_WAITING_MAX,
+            look_interval: Self::LOOK_INTERVAL,
+            clock: system_clock,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the default for those who embed; the service is given the CLI's clock")]
+fn system_clock() -> UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,160 @@
+//! One reading of the log: its threads, each with a table, and the limit of their memory.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use domain::{UserId, roll};
+use kafka::scan::{self, Coverage, Range, Scanned};
+
+use super::plan::Plan;
+use super::progress::Meter;
+use super::table::Table;
+use crate::error::Error;
+use crate::store::Unread;
+
+/// How long the cluster may be silent in the middle of a rebuild before it is given up and begun again.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How many records a thread reads before it reports and looks at its memory.
+const RECORDS_PER_LOOK: u64 = 1_024;
+
+/// The tables of one reading of the log.
+#[derive(Debug)]
+pub struct Read {
+    pub(super) tables: Vec<Table>,
+    pub(super) unreadable: Vec<Unread>,
+    /// The first key of the next reading, if there is to be one.
+    pub(super) next_first: Option<i64>,
+}
+
+impl Read {
+    /// Returns how many keys were kept, forgotten ones too.
+    pub fn users(&self) -> usize {
+        self.tables.iter().map(Table::len).sum()
+    }
+}
+
+/// Folds the keys from `first` on, as many as fit the memory; `None` when it was stopped.
+///
+/// # Errors
+/// When the log cannot be read to its end.
+pub fn fold(plan: &Plan, first: i64, meter: &Meter) -> Result<Option<Read>, Error> {
+    let shares = scan::share(plan.ranges.clone(), plan.threads);
+    let bounds = Bounds { first, end: AtomicI64::new(i64::MAX), used: AtomicUsize::new(0), max: plan.memory_bytes_max };
+    let folded = thread::scope(|scope| {
+        let bounds = &bounds;
+        let workers: Vec<_> =
+            shares.iter().map(|share| scope.spawn(move || Worker::new(bounds, meter).scan(plan, share))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<Result<Vec<_>, _>>()
+    })?;
+    let end = bounds.end.load(Ordering::Relaxed);
+    let mut read = Read { tables: Vec::new(), unreadable: Vec::new(), next_first: (end != i64::MAX).then_some(end) };
+    for worker in folded {
+        let Some((mut table, unreadable)) = worker else { return Ok(None) };
+        if read.next_first.is_some() {
+            table.remove_from(end);
+        }
+        read.unreadable.extend(unreadable.into_iter().filter(|(key, _)| *key < end).map(|(_, unread)| unread));
+        read.tables.push(table);
+    }
+    Ok(Some(read))
+}
+
+/// Which keys a reading keeps, and the memory that its threads share.
+struct Bounds {
+    first: i64,
+    /// Falls while the reading goes on, and never rises.
+    end: AtomicI64,
+    used: AtomicUsize,
+    max: usize,
+}
+
+impl Bounds {
+    /// Returns whether the record of a key is for another reading. Of nearly all rebuilds there is one, which asks for no key.
+    fn leave_out(&self, key: Option<&[u8]>) -> bool {
+        let end = self.end.load(Ordering::Relaxed);
+        if self.first == i64::MIN && end == i64::MAX {
+            return false;
+        }
+        let key = counted_by(key.and_then(|key| UserId::from_key(key).ok()));
+        key < self.first || key >= end
+    }
+}
+
+/// Returns the key by which a record is counted: one without a user belongs to the first reading.
+fn counted_by(user_id: Option<UserId>) -> i64 {
+    user_id.map_or(i64::MIN, UserId::get)
+}
+
+/// A thread's part of a reading: its keys, and the records that it could not read.
+type Share = (Table, Vec<(i64, Unread)>);
+
+struct Worker<'r> {
+    bounds: &'r Bounds,
+    meter: &'r Meter,
+    table: Table,
+    /// With the key by which they are counted in one reading alone; the lowest for those without one.
+    unreadable: Vec<(i64, Unread)>,
+    used: usize,
+    records: u64,
+}
+
+impl<'r> Worker<'r> {
+    fn new(bounds: &'r Bounds, meter: &'r Meter) -> Self {
+        Self { bounds, meter, table: Table::default(), unreadable: Vec::new(), used: 0, records: 0 }
+    }
+
+    fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, scan::Error> {
+        let meter = self.meter;
+        let outcome = scan::scan(&plan.kafka, &plan.topic, share, SILENCE_MAX, |record| {
+            self.take(record);
+            self.records += 1;
+            if self.records.is_multiple_of(RECORDS_PER_LOOK) {
+                meter.read(RECORDS_PER_LOOK, RECORDS_PER_LOOK);
+                self.look_at_memory();
+                if meter.is_stopped() {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(match outcome {
+            Coverage::Complete => {
+                self.table.flush();
+                Some((self.table, self.unreadable))
+            }
+            Coverage::Stopped => None,
+        })
+    }
+
+    fn take(&mut self, scanned: &Scanned<'_>) {
+        let key = scanned.key();
+        if self.bounds.leave_out(key) {
+            return;
+        }
+        let value = scanned.value();
+        match roll::read(scanned.position(), key, value, |name| scanned.header(name), scanned.timestamp()) {
+            Ok(reading) => self.table.take(&reading, value),
+            Err(error) => {
+                let unread = Unread { position: scanned.position(), reason: error.to_string() };
+                self.unreadable.push((counted_by(error.user_id()), unread));
+            }
+        }
+    }
+
+    /// Reports what the table takes, and halves it when all of them take too much.
+    fn look_at_memory(&mut self) {
+        let now = self.table.bytes();
+        if now > self.used {
+            self.bounds.used.fetch_add(now - self.used, Ordering::Relaxed);
+            self.used = now;
+            if self.bounds.used.load(Ordering::Relaxed) > self.bounds.max
+                && let Some(median) = self.table.median()
+            {
+                let end = self.bounds.end.fetch_min(median, Ordering::Relaxed).min(median);
+                self.table.remove_from(end);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The log that a rebuild reads, and its memory and threads.
+
+use domain::Checkpoint;
+use kafka::ClientOptions;
+use kafka::scan::Range;
+
+/// The log that a rebuild reads, and its memory and threads.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub kafka: ClientOptions,
+    pub topic: String,
+    pub ranges: Vec<Range>,
+    /// For the tables of all threads together.
+    pub memory_bytes_max: usize,
+    pub threads: usize,
+}
+
+impl Plan {
+    /// Returns how many offsets there are to read.
+    pub fn offsets(&self) -> u64 {
+        self.ranges.iter().map(|range| u64::try_from(range.end - range.start).unwrap_or(0)).sum()
+    }
+
+    /// Returns where the table stands once every range is read.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::from_next_offsets(self.ranges.iter().map(|range| (range.partition, range.end)))
+    }
+}

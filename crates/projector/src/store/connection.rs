@@ -1,0 +1,38 @@
+//! Opens the database, to write and to read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+/// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
+/// users.
+const WRITER_CACHE_KIB: i64 = -64 * 1024;
+/// The same of a reader: the inner pages of the table of some million users.
+const READER_CACHE_KIB: i64 = -4 * 1024;
+/// Statements that a reader keeps prepared: all there are, for every set of conditions in use.
+const STATEMENTS: usize = 64;
+
+pub(super) fn to_write(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A crash of the machine may take back the last commits, whole and with their checkpoint: they are read again then.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+    Ok(connection)
+}
+
+pub(super) fn to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    Ok(connection)
+}

@@ -1,0 +1,192 @@
+//! One user during a transaction: its rows as they were read, and as they are to be written.
+
+use std::collections::BTreeMap;
+
+use domain::gap::{Followed, Lineage, OpenGap};
+use domain::roll::{Applied, Reading, Roll};
+use domain::wire::Facets;
+use domain::{EventId, Position, UnixMillis, UserId};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::key_row::{FACET_COLUMNS, PutUser, facets_of, put_forgotten, read_facets};
+use super::late::{read_late, replace_late};
+use super::rows::{differing_fields, read_gaps, replace_gaps, signed};
+use super::seconds::{read_seconds, replace_seconds};
+
+/// One user during a transaction.
+pub(super) struct Key {
+    user_id: UserId,
+    /// `None` before the first record.
+    state: Option<Roll>,
+    /// The bytes of each event of the state.
+    events: BTreeMap<EventId, Vec<u8>>,
+    lineage: Lineage,
+    /// As the row in `users` has them, if there is one.
+    facets_stored: Option<Facets<'static>>,
+    has_seconds_stored: bool,
+    /// An event of the state, or its marker, is in a record that was read since.
+    has_moved: bool,
+    followed: Followed,
+}
+
+impl Key {
+    /// Reads the rows of a user.
+    pub(super) fn load(connection: &Connection, user_id: UserId) -> rusqlite::Result<Self> {
+        let mut key = Self {
+            user_id,
+            state: None,
+            events: BTreeMap::new(),
+            lineage: Lineage { gaps: Vec::new(), late: read_late(connection, user_id)? },
+            facets_stored: None,
+            has_seconds_stored: false,
+            has_moved: false,
+            followed: Followed::default(),
+        };
+        if !key.load_events(connection)? {
+            key.state = read_forgotten(connection, user_id)?;
+        }
+        Ok(key)
+    }
+
+    /// Reads the events of the state, if the user is there.
+    fn load_events(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT partition, winner_offset, event, gaps, {FACET_COLUMNS} FROM users WHERE user_id = ?1"
+        ))?;
+        let row = statement.query_row([self.user_id.get()], |row| {
+            let position = Position { partition: row.get(0)?, offset: row.get(1)? };
+            Ok((position, row.get(2)?, row.get::<_, i64>(3)?, read_facets(row, 4)?))
+        });
+        let Some((position, winner, gaps, facets)) = row.optional()? else { return Ok(false) };
+        self.facets_stored = Some(facets);
+        if gaps > 0 {
+            self.lineage.gaps = read_gaps(connection, self.user_id)?;
+        }
+        let seconds = read_seconds(connection, self.user_id)?;
+        self.has_seconds_stored = !seconds.is_empty();
+        self.put_back(position, winner)?;
+        for (position, event) in seconds {
+            self.put_back(position, event)?;
+        }
+        Ok(true)
+    }
+
+    /// Joins the state with one of its events.
+    fn put_back(&mut self, position: Position, event: Vec<u8>) -> rusqlite::Result<()> {
+        let one = Roll::of_value(position, &event)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, Type::Blob, Box::new(error)))?;
+        self.events.extend(one.winner().map(|winner| (winner.event_id, event)));
+        match &mut self.state {
+            Some(state) => state.join(&one),
+            None => self.state = Some(one),
+        }
+        Ok(())
+    }
+
+    /// Applies what a record says.
+    pub(super) fn apply(&mut self, reading: &Reading<'_>) -> (Applied, Followed) {
+        let held = self.state.as_ref().and_then(Roll::winner).map(|winner| winner.event_id);
+        let applied = match &mut self.state {
+            Some(state) => state.apply(reading),
+            None => {
+                let (state, applied) = Roll::begin(reading);
+                self.state = Some(state);
+                applied
+            }
+        };
+        let followed = self.follow(&applied, reading, held);
+        self.followed = self.followed.then(followed);
+        self.take_events(reading);
+        (applied, followed)
+    }
+
+    /// Follows the lineage, from `held`, the former winner.
+    fn follow(&mut self, applied: &Applied, reading: &Reading<'_>, held: Option<EventId>) -> Followed {
+        let Some(state) = &self.state else { return Followed::default() };
+        self.lineage.follow(state, applied, reading, || {
+            let next = state.winner();
+            let event = |id: EventId| self.events.get(&id).map(Vec::as_slice);
+            differing_fields(held.and_then(event), next.and_then(|next| reading.payload(next).or(event(next.event_id))))
+        })
+    }
+
+    /// Takes the bytes of what the record carries, and lets go of those that are no longer of the state.
+    fn take_events(&mut self, reading: &Reading<'_>) {
+        let Some(state) = &self.state else { return };
+        let is_here = |at: Position| at == reading.position;
+        if !is_here(state.position()) && !state.members().iter().any(|member| is_here(member.at)) {
+            return;
+        }
+        self.has_moved = true;
+        let mut before = std::mem::take(&mut self.events);
+        for member in state.members() {
+            let taken = reading.payload(member).filter(|_| is_here(member.at)).map(<[u8]>::to_vec);
+            let event = taken.or_else(|| before.remove(&member.event_id));
+            self.events.insert(member.event_id, event.expect("an event is of this record, or was there before"));
+        }
+    }
+
+    pub(super) fn state(&self) -> Option<&Roll> {
+        self.state.as_ref()
+    }
+
+    /// The event that wins; `None` when the user is forgotten or unknown.
+    pub(super) fn event(&self) -> Option<&[u8]> {
+        let winner = self.state.as_ref()?.winner()?;
+        self.events.get(&winner.event_id).map(Vec::as_slice)
+    }
+
+    /// The open gaps, oldest first.
+    pub(super) fn gaps(&self) -> &[OpenGap] {
+        &self.lineage.gaps
+    }
+
+    /// Writes the rows that are to be another than they were.
+    pub(super) fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.followed.gaps_changed {
+            replace_gaps(connection, self.user_id, &self.lineage.gaps)?;
+        }
+        if self.followed.late_changed {
+            replace_late(connection, self.user_id, &self.lineage.late)?;
+        }
+        let Some(state) = self.state.as_ref().filter(|_| self.has_moved || self.followed.gaps_changed) else {
+            return Ok(());
+        };
+        if self.has_seconds_stored || state.members().len() > 1 {
+            replace_seconds(connection, self.user_id, state, &self.events)?;
+        }
+        match self.event() {
+            Some(event) => self.store_user(connection, state.position(), event),
+            None => {
+                connection.prepare_cached("DELETE FROM users WHERE user_id = ?1")?.execute([self.user_id.get()])?;
+                put_forgotten(connection, self.user_id, state.position(), state.rank().time())
+            }
+        }
+    }
+
+    /// Writes the row of the winner, and spares the indexes of the columns that did not change.
+    fn store_user(&self, connection: &Connection, position: Position, event: &[u8]) -> rusqlite::Result<()> {
+        let (id, gaps, facets) = (self.user_id.get(), self.lineage.gaps.len(), facets_of(event));
+        if self.facets_stored.as_ref() != Some(&facets) {
+            connection.prepare_cached("DELETE FROM forgotten WHERE user_id = ?1")?.execute([id])?;
+            return PutUser::new(connection)?.put(self.user_id, position, gaps, &facets, event);
+        }
+        connection
+            .prepare_cached(
+                "UPDATE users SET partition = ?2, winner_offset = ?3, gaps = ?4, event = ?5 WHERE user_id = ?1",
+            )?
+            .execute(params![id, position.partition, position.offset, signed(gaps), event])?;
+        Ok(())
+    }
+}
+
+fn read_forgotten(connection: &Connection, user_id: UserId) -> rusqlite::Result<Option<Roll>> {
+    let mut statement =
+        connection.prepare_cached("SELECT forgotten_at, partition, winner_offset FROM forgotten WHERE user_id = ?1")?;
+    let state = statement.query_row([user_id.get()], |row| {
+        let marker = Position { partition: row.get(1)?, offset: row.get(2)? };
+        Ok(Roll::forgotten(UnixMillis::from_millis(row.get(0)?), marker))
+    });
+    state.optional()
+}

@@ -1,0 +1,164 @@
+//! The sources of a configuration, one over the other, and what becomes of them together.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::faults::{Fault, Faults, Origin};
+
+/// The beginning of every variable.
+const PREFIX: &str = "ROLLCALL_";
+
+/// Variables with the prefix that are not configuration: those of the test suite.
+const NOT_CONFIGURATION: [&str; 1] = ["ROLLCALL_REQUIRE_KAFKA"];
+
+/// The values set so far, and where each came from.
+#[derive(Default)]
+pub(super) struct Layers {
+    table: Table,
+    origins: BTreeMap<String, Origin>,
+    /// The text of values that came from the environment, for keys that want text where the value looks like more.
+    texts: BTreeMap<String, String>,
+}
+
+impl Layers {
+    pub(super) fn file(&mut self, path: &Path) -> Result<(), Faults> {
+        let whole = |reason: String| {
+            Faults::from(Fault { key: String::new(), origin: Some(Origin::File(path.to_owned())), reason })
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            whole(format!("line {line} is not TOML: {}", error.message()))
+        })?;
+        self.add(&[], table, &Origin::File(path.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn environment(&mut self, variables: &[(String, String)]) {
+        for (name, text) in variables {
+            let Some(key) = name.strip_prefix(PREFIX).filter(|_| !NOT_CONFIGURATION.contains(&name.as_str())) else {
+                continue;
+            };
+            let mut path: Vec<String> = key.split("__").map(str::to_lowercase).collect();
+            let value = if let [section, table, property @ ..] = path.as_slice()
+                && (section.as_str(), table.as_str()) == ("kafka", "properties")
+                && !property.is_empty()
+            {
+                let property = property.join("_").replace('_', ".");
+                path.truncate(2);
+                path.push(property);
+                Value::String(text.clone())
+            } else {
+                parse_value(text)
+            };
+            self.texts.insert(path.join("."), text.clone());
+            self.set(&path, value, &Origin::Variable(name.clone()));
+        }
+    }
+
+    pub(super) fn add(&mut self, path: &[String], table: Table, origin: &Origin) {
+        for (key, value) in table {
+            let path = [path, &[key]].concat();
+            match value {
+                Value::Table(inner) => self.add(&path, inner, origin),
+                value => {
+                    self.texts.remove(&path.join("."));
+                    self.set(&path, value, origin);
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, path: &[String], value: Value, origin: &Origin) {
+        self.origins.insert(path.join("."), origin.clone());
+        put(&mut self.table, path, value);
+    }
+
+    /// Deserializes, removes each value at fault and tries again until none is left, so that all faults are found.
+    pub(super) fn deserialize<Raw: DeserializeOwned>(mut self) -> Result<Raw, Faults> {
+        let mut faults = Faults::default();
+        loop {
+            let error = match serde_path_to_error::deserialize(Value::Table(self.table.clone())) {
+                Ok(raw) => return faults.or(raw),
+                Err(error) => error,
+            };
+            let message = error.inner().message().to_owned();
+            let mut path: Vec<String> = error.path().iter().map(ToString::to_string).collect();
+            // Of a list, the list as a whole is at fault.
+            path.retain(|part| !part.starts_with('['));
+            if let Some(unknown) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
+                && path.last().map(String::as_str) != Some(unknown)
+            {
+                path.push(unknown.to_owned());
+            }
+            let key = path.join(".");
+            if self.retry_as_text(&path, &key, &message) {
+                continue;
+            }
+            let removed = remove(&mut self.table, &path);
+            faults.add(Fault { origin: self.origins.get(&key).cloned(), key, reason: without_value(&message) });
+            if !removed {
+                return Err(faults);
+            }
+        }
+    }
+
+    /// Gives a value from the environment the other form it can have: its text, or the list that its commas make.
+    fn retry_as_text(&mut self, path: &[String], key: &str, message: &str) -> bool {
+        let Some(text) = self.texts.remove(key) else { return false };
+        let value = if message.contains("expected a sequence") {
+            Value::Array(text.split(',').map(|part| Value::String(part.trim().to_owned())).collect())
+        } else if message.contains("expected a string") {
+            Value::String(text)
+        } else {
+            return false;
+        };
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Flag);
+        self.set(path, value, &origin);
+        true
+    }
+}
+
+/// Sets the value at a path; a value on the way that is not a table gives way to one.
+pub fn put<K: AsRef<str>>(table: &mut Table, path: &[K], value: Value) {
+    let Some((last, sections)) = path.split_last() else { return };
+    let mut table = table;
+    for section in sections {
+        let entry = table.entry(section.as_ref()).or_insert_with(|| Value::Table(Table::new()));
+        if !entry.is_table() {
+            *entry = Value::Table(Table::new());
+        }
+        table = entry.as_table_mut().expect("it was made one a line above");
+    }
+    table.insert(last.as_ref().to_owned(), value);
+}
+
+/// Returns the value that `text` is in TOML; where it is none, the text itself.
+pub fn parse_value(text: &str) -> Value {
+    let parsed: Option<Table> = format!("value = {text}").parse().ok();
+    let only = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    only.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn remove(table: &mut Table, path: &[String]) -> bool {
+    match path {
+        [] => false,
+        [last] => table.remove(last).is_some(),
+        [section, rest @ ..] => {
+            table.get_mut(section).and_then(Value::as_table_mut).is_some_and(|inner| remove(inner, rest))
+        }
+    }
+}
+
+/// Returns serde's message without the unexpected value that it quotes; only the expectation may be shown.
+fn without_value(message: &str) -> String {
+    let quotes = message.starts_with("invalid type: ")
+        || message.starts_with("invalid value: ")
+        || message.starts_with("unknown variant ");
+    let expected = message.rfind(", expected ").filter(|_| quotes).and_then(|at| message.get(at + 2..));
+    expected.map_or_else(|| message.to_owned(), str::to_owned)
+}

@@ -1,0 +1,115 @@
+//! The skeleton of both services: the start, the reasons to stop, and the order of the stop.
+//!
+//! | step of the stop | bounded by |
+//! | --- | --- |
+//! | not ready: a load balancer turns away | |
+//! | no new connections; requests in flight finish | [`ServerLimits::drain`] |
+//! | the parts beside the server end | `PARTS_END` |
+//! | the service's own last step: flush, or the last commit | the service |
+//! | no admin routes | `ADMIN_DRAIN` |
+//!
+//! The admin routes answer until the end, so that an operator can see a stop that waits. The account of the requests
+//! is the service's, which knows its numbers.
+
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::admin::{self, Readiness};
+use crate::serve::{Drained, ServerLimits, serve};
+use crate::tls::Tls;
+use crate::{Metrics, Shutdown};
+
+/// How long the parts of a service may take to end once a stop is requested; then they are cut off.
+const PARTS_END: Duration = Duration::from_secs(30);
+/// How long the few connections of the admin listener have to finish.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// The sockets of a service, bound by the caller.
+#[derive(Debug)]
+pub struct Listeners {
+    pub http: TcpListener,
+    pub admin: TcpListener,
+}
+
+/// A service that is ready to run: its routes, and the parts that work beside its server.
+#[derive(Debug)]
+pub struct Service<E> {
+    pub router: Router,
+    pub tls: Option<Tls>,
+    pub limits: ServerLimits,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+    /// Each ends when `stop` is requested. One that ends before, or fails, ends the service.
+    pub parts: JoinSet<Result<(), E>>,
+    /// Requested by [`Service::run`] when the service is to stop, for whatever reason.
+    pub stop: Shutdown,
+}
+
+/// The end of a service.
+#[derive(Debug)]
+pub struct Stopped<E> {
+    pub connections: Drained,
+    /// The first error of a part, else that of the last step.
+    pub outcome: Result<(), E>,
+}
+
+impl<E: Send + 'static> Service<E> {
+    /// Runs the service until `shutdown` or the end of a part, then stops it in order; `last` is the service's own last
+    /// step.
+    ///
+    /// # Panics
+    /// When a part has panicked.
+    pub async fn run(
+        self,
+        listeners: Listeners,
+        shutdown: &Shutdown,
+        last: impl Future<Output = Result<(), E>>,
+    ) -> Stopped<E> {
+        let Self { router, tls, limits, metrics, readiness, mut parts, stop } = self;
+        let admin_stop = Shutdown::new();
+        let admin_limits = ServerLimits { drain: ADMIN_DRAIN, ..ServerLimits::default() };
+        let admin_router = admin::router(readiness.clone(), metrics.clone());
+        let admin = tokio::spawn(serve(listeners.admin, None, admin_limits, admin_router, admin_stop.clone()));
+        let server = tokio::spawn(serve(listeners.http, tls, limits, metrics.instrument(router), stop.clone()));
+
+        let mut outcome = tokio::select! {
+            () = shutdown.requested() => Ok(()),
+            Some(ended) = parts.join_next() => outcome_of(ended),
+        };
+
+        readiness.end();
+        stop.trigger();
+        let connections = server.await.expect("the accept loop does not panic");
+        outcome = outcome.and(end(parts).await);
+        outcome = outcome.and(last.await);
+        admin_stop.trigger();
+        admin.await.expect("the accept loop does not panic");
+        Stopped { connections, outcome }
+    }
+}
+
+/// Waits for the end of all parts, and returns the first error.
+async fn end<E: 'static>(mut parts: JoinSet<Result<(), E>>) -> Result<(), E> {
+    let mut outcome = Ok(());
+    let all_ended = async {
+        while let Some(ended) = parts.join_next().await {
+            outcome = std::mem::replace(&mut outcome, Ok(())).and(outcome_of(ended));
+        }
+    };
+    if tokio::time::timeout(PARTS_END, all_ended).await.is_err() {
+        tracing::warn!(parts = parts.len(), "the time to stop is over: parts of the service are cut off");
+        parts.shutdown().await;
+    }
+    outcome
+}
+
+/// Returns the outcome of a part; its panic is passed on.
+fn outcome_of<E>(ended: Result<Result<(), E>, JoinError>) -> Result<(), E> {
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_cut_off) => Ok(()),
+    })
+}

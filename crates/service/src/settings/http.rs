@@ -1,0 +1,144 @@
+//! `[http]`: the listener that a service is there for, its limits and its TLS.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Faults;
+use crate::serve::ServerLimits;
+use crate::telemetry::chain;
+use crate::tls::{self, Tls};
+
+/// `[http]`: the listener that the service is there for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// `address:port`; the default is set by each service. Empty means that default.
+    pub listen: String,
+    pub connections_max: usize,
+    pub header_read_ms: u64,
+    pub header_bytes_max: usize,
+    pub drain_ms: u64,
+    pub tls_certificate_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let limits = ServerLimits::default();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).expect("a default is seconds, not ages");
+        Self {
+            listen: String::new(),
+            connections_max: limits.connections_max,
+            header_read_ms: millis(limits.header_read),
+            header_bytes_max: limits.header_bytes_max,
+            drain_ms: millis(limits.drain),
+            tls_certificate_file: None,
+            tls_key_file: None,
+        }
+    }
+}
+
+impl Http {
+    /// hyper's own minimum for the buffer that a request's head is read into.
+    const HEADER_BYTES_MIN: usize = 8192;
+
+    /// Returns the limits that the section sets; a limit out of range is added to `faults`.
+    pub fn limits(&self, faults: &mut Faults) -> ServerLimits {
+        if self.connections_max == 0 {
+            faults.push("http.connections_max", "expected at least 1");
+        }
+        if self.header_bytes_max < Self::HEADER_BYTES_MIN {
+            faults.push("http.header_bytes_max", format!("expected at least {}", Self::HEADER_BYTES_MIN));
+        }
+        if self.header_read_ms == 0 {
+            faults.push("http.header_read_ms", "expected at least 1");
+        }
+        ServerLimits {
+            connections_max: self.connections_max.max(1),
+            header_read: Duration::from_millis(self.header_read_ms),
+            header_bytes_max: self.header_bytes_max.max(Self::HEADER_BYTES_MIN),
+            drain: Duration::from_millis(self.drain_ms),
+            ..ServerLimits::default()
+        }
+    }
+
+    /// Returns the TLS that the section asks for, if it does. To be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`tls::Error`] when certificate and key cannot be used. That both or none are named is for [`Http::check_tls`].
+    pub fn tls(&self) -> Result<Option<Tls>, tls::Error> {
+        match self.tls_files() {
+            (Some(certificate), Some(key)) => {
+                Tls::open(certificate.clone(), key.clone(), tls::RELOAD_INTERVAL).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// An empty name is none: so an example can show the key.
+    fn tls_files(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
+        fn named(file: Option<&PathBuf>) -> Option<&PathBuf> {
+            file.filter(|path| !path.as_os_str().is_empty())
+        }
+        (named(self.tls_certificate_file.as_ref()), named(self.tls_key_file.as_ref()))
+    }
+
+    /// Adds a fault when a certificate is named without a key, a key without a certificate, or two that cannot be used.
+    pub fn check_tls(&self, faults: &mut Faults) {
+        match self.tls_files() {
+            (Some(_), None) => faults.push("http.tls_key_file", "expected beside tls_certificate_file"),
+            (None, Some(_)) => faults.push("http.tls_certificate_file", "expected beside tls_key_file"),
+            (Some(certificate), Some(key)) => {
+                if let Err(error) = Tls::check(certificate, key) {
+                    let at = match error {
+                        tls::Error::Key { .. } => "http.tls_key_file",
+                        tls::Error::File { .. } | tls::Error::Certificate { .. } | tls::Error::Defaults(_) => {
+                            "http.tls_certificate_file"
+                        }
+                    };
+                    faults.push(at, chain(&error));
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::listen_address;
+
+    #[test]
+    fn tls_files_are_loaded_before_they_are_needed() {
+        let mut faults = Faults::default();
+        let (here, gone) = (tempfile::NamedTempFile::new().unwrap(), PathBuf::from("/no/such/key.pem"));
+        let http = |certificate: &std::path::Path, key: &std::path::Path| Http {
+            tls_certificate_file: Some(certificate.to_owned()),
+            tls_key_file: Some(key.to_owned()),
+            ..Http::default()
+        };
+        http(here.path(), &gone).check_tls(&mut faults);
+        http(here.path(), here.path()).check_tls(&mut faults);
+        let shown = faults.to_string();
+        assert_eq!(faults.iter().count(), 2, "{shown}");
+        assert!(shown.contains("/no/such/key.pem cannot be read") && shown.contains("no PEM certificate"), "{shown}");
+    }
+
+    #[test]
+    fn limits_out_of_range_are_faults() {
+        let mut faults = Faults::default();
+        let http = Http {
+            connections_max: 0,
+            header_bytes_max: 1,
+            header_read_ms: 0,
+            tls_key_file: Some("k".into()),
+            ..Http::default()
+        };
+        http.limits(&mut faults);
+        http.check_tls(&mut faults);
+        listen_address("http.listen", "nowhere", ([127, 0, 0, 1], 1).into(), &mut faults);
+        assert_eq!(faults.iter().count(), 5, "{faults}");
+    }
+}

@@ -1,0 +1,99 @@
+//! `[kafka]`: the cluster, and any setting of librdkafka.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use domain::client_property::is_secret;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::secret::REDACTED;
+
+/// `[kafka]`: the cluster, and any librdkafka setting passed through.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    /// Addresses to begin with: `host:port`, parted by commas.
+    pub bootstrap: String,
+    pub client_id: String,
+    /// librdkafka's settings, by its names; numbers and booleans may be written as such.
+    #[serde(deserialize_with = "scalars_as_text", serialize_with = "without_secrets")]
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self { bootstrap: "127.0.0.1:9092".to_owned(), client_id: "rollcall".to_owned(), properties: BTreeMap::new() }
+    }
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: BTreeMap<_, _> = self.properties.iter().map(|(name, value)| (name, shown(name, value))).collect();
+        f.debug_struct("Kafka")
+            .field("bootstrap", &self.bootstrap)
+            .field("client_id", &self.client_id)
+            .field("properties", &shown)
+            .finish()
+    }
+}
+
+fn shown<'v>(name: &str, value: &'v str) -> &'v str {
+    if is_secret(name) { REDACTED } else { value }
+}
+
+fn without_secrets<S: Serializer>(properties: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(properties.iter().map(|(name, value)| (name, shown(name, value))))
+}
+
+fn scalars_as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let mut properties = BTreeMap::new();
+    flatten("", toml::Table::deserialize(deserializer)?, &mut properties).map_err(serde::de::Error::custom)?;
+    Ok(properties)
+}
+
+/// `"sasl.username"` is one key in TOML only when quoted; unquoted it is a table in a table, and means the same here.
+fn flatten(path: &str, table: toml::Table, properties: &mut BTreeMap<String, String>) -> Result<(), String> {
+    for (key, value) in table {
+        let name = if path.is_empty() { key } else { format!("{path}.{key}") };
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Float(number) => number.to_string(),
+            toml::Value::Boolean(boolean) => boolean.to_string(),
+            toml::Value::Table(inner) => {
+                flatten(&name, inner, properties)?;
+                continue;
+            }
+            toml::Value::Array(_) | toml::Value::Datetime(_) => {
+                return Err(format!("property {name}: expected a string, a number or a boolean"));
+            }
+        };
+        properties.insert(name, text);
+    }
+    Ok(())
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_scalars_by_quoted_or_dotted_names() {
+        let kafka: Kafka =
+            toml::from_str("[properties]\n\"sasl.username\" = 'u'\nlinger.ms = 5\nsocket.keepalive.enable = true")
+                .unwrap();
+        let shown: Vec<_> = kafka.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown, ["linger.ms=5", "sasl.username=u", "socket.keepalive.enable=true"]);
+        assert!(toml::from_str::<Kafka>("[properties]\na = [1]").is_err());
+    }
+
+    #[test]
+    fn secrets_among_the_properties_are_not_shown() {
+        let kafka: Kafka = toml::from_str(
+            "[properties]\n'sasl.password' = 'hunter2'\n'ssl.key.pem' = 'hunter2'\n'sasl.username' = 'u'",
+        )
+        .unwrap();
+        let shown = format!("{kafka:?}{}", toml::to_string(&kafka).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("sasl.username"), "{shown}");
+    }
+}

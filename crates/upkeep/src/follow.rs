@@ -1,0 +1,326 @@
+//! The shell of gate and keeper: the topic in, verdicts to the requests, repairs out.
+
+mod metrics;
+
+mod round;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use domain::roll::KeyState;
+use domain::{Checkpoint, UnixMillis};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use kafka::group::{GroupEvent, Membership};
+use kafka::placement::partition_for;
+use kafka::publish::Publisher;
+use kafka::tail::{self, Limits, Tail, TailEvent};
+use kafka::topics::{self, Watermarks};
+use kafka::{ClientOptions, Record};
+use service::{Metrics, Shutdown};
+use tokio::time::Instant;
+
+use crate::gate::Gate;
+use crate::keeper::{self, Action, GROUP, Plan};
+
+use metrics::Gauges;
+use round::{Repairer, Round};
+
+/// After the topic could not be followed it is read again, from the beginning.
+const START_OVER_AFTER: Duration = Duration::from_secs(2);
+/// After the membership of the group has ended by an error it is taken up again.
+const REJOIN_AFTER: Duration = Duration::from_secs(2);
+/// How long the topic may take to say how far it reaches.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the stop of the service waits for a tail that is just being opened, which cannot be called back: while the cluster is
+/// away opening takes longer than anybody wants to wait.
+const OPENING_MAX: Duration = Duration::from_secs(5);
+
+/// Why the topic cannot be followed now.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Described(#[from] topics::Error),
+    #[error(transparent)]
+    Read(#[from] tail::Error),
+}
+
+/// What keeps the log right beside the requests: one reader of the whole topic, for gate and keeper.
+#[derive(Debug)]
+pub struct Upkeep {
+    options: ClientOptions,
+    topic: String,
+    gate: Gate,
+    gauges: Gauges,
+    /// `None` where this replica repairs nothing.
+    repairer: Option<Repairer>,
+}
+
+impl Upkeep {
+    /// Returns the upkeep of `topic`. Without a publisher it repairs nothing.
+    pub fn new(
+        options: ClientOptions,
+        topic: String,
+        publisher: Option<Publisher>,
+        now: fn() -> UnixMillis,
+        metrics: &Metrics,
+    ) -> Self {
+        let gauges = Gauges::register(metrics);
+        let repairer = publisher.map(|publisher| Repairer {
+            options: options.clone(),
+            topic: topic.clone(),
+            publisher,
+            now,
+            counters: gauges.repairs.clone(),
+        });
+        Self { options, topic, gate: Gate::new(metrics), gauges, repairer }
+    }
+
+    /// The gate, for the requests.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// Follows the topic until `shutdown`, and has then left the group. What goes wrong withdraws the gate and starts over.
+    pub async fn run(self, shutdown: Shutdown) {
+        while !shutdown.is_requested() {
+            if let Err(error) = self.open(&shutdown).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the gate is withdrawn and the topic is read again"
+                );
+            }
+            self.gate.withdraw();
+            pause(&shutdown, START_OVER_AFTER).await;
+        }
+    }
+
+    /// Opens a tail and follows it until `shutdown`; the tail is closed however that ends.
+    async fn open(&self, shutdown: &Shutdown) -> Result<(), Error> {
+        let opening = async {
+            let ends = topics::watermarks(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;
+            let tail = Tail::open(&self.options, &self.topic, Checkpoint::default(), Limits::default()).await?;
+            Ok::<_, Error>((ends, tail))
+        };
+        let mut opening = std::pin::pin!(opening);
+        let opened = tokio::select! {
+            opened = &mut opening => Some(opened),
+            () = shutdown.requested() => tokio::time::timeout(OPENING_MAX, opening).await.ok(),
+        };
+        let Some(opened) = opened else { return Ok(()) };
+        let (ends, mut tail) = opened?;
+        let mut group = Group::new(self);
+        let mut follower = Follower::new(self, ends);
+        let followed = tokio::select! {
+            () = shutdown.requested() => Ok(()),
+            Err(error) = follower.follow(&mut tail, &mut group, shutdown) => Err(error),
+        };
+        follower.end().await;
+        group.leave().await;
+        tail.close().await;
+        followed
+    }
+}
+
+async fn pause(shutdown: &Shutdown, duration: Duration) {
+    tokio::select! {
+        () = shutdown.requested() => {}
+        () = tokio::time::sleep(duration) => {}
+    }
+}
+
+/// The membership of the keeper's group, taken up again whenever it ends.
+struct Group<'u> {
+    upkeep: &'u Upkeep,
+    membership: Option<Membership>,
+    rejoin_at: Instant,
+}
+
+impl<'u> Group<'u> {
+    fn new(upkeep: &'u Upkeep) -> Self {
+        Self { upkeep, membership: None, rejoin_at: Instant::now() }
+    }
+
+    /// Waits for the next change of what this replica owns; for ever where it repairs nothing.
+    ///
+    /// Cancel-safe.
+    async fn next(&mut self) -> keeper::Event {
+        if self.upkeep.repairer.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            let error = match &mut self.membership {
+                Some(membership) => match membership.next().await {
+                    Ok(GroupEvent::Assigned(partitions)) => return keeper::Event::Assigned(partitions),
+                    Ok(GroupEvent::Revoked(partitions)) => return keeper::Event::Revoked(partitions),
+                    Err(error) => error,
+                },
+                None => {
+                    tokio::time::sleep_until(self.rejoin_at).await;
+                    match Membership::join(&self.upkeep.options, GROUP, &self.upkeep.topic) {
+                        Ok(membership) => {
+                            self.membership = Some(membership);
+                            continue;
+                        }
+                        Err(error) => error,
+                    }
+                }
+            };
+            tracing::warn!(error = &error as &dyn std::error::Error, "the keeper is no member of its group now");
+            self.rejoin_at = Instant::now() + REJOIN_AFTER;
+            if self.membership.take().is_some() {
+                return keeper::Event::AllRevoked;
+            }
+        }
+    }
+
+    async fn leave(self) {
+        if let Some(membership) = self.membership {
+            membership.leave().await;
+        }
+    }
+}
+
+/// One reading of the topic from its beginning.
+struct Follower<'u> {
+    upkeep: &'u Upkeep,
+    plan: Plan,
+    began: Instant,
+    /// Where the partitions ended when it began.
+    ends: Vec<Watermarks>,
+    partitions: i32,
+    /// Partitions that have not been read to their end yet.
+    ahead: BTreeSet<i32>,
+    round: Option<BoxFuture<'static, Round>>,
+}
+
+impl<'u> Follower<'u> {
+    fn new(upkeep: &'u Upkeep, ends: Vec<Watermarks>) -> Self {
+        let partitions = i32::try_from(ends.len()).unwrap_or(i32::MAX);
+        let ahead = ends.iter().map(|end| end.partition).collect();
+        Self { upkeep, plan: Plan::default(), began: Instant::now(), ends, partitions, ahead, round: None }
+    }
+
+    /// Never returns but with an error.
+    async fn follow(
+        &mut self,
+        tail: &mut Tail,
+        group: &mut Group<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<std::convert::Infallible, Error> {
+        loop {
+            let wait = self.act(shutdown);
+            tokio::select! {
+                biased;
+                owned = group.next() => self.plan.on(&owned, self.began.elapsed()),
+                event = tail.next() => self.take(event?),
+                round = next_round(&mut self.round) => self.finish(round),
+                () = sleep_until(wait) => {}
+            }
+            self.upkeep.gauges.set(&self.plan, &self.upkeep.gate, &self.ends);
+        }
+    }
+
+    /// Begins the repairs that are due, if none are on their way; returns until when to wait.
+    fn act(&mut self, shutdown: &Shutdown) -> Option<Instant> {
+        let repairer = self.upkeep.repairer.as_ref()?;
+        if self.round.is_some() {
+            return None;
+        }
+        match self.plan.next(self.began.elapsed()) {
+            Action::Repair(keys) => {
+                let states = self.upkeep.gate.look(|table| {
+                    let state = |user_id| Some((user_id, table.key(user_id)?.roll.clone()));
+                    keys.into_iter().filter_map(state).collect()
+                });
+                self.round = Some(repairer.clone().repair(states, shutdown.clone()).boxed());
+                None
+            }
+            Action::WaitUntil(due) => Some(self.began + due),
+            Action::Wait => None,
+        }
+    }
+
+    fn take(&mut self, event: TailEvent) {
+        match event {
+            TailEvent::Records(records) => {
+                let upkeep = self.upkeep;
+                upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record)));
+            }
+            TailEvent::EndReached { partition, next_offset } => {
+                self.upkeep.gate.update(|table| table.reach(partition, next_offset));
+                self.plan.on(&keeper::Event::EndReached { partition }, self.began.elapsed());
+                if self.ahead.remove(&partition) && self.ahead.is_empty() {
+                    self.plan.begin();
+                    self.upkeep.gate.put_in_force();
+                }
+            }
+            TailEvent::PartitionsAdded(added) => {
+                self.partitions += i32::try_from(added.len()).unwrap_or(0);
+                if !self.ahead.is_empty() {
+                    self.ahead.extend(&added);
+                }
+            }
+        }
+    }
+
+    fn take_record(&mut self, table: &mut crate::Table, record: &Record) {
+        let partition = record.position.partition;
+        let now = self.began.elapsed();
+        self.plan.on(&keeper::Event::Read { partition }, now);
+        let user_id = match table.take(record) {
+            Ok((user_id, applied)) => {
+                self.upkeep.gauges.dropped.inc_by(applied.dropped as u64);
+                user_id
+            }
+            Err(unread) => {
+                tracing::debug!(
+                    kafka.partition = partition,
+                    kafka.offset = record.position.offset,
+                    error = &unread as &dyn std::error::Error,
+                    "a record cannot be read"
+                );
+                let Some(user_id) = unread.user_id() else { return };
+                user_id
+            }
+        };
+        let event = if table.key(user_id).is_some_and(KeyState::needs_repair) {
+            let home = partition_for(user_id.to_string().as_bytes(), self.partitions);
+            keeper::Event::Dirty { user_id, home }
+        } else {
+            keeper::Event::Clean { user_id }
+        };
+        self.plan.on(&event, now);
+    }
+
+    fn finish(&mut self, round: Round) {
+        self.round = None;
+        for user_id in round.lost {
+            self.plan.on(&keeper::Event::Lost { user_id }, self.began.elapsed());
+        }
+    }
+
+    /// Waits for repairs on their way, which end soon after the shutdown.
+    async fn end(self) {
+        if let Some(round) = self.round {
+            round.await;
+        }
+    }
+}
+
+async fn next_round(round: &mut Option<BoxFuture<'static, Round>>) -> Round {
+    match round {
+        Some(round) => round.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(wait: Option<Instant>) {
+    match wait {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! The numbers of gate and keeper.
+
+use kafka::topics::Watermarks;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use service::Metrics;
+
+use crate::gate::Gate;
+use crate::keeper::Plan;
+
+/// What is to be seen of the upkeep.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gauges {
+    behind: Gauge,
+    partitions: Gauge,
+    pub(super) dirty: Gauge,
+    pub(super) unreadable: Gauge,
+    pub(super) unknown: Gauge,
+    pub(super) dropped: Counter,
+    pub(super) repairs: RepairCounters,
+}
+
+/// How the repairs went.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RepairCounters {
+    pub(super) appended: Counter,
+    pub(super) failed: Counter,
+    pub(super) lost: Counter,
+}
+
+impl Gauges {
+    pub(super) fn register(metrics: &Metrics) -> Self {
+        let gauges = Self::default();
+        metrics.register(|registry| {
+            let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
+            let behind = "Offsets between what the gate has read and where the topic ended when it began";
+            gauge("rollcall_gate_behind_records", behind, &gauges.behind);
+            gauge("rollcall_keeper_partitions", "Partitions that this keeper owns", &gauges.partitions);
+            gauge("rollcall_keeper_dirty_keys", "Keys whose last record is not the newest", &gauges.dirty);
+            let unreadable = "Records with broken bytes in the partitions that this keeper owns";
+            gauge("rollcall_keeper_unreadable_records", unreadable, &gauges.unreadable);
+            let unknown = "Records that a later build may know in the partitions that this keeper owns";
+            gauge("rollcall_keeper_unknown_records", unknown, &gauges.unknown);
+            let mut counter = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+            counter("rollcall_keeper_repairs", "Records appended again", &gauges.repairs.appended);
+            let failed = "Attempts to append a record again that Kafka did not acknowledge";
+            counter("rollcall_keeper_failed_repairs", failed, &gauges.repairs.failed);
+            let lost = "Records that compaction had removed before they were appended again";
+            counter("rollcall_keeper_lost", lost, &gauges.repairs.lost);
+            let dropped = "Events of one user and second beyond the eight that are kept";
+            counter("rollcall_keeper_dropped_events", dropped, &gauges.dropped);
+        });
+        gauges
+    }
+
+    pub(super) fn set(&self, plan: &Plan, gate: &Gate, ends: &[Watermarks]) {
+        self.partitions.set(signed(plan.owned().count()));
+        self.dirty.set(signed(plan.dirty()));
+        gate.look(|table| {
+            let unread =
+                |end: &Watermarks| (end.high - table.checkpoint().next(end.partition).unwrap_or(end.low)).max(0);
+            self.behind.set(ends.iter().map(unread).sum());
+            let counts = || plan.owned().map(|partition| table.unread(partition));
+            self.unreadable.set(counts().map(|count| count.unreadable).sum());
+            self.unknown.set(counts().map(|count| count.unknown).sum());
+        });
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

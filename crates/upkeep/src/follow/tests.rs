@@ -1,0 +1,159 @@
+//! Gate and keeper against the embedded broker.
+
+use std::time::Duration;
+
+use domain::{Facts, User, UserEvent, UserId};
+use kafka::embedded::EmbeddedBroker;
+use kafka::publish::{Limits, Outgoing, Publisher};
+
+use super::*;
+use crate::fixture::{NOW, change};
+use crate::gate::Verdict;
+
+const TOPIC: &str = "users";
+/// Long enough for a busy machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An upkeep that runs, and what to see and stop it by.
+struct Running {
+    gauges: Gauges,
+    gate: Gate,
+    shutdown: Shutdown,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts an upkeep that appends with these options.
+    fn start(broker: &EmbeddedBroker, appends_with: &ClientOptions) -> Self {
+        Self::with(broker, Publisher::open(appends_with, Limits::default()).unwrap())
+    }
+
+    fn with(broker: &EmbeddedBroker, publisher: Publisher) -> Self {
+        let options = broker.client_options();
+        let upkeep = Upkeep::new(options, TOPIC.to_owned(), Some(publisher), || NOW, &Metrics::new());
+        let (gauges, gate, shutdown) = (upkeep.gauges.clone(), upkeep.gate(), Shutdown::new());
+        let ended = tokio::spawn(upkeep.run(shutdown.clone()));
+        Self { gauges, gate, shutdown, ended }
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Gauges) -> bool) {
+        let held = async {
+            while !holds(&self.gauges) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("{what}: never"));
+    }
+
+    async fn stop(self) {
+        self.shutdown.trigger();
+        tokio::time::timeout(PATIENCE, self.ended).await.expect("the upkeep stops").unwrap();
+    }
+}
+
+/// An event of user `id` at that second, as long as its `name`.
+fn event(id: i64, name: String, second: u32) -> UserEvent {
+    UserEvent::new(Facts {
+        old: None,
+        new: User { name: Some(name), ..User::new(UserId::new(id).unwrap()) },
+        timestamp: format!("2017-06-06T10:00:{second:02}Z"),
+        received_at: NOW,
+        password_changed: false,
+        extra: Default::default(),
+        omitted: Vec::new(),
+    })
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 2)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let on =
+        |partition, event: &UserEvent| Outgoing { partition: Some(partition), ..Outgoing::event(event, TOPIC, None) };
+    // The winner is longer than the keeper's client may send, and what makes the key dirty is not.
+    sender.publish(on(0, &event(1, "x".repeat(4_000), 9))).await.unwrap();
+    sender.publish(on(0, &event(1, "x".to_owned(), 1))).await.unwrap();
+    let mut narrow = broker.client_options();
+    narrow.properties.insert("message.max.bytes".to_owned(), "2000".to_owned());
+    let keeper = Running::start(&broker, &narrow);
+
+    let traffic = tokio::spawn(async move {
+        for second in (0..60).cycle() {
+            sender.publish(on(1, &event(2, "y".to_owned(), second))).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    keeper.until("another attempt", |gauges| gauges.repairs.failed.get() >= 2).await;
+    assert_eq!(keeper.gauges.dirty.get(), 1, "a key that could not be repaired stays dirty");
+    traffic.abort();
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_record_is_appended_again_after_one_that_cannot_be_read() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let winner = Outgoing::event(&event(1, "x".to_owned(), 1), TOPIC, None);
+    sender.publish(winner.clone()).await.unwrap();
+    let broken = winner.value.as_deref().unwrap()[..20].to_vec();
+    sender.publish(Outgoing { value: Some(broken), ..winner }).await.unwrap();
+    let keeper = Running::start(&broker, &broker.client_options());
+    keeper.until("a repair", |gauges| gauges.repairs.appended.get() == 1 && gauges.dirty.get() == 0).await;
+    assert_eq!(keeper.gauges.unreadable.get(), 1);
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_stops_in_the_middle_of_a_repair() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    for second in [9, 1] {
+        sender.publish(Outgoing::event(&event(1, "x".to_owned(), second), TOPIC, None)).await.unwrap();
+    }
+    // Nothing that it appends is ever acknowledged.
+    let nowhere = ClientOptions::new("127.0.0.1:1");
+    let limits = Limits { deadline: PATIENCE * 10, ..Limits::default() };
+    let publisher = Publisher::open(&nowhere, limits).unwrap();
+    let keeper = Running::with(&broker, publisher.clone());
+    keeper.until("a repair under way", |_| publisher.in_queue() == 1).await;
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_ends_in_what_a_later_build_may_know_is_left_alone() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let known = |user, second| Outgoing::event(&change(user, "A>B", second), TOPIC, None);
+    sender.publish(known(1, 1)).await.unwrap();
+    sender.publish(Outgoing { value: Some(b"\0\0\0\0\x01".to_vec()), ..known(1, 1) }).await.unwrap();
+    for second in [9, 1] {
+        sender.publish(known(2, second)).await.unwrap();
+    }
+    let keeper = Running::start(&broker, &broker.client_options());
+    let repaired = |gauges: &Gauges| gauges.repairs.appended.get() == 1 && gauges.dirty.get() == 0;
+    keeper.until("the other key's repair", repaired).await;
+    assert_eq!(keeper.gauges.unknown.get(), 1);
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tied_second_ends_in_one_record_that_carries_it() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let events = ["C>D", "B>C", "A>B"].map(|states| change(1, states, 1));
+    for event in &events {
+        sender.publish(Outgoing::event(event, TOPIC, None)).await.unwrap();
+    }
+    let keeper = Running::start(&broker, &broker.client_options());
+    keeper.until("a repair", |gauges| gauges.repairs.appended.get() == 1 && gauges.dirty.get() == 0).await;
+    let stored = |event: &UserEvent| match keeper.gate.judge(&event.head()) {
+        Verdict::Stored { position } => Some(position.offset),
+        _ => None,
+    };
+    assert_eq!(events.each_ref().map(stored), [Some(3); 3], "one record carries all three");
+    let winner =
+        keeper.gate.look(|table| table.key(UserId::new(1).unwrap())?.roll.winner().map(|winner| winner.event_id));
+    assert_eq!(winner, Some(events[0].event_id));
+    keeper.stop().await;
+}

@@ -1,0 +1,81 @@
+//! The table: what is known of every key of the topic, by one reader, for gate and keeper alike. Pure.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use domain::roll::{self, Applied, KeyState, Unread};
+use domain::{Checkpoint, UserId};
+use kafka::Record;
+
+/// The state of every key, as far as the topic has been read.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// Boxed: a map that holds a million states itself takes three times their room while it grows.
+    keys: HashMap<UserId, Box<KeyState>>,
+    read: Checkpoint,
+    unread: BTreeMap<i32, UnreadCount>,
+}
+
+/// How many records of a partition could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnreadCount {
+    /// Their bytes are broken.
+    pub unreadable: i64,
+    /// A later build may know them.
+    pub unknown: i64,
+}
+
+impl Table {
+    /// Takes in a record, and returns whose it is and what it did to its key.
+    ///
+    /// # Errors
+    /// [`Unread`] when it cannot be read; the table has noted it.
+    pub fn take(&mut self, record: &Record) -> Result<(UserId, Applied), Unread> {
+        self.read.reach(record.position.partition, record.position.offset + 1);
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        let read = roll::read(record.position, key, value, |name| record.header(name), record.timestamp);
+        let reading = read.inspect_err(|unread| self.pass_over(record, unread))?;
+        let applied = match self.keys.entry(reading.user_id) {
+            Entry::Occupied(mut key) => key.get_mut().apply(&reading),
+            Entry::Vacant(vacant) => {
+                let (key, applied) = KeyState::begin(&reading);
+                vacant.insert(Box::new(key));
+                applied
+            }
+        };
+        Ok((reading.user_id, applied))
+    }
+
+    fn pass_over(&mut self, record: &Record, unread: &Unread) {
+        let count = self.unread.entry(record.position.partition).or_default();
+        *(if unread.is_unknown() { &mut count.unknown } else { &mut count.unreadable }) += 1;
+        if let Some(key) = unread.user_id().and_then(|user_id| self.keys.get_mut(&user_id)) {
+            key.pass_over(record.position, record.timestamp, unread);
+        }
+    }
+
+    /// Notes that `partition` was read up to `next_offset`.
+    pub fn reach(&mut self, partition: i32, next_offset: i64) {
+        self.read.reach(partition, next_offset);
+    }
+
+    /// The state of a key.
+    pub fn key(&self, user_id: UserId) -> Option<&KeyState> {
+        self.keys.get(&user_id).map(Box::as_ref)
+    }
+
+    /// How far the topic has been read.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.read
+    }
+
+    /// The number of keys seen.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// How many records of `partition` could not be read.
+    pub fn unread(&self, partition: i32) -> UnreadCount {
+        self.unread.get(&partition).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,143 @@
+//! A topic in memory: partitions of real records, cut as Kafka's cleaner cuts them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::headers::{CE_TIME, for_event};
+use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId, wire};
+use kafka::Record;
+use kafka::placement::partition_for;
+use kafka::publish::Outgoing;
+use upkeep::Table;
+
+/// Something that happened to a user.
+#[derive(Clone, Debug)]
+pub(crate) enum Happened {
+    /// From one state to another at that second; a creation comes from none.
+    Changed {
+        user: i64,
+        from: Option<char>,
+        to: char,
+        second: i64,
+    },
+    Forgotten {
+        user: i64,
+        second: i64,
+    },
+}
+
+impl Happened {
+    /// Returns the event as it is received at `now`; `None` when the user was forgotten, which `forget` writes.
+    pub(crate) fn received(&self, now: i64) -> Option<UserEvent> {
+        let Self::Changed { user, from, to, second } = *self else { return None };
+        let state = |name: char| User { name: Some(name.into()), ..User::new(UserId::new(user).unwrap()) };
+        let event = UserEvent::new(Facts {
+            old: from.map(state),
+            new: state(to),
+            timestamp: UnixMillis::from_millis(second * 1_000).to_string(),
+            received_at: UnixMillis::from_millis(100_000 + now),
+            password_changed: now % 2 == 0,
+            extra: BTreeMap::new(),
+            omitted: Vec::new(),
+        });
+        Some(event.unwrap())
+    }
+}
+
+/// The topic: `None` where the cleaner has been.
+#[derive(Clone)]
+pub(crate) struct Topic {
+    partitions: Vec<Vec<Option<Record>>>,
+    /// The order in which records were appended, of all partitions.
+    appended: Vec<Position>,
+}
+
+impl Topic {
+    pub(crate) fn new() -> Self {
+        Self { partitions: vec![Vec::new()], appended: Vec::new() }
+    }
+
+    pub(crate) fn count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).unwrap()
+    }
+
+    /// Gives the topic another partition, as nobody should.
+    pub(crate) fn widen(&mut self) {
+        self.partitions.push(Vec::new());
+    }
+
+    pub(crate) fn append(&mut self, key: &str, value: Option<Vec<u8>>, headers: Vec<(String, Vec<u8>)>) {
+        let partition = partition_for(key.as_bytes(), self.count());
+        let records = &mut self.partitions[usize::try_from(partition).unwrap()];
+        let position = Position { partition, offset: i64::try_from(records.len()).unwrap() };
+        let (key, timestamp) = (Some(key.as_bytes().to_vec()), UnixMillis::from_millis(0));
+        records.push(Some(Record { position, timestamp, key, value, headers }));
+        self.appended.push(position);
+    }
+
+    pub(crate) fn append_event(&mut self, event: &UserEvent) {
+        let headers = for_event(event, None).into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes()));
+        self.append(&event.user_id.to_string(), Some(wire::encode(event)), headers.collect());
+    }
+
+    pub(crate) fn append_marker(&mut self, user: i64, second: i64) {
+        let at = UnixMillis::from_millis(second * 1_000).to_string().into_bytes();
+        self.append(&user.to_string(), None, vec![(CE_TIME.to_owned(), at)]);
+    }
+
+    pub(crate) fn append_outgoing(&mut self, record: Outgoing) {
+        self.append(std::str::from_utf8(&record.key).unwrap(), record.value, record.headers);
+    }
+
+    pub(crate) fn end(&self) -> usize {
+        self.appended.len()
+    }
+
+    pub(crate) fn at(&self, position: Position) -> Option<&Record> {
+        let records = &self.partitions[usize::try_from(position.partition).unwrap()];
+        records[usize::try_from(position.offset).unwrap()].as_ref()
+    }
+
+    /// The records that were appended from the n-th to before the m-th, as far as they are there.
+    pub(crate) fn read(&self, from: usize, to: usize) -> impl Iterator<Item = &Record> {
+        self.appended[from..to].iter().filter_map(|position| self.at(*position))
+    }
+
+    /// The table of a reader that begins now, partition by partition.
+    pub(crate) fn rebuild(&self) -> Table {
+        let mut table = Table::default();
+        for record in self.partitions.iter().flatten().flatten() {
+            // One that cannot be read is noted there.
+            let _read = table.take(record).is_ok();
+        }
+        table
+    }
+
+    /// Returns how many records the cleaner may take into account: `min.compaction.lag.ms` gives the keeper days, so whatever it
+    /// looks at was clean once at a time after.
+    pub(crate) fn cleanable(&self, keys: &BTreeSet<UserId>) -> usize {
+        let (mut table, mut cleanable) = (Table::default(), 0);
+        for (index, position) in self.appended.iter().enumerate() {
+            if let Some(record) = self.at(*position) {
+                let _read = table.take(record).is_ok();
+            }
+            if keys.iter().all(|key| table.key(*key).is_none_or(|key| key.is_clean())) {
+                cleanable = index + 1;
+            }
+        }
+        cleanable
+    }
+
+    /// Removes of the first `end` records each for which there is a later one of its key and partition among them.
+    pub(crate) fn clean(&mut self, end: usize) {
+        let mut seen = BTreeSet::new();
+        for position in self.appended[..end].iter().rev() {
+            let slot = &mut self.partitions[usize::try_from(position.partition).unwrap()];
+            let slot = &mut slot[usize::try_from(position.offset).unwrap()];
+            if let Some(record) = slot
+                && !seen.insert((position.partition, record.key.clone()))
+            {
+                *slot = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The proof that the log converges: arbitrary histories with ties and states that return, delivered late, twice and out of order to
+//! two replicas, with gate, keeper and Kafka's cleaner acting at arbitrary moments and stopping and starting as they like, a foreign
+//! writer whose records nobody can read, and somebody who gives the topic another partition.
+//!
+//! Table, plan and repair are the real ones, on real bytes; the log, its cleaner and the replicas' shell are a model in memory.
+//! After quiet every key is clean, a table that lived through everything equals one that is rebuilt from the cleaner's leavings,
+//! nothing that was acknowledged is lost, and no answer turns out to have been wrong.
+//!
+//! `ROLLCALL_CASES=40000 cargo test -p rollcall-upkeep --test convergence` runs more histories than the default.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod log;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use domain::order::Rank;
+use domain::roll::Roll;
+use domain::{Head, UnixMillis, UserEvent, UserId};
+use kafka::placement::partition_for;
+use log::{Happened, Topic};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use upkeep::Table;
+use upkeep::gate::Verdict;
+use upkeep::keeper::{Action, BACKOFF_MAX, Event, Plan, needed, repair};
+
+const CASES: u32 = 2_000;
+const USERS: i64 = 2;
+/// A later build writes this user; nobody else does.
+const FOREIGN_USER: i64 = USERS;
+const TOPIC: &str = "users";
+
+/// A replica of ingest: one table for gate and keeper, as far as it has read.
+struct Replica {
+    table: Table,
+    plan: Plan,
+    read: usize,
+    /// It judges and repairs only once it has read to the end.
+    in_force: bool,
+    /// States that are to be appended again, which may be old by then.
+    decided: Vec<(UserId, Roll)>,
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        let mut plan = Plan::default();
+        // Two owners of everything, as for a moment in a rebalance.
+        plan.on(&Event::Assigned(vec![0, 1]), Duration::ZERO);
+        Self { table: Table::default(), plan, read: 0, in_force: false, decided: Vec::new() }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// The sender delivers its next delivery to a replica.
+    Deliver {
+        replica: usize,
+    },
+    /// A replica reads on; at the end it decides on repairs.
+    Read {
+        replica: usize,
+        records: usize,
+    },
+    /// A replica appends the repairs that it has decided on.
+    Repair {
+        replica: usize,
+    },
+    Restart {
+        replica: usize,
+    },
+    /// A foreign writer appends broken bytes under a user's key.
+    Scribble {
+        user: i64,
+    },
+    Project {
+        records: usize,
+    },
+    /// The cleaner runs over what is older than the lag.
+    Clean,
+    Widen,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let which = 0..2_usize;
+    prop_oneof![
+        6 => which.clone().prop_map(|replica| Act::Deliver { replica }),
+        6 => (which.clone(), 1..6_usize).prop_map(|(replica, records)| Act::Read { replica, records }),
+        3 => which.clone().prop_map(|replica| Act::Repair { replica }),
+        1 => which.prop_map(|replica| Act::Restart { replica }),
+        1 => (0..USERS).prop_map(|user| Act::Scribble { user }),
+        2 => (1..6_usize).prop_map(|records| Act::Project { records }),
+        1 => Just(Act::Clean),
+        1 => Just(Act::Widen),
+    ]
+}
+
+/// What happened to the users: for each a creation and changes between four states, and perhaps being forgotten; many at the same
+/// second.
+fn history() -> impl Strategy<Value = Vec<Happened>> {
+    vec((0..USERS, 0..2_i64, prop::sample::select(vec!['A', 'B', 'C', 'D']), 0..12_u8), 1..10).prop_map(|steps| {
+        let mut lines: BTreeMap<i64, (i64, Option<char>)> = BTreeMap::new();
+        let mut happened = Vec::new();
+        for (user, wait, to, dice) in steps {
+            let (second, from) = lines.entry(user).or_default();
+            *second += wait;
+            if dice == 0 {
+                happened.push(Happened::Forgotten { user, second: *second });
+            } else {
+                happened.push(Happened::Changed { user, from: *from, to, second: *second });
+                *from = Some(to);
+            }
+        }
+        happened
+    })
+}
+
+/// A history and its deliveries: each at least once, some again, in any order.
+fn deliveries() -> impl Strategy<Value = Vec<Happened>> {
+    (history(), vec(any::<prop::sample::Index>(), 0..6))
+        .prop_map(|(history, again)| {
+            let again: Vec<Happened> = again.iter().map(|index| index.get(&history).clone()).collect();
+            [history, again].concat()
+        })
+        .prop_shuffle()
+}
+
+struct World {
+    topic: Topic,
+    replicas: [Replica; 2],
+    table: Table,
+    projected: usize,
+    deliveries: std::vec::IntoIter<Happened>,
+    now: i64,
+    /// The time of the keepers.
+    clock: Duration,
+    /// How often a keeper began anew, with no memory of its repairs.
+    restarts: usize,
+    /// Every delivery with its answer.
+    answered: Vec<(Head, Verdict)>,
+    repairs: BTreeMap<UserId, usize>,
+}
+
+impl World {
+    fn new(deliveries: Vec<Happened>) -> Self {
+        let mut topic = Topic::new();
+        topic.append(&FOREIGN_USER.to_string(), Some(b"{}".to_vec()), Vec::new());
+        Self {
+            topic,
+            replicas: Default::default(),
+            table: Table::default(),
+            projected: 0,
+            deliveries: deliveries.into_iter(),
+            now: 0,
+            clock: Duration::ZERO,
+            restarts: 0,
+            answered: Vec::new(),
+            repairs: BTreeMap::new(),
+        }
+    }
+
+    fn act(&mut self, act: &Act) {
+        match *act {
+            Act::Deliver { replica } => self.deliver(replica),
+            Act::Read { replica, records } => self.read(replica, records),
+            Act::Repair { replica } => self.repair(replica),
+            Act::Restart { replica } => self.restart(replica),
+            Act::Scribble { user } => self.scribble(user),
+            Act::Project { records } => self.project(records),
+            Act::Clean => self.clean(),
+            Act::Widen if self.topic.count() == 1 => self.topic.widen(),
+            Act::Widen => {}
+        }
+    }
+
+    fn restart(&mut self, replica: usize) {
+        self.restarts += 1;
+        self.replicas[replica] = Replica::default();
+    }
+
+    /// Broken bytes of a known schema.
+    fn scribble(&mut self, user: i64) {
+        let event = Happened::Changed { user, from: None, to: 'A', second: 0 }.received(0).unwrap();
+        self.topic.append(&user.to_string(), Some(domain::wire::encode(&event)[..20].to_vec()), Vec::new());
+    }
+
+    /// Tombstones come from `forget`, which asks no gate.
+    fn deliver(&mut self, replica: usize) {
+        let Some(happened) = self.deliveries.next() else { return };
+        self.now += 1;
+        match (&happened, happened.received(self.now)) {
+            (Happened::Forgotten { user, second }, _) => self.topic.append_marker(*user, *second),
+            (Happened::Changed { .. }, Some(event)) => self.deliver_event(replica, &event),
+            (Happened::Changed { .. }, None) => unreachable!("a change is an event"),
+        }
+    }
+
+    fn deliver_event(&mut self, replica: usize, event: &UserEvent) {
+        let Replica { table, in_force, .. } = &self.replicas[replica];
+        let verdict = if *in_force { table.judge(&event.head()) } else { Verdict::Append };
+        if verdict == Verdict::Append {
+            self.topic.append_event(event);
+        }
+        self.answered.push((event.head(), verdict));
+    }
+
+    fn read(&mut self, replica: usize, records: usize) {
+        let (now, count) = (self.clock, self.topic.count());
+        let Replica { table, plan, read, in_force, decided } = &mut self.replicas[replica];
+        let to = self.topic.end().min(*read + records);
+        for record in self.topic.read(*read, to) {
+            plan.on(&Event::Read { partition: record.position.partition }, now);
+            let taken = table.take(record).map(|(user_id, _)| user_id);
+            let Some(user_id) = taken.map_or_else(|unread| unread.user_id(), Some) else { continue };
+            let home = partition_for(user_id.to_string().as_bytes(), count);
+            let is_dirty = table.key(user_id).is_some_and(|key| key.needs_repair());
+            plan.on(&if is_dirty { Event::Dirty { user_id, home } } else { Event::Clean { user_id } }, now);
+        }
+        *read = to;
+        if to < self.topic.end() {
+            return;
+        }
+        (0..count).for_each(|partition| plan.on(&Event::EndReached { partition }, now));
+        if !std::mem::replace(in_force, true) {
+            plan.begin();
+        }
+        if let Action::Repair(keys) = plan.next(now) {
+            decided.extend(keys.into_iter().map(|user_id| (user_id, table.key(user_id).unwrap().roll.clone())));
+        }
+    }
+
+    fn repair(&mut self, replica: usize) {
+        for (user_id, state) in std::mem::take(&mut self.replicas[replica].decided) {
+            let needed = needed(&state);
+            let fetched = needed.iter().filter_map(|position| Some((*position, self.topic.at(*position)?.clone())));
+            let fetched = fetched.collect();
+            // A state that the cleaner has taken was appended again by somebody else, or superseded.
+            if let Some(again) = repair(user_id, &state, &fetched, TOPIC, UnixMillis::from_millis(0)) {
+                self.topic.append_outgoing(again);
+                *self.repairs.entry(user_id).or_default() += 1;
+            }
+        }
+    }
+
+    fn project(&mut self, records: usize) {
+        let to = self.topic.end().min(self.projected + records);
+        for record in self.topic.read(self.projected, to) {
+            let _read = self.table.take(record).is_ok();
+        }
+        self.projected = to;
+    }
+
+    /// Who has not read what the cleaner takes was away for longer than `min.compaction.lag.ms`, and begins anew.
+    fn clean(&mut self) {
+        let users: BTreeSet<UserId> = (0..USERS).map(|user| UserId::new(user).unwrap()).collect();
+        let cleanable = self.topic.cleanable(&users);
+        if self.projected < cleanable {
+            (self.table, self.projected) = (Table::default(), 0);
+        }
+        for replica in 0..self.replicas.len() {
+            if self.replicas[replica].read < cleanable {
+                self.restart(replica);
+            }
+        }
+        self.topic.clean(cleanable);
+    }
+
+    /// Everything is delivered, and everybody reads to the end, until nothing is appended any more.
+    fn quiet(&mut self) {
+        while self.deliveries.len() > 0 {
+            self.deliver(0);
+        }
+        for _ in 0..20 {
+            let end = self.topic.end();
+            for replica in 0..self.replicas.len() {
+                // Every back-off is over.
+                self.clock += BACKOFF_MAX * 3;
+                self.read(replica, usize::MAX / 2);
+                self.repair(replica);
+            }
+            if self.topic.end() == end {
+                return self.project(usize::MAX / 2);
+            }
+        }
+        panic!("the keepers never come to rest");
+    }
+}
+
+fn cases() -> u32 {
+    #[expect(clippy::disallowed_methods, reason = "the number of cases is the one thing a test is asked from outside")]
+    let asked = std::env::var("ROLLCALL_CASES").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(CASES)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(cases()) })]
+
+    #[test]
+    fn the_log_converges(deliveries in deliveries(), acts in vec(act(), 0..60)) {
+        let mut world = World::new(deliveries.clone());
+        let before = world.topic.end();
+        for act in &acts {
+            world.act(act);
+        }
+        world.quiet();
+        let appended = world.topic.end() - before;
+
+        // Tables that lived through it, and one that is rebuilt before and after the cleaner has done all it can.
+        let rebuilt = world.topic.rebuild();
+        let end = world.topic.end();
+        world.topic.clean(end);
+        let compacted = world.topic.rebuild();
+        for user_id in (0..USERS).map(|user| UserId::new(user).unwrap()) {
+            let Some(lived) = world.table.key(user_id) else {
+                prop_assert!(compacted.key(user_id).is_none());
+                continue;
+            };
+            prop_assert!(lived.is_clean(), "{lived:?}");
+            for table in [&rebuilt, &compacted, &world.replicas[0].table, &world.replicas[1].table] {
+                let other = table.key(user_id).unwrap();
+                prop_assert!(other.roll.is_same(&lived.roll) && other.is_clean(), "{other:?}\n{lived:?}");
+            }
+        }
+
+        // Nothing that was acknowledged is lost, and no answer is wrong in hindsight.
+        for (head, verdict) in &world.answered {
+            let state = &compacted.key(head.user_id).unwrap().roll;
+            let is_in_set = state.members().iter().any(|member| member.event_id == head.event_id);
+            match Rank::of_event(head).cmp(&state.rank()) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => {
+                    prop_assert!(is_in_set, "{head:?} is lost");
+                    prop_assert!(!matches!(verdict, Verdict::Late { .. } | Verdict::Forgotten { .. }), "{head:?}");
+                }
+                std::cmp::Ordering::Greater => prop_assert!(false, "{head:?} is lost"),
+            }
+        }
+
+        // Repairs are bounded by the other records, and a later build's user is left alone.
+        // (One of each keeper for every record, and for every time that it has forgotten its own.)
+        let repairs: usize = world.repairs.values().sum();
+        let bound = 2 * (appended - repairs) + usize::try_from(USERS).unwrap() * world.restarts;
+        prop_assert!(repairs <= bound, "{repairs} repairs of {appended} records");
+        prop_assert!(!world.repairs.contains_key(&UserId::new(FOREIGN_USER).unwrap()));
+    }
+}
