@@ -38,8 +38,8 @@ const CHANGES_PER_ROUND: u64 = 12;
 /// Users whose changes do nothing but roll the segments of every partition on: the cleaner never takes the newest
 /// segment.
 const ROLLERS: std::ops::Range<u64> = 9_000..9_008;
-/// Users who are changed three times in one second of each round, delivered in another order each: a tie that the keeper ends in
-/// one record.
+/// Users who are changed three times in one second of each round, delivered in another order each: a tie that the
+/// keeper ends in one record.
 const TIED: std::ops::Range<u64> = 9_100..9_106;
 const TIES: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 /// Longer than any repair may take here, on a machine that does much else.
@@ -200,7 +200,8 @@ impl Log {
         let states = ["A", "B", "C", "D"].map(|state| format!("User {user}, tie {round}{state}"));
         let change = |from: &String, to: &String| {
             let state = |name: &String| json!({"userId": user, "name": name});
-            json!({"old": state(from), "new": state(to), "timestamp": format!("2024-03-{:02}T10:00:00+01:00", round + 1)})
+            let timestamp = format!("2024-03-{:02}T10:00:00+01:00", round + 1);
+            json!({"old": state(from), "new": state(to), "timestamp": timestamp})
         };
         for index in order.into_iter().chain([0]) {
             let event = event_of(&change(&states[index], &states[index + 1]).to_string());

@@ -1,5 +1,5 @@
-//! Several changes of one second, in any order and again: all end in the last state of the sender, for ever, and a table that is
-//! rebuilt from the last records alone has it too.
+//! Several changes of one second, in any order and again: all end in the last state of the sender, for ever, and a
+//! table that is rebuilt from the last records alone has it too.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ on_both_brokers!(every_order_of_a_tied_second_ends_in_the_senders_last_state);
 const PARTITIONS: i32 = 2;
 /// How long the keeper may take.
 const QUIET_MAX: Duration = Duration::from_secs(60);
-/// Three changes, each built on the one before, in every order, and after it the first of them again: a retry after a lost 200.
+/// Three changes, each built on the one before, in every order, and after it the first of them again: a retry after a
+/// lost 200.
 const ORDERS: [[usize; 4]; 6] = [[0, 1, 2, 0], [0, 2, 1, 0], [1, 0, 2, 0], [1, 2, 0, 0], [2, 0, 1, 0], [2, 1, 0, 0]];
 const STATES: [&str; 4] = ["A", "B", "C", "D"];
 

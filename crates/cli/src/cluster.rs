@@ -1,4 +1,4 @@
-//! The part of a configuration that commands need which only speak with Kafka.
+//! The part of a configuration for commands that only use Kafka.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use service::settings;
 
 use crate::sources::Sources;
 
-/// How long one question to the cluster may take before it counts as not reachable.
+/// The time limit of one request to the cluster, after which it counts as unreachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]`, `[topics]` and `[webhook]` of a service's configuration. The other sections are left to the service that
-/// they belong to, so that both services' files can be given.
+/// `[kafka]`, `[topics]` and `[webhook]` of a service's configuration. Other sections are ignored, so the file of
+/// either service can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Raw {
@@ -24,9 +24,9 @@ struct Raw {
     webhook: Webhook,
 }
 
-/// Returns the context of a cluster's error: which one was asked.
+/// Returns the context of a cluster's error: the address of the cluster.
 pub(crate) fn asked(options: &ClientOptions) -> String {
-    format!("the Kafka at {} was asked", options.bootstrap)
+    format!("request to Kafka at {}", options.bootstrap)
 }
 
 /// The cluster and the topics on it.
@@ -34,15 +34,15 @@ pub(crate) fn asked(options: &ClientOptions) -> String {
 pub(crate) struct Cluster {
     pub(crate) options: ClientOptions,
     pub(crate) names: Names,
-    /// The largest webhook that ingest takes, by which the size of the largest record goes.
+    /// The largest body that ingest accepts. It determines the size of the largest record.
     pub(crate) body_bytes_max: usize,
 }
 
 impl Cluster {
-    /// Returns the cluster that the configuration names.
+    /// Returns the cluster of the configuration.
     ///
     /// # Errors
-    /// All faults of the two sections.
+    /// All faults of these sections.
     pub(crate) fn load(sources: &Sources) -> anyhow::Result<Self> {
         let Raw { kafka, topics, webhook } = sources.load()?;
         let options =

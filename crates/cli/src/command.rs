@@ -6,7 +6,7 @@ use service::Shutdown;
 
 use crate::{config, dead_letter, dev, forget, ingest, projector, simulate, topics, verify};
 
-/// Keeps a roll of the people in a VCC Live call centre: webhooks in, Kafka in the middle, current state out
+/// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
 #[derive(Debug, clap::Parser)]
 #[command(name = "rollcall", version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Rollcall {
@@ -31,7 +31,7 @@ enum Command {
 }
 
 impl Rollcall {
-    /// Runs the command and returns the exit status; an error is a failure that the command did not report itself.
+    /// Runs the command and returns the exit status. An error is a failure that the command has not reported itself.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Dev(args) => dev::run(args, Shutdown::on_signals()?).await,

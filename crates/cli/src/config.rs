@@ -1,4 +1,4 @@
-//! `rollcall config`: shows the configuration of a service, or checks whether it could run.
+//! `rollcall config`: shows or checks the configuration of a service.
 
 use std::process::ExitCode;
 
@@ -11,15 +11,15 @@ use crate::sources::Sources;
 /// Checks or shows a service's configuration
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Says everything that is wrong with a configuration; exit status 1 if anything is
+    /// Lists all faults of a configuration; exit status 1 if there are any
     Check(Args),
-    /// Prints the configuration that file, environment and flags make together, secrets left out
+    /// Prints the configuration from file, environment and flags, with secrets redacted
     Show(Args),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Whose configuration it is
+    /// The service to configure
     service: ServiceName,
     #[command(flatten)]
     sources: Sources,
@@ -39,7 +39,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
                 ServiceName::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
                 ServiceName::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
             }
-            print("the configuration is right\n")?;
+            print("the configuration is valid\n")?;
         }
         Command::Show(Args { service, sources }) => print(&match service {
             ServiceName::Ingest => shown::<ingest::config::Raw>(sources)?,

@@ -1,4 +1,4 @@
-//! `rollcall dead-letter`: looks at what could not be read, and sends it through the pipeline again.
+//! `rollcall dead-letter`: lists, shows and replays unreadable bodies.
 
 use std::process::ExitCode;
 
@@ -20,9 +20,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         sources: Sources,
     },
-    /// Shows one dead letter, the body as it was received
+    /// Shows one dead letter with its body as received
     Show {
-        /// The beginning of its key, as long as it takes to be the only one
+        /// The beginning of its key, long enough to be unique
         key: String,
         #[command(flatten)]
         sources: Sources,
@@ -30,9 +30,9 @@ pub(crate) enum Command {
     /// Sends dead letters through the pipeline again, with the keys of ingest's configuration. A letter that passes is
     /// published and removed; exit status 1 if any is still refused
     Replay {
-        /// Beginnings of keys; none means all
+        /// Beginnings of keys; without any, all letters are replayed
         keys: Vec<String>,
-        /// Only says what would happen
+        /// Only prints the outcome
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
@@ -70,7 +70,7 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
         String::new(),
     )
     .await?;
-    // Before any is replayed: a key that was mistyped is found out while nothing is done.
+    // Checked before any letter is replayed, so that a mistyped key changes nothing.
     for key in keys {
         let known = letters.iter().any(|kept| kept.key.starts_with(key));
         anyhow::ensure!(known, "no dead letter has a key that begins with {key:?}; nothing was replayed");

@@ -1,4 +1,4 @@
-//! `rollcall dev`: everything in one process, to look at.
+//! `rollcall dev`: the whole system in one process, for demonstration and development.
 
 mod broker;
 
@@ -18,32 +18,32 @@ use crate::listen::bind;
 use crate::output::print;
 use broker::Broker;
 
-/// Where webhooks are received.
+/// The default port of webhooks.
 const WEBHOOK_PORT: u16 = 8080;
-/// Where users are asked for.
+/// The default port of queries.
 const QUERY_PORT: u16 = 8081;
 const INGEST_ADMIN_PORT: u16 = 9090;
 const PROJECTOR_ADMIN_PORT: u16 = 9091;
 /// The vendor's own sample of a User Created webhook.
 const SAMPLE: &str = include_str!("../../../schemas/golden/v1/user-created.json");
-/// Who the sample is about.
+/// The user of the sample.
 const SAMPLE_USER: i64 = 180;
-/// Bytes of the generated secret.
+/// The length of the generated secret in bytes.
 const SECRET_BYTES: usize = 16;
 
-/// Starts everything in one process, with a broker in memory: for a look, and for development
+/// Runs the whole system in one process with an in-memory broker, for demonstration and development
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Uses this Kafka instead of a broker in memory, and makes the topics there that do not exist
+    /// Uses this Kafka cluster instead of an in-memory broker, and creates missing topics there
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
-    /// Keeps the projector's table in this folder instead of one that goes with the process
+    /// Keeps the projector's table in this folder instead of a temporary one
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// Also plays the vendor, and shows each delivery
+    /// Also simulates the vendor, and prints each delivery
     #[arg(long)]
     simulate: bool,
-    /// The port for webhooks; 0 takes any that is free, as with the other ports
+    /// The port for webhooks; with 0 any free port, as for the other ports
     #[arg(long, value_name = "PORT", default_value_t = WEBHOOK_PORT)]
     port_webhooks: u16,
     /// The port for queries
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// The admin port of the projector
     #[arg(long, value_name = "PORT", default_value_t = PROJECTOR_ADMIN_PORT)]
     port_projector_admin: u16,
-    /// The level of the logs: info, or by target, warn,ingest=debug
+    /// The log level (info), or levels by target (warn,ingest=debug)
     #[arg(long, value_name = "FILTER", default_value = "warn,librdkafka=error")]
     log: String,
 }
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let mut projector = tokio::spawn(projector);
     let vendor = args.simulate.then(|| tokio::spawn(vendor::play(webhook_url, shutdown.clone())));
 
-    // The services first: one that ends by itself ends everything, and its error is the answer.
+    // The services first: a service that ends stops everything, and its error is reported.
     let ended = tokio::select! {
         ended = &mut ingest => Some(ended?.map(drop).context("ingest has ended")),
         ended = &mut projector => Some(ended?.map(drop).context("the projector has ended")),
@@ -123,7 +123,7 @@ impl Ports {
     }
 }
 
-/// Where the table is: in a folder of the user's, or in one that is removed in the end.
+/// The folder of the table: given by the user, or temporary and removed at the end.
 enum TableFolder {
     Given(PathBuf),
     Temporary(tempfile::TempDir),
@@ -134,7 +134,7 @@ impl TableFolder {
         let Some(path) = given else {
             return Ok(Self::Temporary(tempfile::tempdir().context("no temporary folder can be made")?));
         };
-        // A file that is made and removed is the one sure sign that a folder can be written.
+        // Creating and removing a file is the only reliable check that a folder is writable.
         let writable = std::fs::create_dir_all(&path).and_then(|()| tempfile::tempfile_in(&path));
         writable.with_context(|| {
             format!("the folder {} cannot be written; choose another with --data-dir", path.display())
@@ -186,7 +186,7 @@ fn welcome(
         }
         (true, TableFolder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
         (false, TableFolder::Temporary(_)) => {
-            "The table is in a temporary folder, and made again from the log each time.\n"
+            "The table is in a temporary folder, and rebuilt from the log each time.\n"
         }
         (false, TableFolder::Given(_)) => "",
     };

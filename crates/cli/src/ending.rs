@@ -1,9 +1,9 @@
-//! The end of the process, at which threads of the runtime and of the Kafka client may still be at work.
+//! The end of the process, while threads of the runtime and of the Kafka client may still run.
 
-/// Has OpenSSL clean up nothing when the process ends; to be called before anything else uses it.
+/// Disables OpenSSL's cleanup at exit. Must be called before any other use of OpenSSL.
 ///
-/// By default it does so in a handler of exit(3), and a thread that ends at the same moment gives back the same memory:
-/// the process, all its work done, is aborted by the allocator. (`OPENSSL_INIT_NO_ATEXIT`, OPENSSL_init_crypto(3).)
+/// By default OpenSSL cleans up in an exit(3) handler. A thread that ends at the same moment frees the same memory, and
+/// the allocator aborts the process after all its work is done. (`OPENSSL_INIT_NO_ATEXIT`, OPENSSL_init_crypto(3).)
 pub(crate) fn without_cleanup() {
     openssl::init();
 }
@@ -18,7 +18,7 @@ mod tests {
     /// Set for the processes that the test starts.
     const CHILD: &str = "ROLLCALL_TEST_ENDING";
     const CHILDREN: usize = 100;
-    /// How many threads there are that start others.
+    /// The number of threads that start others.
     const SOURCES: usize = 8;
 
     #[test]

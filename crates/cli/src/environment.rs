@@ -2,12 +2,12 @@
 
 use domain::UnixMillis;
 
-/// Returns the time; the clock of both services.
+/// Returns the current time. It is the clock of both services.
 pub(crate) fn now() -> UnixMillis {
     UnixMillis::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
-/// Returns the environment, for the configuration. A variable that is not UTF-8 cannot be one of ours and is left out.
+/// Returns the environment for the configuration. A variable that is not UTF-8 is not Rollcall's and is skipped.
 pub(crate) fn variables() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

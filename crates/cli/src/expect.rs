@@ -1,4 +1,4 @@
-//! The file with the state that each user must have: `simulate --expect` writes it, `verify --expect` compares with it.
+//! The file with the expected state of each user: `simulate --expect` writes it, `verify --expect` compares with it.
 //!
 //! JSON Lines, one user a line:
 //!
@@ -13,7 +13,7 @@ use domain::{EventId, UnixMillis, UserEvent, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The state that a user must have.
+/// The expected state of a user.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Expected {
     pub(crate) user_id: UserId,
@@ -22,7 +22,7 @@ pub(crate) struct Expected {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ExpectedState {
-    /// In the state that this event gave, by the vendor's names.
+    /// The state after this event, with the vendor's names.
     Present {
         event_id: EventId,
         occurred_at: UnixMillis,
@@ -41,10 +41,10 @@ impl From<&UserEvent> for Expected {
     }
 }
 
-/// Writes the users, a line each.
+/// Writes the users, one per line.
 ///
 /// # Errors
-/// If `out` does not take them.
+/// If `out` cannot be written.
 pub(crate) fn write(mut out: impl Write, users: impl IntoIterator<Item = Expected>) -> io::Result<()> {
     for expected in users {
         serde_json::to_writer(&mut out, &Line::from(expected))?;
@@ -53,9 +53,9 @@ pub(crate) fn write(mut out: impl Write, users: impl IntoIterator<Item = Expecte
     out.flush()
 }
 
-/// Reads the users of a file, one after the other: it may be larger than the memory.
+/// Reads the users of a file one by one: the file may be larger than memory.
 ///
-/// Each item fails on its own, with the number of its line.
+/// Each item fails separately, with its line number.
 pub(crate) fn read(lines: impl BufRead) -> impl Iterator<Item = anyhow::Result<Expected>> {
     (1..).zip(lines.lines()).map(|(number, line): (u64, _)| {
         let parsed =
@@ -64,7 +64,7 @@ pub(crate) fn read(lines: impl BufRead) -> impl Iterator<Item = anyhow::Result<E
     })
 }
 
-/// The line as it is in the file.
+/// A line of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Line {

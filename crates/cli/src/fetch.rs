@@ -1,4 +1,4 @@
-//! Asks a projector, over plain HTTP.
+//! Queries a projector over plain HTTP.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// How long an answer may take.
+/// The time limit of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -27,7 +27,7 @@ impl ProjectorClient {
     /// Returns the service at `base`: `http://host:port`.
     ///
     /// # Errors
-    /// If the address is not one of plain HTTP.
+    /// If the address is not plain HTTP.
     pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
         let uri: Uri = base.parse().with_context(|| format!("{base} is not an address"))?;
         anyhow::ensure!(
@@ -38,7 +38,7 @@ impl ProjectorClient {
         Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
     }
 
-    /// Returns the status and the JSON that GET `path` is answered; JSON null where the body is none.
+    /// Returns the status and the JSON of the answer to GET `path`; JSON null if the body is not JSON.
     ///
     /// # Errors
     /// If there is no answer.

@@ -13,15 +13,16 @@ use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
 
-/// Forgets a user: late deliveries of what happened before do not bring the user back, newer events do
+/// Forgets a user. Late deliveries of earlier events do not bring the user back, newer events do
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The user's identifier
     user_id: UserId,
-    /// As of when, ISO 8601 with an offset; by default now, or the time of the user's newest event if that is later
+    /// The time as of which the user is forgotten, ISO 8601 with an offset; by default now, or the time of the user's
+    /// newest event if that is later
     #[arg(long, value_parser = UnixMillis::parse_iso8601)]
     at: Option<UnixMillis>,
-    /// Does not ask
+    /// Does not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn confirmed(user_id: UserId) -> anyhow::Result<bool> {
-    anyhow::ensure!(std::io::stdin().is_terminal(), "nobody is there to confirm it; say --yes");
+    anyhow::ensure!(std::io::stdin().is_terminal(), "there is no terminal to confirm on; use --yes");
     print(&format!("forget user {user_id}? This cannot be undone. [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -55,7 +56,7 @@ fn confirmed(user_id: UserId) -> anyhow::Result<bool> {
 fn report(user_id: UserId, forgotten: &Forgotten) -> String {
     let Forgotten { position, at, newest, dead_letters_removed, dead_letters_unreadable, late, deadlines } = forgotten;
     let by = |deadline: Option<UnixMillis>| {
-        deadline.map_or_else(|| "at a time that the broker does not tell".to_owned(), |at| format!("by {at}"))
+        deadline.map_or_else(|| "at a time that the broker does not report".to_owned(), |at| format!("by {at}"))
     };
     let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {position}\n");
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes every character");
@@ -70,9 +71,7 @@ fn report(user_id: UserId, forgotten: &Forgotten) -> String {
         by(deadlines.dead_letters)
     ));
     if *dead_letters_unreadable > 0 {
-        say(format!(
-            "dead letters that nobody can read: {dead_letters_unreadable}; whether they are about the user is not known"
-        ));
+        say(format!("unreadable dead letters: {dead_letters_unreadable}; they may be about the user"));
     }
     match (late.records, &late.stay_because) {
         (0, _) => say("late deliveries of the user: none".to_owned()),
@@ -96,7 +95,7 @@ mod tests {
     use upkeep::forget::{Deadlines, Late};
 
     #[test]
-    fn the_report_tells_what_stays_and_until_when() {
+    fn the_report_names_the_remaining_copies_and_their_deadlines() {
         let (id, at) = (UserId::new(180).unwrap(), UnixMillis::from_millis(0));
         let mut forgotten = Forgotten {
             position: Position { partition: 0, offset: 7 },
@@ -116,7 +115,7 @@ mod tests {
             "read: 2",
             "user: 3, which stay",
             "(no permission)",
-            "does not tell",
+            "does not report",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }

@@ -20,10 +20,10 @@ pub(crate) struct Args {
     sources: Sources,
 }
 
-/// Returns ingest's configuration for a command that takes no requests: its keys decrypt the vendor's bodies.
+/// Returns ingest's configuration for a command that receives no requests but decrypts bodies with ingest's keys.
 ///
 /// # Errors
-/// All faults; a missing secret, by which ingest knows the vendor, is none here.
+/// All faults. A missing secret is not a fault here, because the command authenticates no requests.
 pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
     let mut raw = sources.load::<Raw>()?;
     let security = &mut raw.security;
@@ -36,7 +36,7 @@ pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
 /// # Errors
 /// If the options cannot be used.
 pub(crate) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
-    Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be made")
+    Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be created")
 }
 
 /// Runs the service until the shutdown.

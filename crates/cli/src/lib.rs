@@ -1,19 +1,28 @@
-//! The `rollcall` command: one binary for everything that Rollcall does.
+//! The `rollcall` command: one binary for all parts of Rollcall.
 //!
 //! | file | command |
 //! | --- | --- |
-//! | `command.rs` | the list of all commands, and where each is |
-//! | `dev.rs` | everything in one process, to look at |
+//! | `command.rs` | the list of all commands, each with its file |
+//! | `dev.rs` | the whole system in one process |
 //! | `ingest.rs`, `projector.rs` | the two services |
-//! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | what an operator needs |
-//! | `simulate.rs` | plays the vendor |
+//! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
+//! | `simulate.rs` | simulates the vendor |
 //!
-//! Shared by them: `environment.rs` (clock and variables), `sources.rs` (file, environment and flags), `output.rs`
-//! (standard output), `listen.rs` (ports), `fetch.rs` (questions to a projector), `expect.rs` (the file between
-//! `simulate` and `verify`), `ending.rs` (how the process ends).
+//! | shared file | content |
+//! | --- | --- |
+//! | `environment.rs`, `sources.rs` | clock and variables; a configuration from file, environment and flags |
+//! | `cluster.rs`, `listen.rs`, `fetch.rs` | Kafka for the commands of an operator, ports, queries to a projector |
+//! | `output.rs`, `progress.rs` | standard output, and progress bars on standard error |
+//! | `expect.rs` | the file that `simulate` writes and `verify` compares with |
+//! | `ending.rs` | the end of the process |
 //!
-//! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process;
-//! the services are given what they need. Errors are `anyhow`'s here and nowhere else: this is where people read them.
+//! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process.
+//! It passes the services everything they need. Only this crate uses `anyhow`, because it prints its errors for people.
+//!
+//! ```
+//! // Without arguments the command prints its help and returns the status of wrong usage.
+//! assert_eq!(cli::main(), std::process::ExitCode::from(2));
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -42,9 +51,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use command::Rollcall;
 
-/// Runs the command that the arguments of this process name.
+/// Runs the command in the arguments of this process.
 ///
-/// Exit status: 0 done, 1 failed or found something wrong, 2 wrong usage.
+/// Exit status: 0 success, 1 failure or findings, 2 wrong usage.
 #[must_use]
 pub fn main() -> ExitCode {
     ending::without_cleanup();
@@ -56,7 +65,7 @@ pub fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) if output::is_reader_gone(&error) => ExitCode::FAILURE,
         Err(error) => {
-            // The whole chain on one line: what failed, then why.
+            // The whole chain on one line: the failure, then its causes.
             eprintln!("rollcall: {error:#}");
             ExitCode::FAILURE
         }
@@ -66,12 +75,12 @@ pub fn main() -> ExitCode {
 fn run(rollcall: Rollcall) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let status = runtime.block_on(rollcall.run());
-    // A blocking call of the Kafka client that nobody waits for any more must not hold up the end.
+    // A blocking call of the Kafka client without a caller must not delay the end.
     runtime.shutdown_background();
     status
 }
 
-/// Prints what clap has to say: help and version to standard output, mistakes to standard error.
+/// Prints clap's output: help and version to standard output, usage errors to standard error.
 fn explain(usage: &clap::Error) -> ExitCode {
     if let Err(error) = usage.print() {
         eprintln!("rollcall: {error}");

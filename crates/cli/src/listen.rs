@@ -1,21 +1,21 @@
-//! Binds ports, and says in one sentence why one cannot be had.
+//! Binds ports. A failure names the setting to change.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-/// Binds `address`; `setting` is what to change when it cannot be had.
+/// Binds `address`; `setting` is the setting to change on failure.
 ///
 /// # Errors
-/// One sentence: the address, and the setting that changes it.
+/// One sentence with the address and the setting.
 pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow::anyhow!("{address} is taken by another process; choose another with {setting}"),
         ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("{address} may not be listened on by this user; choose another with {setting}")
+            anyhow::anyhow!("this user may not listen on {address}; choose another with {setting}")
         }
-        _ => anyhow::anyhow!("{address} cannot be listened on ({error}); choose another with {setting}"),
+        _ => anyhow::anyhow!("cannot listen on {address} ({error}); choose another with {setting}"),
     })
 }
 

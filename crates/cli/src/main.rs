@@ -1,4 +1,4 @@
-//! The `rollcall` binary; everything is in the library, so that the tests can run the same command.
+//! The `rollcall` binary. The library holds all code, so that tests can run the same command.
 
 #![forbid(unsafe_code)]
 

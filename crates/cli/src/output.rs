@@ -1,19 +1,19 @@
-//! Standard output, which may be a pipe whose reader has seen enough, or a disk that is full: neither is a panic.
+//! Writes to standard output. A closed pipe or a full disk must not cause a panic.
 
 use std::io::{self, ErrorKind, Write as _};
 
 use anyhow::Context as _;
 
-/// Writes `text` as it is.
+/// Writes `text` unchanged.
 ///
 /// # Errors
-/// If standard output does not take it; [`is_reader_gone`] tells the harmless case.
+/// If standard output cannot be written; [`is_reader_gone`] detects the harmless case.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("the output cannot be written")
 }
 
-/// Returns whether the error is that nobody reads the output any more, as in `rollcall dead-letter list | head -1`.
+/// Returns whether the reader of the output has gone, as in `rollcall dead-letter list | head -1`.
 pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.root_cause().downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

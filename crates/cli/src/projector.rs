@@ -1,4 +1,4 @@
-//! `rollcall projector`: follows the topic and answers who the users are.
+//! `rollcall projector`: follows the topic and answers queries about users.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use crate::sources::Sources;
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// Makes the table again from the log at this start
+    /// Rebuilds the table from the log at this start
     #[arg(long)]
     rebuild: bool,
 }
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     };
     let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
     tracing::info!(%http, %admin, "projector listens");
-    // Whoever reads the log by machine, or keeps it in a file, has the log lines instead.
+    // With JSON logs or a log file, the log lines replace the bar.
     let on_terminal = std::io::stderr().is_terminal() && config.log.format == telemetry::Format::Text;
     projector::run_watched(config, listeners, shutdown, |projection| {
         if on_terminal {
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Draws a bar for as long as the table is made from the log.
+/// Draws a bar while the table is rebuilt from the log.
 async fn show_rebuild(mut phase: watch::Receiver<Phase>) {
     let mut bar: Option<ProgressBar> = None;
     loop {
@@ -69,7 +69,7 @@ fn progress_bar() -> ProgressBar {
     progress::bar("{wide_bar} {msg}", Some(0))
 }
 
-/// The bar shows the reading; loading and indexing, which are short beside it, are messages beside a full bar.
+/// The bar shows the reading. Loading and indexing are short, and shown as messages beside a full bar.
 fn advance(bar: &ProgressBar, progress: &Progress) {
     bar.set_length(progress.offsets_total);
     bar.set_position(match progress.stage {

@@ -1,4 +1,4 @@
-//! `rollcall simulate`: plays the vendor against a webhook address.
+//! `rollcall simulate`: simulates the vendor against a webhook address.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -23,24 +23,25 @@ use crate::expect::{self, Expected};
 use crate::output::print;
 use crate::progress;
 
-/// Plays the vendor: posts the events of a made-up call centre to a webhook address; exit status 1 if any is given up
+/// Simulates the vendor: posts the events of an invented call centre to a webhook address; exit status 1 if any is
+/// given up
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to post, the secret in it: http://127.0.0.1:8080/webhooks/users?secret-key=…
+    /// The webhook address with its secret: http://127.0.0.1:8080/webhooks/users?secret-key=…
     url: String,
     /// Events per second
     #[arg(long, default_value_t = 50.0, value_parser = positive)]
     rate: f64,
-    /// How many users there are
+    /// The number of users
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     users: u32,
-    /// The identifier of the first user; a second simulation of one topic needs users of its own
+    /// The identifier of the first user; a second simulation on one topic needs other users
     #[arg(long, default_value = "1000")]
     first_user: UserId,
-    /// How many events there are
+    /// The number of events
     #[arg(long, default_value_t = 1000, conflicts_with = "duration")]
     events: u64,
-    /// For how long events are made, in seconds, instead of a number of events
+    /// The duration in seconds in which events occur, instead of a number of events
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     duration: Option<f64>,
     /// The same seed (and --start) gives the same history
@@ -55,20 +56,20 @@ pub(crate) struct Args {
     /// The share of deliveries, 0 to 1, that are sent again although they were accepted
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     repeat: f64,
-    /// How long one minute of the vendor's retry rule (1, 2, 4, 8 … minutes, 15 attempts) takes, in milliseconds
+    /// The length of one minute of the vendor's retry rule (1, 2, 4, 8 … minutes, 15 attempts) in milliseconds
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=60_000))]
     minute_ms: u64,
-    /// Encrypts bodies, with a cipher as PHP names it: aes-256-ctr
+    /// Encrypts bodies with this cipher, by its name in PHP: aes-256-ctr
     #[arg(long, value_name = "CIPHER", requires = "key")]
     encrypt: Option<String>,
-    /// The key of --encrypt. Users then set passwords now and then, as the vendor sends them in encrypted bodies only
+    /// The key of --encrypt. Users then also set passwords, which the vendor sends in encrypted bodies only
     #[arg(long)]
     key: Option<String>,
-    /// How many requests may be open at a time
+    /// The most requests in flight
     #[arg(long, default_value = "64")]
     concurrency: NonZeroUsize,
-    /// Writes the state that each user must have in the end, for `rollcall verify --expect FILE`
+    /// Writes the expected final state of each user, for `rollcall verify --expect FILE`
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
 }
@@ -79,7 +80,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let population = population(&args, encryption.is_some())?;
     let mut sender = Desk::new(habits(&args), History::new(population), args.seed);
     let post = Arc::new(Post::new(&args.url, encryption)?);
-    // Before anything is sent: a folder that cannot be written must not cost a whole run.
+    // Before anything is sent, so that a folder that cannot be written does not waste a run.
     let expect = args.expect.as_deref().map(create).transpose()?;
 
     let bar = progress::bar("{wide_bar} {pos}/{len} delivered, {per_sec}, {eta} left{msg}", sender.events());
@@ -142,8 +143,8 @@ fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Shows the progress. The first failure is shown at once: a wrong secret would otherwise be retried for an hour
-/// unseen.
+/// Shows the progress. The first failure is shown at once, because a wrong secret would otherwise be retried for an
+/// hour unnoticed.
 fn show(bar: &ProgressBar, failures: &mut u64, line: &Answered<'_>) {
     bar.set_position(line.delivered);
     if line.answer.is_accepted() {
@@ -151,7 +152,7 @@ fn show(bar: &ProgressBar, failures: &mut u64, line: &Answered<'_>) {
     }
     let reason = line.answer.reason();
     if *failures == 0 {
-        bar.suspend(|| eprintln!("the first failure: {reason}; it is tried again by the vendor's rule"));
+        bar.suspend(|| eprintln!("the first failure: {reason}; it is retried by the vendor's rule"));
     }
     *failures += 1;
     bar.set_message(format!(", {failures} failures, the last: {reason}"));

@@ -1,4 +1,4 @@
-//! Where a configuration comes from: a file, the environment over it, flags over both.
+//! The sources of a configuration: a file, the environment over it, flags over both.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ use toml::{Table, Value};
 
 use crate::environment;
 
-/// How the path of a property begins, which librdkafka names with dots and reads from text.
+/// The prefix of keys that are librdkafka properties: their names contain dots, and their values are text.
 const PROPERTIES: &str = "kafka.properties.";
 
-/// The sources that every command with a configuration has.
+/// The sources of every command with a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Sources {
-    /// The configuration file (TOML). Variables such as ROLLCALL_HTTP__LISTEN win over it, flags win over both
+    /// The configuration file (TOML). Variables such as ROLLCALL_HTTP__LISTEN override it, flags override both
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The Kafka cluster: kafka.bootstrap
@@ -26,10 +26,10 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Returns the raw configuration that the sources make together.
+    /// Returns the raw configuration of the sources.
     ///
     /// # Errors
-    /// All faults, each with where it was set.
+    /// All faults, each with the place where it was set.
     pub(crate) fn load<Raw: DeserializeOwned>(&self) -> Result<Raw, Faults> {
         config::load(self.config.as_deref(), &environment::variables(), self.flags())
     }
@@ -46,8 +46,8 @@ impl Sources {
     }
 }
 
-/// Reads `key=value`; the value is TOML where it can be, else text. A property of Kafka's is always text, as in the
-/// environment.
+/// Parses `key=value`. The value is TOML if it is valid TOML, otherwise text. The value of a Kafka property is always
+/// text, as in the environment.
 fn assignment(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("expected KEY=VALUE")?;
     if key.starts_with(PROPERTIES) {
@@ -56,7 +56,7 @@ fn assignment(text: &str) -> Result<(String, Value), String> {
     Ok((key.to_owned(), config::parse_value(value)))
 }
 
-/// Returns the path that `section.key` names. What follows `kafka.properties.` is one key, dots and all.
+/// Returns the path of `section.key`. The rest after `kafka.properties.` is one key, including its dots.
 fn path(key: &str) -> Vec<&str> {
     match key.strip_prefix(PROPERTIES) {
         Some(property) => vec!["kafka", "properties", property],
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_assignment_is_refused() {
+    fn an_invalid_assignment_is_refused() {
         for text in ["", "log.format", "=json"] {
             assert!(assignment(text).is_err(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! `rollcall topics`: makes the topics by their contract, and checks whether a cluster keeps to it.
+//! `rollcall topics`: creates the topics by their contract, and checks a cluster against it.
 
 use std::process::ExitCode;
 
@@ -10,12 +10,12 @@ use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked};
 use crate::output::print;
 use crate::sources::Sources;
 
-/// Makes the topics, or checks that they are as they must be
+/// Creates the topics, or checks them against their contract
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Makes the topics that do not exist yet, then checks all
+    /// Creates missing topics, then checks all
     Create(Args),
-    /// Compares the topics with what they must be; exit status 1 on any finding
+    /// Compares the topics with their contract; exit status 1 on any finding
     Check(Args),
 }
 
@@ -23,8 +23,7 @@ pub(crate) enum Command {
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// Partitions of each new topic. Readers that join by key need the same number; it cannot be changed later without
-    /// moving users
+    /// Partitions of each new topic. Consumers that join by key need equal numbers; changing it later moves users
     #[arg(long, default_value_t = PARTITIONS_DEFAULT, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
     /// Replicas of each partition; 1 on a cluster of one broker
@@ -63,7 +62,7 @@ fn report(specs: &[Spec], findings: &[Finding]) -> String {
     let mut lines = String::new();
     for spec in specs {
         if findings.iter().all(|finding| finding.topic != spec.topic) {
-            lines.push_str(&format!("{}: as it must be\n", spec.topic));
+            lines.push_str(&format!("{}: meets its contract\n", spec.topic));
         }
     }
     for finding in findings {
@@ -86,8 +85,8 @@ mod tests {
     fn each_topic_is_right_or_has_its_findings() {
         let specs = Spec::contract(&Names::default(), 1, 1);
         let findings = topics::judge(&specs[0], None);
-        let expected = "vcc.users.late: as it must be\n\
-                        vcc.users.dead-letter: as it must be\n\
+        let expected = "vcc.users.late: meets its contract\n\
+                        vcc.users.dead-letter: meets its contract\n\
                         vcc.users: topic is missing, expected present (refused)\n";
         assert_eq!(report(&specs, &findings), expected);
     }

@@ -1,4 +1,4 @@
-//! `rollcall verify`: reads the whole log and reports every fault in it.
+//! `rollcall verify`: reads the whole log and reports all its faults.
 
 mod compare;
 
@@ -23,7 +23,7 @@ use crate::sources::Sources;
 
 use compare::Differences;
 
-/// The bar moves once in so many records, which costs nothing beside reading them.
+/// The bar moves once in this many records, so that it costs nothing beside reading.
 const PROGRESS_EVERY: u64 = 4096;
 
 /// Reads the whole log and reports dirty keys, gaps, unreadable and unknown records, events ahead, misplaced keys and
@@ -32,16 +32,16 @@ const PROGRESS_EVERY: u64 = 4096;
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// The state that each user must have, as `rollcall simulate --expect` writes it
+    /// The expected state of each user, as written by `rollcall simulate --expect`
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
-    /// Also compares what this projector answers with --expect: http://127.0.0.1:8081
+    /// Also compares the answers of this projector with --expect: http://127.0.0.1:8081
     #[arg(long, value_name = "URL", requires = "expect")]
     projector: Option<String>,
-    /// How long a key may take to be repaired, in seconds, on a system that lives
+    /// The time in seconds that a key has to be repaired, on a live system
     #[arg(long, default_value_t = 10)]
     settle: u64,
-    /// Threads that read
+    /// The number of threads that read
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
     /// Prints the report as JSON
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Cluster { options: kafka, names, .. } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
-    // A setting that the broker does not describe is neither wrong nor right.
+    // A setting that the broker does not describe is neither right nor wrong.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
     let options = Options {
         kafka,
@@ -106,15 +106,15 @@ fn read_expected(path: &PathBuf) -> anyhow::Result<BTreeMap<UserId, Expected>> {
 /// A kind of finding.
 struct Findings {
     name: &'static str,
-    /// How many there are; `None` when nobody can tell.
+    /// The number of findings; `None` when it cannot be determined.
     count: Option<u64>,
-    /// The first of them, and the settings that are not known.
+    /// The first findings, and the unknown settings.
     examples: Vec<String>,
 }
 
 impl Findings {
-    fn of<T>(name: &'static str, found: &Found<T>, tell: impl Fn(&T) -> String) -> Self {
-        Self { name, count: Some(found.count), examples: found.examples.iter().map(tell).collect() }
+    fn of<T>(name: &'static str, found: &Found<T>, describe: impl Fn(&T) -> String) -> Self {
+        Self { name, count: Some(found.count), examples: found.examples.iter().map(describe).collect() }
     }
 
     fn of_settings(wrong: &[Finding], unknown: &[Finding]) -> Self {
@@ -175,7 +175,7 @@ fn as_text(report: &Report, findings: Vec<Findings>) -> String {
 }
 
 fn as_json(report: &Report, findings: Vec<Findings>, is_clean: bool) -> Value {
-    let told = |Findings { name, count, examples }: Findings| {
+    let entry = |Findings { name, count, examples }: Findings| {
         let count = count.map_or_else(|| json!("unknown"), |count| json!(count));
         (name.replace(' ', "_"), json!({ "count": count, "examples": examples }))
     };
@@ -185,7 +185,7 @@ fn as_json(report: &Report, findings: Vec<Findings>, is_clean: bool) -> Value {
         "users": report.users,
         "forgotten": report.forgotten,
         "reasserted": report.reasserted,
-        "findings": findings.into_iter().map(told).collect::<serde_json::Map<String, Value>>(),
+        "findings": findings.into_iter().map(entry).collect::<serde_json::Map<String, Value>>(),
     })
 }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_the_broker_does_not_tell_are_unknown_and_not_right() {
+    fn settings_that_the_broker_does_not_describe_are_unknown() {
         let (none, wrong, note) = (&[][..], &[finding(Severity::Warn)][..], &[finding(Severity::Note)][..]);
         let table = [
             (none, none, "topic settings            0\n", json!(0), 0),

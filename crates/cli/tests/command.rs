@@ -1,4 +1,4 @@
-//! The binary as its users meet it: usage, configuration, `dev`, and a simulated vendor whose log is then verified.
+//! The binary from a user's view: usage, configuration, `dev`, and a simulated vendor whose log is then verified.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its premise does")]
 
@@ -60,7 +60,7 @@ fn a_failure_is_one_line_and_status_1() {
 }
 
 #[test]
-fn config_check_tells_all_faults_at_once_and_show_keeps_secrets() {
+fn config_check_lists_all_faults_at_once_and_show_keeps_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ingest.toml");
     std::fs::write(
@@ -80,7 +80,7 @@ fn config_check_tells_all_faults_at_once_and_show_keeps_secrets() {
         assert!(stderr(&output).contains(key), "{key} is missing in\n{}", stderr(&output));
     }
 
-    // What is read, loaded or made only when a service starts is looked at as well.
+    // Faults of files and values that a service loads only at its start are also reported.
     let cases = [
         ("ingest", "security.allow_unauthenticated=true", 0),
         ("ingest", "log.filter=ingest=loud", 1),
@@ -171,7 +171,7 @@ fn dead_letters_are_replayed_without_a_secret_and_by_keys_that_there_are() {
     let replay = |keys: &[&str]| run(&[&["dead-letter", "replay", "--bootstrap", dev.address("Kafka")], keys].concat());
     let all = replay(&[]);
     assert_eq!(all.status.code(), Some(1), "what is still refused");
-    assert!(stdout(&all).contains("still refused: the body is no user event") && stderr(&all).is_empty(), "{all:?}");
+    assert!(stdout(&all).contains("still refused: the body is not a user event") && stderr(&all).is_empty(), "{all:?}");
     let key = stdout(&all).split(' ').next().unwrap().to_owned();
     let unknown = replay(&[&key, "no-such-key"]);
     assert_eq!((unknown.status.code(), stdout(&unknown).as_str()), (Some(1), ""));
@@ -213,7 +213,7 @@ fn after_late_and_repeated_deliveries_the_log_and_the_projector_are_as_the_vendo
     let settings = &verified["findings"]["topic_settings"]["count"];
     assert_eq!(settings, "unknown", "the broker in memory does not describe them");
 
-    // A file that expects something else is not met: the comparison does compare.
+    // A file with another expectation does not match: the comparison works.
     let wrong = std::fs::read_to_string(&expect).unwrap().replacen("\"active\"", "\"elsewhere\"", 1);
     std::fs::write(&expect, wrong).unwrap();
     assert_eq!(run(&args).status.code(), Some(1));
@@ -241,7 +241,7 @@ fn encrypted_deliveries_with_passwords_are_read_and_no_password_is_written() {
         ["simulate", &url, "--rate=400", "--users=20", "--events=300", "--encrypt=aes-256-ctr", "--key=the new key"];
     let simulated = run(&[&args[..], &["--expect", text(&expect)]].concat());
     assert_eq!(simulated.status.code(), Some(0), "{}{}", stdout(&simulated), stderr(&simulated));
-    // Requests overtake each other, so some are superseded; none is refused.
+    // Requests overtake each other, so some are superseded. None is refused.
     let answers: Vec<String> =
         stdout(&simulated).lines().filter(|line| line.starts_with("answer")).map(str::to_owned).collect();
     assert!(answers.iter().all(|answer| answer.contains("  200 ")), "{answers:?}");
@@ -267,7 +267,7 @@ fn store_in(folder: &std::path::Path) -> String {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure_to_talk_about() {
+fn a_closed_pipe_is_a_silent_failure() {
     let mut child =
         rollcall(&["config", "show", "projector"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Closed before the command can have written.

@@ -1,7 +1,7 @@
-//! Which properties of a Kafka client are secrets: the one list, for the client that keeps their values out of log
-//! lines and for the configuration that is shown.
+//! Names the secret properties of a Kafka client. The client uses this list to redact log lines, the configuration to
+//! redact its output.
 
-/// Parts of names, by librdkafka's documentation and the Java client's.
+/// Substrings of secret property names, from the documentation of librdkafka and of the Java client.
 const SECRET_PARTS: &[&str] = &["password", "secret", "key.pem", "jaas", "oauthbearer.config", "token"];
 
 /// Returns whether the value of the property `name` must not be printed.

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use crate::{EventType, UserId};
 
-/// The digest of a user's state: the first 16 bytes of SHA-256 over its canonical JSON, without a password.
+/// The digest of a user's state: the first 16 bytes of SHA-256 over the user's canonical JSON, without a password.
 ///
-/// Canonical JSON is that of RFC 8785, but that no number passes through a double: an integer within ±(2^53 - 1) is its
-/// digits, any other number its normalised decimal ([`crate::json::Number::write_canonical`]). Two equal users have one
-/// version, however their numbers are written; an event names the state it was built on by it, as a commit names its
-/// parent.
+/// Canonical JSON follows RFC 8785 except for numbers, which never pass through a double. An integer within ±(2^53 - 1)
+/// is written as its digits, any other number as its normalised decimal ([`crate::json::Number::write_canonical`]).
+/// Equal users have equal versions, however their numbers are written. An event names the state it was built on by its
+/// version, as a commit names its parent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version([u8; 16]);
 
@@ -43,13 +43,13 @@ impl fmt::Debug for Version {
     }
 }
 
-/// The identifier of an event: a UUID version 8 (RFC 9562) derived from what the vendor sent, so that a repeated
-/// delivery has the same one.
+/// The identifier of an event: a UUID version 8 (RFC 9562) derived from the vendor's data. A repeated delivery has the
+/// same identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(Uuid);
 
 impl EventId {
-    /// Returns the identifier of the event with these five facts: SHA-256 over their text forms, a line each.
+    /// Returns the identifier of the event with these five facts: SHA-256 over their text forms, one per line.
     ///
     /// ```
     /// use domain::{EventId, EventType, UserId, Version};

@@ -1,11 +1,11 @@
-//! An event: what one webhook told, and what follows from it.
+//! An event: the content of one webhook, and the values derived from it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{EventId, TimestampError, UnixMillis, User, UserId, Version};
 
-/// One User Created or User Changed webhook; [`UserEvent::new`] derives what the vendor does not send.
+/// One User Created or User Changed webhook. [`UserEvent::new`] derives the values that the vendor does not send.
 ///
 /// ```
 /// use domain::{EventType, Facts, UnixMillis, User, UserEvent, UserId};
@@ -45,7 +45,7 @@ pub struct UserEvent {
     pub omitted: Vec<String>,
 }
 
-/// What an event tells of: `created` when `old` was null, else `changed`; `imported` when it came from a list of users.
+/// The type of an event: `created` when `old` is null, else `changed`; `imported` when it comes from a list of users.
 ///
 /// ```
 /// use domain::EventType;
@@ -61,7 +61,7 @@ pub enum EventType {
     Imported,
 }
 
-/// What a webhook says, read and checked, before anything is derived from it.
+/// The content of a webhook, read and checked. Nothing is derived yet.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub old: Option<User>,
@@ -82,11 +82,11 @@ pub struct Head {
     pub version: Version,
     pub parent: Option<Version>,
     pub event_id: EventId,
-    /// When the delivery arrived: of two copies of one event, and of two events of one second, it decides.
+    /// When the delivery arrived. It decides between two copies of one event, and between two events of one second.
     pub received_at: UnixMillis,
 }
 
-/// Why facts make no event.
+/// The reason why facts do not make an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FactsError {
     #[error("old and new are different users: {old} and {new}")]
@@ -99,7 +99,8 @@ impl UserEvent {
     /// Returns the event with these facts.
     ///
     /// # Errors
-    /// [`FactsError`] when `old` and `new` have different identifiers, or the timestamp names no instant.
+    /// [`FactsError`] when `old` and `new` have different identifiers, or when the timestamp is not ISO 8601 with an
+    /// offset.
     pub fn new(facts: Facts) -> Result<Self, FactsError> {
         let Facts { old, new, timestamp, received_at, password_changed, extra, omitted } = facts;
         if let Some(old) = old.as_ref().filter(|old| old.user_id != new.user_id) {
@@ -140,7 +141,7 @@ impl UserEvent {
 }
 
 impl EventType {
-    /// Returns the text that the event and its identifier have for it.
+    /// Returns the name of the type: the text in the record and in the event's identifier.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -149,7 +150,7 @@ impl EventType {
         }
     }
 
-    /// Returns the type with this text.
+    /// Returns the type with this name.
     pub fn named(text: &str) -> Option<Self> {
         [Self::Created, Self::Changed, Self::Imported].into_iter().find(|kind| kind.as_str() == text)
     }

@@ -1,14 +1,16 @@
-//! Gaps: what an event's parent tells about deliveries that never came. The same for the live table, a rebuild and `verify`.
+//! Gaps: missed deliveries, derived from the parents of events. The live table, a rebuild and `verify` use the same
+//! rules.
 //!
-//! No gap is: a user first seen through a change, a state that was imported, a member that the vendor has newly added, and a field
-//! that either event leaves out.
+//! These cases are not gaps: the first event seen of a user is a change, the state held was imported, the vendor has
+//! added a new member, or either event omits the field that differs. Of the events of one second only the first one read
+//! is compared with the state before; the others lead to and from it.
 
 use crate::roll::{Applied, Effect, Member, Reading, Roll};
 use crate::{Position, UserEvent, Version};
 
-/// How many gaps of one user are remembered, the newest: more tells nobody more.
+/// The most gaps kept per user, newest first. More gaps add no information.
 pub const GAPS_PER_USER_MAX: usize = 16;
-/// How many late events of one user are remembered, the newest: several for every gap that is.
+/// The most late events kept per user, newest first: several for each gap.
 pub const LATE_PER_USER_MAX: usize = 64;
 
 /// A break in a user's lineage: the state held was `held`, but the next event was built on `missing`.
@@ -22,18 +24,19 @@ pub struct Gap {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenGap {
     pub gap: Gap,
-    /// The event that was built on a state never seen.
+    /// The event whose parent was never seen.
     pub position: Position,
-    /// The fields in which the state known and the state never seen differ, in alphabetical order.
+    /// The fields that differ between the known state and the missing state, in alphabetical order.
     pub fields: Vec<String>,
 }
 
-/// An event that did not win, as the states that it leads from and to.
+/// An event that did not win, as the pair of states it leads from and to.
 pub type Edge = (Version, Version);
 
-/// What is known of a user's lineage.
+/// The lineage of a user: its open gaps and its late events.
 ///
-/// Invariant: no gap is bridged by the late events. A late event may be seen before the gap that it fills, so it is remembered.
+/// Invariant: the late events do not bridge any open gap. A late event can arrive before the gap that it fills, so late
+/// events are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage {
     /// The open gaps, oldest first.
@@ -42,17 +45,17 @@ pub struct Lineage {
     pub late: Vec<Edge>,
 }
 
-/// What became of a lineage.
+/// The effect of a record on a lineage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Followed {
     pub gaps_changed: bool,
     pub late_changed: bool,
-    /// How many gaps were closed by late events.
+    /// The number of gaps closed by late events.
     pub closed: usize,
 }
 
 impl Gap {
-    /// Returns the gap between two states of a user, if the event that wins now was built on a state that is not known.
+    /// Returns the gap between two states of a user, if the parent of the new winner is not a known state.
     pub fn between(before: &Roll, now: &Roll) -> Option<Self> {
         let (held, next) = (before.winner()?, now.winner()?);
         let missing = next.parent?;
@@ -66,7 +69,7 @@ impl Gap {
 }
 
 impl Member {
-    /// Returns the states that the event leads from and to; a creation leads from nowhere.
+    /// Returns the states that the event leads from and to. A creation has no state to lead from.
     pub fn edge(&self) -> Option<Edge> {
         Some((self.parent?, self.version))
     }
@@ -77,20 +80,20 @@ impl Lineage {
         self.gaps.is_empty() && self.late.is_empty()
     }
 
-    /// Returns whether a record says anything to somebody of whose lineage nothing is remembered; most do not. `state` is the
-    /// state after it.
+    /// Returns whether a record says anything to somebody of whose lineage nothing is remembered; most do not. `state`
+    /// is the state after it.
     pub fn is_news(state: &Roll, applied: &Applied, reading: &Reading<'_>) -> bool {
         match applied.effect {
             Effect::Newer { gap } => gap.is_some() || reading.says().members().len() > 1,
-            Effect::Tied { .. } => true,
+            Effect::Tied => true,
             // The states of a forgotten user are not to be remembered.
             Effect::Stale => !state.rank().is_forgotten(),
             Effect::Duplicate | Effect::Forgotten | Effect::Unreadable | Effect::Unknown => false,
         }
     }
 
-    /// Follows what a record did, after which the user is in `state`. `differing` returns the fields in which the state held
-    /// before and the state that the winner was built on differ ([`changed_fields`]); without any there is no gap.
+    /// Follows what a record did, after which the user is in `state`. `differing` returns the fields in which the state
+    /// held before and the state that the winner was built on differ ([`changed_fields`]); without any there is no gap.
     pub fn follow(
         &mut self,
         state: &Roll,
@@ -108,7 +111,6 @@ impl Lineage {
             Effect::Newer { gap } if reading.says().members().len() > 1 => (gap, reading.says().members()),
             // Events that build on one that has won alone name it.
             Effect::Newer { gap } => (gap, [].as_slice()),
-            Effect::Tied { gap } => (gap, reading.says().members()),
             _ => (None, reading.says().members()),
         };
         let opened = gap.is_some_and(|gap| self.open(gap, reading.position, differing));
@@ -131,13 +133,14 @@ impl Lineage {
         true
     }
 
-    /// The states of a forgotten user are not to be remembered.
+    /// The states of a forgotten user must not be kept.
     fn forget(&mut self) -> Followed {
         let former = std::mem::take(self);
         Followed { gaps_changed: !former.gaps.is_empty(), late_changed: !former.late.is_empty(), closed: 0 }
     }
 
-    /// Notes an event that did not win, and closes the gaps that it fills, alone or with those before it.
+    /// Records an event that did not win, and closes the gaps that it fills, alone or together with earlier late
+    /// events.
     pub fn note(&mut self, late: Edge) -> Followed {
         if self.late.contains(&late) {
             return Followed::default();
@@ -154,7 +157,7 @@ impl Lineage {
 }
 
 impl Followed {
-    /// Returns what became of the lineage by this and then by `next`.
+    /// Returns the combined effect of this step and of `next`.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         Self {
@@ -165,10 +168,10 @@ impl Followed {
     }
 }
 
-/// Returns whether a way through the events leads from one of the states in `reached` to `missing`.
+/// Returns whether a path of events leads from one of the states in `reached` to `missing`.
 ///
-/// Users return to states they were in before (a switch turned off and on again), so one state can be left by several events: all
-/// ways are followed.
+/// A user can return to an earlier state (a switch turned off and on again), so several events can leave one state. The
+/// search follows all paths.
 fn leads_to(mut reached: Vec<Version>, missing: Version, events: &[Edge]) -> bool {
     let mut next = 0;
     while let Some(at) = reached.get(next).copied() {
@@ -185,11 +188,11 @@ fn leads_to(mut reached: Vec<Version>, missing: Version, events: &[Edge]) -> boo
     false
 }
 
-/// Returns the names of the fields in which the state that `held` gave and the state that `next` was built on differ, in
-/// alphabetical order; none when `next` was built on nothing.
+/// Returns the names of the fields that differ between the state after `held` and the state before `next`, in
+/// alphabetical order. Returns none when `next` has no parent state.
 ///
-/// Members that only the latter has and the vendor's table does not name are left out: the vendor has newly added them, and
-/// nothing was missed; and so are fields that either event omits. No names at all therefore means that there is no gap.
+/// Two kinds of fields are skipped: members outside the vendor's table that only the state before `next` has, because
+/// the vendor has newly added them; and fields that either event omits. An empty result means that there is no gap.
 pub fn changed_fields(held: &UserEvent, next: &UserEvent) -> Vec<String> {
     let Some(old) = &next.old else { return Vec::new() };
     let (known, old) = (held.new.canonical_members(), old.canonical_members());

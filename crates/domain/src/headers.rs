@@ -6,14 +6,14 @@ pub const CE_SPECVERSION: &str = "ce_specversion";
 pub const CE_ID: &str = "ce_id";
 pub const CE_TYPE: &str = "ce_type";
 pub const CE_SOURCE: &str = "ce_source";
-/// When the event occurred, RFC 3339. (The record's Kafka timestamp is when it was received.)
+/// When the event occurred, RFC 3339. The record's Kafka timestamp is the time of receipt.
 pub const CE_TIME: &str = "ce_time";
 pub const CONTENT_TYPE: &str = "content-type";
-/// The trace that the delivery belonged to: W3C Trace Context, kept by the CloudEvents distributed tracing extension.
+/// The trace of the delivery: W3C Trace Context, in the CloudEvents distributed tracing extension.
 pub const TRACEPARENT: &str = "traceparent";
-/// On a record that was appended again so that compaction keeps it: the offset of the record it repairs.
+/// On a record that the keeper appended again: the offset of the record that it repairs.
 pub const REASSERTED: &str = "rollcall-reasserted";
-/// On the record that ends a tied second: the other events of it ([`crate::roll::second`]).
+/// On the record that ends a tied second: the other events of that second ([`crate::roll::second`]).
 pub const SECOND: &str = "rollcall-second";
 
 /// The CloudEvents source of every record: a URI reference that names the vendor's event stream.
@@ -22,7 +22,7 @@ pub const TYPE_CREATED: &str = "live.vcc.user.created";
 pub const TYPE_CHANGED: &str = "live.vcc.user.changed";
 pub const TYPE_IMPORTED: &str = "live.vcc.user.imported";
 pub const TYPE_FORGOTTEN: &str = "live.vcc.user.forgotten";
-/// Media type of an Avro value, by the CloudEvents Avro format.
+/// Media type of an Avro value, from the CloudEvents Avro format.
 pub const AVRO: &str = "application/avro";
 
 /// Returns the headers of the record of `event`.

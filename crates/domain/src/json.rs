@@ -1,8 +1,8 @@
-//! JSON as it was sent: texts and numbers keep their tokens, and no number passes through a double.
+//! JSON with its tokens kept: texts and numbers stay as sent, and no number passes through a double.
 //!
-//! [`Json::read`] is strict: a key given twice, a depth past the limit, or an exponent that no reader holds is a
-//! [`Fault`] with its place. [`Json::write`] gives the tokens back, without the blanks between them;
-//! [`Json::write_canonical`] gives the form that equal values share, which [`crate::Version`] is a digest of.
+//! [`Json::read`] is strict: a duplicate key, a depth over the limit, or an exponent out of range is a [`Fault`] with
+//! its place. [`Json::write`] writes the original tokens without whitespace. [`Json::write_canonical`] writes the form
+//! that equal values share; [`crate::Version`] is its digest.
 
 mod canonical;
 
@@ -39,30 +39,30 @@ pub enum Json<'t> {
     Number(Number<'t>),
     Text(Text<'t>),
     Array(Vec<Json<'t>>),
-    /// The members in the order in which they were sent; no name is there twice.
+    /// The members in the order in which they were sent. Names are unique.
     Object(Vec<(Text<'t>, Json<'t>)>),
 }
 
-/// A text, and how it was written.
+/// A text with its original spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<'t> {
     /// The token between its quotation marks.
     token: Cow<'t, str>,
-    /// The text, where the token has escapes.
+    /// The decoded text, if the token has escapes.
     unescaped: Option<String>,
 }
 
 impl<'t> Json<'t> {
-    /// Returns the value that `text` is.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// [`Fault`] for text that is not JSON, has a key twice in an object, nests deeper than `depth_max`, or has a
-    /// number whose exponent no 32 bits hold.
+    /// [`Fault`] for text that is not JSON, for a duplicate key in an object, for nesting deeper than `depth_max`, or
+    /// for a number whose exponent does not fit `i32`.
     pub fn read(text: &'t [u8], depth_max: usize) -> Result<Self, Fault> {
         parser::read(text, depth_max)
     }
 
-    /// Appends the value as it was sent, without blanks.
+    /// Appends the value as it was sent, without whitespace.
     pub fn write(&self, out: &mut String) {
         match self {
             Self::Null => out.push_str("null"),
@@ -86,14 +86,14 @@ impl<'t> Json<'t> {
         }
     }
 
-    /// Appends the canonical form: RFC 8785, but that numbers are exact (see [`Number::write_canonical`]).
+    /// Appends the canonical form: RFC 8785, but with exact numbers (see [`Number::write_canonical`]).
     pub fn write_canonical(&self, out: &mut String) {
         canonical::write(self, out);
     }
 }
 
 impl<'t> Text<'t> {
-    /// Returns `text`, written as shortly as JSON can.
+    /// Returns `text` with the shortest JSON spelling.
     pub fn new(text: String) -> Self {
         let mut token = String::with_capacity(text.len() + 2);
         write_text(&text, &mut token);
@@ -123,7 +123,7 @@ impl<'t> Text<'t> {
     }
 }
 
-/// Writes `items` with a comma between each two.
+/// Writes `items` with commas between them.
 pub(crate) fn separated<T>(out: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T)) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {

@@ -1,4 +1,4 @@
-//! A dead letter: a body that could not be read, as a record keeps it.
+//! A dead letter: an unreadable body, as a record keeps it.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use sha2::{Digest, Sha256};
 
 use crate::UnixMillis;
 
-/// Header: the rejection's label.
+/// Header: the label of the rejection.
 const REJECTION: &str = "rollcall-rejection";
-/// Header: the reason, for people.
+/// Header: the reason as text.
 const REASON: &str = "rollcall-reason";
-/// Header: the JSON Pointer (RFC 6901) of the place that is at fault.
+/// Header: the JSON Pointer (RFC 6901) of the fault.
 const POINTER: &str = "rollcall-pointer";
-/// Header: the initialization vector that came with the body, as received.
+/// Header: the initialization vector of the request, as received.
 const IV: &str = "rollcall-iv";
 /// Header: when the body was received, RFC 3339.
 const RECEIVED_AT: &str = "rollcall-received-at";
 
-/// A body that could not be read, without any readable password, and the reason.
+/// An unreadable body with any readable password blanked, and the reason.
 ///
-/// On the dead-letter topic its value is the body and its key is [`Letter::key`]; all else is in headers.
+/// On the dead-letter topic the record's value is the body, its key is [`Letter::key`], and the rest is in headers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// As received, cipher text as cipher text; a readable password is blanked.
+    /// As received: cipher text stays cipher text, and a readable password is blanked.
     pub body: Vec<u8>,
-    /// The initialization vector as received: hexadecimal text, if the sender keeps to its contract.
+    /// The initialization vector as received: hexadecimal text if the sender follows the vendor's format.
     pub iv: Option<String>,
     /// The label of the rejection: `undecryptable` or `not_an_event`.
     pub rejection: String,
@@ -34,7 +34,7 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// Returns the letter that a record of the topic holds, as far as its headers tell.
+    /// Returns the letter of a record. A missing header leaves its field empty.
     pub fn from_record<'r>(value: &[u8], header: impl Fn(&str) -> Option<&'r [u8]>, timestamp: UnixMillis) -> Self {
         let text = |name: &str| header(name).map(|value| String::from_utf8_lossy(value).into_owned());
         let received_at = text(RECEIVED_AT).and_then(|text| UnixMillis::parse_iso8601(&text).ok());
@@ -48,7 +48,8 @@ impl Letter {
         }
     }
 
-    /// Returns the record's key: SHA-256 of the body in hexadecimal, so that the sender's fifteen attempts leave one letter.
+    /// Returns the record's key: SHA-256 of the body in hexadecimal. The sender's 15 attempts therefore leave one
+    /// letter.
     pub fn key(&self) -> String {
         hex::encode(Sha256::digest(&self.body))
     }

@@ -1,23 +1,41 @@
 //! The pure core of Rollcall: no runtime, server, broker, clock or I/O.
 //!
-//! A webhook of VCC Live becomes a [`UserEvent`]; events travel as Avro ([`wire`]) in records keyed by [`UserId`]; and
-//! [`fold::apply`] turns the records of one key into its state, by the one definition of "newer" in [`order`].
-//!
 //! ```text
-//! UserEvent ──wire::encode──▶ value ──▶ Kafka ──▶ record::read ──▶ RecordHead ──fold::apply──▶ KeyState + Effect
-//!    │ headers::for_event ──▶ CloudEvents headers              (value's head only: the payload stays with the caller)
+//! json ──▶ User, UserEvent ──wire::encode──▶ value ──▶ Kafka ──▶ roll::read ──▶ Reading ──Roll::apply──▶ state, Effect
+//!              │ headers::for_event ──▶ CloudEvents headers
 //! ```
 //!
-//! Reading order:
-//! - [`UserId`], [`UnixMillis`], [`Version`], [`EventId`]: what must not be confused with a bare number or text.
-//! - [`json`]: what the vendor sends, with every digit.
-//! - [`User`] and [`UserEvent`]: the vendor's facts, and what is derived from them.
-//! - [`order`], [`fold`], [`gap`]: which record of a key wins, and what the loser tells us.
-//! - [`Position`] and [`Checkpoint`]: where in the log a reader is.
-//! - [`wire`], [`headers`], [`record`]: bytes in and out.
-//! - [`topics`], [`client_property`]: what all crates must say alike about the Kafka cluster.
+//! | module | content |
+//! | --- | --- |
+//! | [`json`] | JSON as sent, with every digit of its numbers |
+//! | [`User`], [`UserEvent`] | the vendor's fields, and the values derived from a webhook: [`Version`], [`EventId`] |
+//! | [`order`] | the rank of a record: which of two is newer, or that they tie |
+//! | [`roll`] | the effect of a record on its user, and the state of a key: the only definition |
+//! | [`gap`] | missed deliveries, derived from the parents of events |
+//! | [`Position`], [`Checkpoint`] | places in the log, and the progress of a reader |
+//! | [`wire`], [`headers`], [`Letter`] | the bytes of a record's value, its headers, and a dead letter |
+//! | [`topics`], [`client_property`] | the contract of the topics, and the secret properties of a Kafka client |
 //!
-//! Invariant: no type of this crate has a place for a password.
+//! Invariant: no type of this crate has a field for a password.
+//!
+//! ```
+//! use domain::{EventType, Facts, Position, UnixMillis, User, UserEvent, UserId, roll, wire};
+//!
+//! let event = UserEvent::new(Facts {
+//!     old: None,
+//!     new: User::new(UserId::new(180)?),
+//!     timestamp: "2017-06-06T10:53:43+02:00".to_owned(),
+//!     received_at: UnixMillis::from_millis(1_496_739_224_000),
+//!     password_changed: false,
+//!     extra: Default::default(),
+//!     omitted: Vec::new(),
+//! })?;
+//! let (value, position) = (wire::encode(&event), Position { partition: 0, offset: 18 });
+//! let reading = roll::read(position, Some(b"180"), Some(&value), |_| None, event.received_at)?;
+//! let (state, applied) = roll::Roll::begin(&reading);
+//! assert_eq!((event.kind, state.position(), applied.changed), (EventType::Created, position, true));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -1,29 +1,31 @@
-//! The order: which of two records of one user is newer, or that neither is.
+//! The order of records: which of two records of one user is newer, or that they tie.
 //!
 //! Every record has a [`Rank`], computed from that record alone and compared by class, then time, then kind:
 //!
 //! | class | record | time |
 //! | --- | --- | --- |
 //! | ahead | an event that occurred more than [`AHEAD_MAX`] after its own receipt: a wrong clock must not freeze a user | `occurredAt` |
-//! | imported | an imported event: whatever a webhook said is better | `occurredAt`, the import's as-of |
-//! | created | a created event: a user is created before it is changed, whatever the clocks say | `occurredAt` |
+//! | imported | an imported event: any webhook is better | `occurredAt`, the import's as-of |
+//! | created | a created event: a user is created before any change, even if the clocks disagree | `occurredAt` |
 //! | changed | a changed event, and after those of the same time a forgotten marker | `occurredAt`; the marker's `ce_time` |
 //!
-//! Events of one rank are a tie: the vendor's clock has seconds. [`crate::roll`] decides between them, by the whole set of
-//! them. A comparison of two records cannot: built-on lineage compares neighbours only, so it is not transitive.
+//! Events of equal rank tie, because the vendor's clock has a resolution of one second. [`crate::roll`] decides a tie
+//! from the whole set of tied events. Pairwise comparison cannot decide it: the "built on" relation holds between
+//! neighbours only, so it is not transitive.
 //!
-//! A creation ranks below every marker, whatever its time: a user who was forgotten comes back by a later change, never by a
-//! creation. (Ranked by time against creations and as a change against changes, a marker would make the order circular.)
+//! A creation ranks below every marker, whatever its time. A forgotten user comes back by a later change, never by a
+//! creation. (If a marker were compared by time with creations, and as a change with changes, the order would be
+//! circular.)
 
 use std::time::Duration;
 
 use crate::{EventType, Head, UnixMillis};
 
-/// The version of the rule: of this file and of [`crate::roll`]. To be raised whenever either decides anything differently; a
-/// table that another version made is rebuilt from the log.
+/// The version of the rule in this file and in [`crate::roll`]. Raise it whenever either decides differently. A table
+/// with another version is rebuilt from the log.
 pub const RULE_VERSION: i64 = 1;
 
-/// How long after its own receipt an event may say that it occurred: clocks differ by minutes, time zones by an hour.
+/// The largest accepted lead of an event's time over its receipt: clocks differ by minutes, time zones by an hour.
 pub const AHEAD_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The place of a record among the records of its key.
@@ -65,7 +67,7 @@ impl Rank {
         Self { class: Class::Changed, time: at, kind: Kind::Forgotten }
     }
 
-    /// The time of the record: an event's `occurredAt`, or the time as of which the user is forgotten.
+    /// Returns the time of the record: an event's `occurredAt`, or the time as of which the user is forgotten.
     pub fn time(self) -> UnixMillis {
         self.time
     }
@@ -86,7 +88,7 @@ impl Rank {
 }
 
 impl Head {
-    /// Returns whether the event says that it occurred more than [`AHEAD_MAX`] after its receipt.
+    /// Returns whether the event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt.
     pub fn is_ahead(&self) -> bool {
         let ahead = i128::from(self.occurred_at.millis()) - i128::from(self.received_at.millis());
         ahead > AHEAD_MAX.as_millis().cast_signed()
@@ -117,7 +119,7 @@ mod tests {
         Rank::of_forgotten(UnixMillis::from_millis(at))
     }
 
-    /// The order, from the lowest rank to the highest. Whoever changes it raises [`RULE_VERSION`].
+    /// The order, from the lowest rank to the highest. A change of the order must raise [`RULE_VERSION`].
     #[test]
     fn the_order_of_this_rule_version() {
         use EventType::{Changed, Created, Imported};

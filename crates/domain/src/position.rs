@@ -1,4 +1,4 @@
-//! Where in the log: one record, or one reader.
+//! Places in the log: of one record, and of one reader.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct Position {
     pub offset: i64,
 }
 
-/// How far a reader is: for each partition, the offset of the next record to read. Its text form is `0:18,1:7`.
+/// The progress of a reader: for each partition, the offset of the next record to read. Its text form is `0:18,1:7`.
 ///
 /// | held | asked | answer |
 /// | --- | --- | --- |
@@ -30,7 +30,7 @@ pub struct Position {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint(BTreeMap<i32, i64>);
 
-/// Why a text is no position or checkpoint, or a checkpoint does not advance.
+/// The reason why a text is not a position or checkpoint, or why a checkpoint does not advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PositionError {
     #[error("not of the form <partition>:<offset>, both whole numbers from 0")]
@@ -47,7 +47,7 @@ impl Checkpoint {
         Self(next.into_iter().collect())
     }
 
-    /// Returns the offset of the next record to read from `partition`; `None` when it has not been started.
+    /// Returns the offset of the next record to read from `partition`, or `None` before its first record.
     pub fn next(&self, partition: i32) -> Option<i64> {
         self.0.get(&partition).copied()
     }
@@ -60,7 +60,7 @@ impl Checkpoint {
     /// Moves past the record at `read`.
     ///
     /// # Errors
-    /// [`PositionError::Backwards`] when it was passed already; nothing changes then.
+    /// [`PositionError::Backwards`] when the record was read before. The checkpoint is then unchanged.
     pub fn advance(&mut self, read: Position) -> Result<(), PositionError> {
         match self.next(read.partition) {
             Some(next) if read.offset < next => Err(PositionError::Backwards { read, next }),
@@ -71,13 +71,13 @@ impl Checkpoint {
         }
     }
 
-    /// Moves `partition` to `next`, the offset at which its end was seen, unless it is further already.
+    /// Moves `partition` forward to `next`, the offset of its end. Does nothing if it is further already.
     pub fn reach(&mut self, partition: i32, next: i64) {
         let held = self.0.entry(partition).or_insert(next);
         *held = next.max(*held);
     }
 
-    /// Yields each partition with the offset of its next record, in the order of partitions.
+    /// Yields each partition with the offset of its next record, ordered by partition.
     pub fn iter(&self) -> impl Iterator<Item = (i32, i64)> + '_ {
         self.0.iter().map(|(partition, next)| (*partition, *next))
     }

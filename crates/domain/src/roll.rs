@@ -1,14 +1,14 @@
-//! The roll: what one record does to one user. The one definition; keeper, gate, `verify`, `forget`, the live table and a rebuild
-//! all use it and decide nothing by themselves.
+//! The roll: the effect of one record on one user. This is the only definition. The keeper, the gate, `verify`,
+//! `forget`, the live table and a rebuild all use it and add no rule of their own.
 //!
-//! The state of a key is a *join* of its records ([`Roll`]): the highest [`Rank`](crate::order::Rank) seen and, if that is of
-//! events, the *set* of the events of that rank, nearly always one. The **winner** is a function of the set alone. Neither offset,
-//! nor partition, nor order of reading, nor repetition decides anything, so a table that lived through everything equals one that
-//! is rebuilt from the compacted log, if the last record of the key yields the whole state by itself: a **clean** key
-//! ([`KeyState`]).
+//! The state of a key is a *join* of its records ([`Roll`]): the highest [`Rank`](crate::order::Rank) seen and, if that
+//! rank belongs to events, the *set* of the events of that rank, nearly always one. The **winner** is a function of the
+//! set alone. Offset, partition, reading order and repetition have no influence. A live table therefore equals a table
+//! rebuilt from the compacted log, provided that the last record of the key yields the whole state by itself: such a
+//! key is **clean** ([`KeyState`]).
 //!
-//! So that it can, the record that ends a tied second carries the other events of it in the header
-//! [`SECOND`](crate::headers::SECOND) ([`second`]). A record without a tie carries nothing.
+//! For this purpose the record that ends a tied second carries the other events of that second in the header
+//! [`SECOND`](crate::headers::SECOND) ([`second`]). A record without a tie has no such header.
 //!
 //! ```text
 //! record ──read──▶ Reading ──Roll::apply──▶ state of the key, Applied { effect, … }
@@ -18,7 +18,8 @@
 //! # use domain::{wire, Facts, Position, UnixMillis, User, UserEvent, UserId};
 //! # use domain::roll::{self, Effect, Roll};
 //! # let facts = Facts { old: None, new: User::new(UserId::new(180)?), timestamp: "2017-06-06T10:53:43+02:00".into(),
-//! #     received_at: UnixMillis::from_millis(1_496_739_223_000), password_changed: false, extra: Default::default(), omitted: Vec::new() };
+//! #     received_at: UnixMillis::from_millis(1_496_739_223_000), password_changed: false, extra: Default::default(),
+//! #     omitted: Vec::new() };
 //! # let (event, now) = (UserEvent::new(facts)?, UnixMillis::from_millis(0));
 //! let value = wire::encode(&event);
 //! let record = |offset| {
@@ -50,34 +51,35 @@ use crate::gap::Gap;
 use crate::order::Rank;
 use crate::{Head, Position, UnixMillis};
 
-/// What a record did to the state of its key.
+/// The effect of a record on the state of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It has a higher rank than all before. A `gap` is suspected from digests alone: [`crate::gap::changed_fields`] confirms it.
+    /// Its rank is higher than all before. A `gap` is suspected from digests alone; [`crate::gap::changed_fields`]
+    /// confirms it.
     Newer { gap: Option<Gap> },
-    /// It has the rank of the state and an event that was not in the set, which may have changed the winner.
-    Tied { gap: Option<Gap> },
-    /// It has nothing that was not known, but that of an event another copy may count now.
+    /// Its rank equals that of the state, and it adds an event to the set. The winner may have changed.
+    Tied,
+    /// It adds no event. It may replace the copy of an event that counts.
     Duplicate,
     /// It has a lower rank.
     Stale,
     /// It is a forgotten marker of a higher rank than all before.
     Forgotten,
-    /// Its bytes are broken: the state stays, and the key is dirty.
+    /// Its bytes are broken. The state stays, and the key is dirty.
     Unreadable,
-    /// This build does not know its framing, schema or type of event: the state stays, and may be outdated.
+    /// This build does not know its framing, schema or event type. The state stays, and may be outdated.
     Unknown,
 }
 
-/// What came of a record.
+/// The result of applying a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
     pub effect: Effect,
-    /// Another event wins now, or the user was forgotten: whoever follows changes must hear of it.
+    /// The winner is another event, or the user was forgotten. Subscribers of changes must receive it.
     pub changed: bool,
-    /// The state is another one: rank, set, or the copy of an event that counts.
+    /// The state differs: its rank, its set, or the copy of an event that counts.
     pub stored: bool,
-    /// Events that did not fit the set of [`SET_MAX`].
+    /// The number of events that did not fit the set of [`SET_MAX`].
     pub dropped: usize,
 }
 
@@ -108,6 +110,11 @@ impl Roll {
         }
     }
 
+    /// Returns whether this state has a higher rank than `other`, which then adds nothing to it.
+    pub fn supersedes(&self, other: &Self) -> bool {
+        self.rank() > other.rank()
+    }
+
     /// Returns whether the user is forgotten by a marker as of `at`, or was by one.
     pub fn is_forgotten_by(&self, at: UnixMillis) -> bool {
         Rank::of_forgotten(at) >= self.rank()
@@ -120,7 +127,7 @@ impl Roll {
         (state, applied)
     }
 
-    /// Applies what a further record of the key says.
+    /// Applies a further record of the key.
     pub fn apply(&mut self, reading: &Reading<'_>) -> Applied {
         let says = reading.says();
         match says.rank().cmp(&self.rank()) {
@@ -140,11 +147,7 @@ impl Roll {
         let before = self.clone();
         let joined = self.unite(says);
         let changed = self.has_other_winner(&before);
-        let effect = if joined.has_grown {
-            Effect::Tied { gap: if changed { Gap::between(&before, self) } else { None } }
-        } else {
-            Effect::Duplicate
-        };
+        let effect = if joined.has_grown { Effect::Tied } else { Effect::Duplicate };
         Applied { effect, changed, stored: joined.has_grown || joined.has_other_copies, dropped: joined.dropped }
     }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct UnixMillis(i64);
 
-/// A text is not an ISO 8601 date and time with an offset from UTC.
+/// The text is not an ISO 8601 date and time with an offset from UTC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an ISO 8601 date and time with an offset")]
 pub struct TimestampError;
@@ -31,11 +31,10 @@ impl UnixMillis {
         self.0
     }
 
-    /// Returns the instant that `text` names: ISO 8601 with an offset (`+02:00`, PHP's `+0200`, or `Z`), rounded down
-    /// to milliseconds.
+    /// Parses an ISO 8601 date and time with an offset (`+02:00`, PHP's `+0200`, or `Z`), rounded down to milliseconds.
     ///
     /// # Errors
-    /// [`TimestampError`] for anything else, a local time without offset and bracketed time zones included.
+    /// [`TimestampError`] for any other text, including local times without an offset and times with a bracketed zone.
     pub fn parse_iso8601(text: &str) -> Result<Self, TimestampError> {
         // jiff also reads RFC 9557 annotations, which the vendor's contract does not have.
         if text.contains('[') {
@@ -47,7 +46,7 @@ impl UnixMillis {
 }
 
 impl fmt::Display for UnixMillis {
-    /// Writes RFC 3339 in UTC; an instant outside the years -9999 to 9999 is written as its number.
+    /// Writes RFC 3339 in UTC. An instant outside the years -9999 to 9999 is written as its number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Timestamp::from_millisecond(self.0) {
             Ok(timestamp) => timestamp.fmt(f),

@@ -1,9 +1,9 @@
-//! The contract of the topics: their names, and the settings that Rollcall's promises rest on.
+//! The contract of the topics: their names and the settings that Rollcall's guarantees depend on.
 //!
-//! The vendor repeats a delivery for [`RETRIES_MAX_MS`]. The tombstone rule follows: a tombstone must outlive both the
-//! repeats and every copy of an event outside the topic of users (late deliveries, dead letters), or a copy that is
-//! delivered or replayed after it brings an erased user back. So retention and the longest life of an open segment
-//! together, since retention drops closed segments only, stay below `delete.retention.ms`.
+//! The vendor repeats a delivery for [`RETRIES_MAX_MS`]. A tombstone must outlive these repeats. It must also outlive
+//! every copy of an event outside the topic of users (late deliveries, dead letters): a copy that is delivered or
+//! replayed after the tombstone has gone brings an erased user back. Retention drops closed segments only. So retention
+//! plus the longest life of an open segment must stay below `delete.retention.ms`.
 
 use std::collections::BTreeMap;
 
@@ -23,35 +23,35 @@ const MINUTE_MS: i64 = 60 * 1000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// How often the vendor tries to deliver an event; the pauses are 1, 2, 4, 8 … minutes.
+/// The number of delivery attempts of the vendor; the pauses between them are 1, 2, 4, 8 … minutes.
 pub const ATTEMPTS_MAX: u32 = 15;
-/// How long the vendor tries at most, with a pause after each attempt: 2^15 − 1 = 32,767 minutes, or 22 d 18 h 7 min.
+/// The longest time the vendor retries, with a pause after each attempt: 2^15 − 1 = 32,767 minutes, or 22 d 18 h 7 min.
 pub const RETRIES_MAX_MS: i64 = ((1 << ATTEMPTS_MAX) - 1) * MINUTE_MS;
-/// How long the newest record of a key cannot be compacted away: the keeper has this long to repair a late delivery.
+/// The time in which the newest record of a key is not compacted. The keeper has this long to repair a late delivery.
 pub const MIN_COMPACTION_LAG_MS: i64 = 3 * DAY_MS;
-/// How long erased data can stay in the log after something was appended.
+/// The longest time that erased data stays in the log after a later append.
 pub const MAX_COMPACTION_LAG_MS: i64 = 7 * DAY_MS;
-/// How long a tombstone stays.
+/// The time that a tombstone is kept.
 pub const DELETE_RETENTION_MS: i64 = 23 * DAY_MS;
-/// How long late deliveries and dead letters are kept from the time that their segment is closed.
+/// The time that late deliveries and dead letters are kept after their segment is closed.
 pub const RETENTION_MS: i64 = 22 * DAY_MS;
-/// How long a segment of late deliveries or dead letters stays open.
+/// The longest time that a segment of late deliveries or dead letters stays open.
 pub const SEGMENT_MS: i64 = 4 * HOUR_MS;
 const _: () = assert!(DELETE_RETENTION_MS > RETRIES_MAX_MS && DELETE_RETENTION_MS > RETENTION_MS + SEGMENT_MS);
 
-/// The number of partitions of a new topic. It cannot be changed later without moving users, so it leaves room for
-/// growth: twelve is shared out evenly among 2, 3, 4, 6 or 12 readers.
+/// The number of partitions of a new topic. Changing it later moves users, so it leaves room for growth: 12 divides
+/// evenly among 2, 3, 4, 6 or 12 readers.
 pub const PARTITIONS_DEFAULT: i32 = 12;
-/// How many replicas must have a record before it is acknowledged, where there are [`REPLICAS_FOR_PRODUCTION`].
+/// The replicas that must have a record before it is acknowledged, on a topic with [`REPLICAS_FOR_PRODUCTION`].
 const MIN_INSYNC_REPLICAS: u32 = 2;
-/// The number of replicas from which one may fail without stopping the writers.
+/// The number of replicas at which one can fail without stopping writers.
 pub const REPLICAS_FOR_PRODUCTION: i32 = 3;
 
-/// The largest body of a webhook unless configured otherwise: 30 times the size of a usual event.
+/// The default limit of a webhook's body: 30 times the size of a usual event.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// How much longer than its body an encoded event can be.
+/// The most bytes by which an encoded event exceeds its body.
 pub const EVENT_OVERHEAD_BYTES_MAX: usize = 512;
-/// What Kafka counts of a record beside its value and what is bound to events: key, CloudEvents headers, batch.
+/// The rest of a record in Kafka's count: key, CloudEvents headers, batch header.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 4 * 1024;
 
 /// The names of the three topics.
@@ -76,14 +76,14 @@ impl Default for Names {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     pub topic: String,
-    /// Used by `create` only: an existing topic may have any number.
+    /// Used by `create` only. An existing topic may have any number of partitions.
     pub partitions: i32,
     pub replication: i32,
     /// Kafka's topic settings by their names.
     pub settings: BTreeMap<String, String>,
-    /// How many events the fullest record carries.
+    /// The most events in a record.
     pub events_per_record_max: usize,
-    /// The largest body that an event may come from.
+    /// The largest body that an event can come from.
     pub body_bytes_max: usize,
 }
 
@@ -107,24 +107,24 @@ impl Spec {
             .with(DELETE_RETENTION, DELETE_RETENTION_MS.to_string())
     }
 
-    /// Returns the contract of the topic of deliveries that came after a newer one.
+    /// Returns the contract of the topic of late deliveries: those that came after a newer one.
     pub fn late(topic: &str, partitions: i32, replication: i32) -> Self {
         Self::bare(topic, partitions, replication).with(CLEANUP_POLICY, "delete").with_retention()
     }
 
-    /// Returns the contract of the topic of bodies that could not be read.
+    /// Returns the contract of the topic of dead letters: bodies that could not be read.
     pub fn dead_letter(topic: &str, partitions: i32, replication: i32) -> Self {
         Self::bare(topic, partitions, replication).with(CLEANUP_POLICY, "compact,delete").with_retention()
     }
 
-    /// Returns the same with one setting changed or added.
+    /// Returns the contract with one setting changed or added.
     #[must_use]
     pub fn with(mut self, setting: &str, value: impl Into<String>) -> Self {
         self.settings.insert(setting.to_owned(), value.into());
         self
     }
 
-    /// Returns the size that the topic must take: of a record with as many of the largest events as one may carry.
+    /// Returns the record size that the topic must accept: the largest number of the largest events in one record.
     pub fn record_bytes_max(&self) -> usize {
         let event = self.body_bytes_max.saturating_add(EVENT_OVERHEAD_BYTES_MAX);
         event.saturating_mul(self.events_per_record_max).saturating_add(RECORD_OVERHEAD_BYTES_MAX)
@@ -155,7 +155,7 @@ impl Spec {
 mod tests {
     use super::*;
 
-    /// `max.message.bytes` where nobody has set it.
+    /// Kafka's default of `max.message.bytes`.
     const KAFKA_MESSAGE_BYTES_MAX: usize = 1_048_588;
 
     #[test]

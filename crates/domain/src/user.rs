@@ -1,4 +1,4 @@
-//! A user of the call centre, as the vendor describes it.
+//! A user of the call centre, as described by the vendor.
 
 mod version;
 
@@ -11,16 +11,17 @@ use serde_json::{Map, Value};
 
 use crate::UserId;
 
-/// How many fields the vendor's table has.
+/// The number of fields in the vendor's table.
 const FIELDS: usize = 18;
 
-/// A user by the fields of the vendor's table ("User Object"), all optional but the identifier; there is no password.
+/// A user with the fields of the vendor's table ("User Object"). All fields are optional except the identifier. There
+/// is no password.
 ///
-/// The serde form is the one of `schemas/user-event.v1.avsc`, in that field order; [`User::to_json`] is the one for
-/// readers. A new field goes here, into [`User::from_fields`] and into [`User::fields`], and into the schema, at the
-/// same place.
+/// The serde form follows `schemas/user-event.v1.avsc`, in its field order. [`User::to_json`] returns the form for
+/// readers. A new field must be added here, in [`User::from_fields`], in [`User::fields`] and in the schema, at the
+/// same place in each.
 ///
-/// `S` is what holds a text: borrowed ones are for those who only look.
+/// `S` is the type of texts. Readers that only inspect a user use borrowed texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "S: Deserialize<'de> + Ord"))]
 pub struct User<S = String> {
@@ -45,11 +46,11 @@ pub struct User<S = String> {
     pub sample_rate: Option<S>,
     pub state: Option<S>,
     pub username: Option<S>,
-    /// Members that the table does not name, and amounts that are no integers: name to JSON text, its numbers as sent.
+    /// Members outside the table, and amounts that are not integers: name to JSON text, with numbers as sent.
     pub extra: BTreeMap<S, S>,
 }
 
-/// Where a user's fields come from: a call for each field, in the order of the schema, `extra` last.
+/// A source of a user's fields. The fields are requested in the order of the schema, `extra` last.
 pub trait FieldSource<S> {
     type Error;
 
@@ -60,13 +61,13 @@ pub trait FieldSource<S> {
     fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Self::Error>;
     fn extra(&mut self) -> Result<BTreeMap<S, S>, Self::Error>;
 
-    /// An amount of money: an integer by the vendor's table, which some senders write with a fraction.
+    /// Reads an amount of money: an integer in the vendor's table, but some senders write a fraction.
     fn amount(&mut self, name: &'static str) -> Result<Option<i64>, Self::Error> {
         self.integer(name)
     }
 }
 
-/// The value of a field; its serde form is the one of readers.
+/// The value of a field. Its serde form is the one for readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Field<'u, S> {
@@ -77,10 +78,10 @@ pub enum Field<'u, S> {
 }
 
 impl<S> User<S> {
-    /// Returns the user with the fields that `source` gives.
+    /// Reads a user from `source`.
     ///
     /// # Errors
-    /// The first of the source.
+    /// The first error of the source.
     pub fn from_fields<F: FieldSource<S>>(source: &mut F) -> Result<Self, F::Error> {
         Ok(Self {
             user_id: source.user_id("userId")?,
@@ -105,7 +106,7 @@ impl<S> User<S> {
         })
     }
 
-    /// Returns the fields of the vendor's table by their names, in the order of the schema; `extra` is not among them.
+    /// Returns the fields of the vendor's table with their names, in the order of the schema, without `extra`.
     pub fn fields(&self) -> [(&'static str, Field<'_, S>); FIELDS] {
         [
             ("userId", Field::Integer(Some(self.user_id.get()))),
@@ -131,7 +132,7 @@ impl<S> User<S> {
 }
 
 impl User {
-    /// Returns the user of which nothing but the identifier is known.
+    /// Returns a user with an identifier and no other field.
     ///
     /// ```
     /// use domain::{User, UserId};
@@ -145,7 +146,8 @@ impl User {
         user
     }
 
-    /// Returns whether `name` is that of a field: readers are shown the field, never a member of `extra` with its name.
+    /// Returns whether `name` is a field of the table. Readers see the field, never a member of `extra` with the same
+    /// name.
     ///
     /// ```
     /// assert!(domain::User::is_field("hourly") && !domain::User::is_field("skills"));
@@ -159,11 +161,12 @@ impl User {
         NAMES.binary_search(&name).is_ok()
     }
 
-    /// Returns the user as a JSON object in the vendor's names: the fields, null where unknown, then the extra members.
+    /// Returns the user as a JSON object with the vendor's names: the fields, null where unknown, then the extra
+    /// members.
     ///
-    /// A member of `extra` with a field's name is not shown. One whose text is no JSON (another writer's mistake), or
-    /// whose number no double holds, appears as that text. Numbers are those of [`Value`]; `extra` itself has their
-    /// digits.
+    /// A member of `extra` with the name of a field is left out. A member whose text is not JSON (written by another
+    /// program), or whose number does not fit a double, appears as a string. Numbers are those of [`Value`]; `extra`
+    /// itself keeps their digits.
     pub fn to_json(&self) -> Map<String, Value> {
         let json = |value| serde_json::to_value(value).expect("texts, numbers and lists of texts are JSON");
         let mut object: Map<String, Value> =
@@ -176,7 +179,7 @@ impl User {
     }
 }
 
-/// The source that knows the identifier alone.
+/// A source with the identifier only.
 struct Unknown(UserId);
 
 impl FieldSource<String> for Unknown {

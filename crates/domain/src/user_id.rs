@@ -21,7 +21,7 @@ use crate::SAFE_INTEGER_MAX;
 #[serde(try_from = "i64", into = "i64")]
 pub struct UserId(i64);
 
-/// Why a number or text is no [`UserId`].
+/// The reason why a number or text is not a [`UserId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserIdError {
     #[error("user id is outside 0..={SAFE_INTEGER_MAX}")]
@@ -46,10 +46,10 @@ impl UserId {
         self.0
     }
 
-    /// Returns the identifier that a record's key spells.
+    /// Parses the key of a record.
     ///
     /// # Errors
-    /// As [`UserId::from_str`]; bytes that are not UTF-8 are not decimal.
+    /// As [`UserId::from_str`]. Bytes that are not UTF-8 are not decimal text.
     pub fn from_key(key: &[u8]) -> Result<Self, UserIdError> {
         std::str::from_utf8(key).map_err(|_| UserIdError::NotDecimal)?.parse()
     }

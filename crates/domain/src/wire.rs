@@ -4,11 +4,11 @@
 //! C3 01 | CRC-64-AVRO of the writer's schema, 8 bytes little-endian | Avro binary
 //! ```
 //!
-//! The fingerprint names `schemas/user-event.v1.avsc` as Java and fastavro compute it, so that a generic reader finds
-//! the schema.
+//! The fingerprint names `schemas/user-event.v1.avsc` as Java and fastavro compute it, so a generic reader finds the
+//! schema.
 //!
-//! Invariant: a released schema file is never edited, and every released version can be read for ever; `schemas/golden`
-//! holds bytes of each with a test that they still decode to the same values.
+//! Invariant: a released schema file is never edited, and every released version stays readable. `schemas/golden` holds
+//! bytes of each version, with a test that they still decode to the same values.
 
 mod schema;
 
@@ -34,20 +34,20 @@ pub const MARKER: [u8; 2] = [0xc3, 0x01];
 
 const FRAME_LEN: usize = 10;
 
-/// Why bytes are no user event.
+/// The reason why bytes are not a user event.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("value is shorter than the {FRAME_LEN} bytes that open a single-object encoding")]
     Short,
     #[error("value does not open with the marker C3 01 of a single-object encoding")]
     NoMarker,
-    #[error("value is written with a schema that no release has: fingerprint {0}")]
+    #[error("value has the fingerprint {0}, which no released schema has")]
     UnknownSchema(String),
-    #[error("value is an event of a type that no release has: {0:?}")]
+    #[error("value has the event type {0:?}, which no release defines")]
     UnknownType(String),
-    #[error("value does not follow the schema its fingerprint names")]
+    #[error("value does not match the schema of its fingerprint")]
     Avro(#[source] Box<apache_avro::Error>),
-    #[error("eventId is no UUID")]
+    #[error("eventId is not a UUID")]
     EventId(#[source] uuid::Error),
     #[error("{0} bytes follow the end of the event")]
     Trailing(usize),
@@ -74,18 +74,18 @@ pub fn encode(event: &UserEvent) -> Vec<u8> {
     bytes
 }
 
-/// Returns the event that `bytes` hold, whichever released version wrote them.
+/// Returns the event in `bytes`, written by any released version.
 ///
 /// # Errors
-/// [`DecodeError`], by what is wrong with the bytes.
+/// [`DecodeError`], by the fault in the bytes.
 pub fn decode(bytes: &[u8]) -> Result<UserEvent, DecodeError> {
     let mut datum = datum(bytes)?;
     let event = v1::read(&mut datum)?;
     if datum.is_empty() { Ok(event) } else { Err(DecodeError::Trailing(datum.len())) }
 }
 
-/// Returns the head of the event that `bytes` hold, at a small part of the cost of [`decode`]; the rest is not looked
-/// at.
+/// Returns the head of the event in `bytes`, at a small part of the cost of [`decode`]. The remaining bytes are not
+/// read.
 ///
 /// # Errors
 /// As [`decode`], for what it looks at.
@@ -97,7 +97,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
     }
 }
 
-/// What readers of the current state are shown: the user after the event, and when it was.
+/// The current state for readers: the user after the event, and the time of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current<'b> {
     pub occurred_at: UnixMillis,
@@ -106,8 +106,8 @@ pub struct Current<'b> {
     pub user: User<Cow<'b, str>>,
 }
 
-/// Returns the state that the event in `bytes` made, borrowed from them, at a small part of the cost of [`decode`];
-/// what comes after it, the state before among it, is not looked at.
+/// Returns the state after the event in `bytes`, borrowed from them, at a small part of the cost of [`decode`]. The
+/// fields after it, such as the state before, are not read.
 ///
 /// # Errors
 /// As [`decode`], for what it looks at.
@@ -119,7 +119,7 @@ pub fn decode_current(bytes: &[u8]) -> Result<Current<'_>, DecodeError> {
     }
 }
 
-/// Returns what a table of users is searched by, borrowed from `bytes`.
+/// Returns the searchable fields of a user, borrowed from `bytes`.
 ///
 /// # Errors
 /// As [`decode_current`].
@@ -128,8 +128,7 @@ pub fn facets(bytes: &[u8]) -> Result<Facets<'_>, DecodeError> {
 }
 
 impl DecodeError {
-    /// Returns whether another build may know what the bytes are: their framing, their schema or their type of event is not
-    /// known here.
+    /// Returns whether another build may know the bytes: their framing, schema or event type is not known here.
     pub fn is_unknown(&self) -> bool {
         match self {
             Self::NoMarker | Self::UnknownSchema(_) | Self::UnknownType(_) => true,
@@ -138,7 +137,7 @@ impl DecodeError {
     }
 }
 
-/// Returns what follows the framing of a value that could be decoded.
+/// Returns the bytes after the framing of a value that could be decoded.
 pub(crate) fn unframed(bytes: &[u8]) -> &[u8] {
     bytes.get(FRAME_LEN..).unwrap_or_default()
 }
@@ -186,7 +185,7 @@ mod tests {
         }
     }
 
-    /// Writes a long as Avro does.
+    /// Appends a long in Avro's encoding.
     fn put(datum: &mut Vec<u8>, long: i64) {
         let mut rest = ((long << 1) ^ (long >> 63)).cast_unsigned();
         loop {
@@ -265,7 +264,7 @@ mod tests {
         for event in [decode(GOLDEN).unwrap(), full, bare] {
             let bytes = encode(&event);
             let datum = &bytes[FRAME_LEN..];
-            let by_hand = current::read(datum).expect("it is as it must be");
+            let by_hand = current::read(datum).expect("a valid datum is read by hand");
             assert_eq!(by_hand, v1::read_current(&mut { datum }).unwrap());
             for end in 0..datum.len() {
                 for bit in 0..8 {
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_told_apart() {
+    fn frames_are_distinguished() {
         let mut other = GOLDEN.to_vec();
         other[2] ^= 1;
         assert!(matches!(decode(&other), Err(DecodeError::UnknownSchema(_))));

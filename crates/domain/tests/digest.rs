@@ -1,6 +1,6 @@
-//! Properties of a user's version: it is that of RFC 8785 where doubles are exact, and exact where they are not.
+//! Properties of a user's version: it equals RFC 8785 where doubles are exact, and stays exact where they are not.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use domain::{SAFE_INTEGER_MAX, User, UserId};
 use proptest::collection::{btree_map, vec};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Numbers are tried as `coefficient × 10^exponent` with exponents from -PLACES to PLACES.
+/// Numbers have the form `coefficient × 10^exponent`, with exponents from -PLACES to PLACES.
 const PLACES: u32 = 9;
 
 fn user(extra: impl IntoIterator<Item = (String, String)>) -> User {
@@ -21,7 +21,7 @@ fn version_of(number: &str) -> domain::Version {
     user([("n".to_owned(), format!(r#"{{"a":[{number}]}}"#))]).version()
 }
 
-/// Writes `coefficient × 10^exponent` with the point moved left by `point` digits, zeros at its end, and an `E` or not.
+/// Writes `coefficient × 10^exponent` with the point moved left by `point` digits, trailing zeros, and `E` or `e`.
 fn written(coefficient: i64, exponent: i64, point: usize, zeros: usize, upper: bool) -> String {
     let sign = if coefficient < 0 { "-" } else { "" };
     let digits = format!("{:0>width$}", coefficient.unsigned_abs(), width = point + 1);
@@ -64,7 +64,7 @@ fn scaled(coefficient: i64, exponent: i64) -> i128 {
     i128::from(coefficient) * 10_i128.pow(u32::try_from(exponent + i64::from(PLACES)).unwrap())
 }
 
-/// JSON that RFC 8785 and this project write alike: no number but integers that a double has.
+/// Returns JSON that RFC 8785 and Rollcall write alike: its only numbers are integers that a double holds exactly.
 fn plain_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -85,7 +85,7 @@ fn plain_json() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    /// Numbers have one version when they are equal and two when they are not, however each is written.
+    /// Equal numbers give one version and different numbers give two, in every spelling.
     #[test]
     fn a_version_is_as_exact_as_its_numbers(a in number(), b in number(), point in 0..25_usize, zeros in 0..4_usize) {
         let (coefficient, exponent, text) = a;
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn neighbours_are_told_apart(coefficient in coefficient(), step in 1..3_i64, exponent in -9..=9_i64) {
+    fn neighbours_are_distinguished(coefficient in coefficient(), step in 1..3_i64, exponent in -9..=9_i64) {
         let (one, other) = (coefficient, coefficient.wrapping_add(step));
         let [one, other] = [one, other].map(|coefficient| written(coefficient, exponent, 0, 0, false));
         prop_assert_ne!(version_of(&one), version_of(&other), "{} and {}", one, other);

@@ -1,9 +1,9 @@
-//! Formats never forget: bytes of each released schema version, and the values that they must decode to for ever.
+//! Golden files: bytes of each released schema version, and the values that they must always decode to.
 //!
-//! `schemas/golden/v1/*.json` are the vendor's two sample bodies, `*.avro` the events made of them. While version 1 is
-//! not released, `cargo test -p rollcall-domain --test golden -- --ignored` writes those that have been deleted.
+//! `schemas/golden/v1/*.json` are the vendor's two sample bodies, and `*.avro` their events. Until version 1 is
+//! released, `cargo test -p rollcall-domain --test golden -- --ignored` writes deleted files again.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ fn check(golden: &Golden) {
     assert_eq!(hex::encode(wire::encode(&event)), hex::encode(&avro), "encoding the value gives the committed bytes");
 }
 
-/// The version digest is over the vendor's own object: its sample, canonicalized by itself, has the same digest.
+/// The version is a digest of the vendor's own object: the canonical form of the sample has the same digest.
 #[test]
 fn version_of_a_sample_is_the_digest_of_the_object_as_the_vendor_wrote_it() {
     use sha2::{Digest, Sha256};

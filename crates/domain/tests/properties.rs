@@ -1,6 +1,6 @@
 //! Properties of the wire format, over arbitrary events.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use std::collections::BTreeMap;
 

@@ -5,13 +5,13 @@ use axum::response::{IntoResponse, Response};
 use domain::{Position, UserEvent};
 use serde::Serialize;
 
-/// How an accepted event stands in the log.
+/// The status of an accepted event in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     /// On `vcc.users`.
     Stored,
-    /// On `vcc.users.late`: something newer of the user was on `vcc.users` already.
+    /// On `vcc.users.late`: `vcc.users` already had a newer event of the user.
     Superseded,
     /// On `vcc.users` since an earlier delivery.
     Duplicate,

@@ -1,4 +1,4 @@
-//! The configuration of ingest: raw as in the file, then validated.
+//! The configuration of ingest: raw as written, then validated.
 
 mod raw;
 
@@ -17,17 +17,17 @@ use crate::transport::Policy;
 
 pub use raw::{KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
 
-/// Where webhooks are received unless the configuration says otherwise.
+/// The default address for webhooks.
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
-/// Where the admin routes are; not for the internet.
+/// The default address of the admin routes. Not for the internet.
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// A configuration that can be run.
+/// A validated configuration.
 #[derive(Debug)]
 pub struct Config {
     pub http_listen: SocketAddr,
     pub admin_listen: SocketAddr,
-    /// The listener's section, for its TLS files: [`Http::tls`] needs a runtime.
+    /// The section of the listener, for its TLS files: [`Http::tls`] needs a runtime.
     pub http: Http,
     pub limits: ServerLimits,
     pub kafka: ClientOptions,
@@ -84,8 +84,8 @@ impl TryFrom<Raw> for Config {
 }
 
 fn check_webhook(webhook: &Webhook, faults: &mut Faults) {
-    // The router panics on braces, and on a colon or an asterisk before a segment: they are patterns of today or of
-    // before.
+    // The router panics on braces, and on a colon or an asterisk at the start of a segment: patterns of its current or
+    // its former syntax.
     let is_pattern = webhook.path.contains(['{', '}', '?', '#', '*']) || webhook.path.contains("/:");
     if !webhook.path.starts_with('/') || is_pattern {
         faults.push("webhook.path", "expected a path that begins with / and has no pattern in it");

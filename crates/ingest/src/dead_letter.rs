@@ -1,7 +1,7 @@
-//! Dead letters: bodies that could not be read, kept as they were received, and their replay.
+//! Dead letters: unreadable bodies, kept as they were received, and their replay.
 //!
-//! The key of a letter is the digest of the blanked body: that of the whole would let a password be guessed and
-//! checked.
+//! The key of a letter is the digest of the blanked body. A digest of the original body would let an attacker test
+//! guesses of a password.
 
 use domain::topics::Names;
 use domain::{EventId, Letter, Position, UnixMillis, UserId};
@@ -13,12 +13,12 @@ use upkeep::letters::Kept;
 use crate::transport::{Authentic, BodyPolicy, blank_passwords, decrypt_body};
 use crate::{Rejection, pipeline};
 
-/// A vector longer than any cipher's, in hexadecimal, is not kept: it is not the vendor's, and headers have no limit of
-/// their own.
+/// A vector longer than any cipher's, in hexadecimal, is not kept. The vendor does not send one, and headers have no
+/// limit of their own.
 const IV_MAX: usize = 128;
 
-/// Returns the letter that keeps `request`, received at `received_at`; `None` when a body refused so is not worth
-/// keeping.
+/// Returns the dead letter of `request`, received at `received_at`. Returns `None` when a body with this rejection is
+/// not kept.
 pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -> Option<Letter> {
     if !rejection.is_kept() {
         return None;
@@ -37,9 +37,9 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
     })
 }
 
-/// Returns whether `letter`, read with the keys of `policy`, is about the user.
+/// Returns whether `letter`, decrypted with the keys of `policy`, is about the user.
 pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mention {
-    // A body in clear text was kept because it was to be encrypted: it can be read all the same.
+    // A clear-text body was refused because encryption is required, but it can be read.
     let clear = decrypt_body(&letter.body, letter.iv.as_deref(), policy);
     let Ok(body) = serde_json::from_slice::<Value>(clear.as_deref().unwrap_or(&letter.body)) else {
         return Mention::CannotTell;
@@ -56,15 +56,15 @@ pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mentio
 /// The outcome of a replay.
 #[derive(Clone, Debug)]
 pub enum Replayed {
-    /// It would pass now; nothing was written.
+    /// The letter would pass. Nothing was written.
     WouldPass { user_id: UserId, event_id: EventId },
-    /// It passed: the event is on `vcc.users`, the dead letter is removed.
+    /// The letter passed: its event is on `vcc.users`, and the letter is removed.
     Published { user_id: UserId, event_id: EventId, position: Position },
-    /// It is still refused, and stays.
+    /// The letter is still refused, and stays.
     Refused(Rejection),
 }
 
-/// Why a dead letter was not replayed.
+/// The reason why a dead letter was not replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error("the event of dead letter {key} was not published")]
@@ -75,8 +75,8 @@ pub enum ReplayError {
     Remove { key: String, source: Box<kafka::publish::Error> },
 }
 
-/// Sends `kept` through the pipeline once more; what passes is published, and its dead letter removed by a tombstone,
-/// in this order: stopping in between repeats an event, which is harmless, and loses none.
+/// Sends `kept` through the pipeline again. If it passes, publishes its event and then removes the letter with a
+/// tombstone. In this order, an interruption repeats an event, which is harmless, and loses none.
 ///
 /// The event keeps the time at which its body was first received. Without a `publisher` nothing is written.
 ///
@@ -98,7 +98,8 @@ pub async fn replay(
     let Some(publisher) = publisher else {
         return Ok(Replayed::WouldPass { user_id, event_id });
     };
-    // The cleaner measures age on the record's timestamp: a record of long ago could be compacted before it is seen.
+    // The cleaner measures age by the record's timestamp. A record with an old one could be compacted before it is
+    // read.
     let record = Outgoing { timestamp: now, ..Outgoing::event(&event, &topics.users, None) };
     let published = publisher.publish(record).await;
     let position = published.map_err(|source| ReplayError::Publish { key: key(), source: Box::new(source) })?;

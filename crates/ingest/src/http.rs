@@ -1,4 +1,4 @@
-//! The webhook's route: the one place of ingest that knows HTTP bodies, and stamps the time of arrival.
+//! The webhook's route: the only place of ingest that handles HTTP bodies and stamps the time of arrival.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::transport::{Policy, RawRequest, authenticate};
 use crate::users::{self, Whole};
 use crate::{Rejection, dead_letter, pipeline};
 
-/// All that a request needs to become a record.
+/// Everything that a request needs to become a record.
 pub(crate) struct Receiver {
     pub(crate) policy: Policy,
     pub(crate) publisher: kafka::publish::Publisher,
@@ -33,23 +33,23 @@ pub(crate) struct Receiver {
     pub(crate) limits: RequestLimits,
     pub(crate) counters: Counters,
     pub(crate) gate: Gate,
-    /// Returns the time, for the stamp of arrival.
+    /// Returns the time of arrival.
     pub(crate) clock: fn() -> UnixMillis,
-    /// A place for each request of the vendor's that may be in hand.
+    /// One permit per authenticated request in progress.
     pub(crate) places: Semaphore,
 }
 
-/// How much a request may take.
+/// The limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestLimits {
     pub(crate) body_bytes_max: usize,
     pub(crate) body_read: Duration,
-    /// Whether a body that is no event is answered 200 once its dead letter is kept, so that the sender does not try
-    /// again.
+    /// Whether a body that is not an event is answered 200 after its dead letter is written, so that the sender does
+    /// not retry.
     pub(crate) refused_is_ok: bool,
 }
 
-/// Returns the routes: POST on `path`, and problems for all else.
+/// Returns the routes: POST on `path`, and problems for everything else.
 pub(crate) fn router(path: &str, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
         move |State(receiver): State<Arc<Receiver>>| async move {
@@ -64,7 +64,7 @@ pub(crate) fn router(path: &str, receiver: Arc<Receiver>) -> Router {
         .with_state(receiver)
 }
 
-/// Answers one delivery. 200 only after Kafka's acknowledgement; a refusal only after its dead letter's.
+/// Answers one delivery. 200 only after Kafka's acknowledgement; a refusal only after that of its dead letter.
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
     let in_hand = receiver.counters.begin();
     match receiver.deliver(request).await {
@@ -83,14 +83,14 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
     }
 }
 
-/// 200 for a body that was kept as a dead letter, for those who want the sender's retries to stop.
+/// Returns 200 for a body that was written as a dead letter, where the configuration stops the sender's retries.
 fn kept_answer(rejection: &Rejection) -> Response {
     let body = serde_json::json!({ "status": "dead-letter", "rejection": rejection.label() });
     (StatusCode::OK, axum::Json(body)).into_response()
 }
 
 impl Receiver {
-    /// The head comes first: a stranger takes no place, and none of a stranger's body is read or asked for.
+    /// Checks the head first: an unauthenticated peer takes no permit, and its body is neither read nor requested.
     async fn deliver(&self, request: Request<Body>) -> Result<Answer, Rejection> {
         let (parts, body) = request.into_parts();
         let sender = authenticate(&raw_request(&parts)?, &self.policy.sender)?;
@@ -169,7 +169,7 @@ fn raw_request(parts: &Parts) -> Result<RawRequest, Rejection> {
     Ok(RawRequest {
         query: parts.uri.query().unwrap_or_default().to_owned(),
         peer: peer.ip(),
-        // A value that is no text is nobody's address; it must not be passed over, or the hop before it would count.
+        // A value that is not text becomes an invalid address. If it were skipped, the hop before it would count.
         forwarded_for: forwarded.map(|value| value.to_str().unwrap_or("?").to_owned()).collect(),
     })
 }

@@ -1,27 +1,26 @@
 //! Webhook in, Kafka record out.
 //!
-//! A request to the webhook's path goes through five stages, a file each; each takes the type that the one before it
-//! made:
+//! A request passes five stages, one file each. Each stage takes the type that the previous one returns:
 //!
 //! ```text
 //! http.rs ──▶ RawRequest                       the head
-//!   │ transport/authenticate ──▶ Sender        the secret and the source; only then a place and the body: Authentic
-//!   │ transport/decrypt      ──▶ Plaintext     as PHP's openssl_decrypt
-//!   │ transport/parse        ──▶ Delivery      JSON, and no password any more
+//!   │ transport/authenticate ──▶ Sender        checks secret and source; only then the body is read: Authentic
+//!   │ transport/decrypt      ──▶ Plaintext     like PHP's openssl_decrypt
+//!   │ transport/parse        ──▶ Delivery      strict JSON, passwords removed
 //!   │ users/validate         ──▶ UserEvent
 //!   ▼
-//! upkeep::gate          stale or stored already?
+//! upkeep::gate          superseded or already stored?
 //!   ▼
 //! users/publish ──▶ Kafka ──acknowledged──▶ 200
 //! ```
 //!
-//! `transport` is for any webhook of this vendor and does not name `users`, which is this webhook; [`pipeline`] joins
-//! the two. What is refused ends as a [`Rejection`], the one list of reasons with status, label and text; what is worth
-//! keeping of it is written to the dead-letter topic first ([`dead_letter`]). [`run()`] puts it all together, with the
-//! keeper beside it; [`Config`] says how.
+//! `transport` serves any webhook of this vendor and does not depend on `users`, the user webhook. [`pipeline`] joins
+//! the two. A refused request ends as a [`Rejection`], the one list of reasons with status, label and text. An
+//! unreadable body is first written to the dead-letter topic ([`dead_letter`]). [`run()`] connects all parts, with the
+//! keeper beside them, as [`Config`] sets them up.
 //!
-//! Invariants: never 200 before the acknowledgement, which is the dead letter's where `refused_is_ok` is set; no
-//! password past `parse`; every request is counted exactly once.
+//! Invariants: never 200 before the acknowledgement (of the dead letter where `refused_is_ok` is set); no password past
+//! `parse`; every request is counted exactly once.
 //!
 //! ```
 //! use ingest::transport::{BodyPolicy, RawRequest, SenderPolicy, authenticate};

@@ -1,4 +1,4 @@
-//! The numbers of ingest. Every request ends in exactly one of the outcomes.
+//! The metrics of ingest. Every request has exactly one of the outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +26,7 @@ struct ReasonLabel {
 /// The labels that OpenTelemetry's semantic conventions for messaging require on the duration of an operation.
 const OPERATION: [(&str, &str); 2] = [("messaging_system", "kafka"), ("messaging_operation_name", "send")];
 
-/// The label of a request whose connection ended before its answer; it was refused by nobody.
+/// The label of a request whose connection ended before its answer.
 const ABANDONED: &str = "abandoned";
 
 /// The counters of ingest.
@@ -40,7 +40,7 @@ pub(crate) struct Counters {
     account: Arc<Account>,
 }
 
-/// The account of all requests, for the last line of the log.
+/// The counts of all requests, for the last line of the log.
 #[derive(Debug, Default)]
 struct Account {
     received: AtomicU64,
@@ -50,7 +50,7 @@ struct Account {
     abandoned: AtomicU64,
 }
 
-/// The outcomes of all requests that a service received.
+/// The outcomes of all requests of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub received: u64,
@@ -58,7 +58,7 @@ pub struct Summary {
     pub accepted: u64,
     /// Answered 4xx.
     pub rejected: u64,
-    /// Answered 503: nothing was promised.
+    /// Answered 503.
     pub unavailable: u64,
     /// The connection ended before the answer.
     pub abandoned: u64,
@@ -74,8 +74,8 @@ impl Counters {
             publish_duration: duration_histogram(),
             account: Arc::default(),
         };
-        // All are there from the start: an increase from nothing to one is none for Prometheus, and an alert would miss
-        // it.
+        // All series exist from the start. Prometheus sees no increase when a series appears with 1, so an alert would
+        // miss it.
         for status in Status::ALL {
             counters.accepted.get_or_create(&OutcomeLabel { outcome: status.label() }).inc_by(0);
         }
@@ -92,7 +92,7 @@ impl Counters {
             registry.register("rollcall_ingest_dead_letters", "Dead letters written", counters.dead_letters.clone());
             registry.register(
                 "rollcall_ingest_fractional_amounts",
-                "Amounts with a fraction, kept as sent beside a field that is null",
+                "Amounts with a fraction: kept as sent, with the field null",
                 counters.fractional_amounts.clone(),
             );
             let operation = OPERATION.into_iter().map(|(name, value)| (name.into(), value.into()));
@@ -106,7 +106,7 @@ impl Counters {
         counters
     }
 
-    /// Counts a request as received; it counts as abandoned unless the returned value hears of its end.
+    /// Counts a request as received. It counts as abandoned unless the returned value records its outcome.
     pub(crate) fn begin(&self) -> InHand {
         self.account.received.fetch_add(1, Ordering::Relaxed);
         InHand { counters: Some(self.clone()) }
@@ -137,7 +137,7 @@ impl Counters {
     }
 }
 
-/// A request whose end is not known yet.
+/// A request whose outcome is not known yet.
 pub(crate) struct InHand {
     counters: Option<Counters>,
 }
@@ -170,7 +170,7 @@ impl Drop for InHand {
 }
 
 impl Summary {
-    /// Returns whether every request received is in exactly one of the other numbers.
+    /// Returns whether every received request has exactly one outcome.
     pub fn adds_up(&self) -> bool {
         self.received == self.accepted + self.rejected + self.unavailable + self.abandoned
     }

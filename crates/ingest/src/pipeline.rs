@@ -1,4 +1,4 @@
-//! From a request to an event: pure, synchronous stages, each of which takes the previous one's type and nothing wider.
+//! From a request to an event: pure, synchronous stages. Each takes the type of the previous one and nothing wider.
 //!
 //! ```text
 //! RawRequest ──authenticate──▶ Sender ──and the body──▶ Authentic
@@ -13,15 +13,15 @@ use crate::Rejection;
 use crate::transport::{Authentic, BodyPolicy, Plaintext, decrypt, decrypt_letter, parse};
 use crate::users::validate;
 
-/// Returns the event that `request`, received at `now`, tells of.
+/// Returns the event of `request`, received at `now`.
 ///
 /// # Errors
-/// [`Rejection`], by the first stage that refused.
+/// [`Rejection`] of the first stage that refused.
 pub fn accept(request: &Authentic, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
     read(&decrypt(request, policy)?, now)
 }
 
-/// Returns the event in a dead letter that is replayed: its sender was checked when it was received.
+/// Returns the event in a dead letter that is replayed. Its sender was checked when it was received.
 ///
 /// # Errors
 /// As [`accept`].

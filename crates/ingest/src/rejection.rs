@@ -1,11 +1,11 @@
-//! Every way to refuse a request: one closed set, one mapping to status, label and text.
+//! The reasons to refuse a request: one closed set, with one mapping to status, label and text.
 
 use std::time::Duration;
 
 use http::StatusCode;
 use service::Problem;
 
-/// Why a request is refused.
+/// The reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     #[error("the secret is wrong or missing")]
@@ -27,9 +27,9 @@ pub enum Rejection {
     /// The body could not be decrypted.
     #[error("the body cannot be decrypted: {reason}")]
     Undecryptable { reason: &'static str },
-    /// The body is no user event: `pointer` (RFC 6901) is the place, `reason` is what is wrong there and quotes no
+    /// The body is not a user event. `pointer` (RFC 6901) is the place; `reason` describes the fault and quotes no
     /// value.
-    #[error("the body is no user event: {pointer:?} {reason}")]
+    #[error("the body is not a user event: {pointer:?} {reason}")]
     NotAnEvent { pointer: String, reason: String },
     #[error("too many requests wait")]
     Overloaded,
@@ -37,14 +37,14 @@ pub enum Rejection {
     NotAcknowledged,
 }
 
-/// How long the sender is asked to wait; its own first retry is after a minute anyway.
+/// The pause that the sender is asked for. Its own first retry comes after a minute anyway.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The methods of the webhook's path, for `Allow`.
 const ALLOWED_METHODS: &str = "POST";
 
 impl Rejection {
-    /// Every text by which a rejection is counted.
+    /// The labels of all rejections.
     pub const LABELS: [&'static str; 12] = [
         "unauthenticated",
         "address_not_allowed",
@@ -60,7 +60,7 @@ impl Rejection {
         "not_acknowledged",
     ];
 
-    /// Returns the bounded text by which the rejection is counted: one of [`Rejection::LABELS`].
+    /// Returns the label of the rejection in metrics: one of [`Rejection::LABELS`].
     pub fn label(&self) -> &'static str {
         self.label_and_status().0
     }
@@ -86,7 +86,7 @@ impl Rejection {
         }
     }
 
-    /// Returns the problem for the sender: nothing that helps an attacker, and where the body is at fault, the place.
+    /// Returns the problem for the sender. It does not help an attacker, and names the place of a fault in the body.
     pub fn problem(&self) -> Problem {
         let problem = Problem::new(self.status());
         match self {
@@ -99,7 +99,7 @@ impl Rejection {
         }
     }
 
-    /// Returns whether the body is kept as a dead letter: the sender will not repeat it differently, and it may matter.
+    /// Returns whether the body is kept as a dead letter: the sender will repeat the same body, and it may matter.
     pub fn is_kept(&self) -> bool {
         match self {
             Self::Undecryptable { .. } | Self::NotAnEvent { .. } => true,

@@ -1,4 +1,4 @@
-//! The service: everything put together.
+//! The service: connects all parts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,25 +17,25 @@ use crate::http::{self, Receiver, RequestLimits};
 use crate::metrics::{Counters, Summary};
 use crate::watch::{self, ClusterWatch, KAFKA, TOPICS};
 
-/// Why ingest does not run.
+/// The reason why ingest does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("TLS cannot be used")]
     Tls(#[source] tls::Error),
-    #[error("the Kafka client cannot be made")]
+    #[error("the Kafka client cannot be created")]
     Kafka(#[source] kafka::Fault),
-    #[error("the topics are not what they must be")]
+    #[error("the topics do not meet their contract")]
     Topics(#[source] watch::TopicsRefused),
 }
 
-/// Receives webhooks until `shutdown`, then stops in the order of [`service::run`]; the last step flushes the producer,
-/// and the last line of the log accounts for every request. `clock` stamps arrivals and repairs.
+/// Receives webhooks until `shutdown`, then stops in the order of [`service::run`]. The last step flushes the producer,
+/// and the last log line accounts for every request. `clock` stamps arrivals and repairs.
 ///
-/// No thread of a Kafka client outlives it: a process that exits while the client library is still closing a client can
-/// be aborted by the allocator.
+/// No thread of a Kafka client outlives this function. If a process exits while librdkafka closes a client, the
+/// allocator can abort it.
 ///
 /// # Errors
-/// [`Error`] when it cannot start, or the topics turn out to be ones on which events would be lost.
+/// [`Error`] when it cannot start, or when events would be lost on the topics as they are configured.
 pub async fn run(
     config: Config,
     listeners: Listeners,
@@ -81,12 +81,12 @@ fn receiver(
     Receiver { policy: config.policy, publisher, topics: config.topics, limits, counters, gate, clock, places }
 }
 
-/// Waits until no record is under way any more. One that is left behind was promised to nobody: this is no failure.
+/// Waits until no record waits for its acknowledgement. A remaining record is not a failure: its sender got no 200.
 async fn flush(publisher: &Publisher, deadline: Duration) -> Result<(), Error> {
     if let Err(error) = publisher.close(deadline).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "records were left behind; their senders were not answered 200"
+            "records were not acknowledged; their senders got no 200"
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The vendor's transport, the same for every webhook of theirs: a secret in the URL, an encrypted body, JSON.
+//! The vendor's transport, the same for all its webhooks: a secret in the URL, an encrypted body, JSON.
 
 mod request;
 
@@ -20,7 +20,7 @@ pub(crate) use parse::{Delivery, Members, parse};
 pub use password::blank as blank_passwords;
 pub use request::RawRequest;
 
-/// Who may send, and how bodies are encrypted.
+/// The accepted senders, and the encryption of bodies.
 #[derive(Debug)]
 pub struct Policy {
     pub sender: SenderPolicy,

@@ -1,4 +1,4 @@
-//! This webhook: its user event, and the way of the event to Kafka.
+//! The user webhook: its events, and their publication.
 
 mod validate;
 

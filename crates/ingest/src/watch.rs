@@ -1,4 +1,4 @@
-//! Keeps readiness true to the state of the cluster: the broker answers, and the topics keep to their contract.
+//! Updates readiness from the state of the cluster: the broker answers, and the topics match their contract.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use kafka::client::Probe;
 use kafka::topics::{self, Severity};
 use service::{Readiness, Shutdown};
 
-/// Readiness: the broker answers.
+/// Readiness condition: the broker answers.
 pub(crate) const KAFKA: &str = "kafka";
-/// Readiness: the topics keep to their contract.
+/// Readiness condition: the topics match their contract.
 pub(crate) const TOPICS: &str = "topics";
-/// How often the broker is asked whether it is there.
+/// The interval of requests to the broker.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// How long it may take to answer.
+/// The time limit of such a request.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why events would be lost on the topics.
+/// The reason why events would be lost on the topics.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct TopicsRefused(String);
 
-/// The cluster that is watched, and the readiness that follows it.
+/// The cluster that is watched, and the readiness that is updated.
 pub(crate) struct ClusterWatch {
     options: ClientOptions,
     topics: Names,
@@ -38,10 +38,10 @@ impl ClusterWatch {
         Ok(Self { options: options.clone(), topics: topics.clone(), readiness: readiness.clone(), probe })
     }
 
-    /// Watches until `stop`. The probe's client has ended when this returns.
+    /// Watches until `stop`. The probe's client is closed when this returns.
     ///
     /// # Errors
-    /// [`TopicsRefused`] as soon as the topics turn out to be ones on which events would be lost.
+    /// [`TopicsRefused`] as soon as the topics have settings with which events would be lost.
     pub(crate) async fn run(self, stop: Shutdown) -> Result<(), TopicsRefused> {
         let watched = self.until(&stop).await;
         self.probe.close().await;
@@ -69,9 +69,9 @@ impl ClusterWatch {
         }
     }
 
-    /// Returns whether the topics could be checked; they then keep to the contract.
+    /// Returns whether the topics could be checked. They then match the contract.
     async fn check_topics(&self) -> Result<bool, TopicsRefused> {
-        // One partition and one replica are asked for: how many there are is the operator's business.
+        // The contract with one partition and one replica: the operator chooses how many there are.
         let specs = Spec::contract(&self.topics, 1, 1);
         let findings = match topics::check(&self.options, &specs, PROBE_DEADLINE).await {
             Ok(findings) => findings,
@@ -84,7 +84,7 @@ impl ClusterWatch {
         for finding in findings {
             match finding.severity {
                 Severity::Refuse => refused.push(finding.to_string()),
-                Severity::Warn => tracing::warn!(%finding, "a topic is not what it should be"),
+                Severity::Warn => tracing::warn!(%finding, "a topic deviates from its contract"),
                 Severity::Note => tracing::info!(%finding, "a topic cannot be checked in full"),
             }
         }

@@ -1,7 +1,7 @@
-//! From a body's bytes to a record's: numbers as senders write them (the bodies are in `cases`), and how long an event
-//! gets.
+//! From the bytes of a body to those of a record: numbers in all spellings of senders (the bodies are in `cases`), and
+//! the length of events.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use bytes::Bytes;
 use domain::{UnixMillis, UserEvent, wire};
@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// An encoded event is longer than its body by no more.
+/// The most bytes by which an encoded event exceeds its body.
 const GROWTH_MAX: usize = 512;
 
 fn accepted(body: &[u8]) -> Result<UserEvent, Rejection> {
@@ -83,7 +83,7 @@ fn an_amount_with_a_fraction_is_kept_beside_its_field() {
     assert!(read(r#""x":1e99999999999"#).is_err(), "no reader holds such an exponent");
 }
 
-/// Text fields of which each grows the most: seven digits of JSON around a number, twenty of text.
+/// Text fields, each at its largest growth: seven bytes of JSON around a number, twenty of text.
 const TEXTS: [&str; 10] = [
     "name",
     "email",
@@ -114,7 +114,7 @@ fn the_event_that_grows_most_stays_within_the_bound() {
     assert!(written <= sent + GROWTH_MAX, "{sent} bytes of body became {written}");
 }
 
-/// JSON texts that could grow on the way: escapes, exponents, passwords within texts, blanks, many short items.
+/// Returns JSON texts that could grow: escapes, exponents, passwords within texts, whitespace, many short items.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         "-?[1-9][0-9]{0,24}(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,8})?",
@@ -141,8 +141,7 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A user's object: fields that are what they should be, in the spelling that grows most or another, and members nobody
-/// knows.
+/// Returns a user's object: valid fields, in the spelling that grows most or in another, and unknown members.
 fn user() -> impl Strategy<Value = String> {
     let number = || select(vec!["1e19", "1e15", "-0", "180.0", "9007199254740991", "-1e18", "18446744073709551615"]);
     let text = (select(TEXTS.to_vec()), number()).prop_map(|(name, value)| format!(r#""{name}":{value}"#));

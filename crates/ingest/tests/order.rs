@@ -1,6 +1,6 @@
-//! Late and repeated deliveries through the whole service: what the gate keeps off the topic, and what the keeper mends
-//! on it.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+//! Late and repeated deliveries through the whole service: the gate keeps them off the topic, and the keeper repairs
+//! the topic.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 mod support;
 
@@ -24,7 +24,7 @@ async fn the_gate_puts_late_deliveries_aside_and_knows_repeated_ones() {
     let stored = service.post(PATH, CHANGED).await;
     assert_eq!(stored.text("/status"), "stored");
 
-    // The creation is older than the change, whatever its timestamp says.
+    // The creation is older than the change, whatever its timestamp.
     let late = service.answered(CREATED, "superseded").await;
     assert_eq!(late.text("/position"), stored.text("/position"), "what superseded it");
     let repeated = service.answered(CHANGED, "duplicate").await;
@@ -50,7 +50,7 @@ async fn a_late_delivery_about_a_forgotten_user_leaves_nothing_of_the_user() {
     service.stop().await;
 }
 
-/// Appends the event of a delivery to the topic of users, as a replica does whose gate is not in force yet.
+/// Appends the event of a delivery to the topic of users, like a replica whose gate is not in force yet.
 async fn append(service: &Service, body: &str) {
     let (query, peer) = (String::new(), [127, 0, 0, 1].into());
     let request = RawRequest { query, peer, forwarded_for: Vec::new() };
@@ -64,7 +64,7 @@ async fn the_keeper_appends_the_newest_record_again_and_then_rests() {
     append(&service, CHANGED).await;
     append(&service, CREATED).await;
 
-    let records = eventually("the keeper mends the key", PATIENCE, async || {
+    let records = eventually("the keeper repairs the key", PATIENCE, async || {
         let records = service.values("vcc.users").await;
         records.last()?.header(REASSERTED).is_some().then_some(records)
     })
@@ -76,10 +76,10 @@ async fn the_keeper_appends_the_newest_record_again_and_then_rests() {
     assert_eq!(last.header("ce_id"), records[0].header("ce_id"));
     assert_eq!(last.position.partition, records[0].position.partition);
 
-    // A second late delivery gets a second repair, and no more: the records are counted once the second repair is
-    // there.
+    // A second late delivery gets a second repair, and no more. The records are counted after the second repair has
+    // appeared.
     append(&service, CREATED).await;
-    let by_kind = eventually("the keeper mends it again", PATIENCE, async || {
+    let by_kind = eventually("the keeper repairs it again", PATIENCE, async || {
         let mut by_kind: BTreeMap<bool, usize> = BTreeMap::new();
         for record in service.values("vcc.users").await {
             *by_kind.entry(record.header(REASSERTED).is_some()).or_default() += 1;

@@ -1,5 +1,5 @@
-//! PHP encrypts, Rollcall reads: vectors that `vectors/make.php` made with PHP's `openssl_encrypt`.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+//! Rollcall decrypts bodies of PHP: vectors that `vectors/make.php` made with PHP's `openssl_encrypt`.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ fn while_keys_change_either_is_tried() {
     let right = ("aes-256-ctr", vector.key.as_str());
     let text = Some(vector.text.clone().into_bytes());
     assert_eq!(read(&[right]), text);
-    // A stream cipher "decrypts" with any key: it is the JSON that tells.
+    // A stream cipher "decrypts" with any key; JSON shows which key is right.
     assert_eq!(read(&[("aes-256-ctr", "the new key"), right]), text);
     assert_eq!(read(&[("aes-128-cbc", "the new key"), right]), text, "the cipher may change, too");
     assert_eq!(read(&[right, ("aes-256-ctr", "the new key")]), text);

@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets, and what fuzzing once found, go through the same functions on any toolchain.
+//! Runs the seeds of the fuzz targets, including faults that fuzzing found, on any toolchain.
 
 #[expect(unreachable_pub, reason = "the fuzz targets are another crate, which calls them")]
 #[path = "../fuzz/src/lib.rs"]

@@ -1,8 +1,8 @@
-//! A service that has stopped leaves no thread of a Kafka client behind: a process that exits under one can be aborted.
+//! A stopped service leaves no thread of a Kafka client behind: a process that exits during one can be aborted.
 //!
-//! A test binary of its own, because it looks at the threads of the process.
+//! A separate test binary, because it inspects the threads of the process.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 mod support;
 
@@ -11,10 +11,10 @@ use std::time::Duration;
 use support::{PATH, Service};
 use testkit::deliveries::CREATED;
 
-/// Names of threads that a client runs in, ours and the library's; the embedded broker has one client of its own.
+/// Names of a client's threads, Rollcall's and librdkafka's. The embedded broker has one client of its own.
 const OURS: [&str; 3] = ["kafka-tail", "kafka-group", "producer pollin"];
 const MAIN_OF_A_CLIENT: &str = "rdk:main";
-/// A thread that was joined is in the kernel's list for a moment longer.
+/// A joined thread stays in the kernel's list for a moment.
 const KERNEL: Duration = Duration::from_millis(20);
 
 fn threads(names: &[&str]) -> usize {

@@ -1,5 +1,5 @@
-//! What `verify` finds in a log, and what `forget` leaves of a user, on the embedded broker.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+//! The findings of `verify` in a log, and the records that `forget` leaves, on the embedded broker.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 mod support;
 
@@ -20,10 +20,10 @@ use upkeep::forget;
 use upkeep::verify::{Options, Report, verify};
 
 const PARTITIONS: i32 = 3;
-/// When everything arrives, whenever it occurred.
+/// The time of arrival of every event.
 const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
 
-/// The event that gives user `id` the name `to`.
+/// Returns the event that gives user `id` the name `to`.
 fn named(id: i64, from: Option<&str>, to: &str, second: i64) -> UserEvent {
     let occurred = event::event(from.map(|from| event::user(id, from)), event::user(id, to), 1_496_743_200 + second);
     UserEvent { received_at: NOW, ..occurred }
@@ -75,24 +75,24 @@ async fn a_repair_that_a_newer_event_overtook_counts_as_appended_again() {
 #[tokio::test]
 async fn each_kind_of_fault_is_found() {
     let log = Log::start(PARTITIONS);
-    // User 1: its newest event is not its last.
+    // User 1: its newest event is not its last record.
     log.event(&named(1, None, "a", 1)).await;
     log.event(&named(1, Some("a"), "b", 3)).await;
     log.event(&named(1, Some("x"), "y", 2)).await;
-    // User 2: the event from b to c never came.
+    // User 2: the event from b to c is missing.
     log.event(&named(2, None, "b", 1)).await;
     log.event(&named(2, Some("c"), "d", 2)).await;
-    // User 3: it came late, and was put aside.
+    // User 3: the event came late, and is on the late topic.
     log.event(&named(3, None, "b", 1)).await;
     log.event(&named(3, Some("c"), "d", 3)).await;
     log.late(&named(3, Some("b"), "c", 2)).await;
-    // User 4 is on a partition that is not its own.
+    // User 4 is on the wrong partition.
     let elsewhere = (partition_for(b"4", PARTITIONS) + 1) % PARTITIONS;
     let misplaced = named(4, None, "a", 1);
     let misplaced = wire::encode(&misplaced);
     let astray = record("vcc.users", "4", Some(misplaced.clone()), NOW);
     log.append(Outgoing { partition: Some(elsewhere), ..astray }).await;
-    // Three records are no events.
+    // Three records are not events.
     append(&log, "vcc.users", "5", Some(misplaced[..20].to_vec())).await;
     append(&log, "vcc.users", "5", Some(b"{}".to_vec())).await;
     append(&log, "vcc.users", "six", Some(misplaced.clone())).await;
@@ -126,8 +126,8 @@ async fn a_key_whose_last_record_cannot_be_read_is_dirty_unless_a_newer_release_
 }
 
 #[tokio::test]
-async fn a_key_in_the_keepers_hands_is_no_false_alarm() {
-    // The service's keeper mends the key while verify looks at it again.
+async fn a_key_under_repair_is_not_reported() {
+    // The service's keeper repairs the key while verify checks it again.
     let service = Service::start("").await;
     for event in [named(1, Some("a"), "b", 2), named(1, None, "a", 1)] {
         service.log.event(&event).await;
@@ -138,7 +138,7 @@ async fn a_key_in_the_keepers_hands_is_no_false_alarm() {
 }
 
 #[tokio::test]
-async fn forgetting_removes_what_can_be_removed_and_tells_of_the_rest() {
+async fn forgetting_removes_every_copy_it_can_and_reports_the_rest() {
     let log = Log::start(PARTITIONS);
     let topics = Names::default();
     log.event(&named(180, None, "a", 2)).await;
@@ -157,7 +157,7 @@ async fn forgetting_removes_what_can_be_removed_and_tells_of_the_rest() {
 
     let report = verified(&log, Duration::ZERO, true).await;
     assert_eq!((report.users, report.forgotten), (0, 1));
-    // A late delivery of an older event does not bring the user back, a newer one does.
+    // A late delivery of an older event does not bring the user back; a newer event does.
     log.event(&named(180, None, "late", 1)).await;
     assert_eq!(verified(&log, Duration::ZERO, true).await.forgotten, 1);
     let mut newer = named(180, Some("a"), "again", 3);

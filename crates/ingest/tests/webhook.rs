@@ -1,5 +1,5 @@
-//! The service over real sockets and the embedded broker: what each request is answered, and what it leaves in Kafka.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+//! The service on real sockets with the embedded broker: the answer to each request, and its records in Kafka.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 mod support;
 
@@ -84,7 +84,7 @@ async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
          {:x}\r\n{chunk}\r\n0\r\n\r\n",
         chunk.len()
     );
-    assert_eq!(service.http.exchange(&chunked).await.status, 413, "also when the length is not told before");
+    assert_eq!(service.http.exchange(&chunked).await.status, 413, "also without a declared length");
 
     assert!(service.values("vcc.users").await.is_empty());
     let letters = service.values("vcc.users.dead-letter").await;
@@ -126,7 +126,7 @@ async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
 
 #[tokio::test]
 async fn a_dead_letter_is_replayed_once_it_can_be_read() {
-    // The body is right, but comes in clear text where encryption is required: undecryptable.
+    // The body is valid, but in clear text where encryption is required: undecryptable.
     let service = Service::start("body_keys = [{ cipher = 'aes-256-ctr', key = 'k' }]").await;
     assert_eq!(service.post(PATH, CREATED).await.status, 400);
     let kept = letters_of(&service).await.remove(0);
@@ -144,7 +144,7 @@ async fn a_dead_letter_is_replayed_once_it_can_be_read() {
 }
 
 #[tokio::test]
-async fn without_kafka_the_sender_is_told_to_come_again_and_then_succeeds() {
+async fn without_kafka_the_sender_gets_503_and_later_succeeds() {
     let service = Service::start("[webhook]\npublish_deadline_ms = 1000").await;
     assert_eq!(service.post(PATH, CREATED).await.status, 200);
     service.log.broker.go_down().unwrap();
@@ -164,7 +164,7 @@ async fn past_the_limit_of_requests_in_hand_the_answer_is_immediate() {
     let service = Service::start("[webhook]\nrequests_max = 1").await;
     let holder = service.http.open(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{")).await;
     let answered = async |status: u16| (service.post(PATH, CREATED).await.status.as_u16() == status).then_some(());
-    // The holder's request is in hand once the server has read its head.
+    // The holder's request is in progress once the server has read its head.
     eventually("503 while the place is taken", PATIENCE, async || answered(503).await).await;
     drop(holder);
     eventually("200 once it is free", PATIENCE, async || answered(200).await).await;
@@ -174,16 +174,16 @@ async fn past_the_limit_of_requests_in_hand_the_answer_is_immediate() {
 }
 
 #[tokio::test]
-async fn strangers_take_no_place_and_are_told_so_before_their_body() {
+async fn unauthenticated_peers_are_refused_before_their_body_and_take_no_permit() {
     let service = Service::start("[webhook]\nrequests_max = 1").await;
     let head = "POST /webhooks/users?secret-key=wrong HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\n\
                 content-length: 10\r\n\r\n";
     let mut stranger = service.http.open(head).await;
-    // The first line comes once the request is in hand, whatever it says.
-    let mut told = [0; 12];
-    tokio::time::timeout(PATIENCE, stranger.read_exact(&mut told)).await.expect("an answer").unwrap();
+    // The first line arrives once the request is in progress, whatever it contains.
+    let mut status = [0; 12];
+    tokio::time::timeout(PATIENCE, stranger.read_exact(&mut status)).await.expect("an answer").unwrap();
     assert_eq!(service.post(PATH, CREATED).await.status, 200, "the vendor has its place");
-    assert_eq!(std::str::from_utf8(&told).unwrap(), "HTTP/1.1 401");
+    assert_eq!(std::str::from_utf8(&status).unwrap(), "HTTP/1.1 401");
     let summary = service.stop().await;
     assert_eq!((summary.received, summary.accepted, summary.rejected), (2, 1, 1));
 }
@@ -192,7 +192,7 @@ async fn strangers_take_no_place_and_are_told_so_before_their_body() {
 async fn a_late_delivery_keeps_its_trace() {
     let service = Service::start("").await;
     assert_eq!(service.post(PATH, CHANGED).await.status, 200);
-    // Late only once the gate has read what is there.
+    // Late only after the gate has read the newer record.
     eventually("the gate knows the newer one", PATIENCE, async || {
         (service.http.exchange(&traced(CREATED)).await.text("/status") == "superseded").then_some(())
     })
@@ -204,7 +204,7 @@ async fn a_late_delivery_keeps_its_trace() {
 }
 
 #[tokio::test]
-async fn the_admin_routes_tell_of_readiness_and_numbers() {
+async fn the_admin_routes_report_readiness_and_metrics() {
     let service = Service::start("").await;
     eventually("ready", PATIENCE, async || (service.admin.get("/readyz").await.status == 200).then_some(())).await;
     let before = service.admin.get("/metrics").await.body_text().to_owned();

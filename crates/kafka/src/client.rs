@@ -1,7 +1,8 @@
 //! The options that every Kafka client of Rollcall shares.
 //!
-//! Three layers, later ones win: defaults of this file, the operator's pass-through properties, and what the contract
-//! owns. The operator may tune and secure the connection in any way that librdkafka offers, but may not undo a promise.
+//! Settings come from three layers, later ones win: the defaults in this file, the operator's pass-through properties,
+//! and the properties that Rollcall's contract fixes. The operator can tune and secure the connection in any way that
+//! librdkafka offers, but cannot break a guarantee.
 
 mod context;
 mod properties;
@@ -20,33 +21,34 @@ use crate::Fault;
 
 pub(crate) use context::TracingContext;
 
-/// How long the first pause before a reconnection is; librdkafka doubles it with some randomness.
+/// The first pause before a reconnection. librdkafka doubles it with some randomness.
 const RECONNECT_BACKOFF_MS: &str = "100";
-/// The longest pause before a reconnection. The library's own limit of 10 s would add as much to every outage.
+/// The longest pause before a reconnection. librdkafka's default of 10 s would add as much to every outage.
 const RECONNECT_BACKOFF_MS_MAX: &str = "2000";
-/// How long a connection may take to be set up, TLS and SASL included.
+/// The time limit to set up a connection, TLS and SASL included.
 const CONNECTION_SETUP_MS_MAX: &str = "10000";
-/// How often topics are looked up again; the library's 5 minutes would be as long blind to a moved cluster.
+/// The interval of metadata refreshes. With librdkafka's default of 5 minutes a moved cluster would go unnoticed as
+/// long.
 const METADATA_REFRESH_MS: &str = "60000";
 
-/// Where the cluster is and how to speak with it.
+/// The address of the cluster, and how to connect to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientOptions {
     /// `host:port`, several separated by commas.
     pub bootstrap: String,
-    /// The name under which the cluster sees this client, in its logs and quotas.
+    /// The name of this client in the cluster's logs and quotas.
     pub client_id: String,
-    /// librdkafka settings passed through as they are, secrets among them.
+    /// librdkafka settings, passed through unchanged. They can include secrets.
     pub properties: BTreeMap<String, String>,
 }
 
 impl ClientOptions {
-    /// Returns options for a cluster at that address, with nothing passed through.
+    /// Returns options for a cluster at that address, without further properties.
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self { bootstrap: bootstrap.into(), client_id: "rollcall".to_owned(), properties: BTreeMap::new() }
     }
 
-    /// Returns everything that is wrong with the options, each fault naming its property and none its value.
+    /// Returns all faults of the options. Each names its property, and none contains a value.
     pub fn validate(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.bootstrap.trim().is_empty() {
@@ -62,7 +64,7 @@ impl ClientOptions {
         faults
     }
 
-    /// Returns the settings that every kind of client starts from.
+    /// Returns the settings that all kinds of clients share.
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -77,17 +79,17 @@ impl ClientOptions {
         config
             .set("bootstrap.servers", &self.bootstrap)
             .set("client.id", &self.client_id)
-            // A topic comes into being by `rollcall topics create` or not at all: made on the fly it would not be
+            // Topics are created by `rollcall topics create` only: an automatically created topic would not be
             // compacted.
             .set("allow.auto.create.topics", "false")
             .set_log_level(RDKafkaLogLevel::Info);
         config
     }
 
-    /// Returns the settings of a client that reads, or asks about, topics.
+    /// Returns the settings of a client that reads or inspects topics.
     ///
-    /// librdkafka wants a group name even from a consumer that picks its partitions itself; such a client never joins
-    /// the group and never commits to it.
+    /// librdkafka requires a group name even for a consumer with manual assignment. Such a client never joins the group
+    /// and never commits to it.
     pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
         config
@@ -99,7 +101,7 @@ impl ClientOptions {
         config
     }
 
-    /// Returns a client that picks its partitions itself, or asks about topics.
+    /// Returns a client with manual assignment, or for requests about topics.
     pub(crate) fn reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
         Ok(self.consumer(UNJOINED_GROUP).create_with_context(self.context())?)
     }
@@ -123,7 +125,7 @@ impl ClientOptions {
 
 impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The values of properties may be secrets: only the names are shown.
+        // Values of properties may be secrets, so only names are shown.
         f.debug_struct("ClientOptions")
             .field("bootstrap", &self.bootstrap)
             .field("client_id", &self.client_id)
@@ -132,10 +134,10 @@ impl fmt::Debug for ClientOptions {
     }
 }
 
-/// The group name that clients give which read partitions of their own choice.
+/// The group name of clients with manual assignment.
 pub(crate) const UNJOINED_GROUP: &str = "rollcall-unjoined";
 
-/// A connection kept open to ask whether the cluster answers, for readiness.
+/// A connection for readiness checks: asks whether the cluster answers.
 #[derive(Clone)]
 pub struct Probe {
     client: Arc<BaseConsumer<TracingContext>>,
@@ -143,28 +145,26 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Prepares to ask about a topic; nothing is sent yet.
+    /// Prepares requests about a topic. Nothing is sent yet.
     ///
     /// # Errors
-    ///
-    /// If the options are not usable; [`ClientOptions::validate`] says why.
+    /// If the options cannot be used; [`ClientOptions::validate`] returns the reasons.
     pub fn new(options: &ClientOptions, topic: &str) -> Result<Self, Fault> {
         Ok(Self { client: Arc::new(options.reader()?), topic: topic.into() })
     }
 
     /// Waits until the cluster has described the topic: one small request.
     ///
-    /// Cancel-safe: a dropped call ends by itself at its deadline.
+    /// Cancel-safe: a dropped call ends at its deadline.
     ///
     /// # Errors
-    ///
-    /// If nothing was answered within the deadline, or the cluster does not know the topic.
+    /// If there is no answer within the deadline, or the topic does not exist.
     pub async fn cluster_answers(&self, deadline: Duration) -> Result<(), Fault> {
         let client = Arc::clone(&self.client);
         let topic = Arc::clone(&self.topic);
         tokio::task::spawn_blocking(move || {
             let answer = client.fetch_metadata(Some(&topic), deadline);
-            // The library queues its log lines and errors on the client; whoever does not poll would hoard them.
+            // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
             while client.poll(Duration::ZERO).is_some() {}
             let metadata = answer?;
             let error = metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error);
@@ -174,7 +174,7 @@ impl Probe {
         .expect("the probe does not panic")
     }
 
-    /// Closes the connection and waits until that is done, unless a call that was dropped still asks.
+    /// Closes the connection and waits for the end, unless a dropped call is still running.
     pub async fn close(self) {
         tokio::task::spawn_blocking(move || drop(self.client)).await.expect("closing does not panic");
     }
@@ -186,14 +186,14 @@ impl fmt::Debug for Probe {
     }
 }
 
-/// Returns the fault that the library finds only in a whole client: files that are not there, a mechanism that it was
-/// built without, settings that contradict each other. The client has nowhere to connect to, and is dropped.
+/// Returns the fault that librdkafka reports only when it creates a client: missing files, a mechanism that the build
+/// lacks, contradicting settings. The client has no address to connect to, and is dropped.
 fn whole_client_fault(options: &ClientOptions) -> Option<String> {
     let property = |name: &str| options.properties.get(name).map(String::as_str);
     let mechanism = property("sasl.mechanism").or_else(|| property("sasl.mechanisms"));
     if mechanism == Some("OAUTHBEARER") && property("enable.sasl.oauthbearer.unsecure.jwt") != Some("true") {
-        // The library would take it, and wait for ever for a token that nobody gives it.
-        return Some("properties.sasl.mechanism: nothing in this build gets tokens for OAUTHBEARER".to_owned());
+        // librdkafka would accept the mechanism and wait forever for a token.
+        return Some("properties.sasl.mechanism: this build has no token source for OAUTHBEARER".to_owned());
     }
     let [mut producer, mut consumer] = [options.producer(), options.consumer(UNJOINED_GROUP)];
     for config in [&mut producer, &mut consumer] {

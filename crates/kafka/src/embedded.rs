@@ -1,8 +1,8 @@
-//! A Kafka broker in memory, the one inside librdkafka: for `rollcall dev` and for tests that run everywhere.
+//! An in-memory Kafka broker: librdkafka's mock cluster, for `rollcall dev` and for tests.
 //!
-//! It speaks the protocol on a loopback port, so that any client works with it. It keeps nothing, does not compact,
-//! does not describe settings, and holds a partition's last 5 MiB or 100,000 batches: nothing that must last belongs
-//! here.
+//! It speaks the Kafka protocol on a loopback port, so any client can use it. It stores nothing on disk, does not
+//! compact, does not describe settings, and holds only the last 5 MiB or 100,000 batches of a partition. Use it for
+//! nothing that must last.
 
 use std::fmt;
 
@@ -14,24 +14,23 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::{ClientOptions, Fault};
 
-/// How long a fetch waits for a record. The embedded broker answers an empty fetch only when this time is over, even if
-/// a record comes in the meantime, so it is the delay that a reader sees.
+/// The longest wait of a fetch. The mock broker answers an empty fetch only after this time, even if a record arrives
+/// before, so a reader sees it as delay.
 const FETCH_WAIT_MS: &str = "5";
 /// All brokers of the cluster, in librdkafka's numbering.
 const ALL_BROKERS: i32 = -1;
 
-/// A running broker with its topics; it ends when this is dropped.
+/// A running broker with its topics. It stops when dropped.
 pub struct EmbeddedBroker {
     /// The client that owns the broker. Its own connection is not used.
     owner: BaseProducer<DefaultProducerContext>,
 }
 
 impl EmbeddedBroker {
-    /// Starts a broker on a free loopback port and makes the topics, given with their number of partitions.
+    /// Starts a broker on a free loopback port and creates the topics, each given with its number of partitions.
     ///
     /// # Errors
-    ///
-    /// If the broker cannot listen or a topic cannot be made.
+    /// If the broker cannot listen, or a topic cannot be created.
     pub fn start(topics: &[(&str, i32)]) -> Result<Self, Fault> {
         let owner: BaseProducer<DefaultProducerContext> =
             ClientConfig::new().set("test.mock.num.brokers", "1").set_log_level(RDKafkaLogLevel::Emerg).create()?;
@@ -42,11 +41,10 @@ impl EmbeddedBroker {
         Ok(broker)
     }
 
-    /// Makes one more topic.
+    /// Creates another topic.
     ///
     /// # Errors
-    ///
-    /// If it exists already.
+    /// If the topic exists.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), Fault> {
         Ok(self.cluster().create_topic(topic, partitions, 1)?)
     }
@@ -56,39 +54,37 @@ impl EmbeddedBroker {
         self.cluster().bootstrap_servers()
     }
 
-    /// Returns options for a client of this broker, tuned to it.
+    /// Returns client options for this broker, tuned to it.
     pub fn client_options(&self) -> ClientOptions {
         let mut options = ClientOptions::new(self.bootstrap());
         options.properties.insert("fetch.wait.max.ms".to_owned(), FETCH_WAIT_MS.to_owned());
         options
     }
 
-    /// Begins an outage: every connection is cut and no new one is accepted.
+    /// Begins an outage: cuts every connection and accepts no new one.
     ///
     /// # Errors
-    ///
-    /// If the broker does not take the command.
+    /// If the broker refuses the command.
     pub fn go_down(&self) -> Result<(), Fault> {
         Ok(self.cluster().broker_down(ALL_BROKERS)?)
     }
 
-    /// Ends an outage. What was stored before it is still there.
+    /// Ends an outage. Records stored before it are still there.
     ///
     /// # Errors
-    ///
-    /// If the broker does not take the command.
+    /// If the broker refuses the command.
     pub fn come_back(&self) -> Result<(), Fault> {
         Ok(self.cluster().broker_up(ALL_BROKERS)?)
     }
 
-    /// Lets the next produce request fail as if another producer had taken over its identity, which ends a producer for
-    /// good.
+    /// Fails the next produce request as if another producer had taken over the producer's identity. This is fatal for
+    /// a producer.
     pub fn fence_next_publish(&self) {
         self.cluster()
             .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
     }
 
-    /// Answers the next fetch of records as if the log did not hold the position, as a replica does that lags behind.
+    /// Answers the next fetch as if the log did not hold the position, like a lagging replica.
     pub fn deny_next_fetch(&self) {
         self.cluster().request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE]);
     }

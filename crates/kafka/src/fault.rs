@@ -1,15 +1,15 @@
-//! An error of the client library, made safe to print and sorted into "again later" and "never".
+//! An error of the client library: safe to print, and either transient or permanent.
 
 use std::fmt;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// An error that the client library reported. Its text never holds the value of a property, which could be a secret.
+/// An error reported by librdkafka. Its text never contains the value of a property, which could be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fault(KafkaError);
 
 impl Fault {
-    /// Returns the code of the Kafka protocol or of the library, where the failure has one.
+    /// Returns the error code of the Kafka protocol or of librdkafka, if there is one.
     pub(crate) fn code(&self) -> Option<Code> {
         match &self.0 {
             KafkaError::AdminOp(code) => Some(*code),
@@ -17,7 +17,7 @@ impl Fault {
         }
     }
 
-    /// Returns whether the same request may succeed later without anybody changing anything.
+    /// Returns whether the same request may succeed later without any change to options or permissions.
     pub fn is_transient(&self) -> bool {
         self.code().is_none_or(is_transient)
     }
@@ -55,10 +55,10 @@ impl fmt::Debug for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Sorts the codes that a retry cannot cure from all others.
+/// Returns whether a retry can succeed.
 ///
-/// The list of protocol codes grows with every Kafka release, and most of them pass by themselves (leaders move,
-/// coordinators load, quotas end), so the permanent ones are named and the rest is transient.
+/// Each Kafka release adds protocol codes. Most of these errors are temporary (moved leaders, loading coordinators,
+/// quotas), so the permanent codes are listed and all others are transient.
 fn is_transient(code: Code) -> bool {
     !matches!(
         code,

@@ -1,5 +1,5 @@
-//! Which partitions a consumer group gives this member. The group serves to share them out and for nothing else: no record is read
-//! through it, and nothing is committed.
+//! Membership in a consumer group. The group serves only to assign partitions: no record is read through it, and no
+//! offset is committed.
 
 mod member;
 
@@ -13,39 +13,40 @@ use crate::{ClientOptions, Unavailable};
 
 use member::Member;
 
-/// How many changes may wait for whoever takes them.
+/// The most changes that can wait for the caller.
 const CHANGES_WAITING: usize = 64;
 
-/// A change of what is this member's.
+/// A change of the assignment of this member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupEvent {
-    /// These partitions are this member's from now on, in addition to those that it has.
+    /// These partitions are now assigned to this member, in addition to its others.
     Assigned(Vec<i32>),
-    /// These partitions are this member's no more.
+    /// These partitions are no longer assigned to this member.
     Revoked(Vec<i32>),
 }
 
-/// Why a membership cannot be taken up or has ended.
+/// The reason why a membership cannot start or has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The membership has ended before; its error was returned then.
+    /// The membership ended earlier, and its error was returned then.
     #[error("the membership has ended")]
     Ended,
 }
 
-/// A running membership. The group is left when this is dropped, some time later, and at once by [`Membership::leave`].
+/// A running membership. Dropping it leaves the group after a delay; [`Membership::leave`] leaves at once.
 pub struct Membership {
     events: mpsc::Receiver<Result<GroupEvent, Error>>,
     thread: JoinHandle<()>,
 }
 
 impl Membership {
-    /// Joins a group that shares out the partitions of a topic. The cluster may be away: the membership begins when it is back.
+    /// Joins a group that assigns the partitions of a topic. If the cluster is unreachable, the membership starts when
+    /// it is back.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the options are not usable.
+    /// [`Error::Unavailable`] when the options cannot be used.
     pub fn join(options: &ClientOptions, group: &str, topic: &str) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel(CHANGES_WAITING);
         let member = Member::join(options, group, topic, sender).map_err(Unavailable::from)?;
@@ -61,12 +62,12 @@ impl Membership {
     /// Cancel-safe: nothing is lost when the call is dropped.
     ///
     /// # Errors
-    /// Any error is the end; from then on it is [`Error::Ended`].
+    /// Any error ends the membership. Later calls return [`Error::Ended`].
     pub async fn next(&mut self) -> Result<GroupEvent, Error> {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }
 
-    /// Leaves the group and waits until that is done, so that the others take over at once.
+    /// Leaves the group and waits for the end, so that other members take over at once.
     pub async fn leave(self) {
         drop(self.events);
         join(self.thread).await;

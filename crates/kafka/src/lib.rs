@@ -2,14 +2,14 @@
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | [`client`] | options that every client shares, and [`client::Probe`], which asks whether the cluster answers |
-//! | [`topics`] | topics on the cluster: create, describe, check against [`domain::topics`], watermarks |
-//! | [`publish`] | one record in, its position or a typed error within a deadline |
+//! | [`client`] | the options of every client, and [`client::Probe`], the readiness check of the cluster |
+//! | [`topics`] | topics on the cluster: create, describe, compare with [`domain::topics`], watermarks |
+//! | [`publish`] | publishes a record and returns its position or a typed error within a deadline |
 //! | [`tail`] | follows a topic from a checkpoint without end, and reports each end of the log |
-//! | [`group`] | the same for a member of a consumer group, which is assigned its partitions |
-//! | [`scan`] | reads ranges of offsets as fast as the client can, borrowed and synchronous |
-//! | [`placement`] | the partition that a key belongs to |
-//! | [`embedded`] | a broker in memory, for `dev` and for tests |
+//! | [`group`] | the partitions that a consumer group assigns to this member |
+//! | [`scan`] | reads ranges of offsets as fast as librdkafka can, borrowed and synchronous |
+//! | [`placement`] | the partition of a key |
+//! | [`embedded`] | an in-memory broker, for `dev` and for tests |
 //!
 //! Each module has its own `Error`; [`Unavailable`] is the part that the readers share, [`Fault`] an error of the
 //! library.

@@ -1,8 +1,8 @@
-//! Functions of librdkafka that its safe wrapper lacks, called directly: the only module with `unsafe` in the
-//! workspace.
+//! Functions of librdkafka that rdkafka does not wrap, called directly. This is the only module of the workspace with
+//! `unsafe`.
 //!
-//! Three things: records taken in batches (one call for a thousand records instead of one each), the offset at which
-//! the end of a partition was seen, and the id of a topic.
+//! It covers three things: records in batches (one call for a thousand records instead of one call each), the offset at
+//! which the end of a partition was seen, and the id of a topic.
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
 mod message;
@@ -25,14 +25,14 @@ use crate::tail::cut_at;
 pub(crate) use message::Message;
 pub(crate) use topic_id::topic_id;
 
-/// How many records are taken from the library in one call at most.
+/// The most records taken from librdkafka in one call.
 const TAKEN_AT_ONCE: usize = 1_000;
 
-/// A consumer whose partitions hand their records over in batches.
+/// A consumer whose partitions deliver their records in batches.
 pub(crate) struct Intake {
-    /// Receives the records of every partition that is followed. Freed before the consumer that it belongs to.
+    /// Receives the records of every assigned partition. Must be freed before the consumer that it belongs to.
     queue: Queue,
-    /// Receives the messages of one call of the library. Holds nothing between calls.
+    /// Receives the messages of one call of librdkafka. Empty between calls.
     taken: Vec<*mut c::rd_kafka_message_t>,
     consumer: BaseConsumer<TracingContext>,
 }
@@ -40,15 +40,15 @@ pub(crate) struct Intake {
 // SAFETY: librdkafka's handles may be used from any thread, and `taken` holds no pointer between calls of `take`.
 unsafe impl Send for Intake {}
 
-/// One thing that was taken.
+/// One item taken from the queue.
 pub(crate) enum Taken<'a> {
     Record(Message<'a>),
-    /// There is no record of the partition at `offset` or above at this moment.
+    /// The partition has no record at `offset` or above at this moment.
     End {
         partition: i32,
         offset: i64,
     },
-    /// The log was cut at `end`, below what was fetched of the partition; nothing more of it is fetched.
+    /// The log was truncated at `end`, below the offsets already fetched. Fetching of the partition stops.
     Cut {
         partition: i32,
         end: i64,
@@ -67,9 +67,9 @@ impl Intake {
         &self.consumer
     }
 
-    /// Leads the records of a partition here. Must come before the partition is assigned, and can be done once:
-    /// when the library stops fetching a partition it undoes this at a moment of its own choice
-    /// (`rd_kafka_toppar_fetch_stop`), so that nothing comes of a partition that is assigned again.
+    /// Forwards the records of a partition to the queue. Must be called before the partition is assigned, and only
+    /// once. When librdkafka stops fetching a partition it removes the forwarding at an unspecified time
+    /// (`rd_kafka_toppar_fetch_stop`), so a partition that is assigned again delivers nothing.
     pub(crate) fn follow(&self, topic: &CStr, partition: i32) {
         // SAFETY: the client is alive, and `topic` is a C string. The returned queue is a reference that is ours to
         // free.
@@ -80,28 +80,28 @@ impl Intake {
         unsafe { c::rd_kafka_queue_forward(source.0.as_ptr(), self.queue.0.as_ptr()) };
     }
 
-    /// Waits for something to take, at most so long, and hands over all that is there, in the order of each partition.
+    /// Waits at most `wait` for an item, and passes all items to `each`, in the order of each partition.
     ///
-    /// If `each` breaks, the rest of what was taken is lost to this intake.
+    /// If `each` breaks, the remaining taken items are lost.
     pub(crate) fn take<B>(
         &mut self,
         wait: Duration,
         mut each: impl FnMut(Taken<'_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        // Reports that concern no partition (log lines, errors of connections) come by the consumer's own queue.
+        // Events without a partition (log lines, connection errors) arrive on the consumer's own queue.
         while let Some(polled) = self.consumer.poll(Duration::ZERO) {
             if let Err(error) = polled {
                 each(Taken::Fault(error.into()))?;
             }
         }
-        // The library waits until it has as many as it was asked for: the first one is waited for, the others are not.
+        // librdkafka waits until it has as many items as requested. So only the first one is waited for.
         if self.take_some(wait, 1, &mut each)? > 0 {
             self.take_some(Duration::ZERO, TAKEN_AT_ONCE, &mut each)?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Returns how many were taken.
+    /// Returns the number of items taken.
     fn take_some<B>(
         &mut self,
         wait: Duration,
@@ -118,11 +118,11 @@ impl Intake {
                 count_max.min(TAKEN_AT_ONCE),
             )
         };
-        // -1 stands for an error of the call itself, which for a queue of ours there is not.
+        // -1 means an error of the call itself, which cannot occur for a queue that this module created.
         let count = usize::try_from(count).unwrap_or(0);
         let handed_over = HandedOver(&self.taken[..count]);
         for message in handed_over.0 {
-            let message = NonNull::new(*message).expect("the library has filled as many slots as it says");
+            let message = NonNull::new(*message).expect("librdkafka has filled the slots that it counts");
             // SAFETY: the message lives until `handed_over` frees it, which is after this use.
             each(classify(unsafe { Message::at(message) }))?;
         }
@@ -130,7 +130,7 @@ impl Intake {
     }
 }
 
-/// Messages to be freed, also when the callback stops early or panics.
+/// Messages to free, also when the callback breaks or panics.
 struct HandedOver<'a>(&'a [*mut c::rd_kafka_message_t]);
 
 impl Drop for HandedOver<'_> {
@@ -173,8 +173,7 @@ impl Drop for Queue {
 /// Returns a topic's name for the C interface.
 ///
 /// # Errors
-///
-/// If it holds a zero byte, which no topic's name does.
+/// If the name contains a zero byte, which no valid topic name does.
 pub(crate) fn topic_name(topic: &str) -> Result<CString, Fault> {
     CString::new(topic).map_err(|_| Code::InvalidTopic.into())
 }

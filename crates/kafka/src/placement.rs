@@ -1,16 +1,16 @@
-//! Which partition a key belongs to: the placement of the JVM clients, so that their joins co-partition with ours.
+//! Returns the partition of a key. The placement equals that of the JVM clients, so their joins co-partition with
+//! Rollcall's topics.
 //!
-//! The producer places by librdkafka's `murmur2_random`. This is the same function in Rust, for those who must know a
-//! partition without publishing: a test holds the two together.
+//! The producer places records by librdkafka's `murmur2_random`. This is the same function in Rust, for callers that
+//! need a partition without publishing. A test compares the two.
 
 const SEED: u32 = 0x9747_b28c;
 const M: u32 = 0x5bd1_e995;
 const R: u32 = 24;
 
-/// Returns the partition, of so many, on which records of this key are stored.
+/// Returns the partition, of `partitions`, that stores the records of this key.
 ///
 /// # Panics
-///
 /// If `partitions` is not positive: a topic has at least one partition.
 pub fn partition_for(key: &[u8], partitions: i32) -> i32 {
     assert!(partitions > 0, "a topic has at least one partition");
@@ -19,7 +19,7 @@ pub fn partition_for(key: &[u8], partitions: i32) -> i32 {
     i32::try_from(positive).expect("31 bits fit an i32") % partitions
 }
 
-/// Returns the 32-bit murmur2 hash as `org.apache.kafka.common.utils.Utils.murmur2` computes it.
+/// Returns the 32-bit murmur2 hash, as `org.apache.kafka.common.utils.Utils.murmur2` computes it.
 fn murmur2(data: &[u8]) -> u32 {
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
     let mut hash = SEED ^ length;
@@ -49,7 +49,7 @@ fn murmur2(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The vectors of Kafka's own `UtilsTest.testMurmur2`.
+    /// The test vectors of Kafka's `UtilsTest.testMurmur2`.
     #[test]
     fn hashes_as_the_jvm_client_does() {
         let vectors: [(&str, i32); 7] = [

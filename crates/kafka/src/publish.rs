@@ -1,9 +1,8 @@
-//! Publishes a record and says where it is stored, or why that is not known.
+//! Publishes a record and returns its position, or the reason why the position is unknown.
 //!
-//! An answer is a promise: a [`Position`] is returned only when Kafka has acknowledged the record on all in-sync
-//! replicas. Every error leaves open whether the record was stored, but for [`Error::QueueFull`], [`Error::Refused`]
-//! and [`Error::Closed`], with which it was not; publishing it again is always right, because readers recognise a
-//! repetition.
+//! A [`Position`] is returned only after Kafka has acknowledged the record on all in-sync replicas. After
+//! [`Error::QueueFull`], [`Error::Refused`] and [`Error::Closed`] the record was not stored. After any other error it
+//! may be stored. Publishing it again is always safe, because readers recognise a repetition.
 
 mod producer;
 
@@ -18,17 +17,17 @@ use crate::{ClientOptions, Fault, Record};
 
 use producer::{Generation, Slot};
 
-/// How many records may wait for their acknowledgement.
+/// The most records that wait for their acknowledgement.
 pub const QUEUE_MESSAGES: u32 = 10_000;
-/// How many KiB the waiting records may hold: 10,000 records of the usual size are 30 MiB, large ones are fewer.
+/// The most KiB of waiting records: 10,000 records of the usual size take 30 MiB.
 pub const QUEUE_KBYTES: u32 = 64 * 1024;
-/// How long a record may wait for its acknowledgement.
+/// The longest wait for an acknowledgement.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The bounds of a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// When [`Publisher::publish`] gives up, and the client library with it.
+    /// The time after which [`Publisher::publish`] and librdkafka give up.
     pub deadline: Duration,
     pub queue_messages: u32,
     pub queue_kbytes: u32,
@@ -50,37 +49,37 @@ pub struct Outgoing {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Kafka's timestamp of the record: the time of receipt.
     pub timestamp: UnixMillis,
-    /// `None` places the record by its key, which is right for all but repairs of a record that is where it is.
+    /// `None` places the record by its key. Only a repair that must stay on the partition of its record sets it.
     pub partition: Option<i32>,
 }
 
-/// Why there is no position.
+/// The reason why there is no position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// As many records wait as may. Nothing was taken over.
+    /// The queue is full. The record was not queued.
     #[error("too many records wait for their acknowledgement")]
     QueueFull,
-    /// No acknowledgement came within the deadline, or the cluster said that it cannot now. The record may be stored
-    /// all the same.
+    /// No acknowledgement came within the deadline, or the cluster reported a temporary error. The record may be
+    /// stored.
     #[error("Kafka has not acknowledged the record on {topic} in time")]
     NotAcknowledged {
         topic: String,
-        /// Absent when the deadline passed without a word.
+        /// Absent when the deadline passed without an answer.
         #[source]
         source: Option<Fault>,
     },
-    /// Kafka acknowledged a repetition of a record that it had stored before, and no longer knew where.
-    #[error("Kafka has stored the record on {topic} at a place that it does not tell")]
+    /// Kafka acknowledged the repetition of a record that it had stored, but no longer knew its offset.
+    #[error("Kafka has stored the record on {topic} without returning its offset")]
     PositionUnknown { topic: String },
-    /// The record cannot be stored as it is: too large, not permitted, no such topic. Trying again changes nothing.
+    /// Kafka refuses the record: too large, not permitted, no such topic. A retry does not help.
     #[error("Kafka refuses the record on {topic}")]
     Refused {
         topic: String,
         #[source]
         source: Fault,
     },
-    /// The producer lost its identity and was replaced by a new one. The record may be stored all the same.
-    #[error("the producer came to its end and was replaced")]
+    /// The producer lost its identity and was replaced by a new one. The record may be stored.
+    #[error("the producer failed and was replaced")]
     Fatal {
         #[source]
         source: Fault,
@@ -91,7 +90,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether publishing the same record again later can succeed.
+    /// Returns whether publishing the same record later can succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::QueueFull | Self::NotAcknowledged { .. } | Self::PositionUnknown { .. } | Self::Fatal { .. } => true,
@@ -105,7 +104,7 @@ fn owned(headers: Vec<(&str, String)>) -> Vec<(String, Vec<u8>)> {
 }
 
 impl Outgoing {
-    /// Returns the record of `event` for `topic`, with the trace that its delivery belonged to.
+    /// Returns the record of `event` for `topic`, with the trace of its delivery.
     pub fn event(event: &UserEvent, topic: &str, traceparent: Option<&str>) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -141,7 +140,7 @@ impl Outgoing {
         }
     }
 
-    /// Returns the record as it was, to be appended to its partition again.
+    /// Returns a copy of a record, to be appended to the same partition.
     pub fn again(topic: &str, record: Record) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -154,14 +153,14 @@ impl Outgoing {
     }
 }
 
-/// Records were still waiting when the time for flushing was over.
+/// Records were still waiting at the flush deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} records were not acknowledged before the flush deadline")]
 pub struct NotFlushed {
     pub waiting: usize,
 }
 
-/// A handle on the producer; clones share it.
+/// A handle to the producer; clones share it.
 #[derive(Clone)]
 pub struct Publisher {
     slot: Arc<Slot>,
@@ -169,66 +168,62 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Makes a publisher. Connections are made in the background, so a cluster that is away is no error here.
+    /// Opens a publisher. Connections are made in the background, so an unreachable cluster is not an error here.
     ///
     /// # Errors
-    ///
-    /// If the options are not usable; [`ClientOptions::validate`] says why.
+    /// If the options cannot be used; [`ClientOptions::validate`] returns the reasons.
     pub fn open(options: &ClientOptions, limits: Limits) -> Result<Self, Fault> {
         Ok(Self { slot: Arc::new(Slot::new(options.clone(), limits)?), deadline: limits.deadline })
     }
 
-    /// Publishes a record and waits for its acknowledgement, at most until the deadline.
+    /// Publishes a record and waits for its acknowledgement, until the deadline at most.
     ///
-    /// Cancel-safe in this sense: a dropped call does not take the record back. It is in the queue from the first poll
-    /// on and will be stored if the cluster takes it.
+    /// Dropping the call does not withdraw the record. It is queued at the first poll, and is stored if the cluster
+    /// accepts it.
     ///
     /// # Errors
-    ///
-    /// See [`Error`]; only [`Error::Refused`] and [`Error::Closed`] are not worth another attempt.
+    /// See [`Error`]. A retry makes sense after all errors except [`Error::Refused`] and [`Error::Closed`].
     pub async fn publish(&self, outgoing: Outgoing) -> Result<Position, Error> {
         let (generation, reported) = self.slot.enqueue(&outgoing)?;
         let Outgoing { topic, .. } = outgoing;
-        // The library's own clock (`message.timeout.ms`) ticks once a second; this one is exact.
+        // librdkafka checks `message.timeout.ms` once a second; this timeout is exact.
         let Ok(report) = tokio::time::timeout(self.deadline, reported).await else {
             return Err(Error::NotAcknowledged { topic, source: None });
         };
         match report {
             Ok(Ok(position)) if position.offset >= 0 => Ok(position),
-            // A broker that recognises a retry, but whose memory of it is over, confirms it without an offset.
+            // A broker that recognises a retry after it dropped the offset confirms it without an offset.
             Ok(Ok(_)) => Err(Error::PositionUnknown { topic }),
             Ok(Err(fault)) => Err(self.undelivered(&generation, topic, fault)),
-            // The producer went away with the record in its queue.
+            // The producer was dropped with the record in its queue.
             Err(_) => Err(Error::NotAcknowledged { topic, source: None }),
         }
     }
 
-    /// Waits until nothing is waiting for an acknowledgement.
+    /// Waits until no record waits for an acknowledgement.
     ///
     /// # Errors
-    ///
-    /// If records still waited when the deadline passed.
+    /// If records are still waiting at the deadline.
     pub async fn flush(&self, deadline: Duration) -> Result<(), NotFlushed> {
         let slot = Arc::clone(&self.slot);
         tokio::task::spawn_blocking(move || slot.flush(deadline)).await.expect("flushing does not panic")
     }
 
-    /// Refuses new records, flushes, and ends the producer.
+    /// Refuses new records, flushes, and closes the producer.
     ///
     /// # Errors
-    ///
-    /// If records still waited when the deadline passed; they are given up.
+    /// If records are still waiting at the deadline. They are given up.
     pub async fn close(&self, deadline: Duration) -> Result<(), NotFlushed> {
         let slot = Arc::clone(&self.slot);
         tokio::task::spawn_blocking(move || slot.close(deadline)).await.expect("closing does not panic")
     }
 
-    /// Returns how many records wait for their acknowledgement.
+    /// Returns the number of records that wait for their acknowledgement.
     pub fn in_queue(&self) -> usize {
         self.slot.in_queue()
     }
 
-    /// Sorts a delivery report that is not a delivery.
+    /// Converts the error of a delivery report.
     fn undelivered(&self, generation: &Arc<Generation>, topic: String, source: Fault) -> Error {
         if let Some(fatal) = generation.fatal() {
             self.slot.replace(generation, &fatal);
@@ -250,7 +245,7 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// Sorts an error of the queue, which the record has not entered.
+/// Converts an error of the queue: the record was not queued.
 fn not_enqueued(topic: &str, source: Fault) -> Error {
     if source.code() == Some(Code::QueueFull) {
         return Error::QueueFull;

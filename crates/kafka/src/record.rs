@@ -1,14 +1,14 @@
-//! A record as it was read, owned.
+//! A record that was read, owned.
 
 use domain::{Position, UnixMillis};
 
 use crate::native::Message;
 
-/// One record of a topic, with the place where it is stored.
+/// One record of a topic, with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub position: Position,
-    /// Kafka's own timestamp of the record; in Rollcall's topics the time of receipt.
+    /// Kafka's timestamp of the record; in Rollcall's topics the time of receipt.
     pub timestamp: UnixMillis,
     pub key: Option<Vec<u8>>,
     /// `None` is a tombstone.
@@ -17,7 +17,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the value of the last header of that name: a later one overrides an earlier one.
+    /// Returns the value of the last header with that name: a later header overrides an earlier one.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().rev().find(|(header, _)| header == name).map(|(_, value)| value.as_slice())
     }
@@ -34,7 +34,7 @@ impl Record {
         }
     }
 
-    /// Returns roughly how many bytes the record holds, for limits on batches.
+    /// Returns the approximate size of the record in bytes, for limits on batches.
     pub(crate) fn bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         headers + self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)

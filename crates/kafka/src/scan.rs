@@ -1,7 +1,7 @@
-//! Reads ranges of offsets as fast as the client library can, and stops at their ends.
+//! Reads ranges of offsets as fast as librdkafka can, and stops at their ends.
 //!
-//! Synchronous and borrowed: a record lives for one call of the callback. Threads share the work by taking a share of
-//! the ranges each ([`share`]) and scanning it with a client of their own.
+//! Synchronous and borrowed: a record lives for one call of the callback. To share the work, each thread scans its part
+//! of the ranges ([`share`]) with a client of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,15 +19,15 @@ use crate::tail::{Verdict, verdict};
 use crate::topics::{self, Watermarks};
 use crate::{ClientOptions, Fault, Record, Unavailable};
 
-/// How long one wait for records lasts.
+/// The longest single wait for records.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Settings of a scan unless the operator has set them. With the library's own values a scan that does more than read
-/// runs dry: once 100,000 records wait, a partition is not asked for more for a second, and they are gone long before.
-/// The queue is kept short, because what waits in it leaves the processor's cache.
+/// Settings of a scan, unless the operator has set them. With librdkafka's defaults a scan that also processes records
+/// stalls: once 100,000 records wait, librdkafka pauses the fetch of a partition for a second, and the scan uses up the
+/// records in less time. A short queue also keeps the waiting records in the processor's cache.
 const FETCHING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "1"), ("queued.min.messages", "20000")];
 
-/// A part of a partition: offsets from `start` up to, not including, `end`.
+/// A part of a partition: offsets from `start` to `end`, excluding `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     pub partition: i32,
@@ -41,7 +41,7 @@ impl From<Watermarks> for Range {
     }
 }
 
-/// A record that lives in the client library's memory.
+/// A record in librdkafka's memory.
 #[derive(Clone, Copy)]
 pub struct Scanned<'a>(Message<'a>);
 
@@ -63,14 +63,14 @@ impl<'a> Scanned<'a> {
         self.0.value()
     }
 
-    /// Returns the value of the last header of that name: a later one overrides an earlier one.
+    /// Returns the value of the last header with that name: a later header overrides an earlier one.
     ///
-    /// The library copies all headers of a record when one is first asked for: some 0.4 µs for the six of an event.
+    /// librdkafka copies all headers of a record on the first access: about 0.4 µs for the six headers of an event.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.0.header(name)
     }
 
-    /// Returns a copy that outlives the call.
+    /// Returns an owned copy.
     pub fn to_record(&self) -> Record {
         Record::copy(self.0)
     }
@@ -82,20 +82,21 @@ impl fmt::Debug for Scanned<'_> {
     }
 }
 
-/// How far a scan came.
+/// The extent of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coverage {
     /// Every range was read to its end.
     Complete,
-    /// One of the callbacks had enough.
+    /// One of the callbacks returned a break.
     Stopped,
 }
 
-/// Why a scan could not be completed.
+/// The reason why a scan could not be completed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold a range, or not what was read below `next_offset`: it was cut, or shortened by retention.
-    /// Of a cut that the library has found, `high` is where, and `low` is not known and 0.
+    /// The log does not hold a range, or no longer holds the records read below `next_offset`: it was truncated, or
+    /// shortened by retention. After a truncation reported by librdkafka, `high` is its offset, and `low` is unknown
+    /// and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
     #[error(transparent)]
@@ -112,17 +113,16 @@ impl Error {
     }
 }
 
-/// Returns the whole log as it is now, as ranges.
+/// Returns the whole log, as it is now, as ranges.
 ///
 /// # Errors
-///
-/// If the topic is missing or the cluster does not answer in time.
+/// If the topic does not exist or the cluster does not answer in time.
 pub fn ranges(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Range>, Error> {
     let log = topics::watermarks_of(&client(options)?, topic, deadline).map_err(Unavailable::from)?;
     Ok(log.into_iter().map(Range::from).collect())
 }
 
-/// Divides ranges among so many threads, the largest first, each to the one with the least to do.
+/// Distributes ranges among threads: the largest first, each to the thread with the least work.
 pub fn share(mut ranges: Vec<Range>, threads: usize) -> Vec<Vec<Range>> {
     let mut shares: Vec<(i64, Vec<Range>)> = vec![(0, Vec::new()); threads.max(1)];
     ranges.sort_by_key(|range| std::cmp::Reverse(range.end - range.start));
@@ -134,12 +134,11 @@ pub fn share(mut ranges: Vec<Range>, threads: usize) -> Vec<Vec<Range>> {
     shares.into_iter().map(|(_, share)| share).filter(|share| !share.is_empty()).collect()
 }
 
-/// Calls `each` for every record of the ranges; those of one partition in the order of their offsets.
+/// Calls `each` for every record of the ranges. Records of one partition come in the order of their offsets.
 ///
 /// # Errors
-///
-/// If the log does not hold a range any more or does not reach its end, or the cluster is silent for longer than
-/// `silence_max`. The callback has then seen a part of the records.
+/// If the log no longer holds a range or does not reach its end, or if the cluster is silent for longer than
+/// `silence_max`. The callback may have seen some of the records.
 pub fn scan(
     options: &ClientOptions,
     topic: &str,
@@ -150,10 +149,9 @@ pub fn scan(
     scan_while(options, topic, ranges, silence_max, || true, each)
 }
 
-/// The same, and stops soon after `goes_on` has returned false, also while the cluster is silent.
+/// Like [`scan`], but stops soon after `goes_on` returns false, even while the cluster is silent.
 ///
 /// # Errors
-///
 /// As [`scan`].
 pub fn scan_while(
     options: &ClientOptions,
@@ -197,7 +195,7 @@ pub fn scan_while(
     Ok(Coverage::Complete)
 }
 
-/// Why a scan does not go on.
+/// The reason why a scan stops.
 enum Halt {
     Stopped,
     /// A range may be outside the log.
@@ -208,14 +206,14 @@ enum Halt {
 /// The ranges that are still to be read.
 struct Open {
     ranges: BTreeMap<i32, Range>,
-    /// Partitions that are done but may still be fetched.
+    /// Partitions that are finished but may still be fetched.
     finished: Vec<i32>,
-    /// Whether the log was said to end before a range does.
+    /// Whether the log was reported to end before a range does.
     ended_early: bool,
 }
 
 impl Open {
-    /// Makes the library fetch every range that is not empty.
+    /// Starts fetching every range that is not empty.
     fn begin(intake: &Intake, topic: &str, ranges: &[Range]) -> Result<Self, Fault> {
         let name = topic_name(topic)?;
         let mut open = BTreeMap::new();
@@ -229,7 +227,7 @@ impl Open {
         Ok(Self { ranges: open, finished: Vec::new(), ended_early: false })
     }
 
-    /// Returns whether the scan is further by it than before.
+    /// Returns whether the scan made progress.
     fn pass(
         &mut self,
         taken: Taken<'_>,
@@ -242,7 +240,7 @@ impl Open {
                 let Some(range) = self.ranges.get_mut(&partition) else {
                     return ControlFlow::Continue(true);
                 };
-                // A record beyond the end may be there because compaction removed those before it.
+                // A record beyond the end can arrive because compaction removed those before it.
                 if offset < range.end && each(&Scanned(message)).is_break() {
                     return ControlFlow::Break(Halt::Stopped);
                 }
@@ -251,9 +249,8 @@ impl Open {
                     self.finish(partition);
                 }
             }
-            // Compaction may have removed the last records of a range; the end of the log stays where it was. One that
-            // is below the range's comes from a replica that does not know yet, or not any more, what it once had
-            // confirmed.
+            // Compaction may have removed the last records of a range, but the end of the log does not move. An end
+            // below that of the range comes from a replica that lags, or that has lost records which it had confirmed.
             Taken::End { partition, offset } => match self.ranges.get(&partition) {
                 Some(range) if offset < range.end => {
                     self.ended_early = true;
@@ -261,7 +258,7 @@ impl Open {
                 }
                 _ => self.finish(partition),
             },
-            // Records that the callback has seen may be gone.
+            // Records that the callback has seen may be lost.
             Taken::Cut { partition, end } => {
                 let Some(range) = self.ranges.get(&partition) else {
                     return ControlFlow::Continue(false);
@@ -287,7 +284,7 @@ impl Open {
         }
     }
 
-    /// Stops fetching finished partitions, so that a live topic is not read beyond what was asked for.
+    /// Stops fetching finished partitions, so that a live topic is not read beyond the ranges.
     fn release(&mut self, consumer: &BaseConsumer<TracingContext>, topic: &str) {
         if self.finished.is_empty() {
             return;
@@ -312,7 +309,8 @@ fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Unava
     config.create_with_context(options.context()).map_err(|error| Fault::from(error).into())
 }
 
-/// Tells which range the log does not hold any more; if it holds them all, the cluster is as good as away.
+/// Returns the error for the range that the log no longer holds. If it holds them all, the cluster counts as
+/// unreachable.
 fn outside(
     consumer: &BaseConsumer<TracingContext>,
     topic: &str,

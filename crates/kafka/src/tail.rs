@@ -1,8 +1,8 @@
 //! Follows a topic from a checkpoint without end.
 //!
-//! The callbacks of the client library become [`TailEvent`]s on a bounded channel. An outage of the cluster is
-//! waited out; what a reader must decide about is an [`Error`], and the last thing that the tail says: above all a
-//! position that is not in the log any more, which the library would otherwise skip over in silence.
+//! The callbacks of librdkafka become [`TailEvent`]s on a bounded channel. The tail waits out an outage of the cluster.
+//! A condition that the reader must decide about is an [`Error`] and ends the tail: above all a position that is no
+//! longer in the log, which librdkafka would skip silently.
 
 mod batch;
 mod cursors;
@@ -23,16 +23,16 @@ use reader::TailReader;
 pub(crate) use reader::{Verdict, verdict};
 pub(crate) use truncation::cut_at;
 
-/// How many records one event hands over at most.
+/// The most records in one event.
 const RECORDS_PER_BATCH: usize = 1_000;
-/// How many bytes of records one event hands over at most, but for a single larger record.
+/// The most bytes of records in one event, unless a single record is larger.
 const BYTES_PER_BATCH: usize = 1024 * 1024;
-/// How many events may wait for the reader.
+/// The most events that can wait for the reader.
 const EVENTS_WAITING: usize = 8;
-/// How long opening may take before the cluster counts as away.
+/// The time limit for opening, after which the cluster counts as unreachable.
 const OPEN_DEADLINE: Duration = Duration::from_secs(15);
 
-/// How long one look for records may take. It bounds how long a tail outlives its handle, not how late a record is.
+/// The longest single wait for records. It bounds how long a tail outlives its handle, not the delay of a record.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
 
 /// The bounds of a tail.
@@ -55,22 +55,23 @@ impl Default for Limits {
     }
 }
 
-/// A report of a tail.
+/// An event of a tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TailEvent {
-    /// Records, never none; those of one partition in the order of their offsets.
+    /// Records, at least one. Records of one partition come in the order of their offsets.
     Records(Vec<Record>),
-    /// Every record of the partition below `next_offset` was handed over, and there was none beyond at that moment.
+    /// Every record of the partition below `next_offset` was delivered, and there was none beyond at that moment.
     EndReached { partition: i32, next_offset: i64 },
-    /// The topic was given more partitions; they are followed from their beginning from now on.
+    /// The topic has new partitions. They are followed from their beginning.
     PartitionsAdded(Vec<i32>),
 }
 
-/// Why a tail cannot be opened or has ended.
+/// The reason why a tail cannot be opened or has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The log does not hold the position, or not what was read below it: it was cut, or the topic created again. The
-    /// reader must start over. Of a cut that the library has found, `high` is where, and `low` is not known and 0.
+    /// The log does not hold the position, or no longer holds the records below it: it was truncated, or the topic was
+    /// created again. The reader must start over. After a truncation reported by librdkafka, `high` is its offset, and
+    /// `low` is unknown and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
     /// The checkpoint or the reader names a partition that the topic does not have.
@@ -81,7 +82,7 @@ pub enum Error {
     TopicReplaced { topic: String },
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The tail has ended before; its error was returned then.
+    /// The tail ended earlier, and its error was returned then.
     #[error("the tail has ended")]
     Ended,
 }
@@ -114,18 +115,17 @@ impl From<topics::Error> for Error {
     }
 }
 
-/// A running tail. It ends when this is dropped, some time later: a process that is about to end calls [`Tail::close`].
+/// A running tail. Dropping it ends it after a delay. A process that is about to exit must call [`Tail::close`].
 pub struct Tail {
     events: mpsc::Receiver<Result<TailEvent, Error>>,
     thread: JoinHandle<()>,
 }
 
 impl Tail {
-    /// Follows all partitions of a topic, each from where the checkpoint says, or from its beginning if it says
-    /// nothing.
+    /// Follows all partitions of a topic, each from its offset in the checkpoint, or from its beginning if the
+    /// checkpoint has none.
     ///
     /// # Errors
-    ///
     /// If the cluster does not answer in time, or the topic does not hold the checkpoint.
     pub async fn open(options: &ClientOptions, topic: &str, from: Checkpoint, limits: Limits) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel(limits.events_waiting.max(1));
@@ -140,26 +140,25 @@ impl Tail {
         Ok(Self { events, thread })
     }
 
-    /// Waits for what comes next.
+    /// Waits for the next event.
     ///
     /// Cancel-safe: nothing is lost when the call is dropped.
     ///
     /// # Errors
-    ///
-    /// Any error is the end; from then on it is [`Error::Ended`].
+    /// Any error ends the tail. Later calls return [`Error::Ended`].
     pub async fn next(&mut self) -> Result<TailEvent, Error> {
         self.events.recv().await.unwrap_or(Err(Error::Ended))
     }
 
-    /// Ends the tail and waits until its connections are closed and its thread is gone.
+    /// Ends the tail and waits until its connections and its thread have ended.
     pub async fn close(self) {
         drop(self.events);
         join(self.thread).await;
     }
 }
 
-/// Waits for the end of a thread that is about to end. A process must not exit before: it would take down the client
-/// library's memory under the library's threads.
+/// Waits for the end of a thread that is stopping. A process must not exit before: exit frees memory that librdkafka's
+/// threads still use.
 pub(crate) async fn join(thread: JoinHandle<()>) {
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     if !matches!(joined, Ok(Ok(()))) {

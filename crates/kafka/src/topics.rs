@@ -1,4 +1,4 @@
-//! The topics on the cluster: made, described, and compared with their contract ([`domain::topics`]).
+//! Topics on the cluster: created, described, and compared with their contract ([`domain::topics`]).
 
 mod admin;
 mod check;
@@ -19,22 +19,23 @@ pub use check::{Finding, Severity, judge};
 pub use delete::{NotDeleted, delete_before};
 pub(crate) use watch::{Changed, Watch};
 
-/// A topic as the cluster describes it.
+/// A topic as described by the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub topic: String,
     pub partitions: i32,
-    /// The smallest number of replicas that a partition has.
+    /// The smallest number of replicas of a partition.
     pub replication: i32,
-    /// `None` where the broker does not describe settings, as the embedded one, or not to us.
+    /// `None` where the broker does not describe settings: the embedded broker, or missing permission.
     pub settings: Option<BTreeMap<String, String>>,
-    /// Kafka's own id of the topic, which a topic created again under the same name does not share.
+    /// Kafka's id of the topic. A topic created again under the same name has another id.
     pub topic_id: Option<String>,
     pub cluster_id: Option<String>,
 }
 
 impl Description {
-    /// Returns a text that no other topic has, not even a later one of the same name, as far as the broker can say.
+    /// Returns a text that identifies the topic, and distinguishes it from a later topic of the same name if the broker
+    /// has topic ids.
     pub fn identity(&self) -> String {
         let cluster = self.cluster_id.as_deref().unwrap_or("unknown-cluster");
         let topic = self.topic_id.as_deref().unwrap_or(&self.topic);
@@ -42,7 +43,7 @@ impl Description {
     }
 }
 
-/// Why a topic could not be made or described.
+/// The reason why a topic could not be created or described.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("the topic {topic} does not exist")]
@@ -59,12 +60,12 @@ pub enum Error {
         #[source]
         source: Fault,
     },
-    #[error("no client could be made")]
+    #[error("no client could be created")]
     Client(#[source] Fault),
 }
 
 impl Error {
-    /// Returns whether asking again later can succeed.
+    /// Returns whether the same request can succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Missing { .. } => false,
@@ -75,11 +76,10 @@ impl Error {
     }
 }
 
-/// Compares the topics with their contract, and the time that deliveries are kept with the time that tombstones are.
+/// Compares the topics with their contract, and the retention of deliveries with that of tombstones.
 ///
 /// # Errors
-///
-/// If the cluster does not answer. A missing topic is a finding.
+/// If the cluster does not answer. A missing topic is a finding, not an error.
 pub async fn check(options: &ClientOptions, specs: &[Spec], deadline: Duration) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     let (mut with_tombstones, mut by_age) = (Vec::new(), Vec::new());

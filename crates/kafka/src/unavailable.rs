@@ -1,22 +1,22 @@
-//! Why a topic cannot be read, whichever way it is read.
+//! The reason why a topic cannot be read, shared by all readers.
 
 use crate::{Fault, topics};
 
-/// The part that the errors of all readers share.
+/// The error that all readers share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     #[error("the topic {topic} does not exist")]
     Missing { topic: String },
-    /// An outage, or a deadline that passed.
+    /// An outage, or a missed deadline.
     #[error("the cluster does not answer")]
     Unreachable(#[source] Fault),
-    /// Settings or permissions that a later attempt finds unchanged.
+    /// Settings or permissions that a retry does not change.
     #[error("the cluster refuses to be read")]
     Refused(#[source] Fault),
 }
 
 impl Unavailable {
-    /// Returns whether a later attempt can succeed without anybody changing anything.
+    /// Returns whether a later attempt can succeed without any change to options or permissions.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,

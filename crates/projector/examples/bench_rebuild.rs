@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo run --release -p rollcall-projector --example bench_rebuild -- \
-//!     --bootstrap 127.0.0.1:9092 --records 10000000 --users 1000000 [--partitions 6] [--memory-mib 1024] [--threads 2] \
-//!     [--property name=value ..]
+//!     --bootstrap 127.0.0.1:9092 --records 10000000 --users 1000000 [--partitions 6] [--memory-mib 1024] \
+//!     [--threads 2] [--property name=value ..]
 //! ```
 //!
 //! The topic (`bench.users.<records>.<users>`) is made and filled when it is not there; a second run finds it. Every

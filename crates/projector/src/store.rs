@@ -5,8 +5,8 @@
 //! it runs. The folder holds `users.db`, a link to the generation in use; a rebuild makes the next generation beside it
 //! and moves the link, so that nobody ever opens a half-made table.
 //!
-//! Invariant: state and checkpoint change in one transaction; at every instant, the state of every user is what the records below
-//! the checkpoint join to (`domain::roll`).
+//! Invariant: state and checkpoint change in one transaction; at every instant, the state of every user is what the
+//! records below the checkpoint join to (`domain::roll`).
 
 mod schema;
 

@@ -103,8 +103,8 @@ fn every_change_is_told_since_any_checkpoint_and_none_twice() {
     }
 }
 
-/// What the vendor's clock of one second is told by: each of these once ended elsewhere, for ever. In the last, an event that
-/// lost wins by the one that comes after it.
+/// What the vendor's clock of one second is told by: each of these once ended elsewhere, for ever. In the last, an
+/// event that lost wins by the one that comes after it.
 #[test]
 fn ties_of_one_second_end_where_the_sender_ended_wherever_the_store_is_opened_again() {
     for (deliveries, end) in [

@@ -1,4 +1,4 @@
-//! The admin listener's routes: whether the process lives, whether it is ready, and its numbers.
+//! The routes of the admin listener: liveness, readiness and metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{Metrics, Problem};
 
-/// The conditions of a service's readiness, by name, each with a reason while it does not hold; clones share them.
+/// The conditions of a service's readiness, by name. Each has a reason while it does not hold. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Readiness(Arc<Mutex<Conditions>>);
 
@@ -24,7 +24,7 @@ struct Conditions {
 }
 
 impl Readiness {
-    /// Returns a readiness of which none of the `conditions` holds yet.
+    /// Returns a readiness whose `conditions` do not hold yet.
     pub fn new(conditions: &[&'static str]) -> Self {
         let reasons = conditions.iter().map(|name| (*name, Some("not yet".to_owned()))).collect();
         Self(Arc::new(Mutex::new(Conditions { reasons, stopping: false })))
@@ -35,17 +35,17 @@ impl Readiness {
         self.0.lock().reasons.insert(condition, None);
     }
 
-    /// Records that `condition` does not hold, and why.
+    /// Records that `condition` does not hold, with the reason.
     pub fn lacks(&self, condition: &'static str, reason: impl Into<String>) {
         self.0.lock().reasons.insert(condition, Some(reason.into()));
     }
 
-    /// Ends the readiness for good: the service is stopping, whatever condition holds.
+    /// Ends the readiness for good: the service is stopping, whatever its conditions.
     pub fn end(&self) {
         self.0.lock().stopping = true;
     }
 
-    /// Returns the conditions that do not hold with their reasons; the service is ready when there is none.
+    /// Returns the conditions that do not hold, with their reasons. The service is ready when there are none.
     pub fn missing(&self) -> Vec<(&'static str, String)> {
         let conditions = self.0.lock();
         let stopping = conditions.stopping.then(|| ("service", "it is stopping".to_owned()));

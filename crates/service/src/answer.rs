@@ -13,7 +13,7 @@ pub trait Finish {
 }
 
 pin_project! {
-    /// A request being answered, and the hook on its response; both are dropped when its connection ends before.
+    /// A request in progress, and the hook on its response. Both are dropped if the connection ends first.
     #[derive(Debug)]
     pub struct Finishing<F, T> {
         #[pin]

@@ -1,13 +1,14 @@
-//! One configuration out of a TOML file, the environment over it, and flags over both.
+//! Loads a configuration from a TOML file, the environment and flags. Flags override the environment, which overrides
+//! the file.
 //!
-//! A variable names a key by its path in capitals, the sections separated by two underscores: `ROLLCALL_HTTP__LISTEN`
-//! is `listen` in `[http]`. Its value is read as TOML where it is TOML (`8080`, `true`, `["a", "b"]`), else as text;
-//! where a list is expected and the value is text, it is split at commas. Below `[kafka.properties]`, whose keys have
-//! dots, an underscore is a dot: `ROLLCALL_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`. All values there are
-//! text for librdkafka, a password perhaps, and are taken as they stand, quotation marks and all.
+//! A variable names a key by its path in capitals, with two underscores between sections: `ROLLCALL_HTTP__LISTEN` is
+//! `listen` in `[http]`. Its value is read as TOML if it is valid TOML (`8080`, `true`, `["a", "b"]`), otherwise as
+//! text. A text for a key that expects a list is split at commas. The keys of `[kafka.properties]` contain dots, so an
+//! underscore in the variable means a dot: `ROLLCALL_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`. All values
+//! in that section are text for librdkafka, possibly passwords, and are taken literally, with any quotation marks.
 //!
-//! Unknown keys are refused. All faults are reported together, each with its key and where it was set; values are never
-//! shown, since any could be a secret.
+//! Unknown keys are refused. All faults are reported together, each with its key and the place where it was set. Values
+//! are never shown, because any of them could be a secret.
 
 mod faults;
 
@@ -23,12 +24,12 @@ use layers::Layers;
 pub use faults::{Fault, Faults, Origin};
 pub use layers::{parse_value, put};
 
-/// Returns the raw configuration that `file`, `environment` and `flags` make together, the later over the earlier.
+/// Returns the raw configuration from `file`, `environment` and `flags`; later sources override earlier ones.
 ///
-/// `Raw` denies unknown fields and has a default for each, so that its validation alone says which are required.
+/// `Raw` denies unknown fields and has a default for each field. Its validation decides which fields are required.
 ///
 /// # Errors
-/// [`Faults`]: a file that cannot be read or is not TOML, unknown keys, values of the wrong type.
+/// [`Faults`]: a file that cannot be read or is not TOML, unknown keys, and values of the wrong type.
 pub fn load<Raw: DeserializeOwned>(
     file: Option<&Path>,
     environment: &[(String, String)],
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_toml_is_told_by_line_and_not_quoted() {
+    fn an_invalid_toml_file_is_reported_by_line_and_not_quoted() {
         let (_folder, path) = file("name = 'x'\nkeys = hunter2\n");
         let shown = load::<Raw>(Some(&path), &[], Table::new()).unwrap_err().to_string();
         assert!(shown.contains("line 2"), "{shown}");

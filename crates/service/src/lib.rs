@@ -1,4 +1,4 @@
-//! The shell of a Rollcall process: what ingest and projector share around their work.
+//! The shell of a Rollcall process: the parts that ingest and projector share.
 //!
 //! ```text
 //! config::load ──▶ raw ──▶ validated configuration      telemetry::init ──▶ logs      Metrics ──▶ /metrics
@@ -7,15 +7,15 @@
 //!
 //! Reading order:
 //! - [`run`]: the skeleton of both services, from the first request to the last step of the stop. [`Shutdown`] is the
-//!   one signal that everything waits for; only the command line connects it to SIGTERM.
-//! - [`serve`]: the accept loop, with a limit on everything that a peer can hold, and an orderly end; [`tls`] in front
-//!   of it.
+//!   one stop signal of a process. Only the command line connects it to SIGTERM.
+//! - [`serve`]: the accept loop, with a limit on every resource that a peer can hold, and an orderly stop. [`tls`]: TLS
+//!   in front of it.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
-//! - [`config`] and [`settings`]: file, environment and flags into one value, all faults reported together; [`origin`]
-//!   is one of the checks. [`secret`]: text that cannot print itself.
-//! - [`problem`]: errors as RFC 9457 describes them. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
+//! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
+//!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
+//! - [`problem`]: errors in the format of RFC 9457. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
 //!
-//! Invariant: a service neither binds a port nor installs a signal handler nor reads the clock; it is given all three.
+//! Invariant: a service does not bind ports, install signal handlers or read the clock. Its caller provides all three.
 //!
 //! ```
 //! use service::{Listeners, Metrics, Readiness, Service, Shutdown};

@@ -1,4 +1,4 @@
-//! Numbers for Prometheus, by OpenTelemetry's names where it has one.
+//! Metrics for Prometheus, with OpenTelemetry's names where it defines one.
 
 mod instruments;
 
@@ -20,7 +20,7 @@ use requests::{Measure, Requests};
 
 pub use instruments::{Counted, duration_histogram};
 
-/// The registry of one service, written out by [`Metrics::encode`].
+/// The metrics registry of one service, written by [`Metrics::encode`].
 #[derive(Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
@@ -28,16 +28,16 @@ impl Metrics {
     /// The media type of [`Metrics::encode`].
     pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// Returns a registry that knows the process: its version, memory and open files.
+    /// Returns a registry with the metrics of the process: version, memory and open files.
     pub fn new() -> Self {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("rollcall_build", "The version that runs", build);
+        registry.register("rollcall_build", "The version of the running process", build);
         registry.register_collector(Box::new(Process));
         Self(Arc::new(Mutex::new(registry)))
     }
 
-    /// Calls `register` with the registry; it adds metrics by their whole names.
+    /// Calls `register` with the registry, which adds metrics by their full names.
     pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         register(&mut self.0.lock())
     }
@@ -50,11 +50,11 @@ impl Metrics {
         text
     }
 
-    /// Returns `router` with each request measured: its duration by method, scheme, route and status, and the number of
-    /// requests in flight.
+    /// Returns `router` with metrics of its requests: the duration by method, scheme, route and status, and the number
+    /// of requests in flight.
     ///
-    /// The route is the pattern that matched, never the path; a request that matched none has an empty label. The log
-    /// line of a request, at debug, has neither query nor headers.
+    /// The route is the matched pattern, never the path. It is empty for a request without a match. Requests are logged
+    /// at debug level, without query or headers.
     pub(crate) fn instrument(&self, router: Router) -> Router {
         let requests = self.register(Requests::register);
         router.layer(layer_fn(move |within| Measure { requests: requests.clone(), within }))

@@ -1,9 +1,9 @@
-//! Origins of web pages: RFC 6454, as they stand in a request.
+//! Origins of web pages (RFC 6454), as browsers send them.
 
 use std::net::Ipv6Addr;
 
 /// Returns whether `text` is an origin as browsers send it, `scheme://host[:port]`: in lower case, without the scheme's
-/// own port, and with nothing after it.
+/// default port, and with nothing after it.
 pub fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
     let (host, port) = match authority.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! Errors as HTTP tells them: RFC 9457, Problem Details.
+//! HTTP errors as RFC 9457 Problem Details.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use serde::Serialize;
 /// The media type of a problem.
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// A problem: the answer to a request that failed.
+/// A problem: the answer to a failed request.
 ///
-/// `type` is always `about:blank`, for which RFC 9457 says that `title` is the status's own phrase; what is particular
-/// is in `detail`, and for a fault in a body in `pointer`, the JSON Pointer (RFC 6901) of the place.
+/// `type` is always `about:blank`, for which RFC 9457 defines `title` as the phrase of the status. `detail` describes
+/// the individual problem. For a fault in a body, `pointer` is the JSON Pointer (RFC 6901) of its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -40,19 +40,19 @@ impl Problem {
         self
     }
 
-    /// Sends `Retry-After`, in whole seconds, one at least.
+    /// Adds `Retry-After`, in whole seconds, at least one.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// 404, for a router's fallback.
+    /// Returns 404, for a router's fallback.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND)
     }
 
-    /// 405 with the methods that are allowed.
+    /// Returns 405 with the allowed methods.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED) }
     }

@@ -8,8 +8,8 @@
 //! | the service's own last step: flush, or the last commit | the service |
 //! | no admin routes | `ADMIN_DRAIN` |
 //!
-//! The admin routes answer until the end, so that an operator can see a stop that waits. The account of the requests
-//! is the service's, which knows its numbers.
+//! The admin routes answer until the end, so that an operator can observe a slow stop. The service itself accounts for
+//! its requests.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use crate::serve::{Drained, ServerLimits, serve};
 use crate::tls::Tls;
 use crate::{Metrics, Shutdown};
 
-/// How long the parts of a service may take to end once a stop is requested; then they are cut off.
+/// The time that the parts of a service have to end after a stop is requested. Then they are aborted.
 const PARTS_END: Duration = Duration::from_secs(30);
-/// How long the few connections of the admin listener have to finish.
+/// The time that the connections of the admin listener have to finish.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// The sockets of a service, bound by the caller.
@@ -42,22 +42,22 @@ pub struct Service<E> {
     pub limits: ServerLimits,
     pub metrics: Metrics,
     pub readiness: Readiness,
-    /// Each ends when `stop` is requested. One that ends before, or fails, ends the service.
+    /// Each part ends when `stop` is requested. A part that ends earlier, or fails, stops the service.
     pub parts: JoinSet<Result<(), E>>,
-    /// Requested by [`Service::run`] when the service is to stop, for whatever reason.
+    /// Requested by [`Service::run`] when the service must stop, for any reason.
     pub stop: Shutdown,
 }
 
-/// The end of a service.
+/// The result of a service that has stopped.
 #[derive(Debug)]
 pub struct Stopped<E> {
     pub connections: Drained,
-    /// The first error of a part, else that of the last step.
+    /// The first error of a part, otherwise the error of the last step.
     pub outcome: Result<(), E>,
 }
 
 impl<E: Send + 'static> Service<E> {
-    /// Runs the service until `shutdown` or the end of a part, then stops it in order; `last` is the service's own last
+    /// Runs the service until `shutdown` or the end of a part, then stops it in order. `last` is the service's own last
     /// step.
     ///
     /// # Panics
@@ -91,7 +91,7 @@ impl<E: Send + 'static> Service<E> {
     }
 }
 
-/// Waits for the end of all parts, and returns the first error.
+/// Waits for the end of all parts. Returns the first error.
 async fn end<E: 'static>(mut parts: JoinSet<Result<(), E>>) -> Result<(), E> {
     let mut outcome = Ok(());
     let all_ended = async {
@@ -100,13 +100,13 @@ async fn end<E: 'static>(mut parts: JoinSet<Result<(), E>>) -> Result<(), E> {
         }
     };
     if tokio::time::timeout(PARTS_END, all_ended).await.is_err() {
-        tracing::warn!(parts = parts.len(), "the time to stop is over: parts of the service are cut off");
+        tracing::warn!(parts = parts.len(), "the stop deadline has passed: parts of the service are aborted");
         parts.shutdown().await;
     }
     outcome
 }
 
-/// Returns the outcome of a part; its panic is passed on.
+/// Returns the outcome of a part. Resumes its panic.
 fn outcome_of<E>(ended: Result<Result<(), E>, JoinError>) -> Result<(), E> {
     ended.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),

@@ -1,4 +1,4 @@
-//! Text that must not be seen.
+//! Text that must not be shown.
 
 use std::fmt;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The text that stands in place of a secret.
+/// The replacement of a secret in output.
 pub const REDACTED: &str = "[redacted]";
 
-/// A secret: it can be compared and, in so many words, exposed; it prints and serializes as [`REDACTED`].
+/// A secret. It can be compared, and exposed by an explicit call. It prints and serializes as [`REDACTED`].
 #[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -20,10 +20,10 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Returns the secret that `path` holds, without the line break at its end.
+    /// Returns the secret in the file `path`, without the trailing line break.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not UTF-8.
+    /// When the file cannot be read or is not UTF-8.
     pub fn from_file(path: &Path) -> io::Result<Self> {
         let text = std::fs::read_to_string(path)?;
         Ok(Self(text.trim_end_matches(['\r', '\n']).to_owned()))
@@ -37,8 +37,8 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// Returns whether `candidate` is the secret, in a time that depends on the length of `candidate` alone: digests
-    /// are compared, so that neither a shared beginning nor the secret's length shows.
+    /// Returns whether `candidate` equals the secret. Digests are compared, so the time depends only on the length of
+    /// `candidate`, and reveals neither a common prefix nor the secret's length.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         openssl::memcmp::eq(&sha256(self.0.as_bytes()), &sha256(candidate))
     }

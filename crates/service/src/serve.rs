@@ -1,4 +1,4 @@
-//! The accept loop of an HTTP server: a limit on everything that a peer can hold, and an orderly end.
+//! The accept loop of an HTTP server: a limit on every resource that a peer can hold, and an orderly stop.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,20 +24,20 @@ use tower::ServiceExt;
 use crate::Shutdown;
 use crate::tls::Tls;
 
-/// How much a server gives to its peers.
+/// The resources that a server grants its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Open connections; past it the next one waits in the kernel's queue.
+    /// The most open connections. Further ones wait in the kernel's queue.
     pub connections_max: usize,
-    /// How long the head of a request may take to arrive, counted from the end of the one before: also the limit on
-    /// idle connections.
+    /// The time limit for the head of a request, counted from the end of the previous request. It also limits idle
+    /// connections.
     pub header_read: Duration,
-    /// Size of a request's head; at least 8 KiB, which is hyper's own minimum.
+    /// The largest head of a request in bytes. At least 8 KiB, hyper's minimum.
     pub header_bytes_max: usize,
-    /// How long a peer may leave an answer unread, with the buffers between full. Its connection is then cut, so that a
-    /// subscriber that reads no more does not keep its place.
+    /// The longest time that a peer may stop reading an answer while the buffers are full. Its connection is then
+    /// closed, so that a stalled subscriber does not keep its place.
     pub write_stall: Duration,
-    /// How long requests in flight may take to finish once a stop is requested.
+    /// The time that requests in flight have to finish after a stop is requested.
     pub drain: Duration,
 }
 
@@ -53,25 +53,25 @@ impl Default for ServerLimits {
     }
 }
 
-/// The address that a request's connection came from; an extension of every request.
+/// The peer address of a request's connection; an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// The end of the connections that were open when the stop was requested.
+/// The outcome of the connections that were open when the stop was requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     pub finished: usize,
     pub aborted: usize,
 }
 
-/// After a failed accept, for want of file descriptors say, the next try waits this long.
+/// The pause after a failed accept, for example for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// A TLS handshake that takes longer is given up.
+/// The time limit of a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Serves `router` on `listener` until `shutdown`, then finishes the requests in flight within `limits.drain`.
 ///
-/// Requests have a [`PeerAddr`] and the [`Scheme`] that was spoken as extensions.
+/// Requests have [`PeerAddr`] and the [`Scheme`] of the connection as extensions.
 ///
 /// Invariant: when this returns, no connection is left open.
 pub async fn serve(
@@ -109,7 +109,7 @@ pub async fn serve(
     drain(connections, limits.drain).await
 }
 
-/// Waits for a place before it accepts: a peer past the limit is left to the kernel. Cancel-safe.
+/// Waits for a place before it accepts: peers over the limit stay in the kernel's queue. Cancel-safe.
 async fn accept(
     listener: &TcpListener,
     places: Arc<Semaphore>,
@@ -193,7 +193,7 @@ async fn drain(mut connections: JoinSet<()>, limit: Duration) -> Drained {
     };
     if tokio::time::timeout(limit, all_ended).await.is_err() {
         drained.aborted = connections.len();
-        tracing::warn!(connections = drained.aborted, "the time to finish is over: connections are cut");
+        tracing::warn!(connections = drained.aborted, "the drain deadline has passed: connections are closed");
         connections.shutdown().await;
     }
     drained

@@ -1,4 +1,4 @@
-//! The sections that every service's configuration has, raw: as written, before validation.
+//! The configuration sections that every service has, raw: as written, before validation.
 
 mod http;
 
@@ -42,7 +42,7 @@ impl From<Topics> for Names {
     }
 }
 
-/// Kafka's own limit on the name of a topic.
+/// Kafka's limit on the length of a topic name.
 const TOPIC_NAME_MAX: usize = 249;
 
 impl Topics {
@@ -61,7 +61,7 @@ impl Topics {
     }
 }
 
-/// `[admin]`: the listener for those who run the service.
+/// `[admin]`: the listener for operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
@@ -85,7 +85,7 @@ impl Default for Log {
 }
 
 impl Log {
-    /// Adds a fault when the filter cannot be read.
+    /// Adds a fault when the filter cannot be parsed.
     pub fn check(&self, faults: &mut Faults) {
         if let Err(error) = telemetry::parse(&self.filter) {
             faults.push("log.filter", chain(&error));
@@ -93,7 +93,7 @@ impl Log {
     }
 }
 
-/// Returns the address that `listen` names, or `default` when it is empty; a text that is neither is a fault of `key`.
+/// Returns the address in `listen`, or `default` when it is empty. Any other text adds a fault of `key`.
 pub fn listen_address(key: &str, listen: &str, default: SocketAddr, faults: &mut Faults) -> SocketAddr {
     if listen.is_empty() {
         return default;

@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A request to stop, shared by everything that must hear it. Once made it stays.
+/// A request to stop, shared by all parts of a process. It cannot be withdrawn.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown(CancellationToken);
 
@@ -14,7 +14,7 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Returns a shutdown that SIGTERM or SIGINT requests. For the command line only: a library installs no handler.
+    /// Returns a shutdown that SIGTERM or SIGINT requests. For the command line only: a library installs no handlers.
     ///
     /// # Errors
     /// When the process may not install a signal handler.
@@ -22,7 +22,7 @@ impl Shutdown {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let shutdown = Self::new();
         let requested = shutdown.clone();
-        // Lives as long as the process: there is nobody who could outlive it and await it.
+        // The task lives as long as the process, so nothing needs to await it.
         tokio::spawn(async move {
             tokio::select! {
                 _ = term.recv() => tracing::info!(signal = "SIGTERM", "shutdown requested"),

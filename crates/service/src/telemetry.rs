@@ -1,11 +1,11 @@
-//! Logs: to standard error, as text for people or JSON for machines.
+//! Logs on standard error, as text for people or JSON for machines.
 
 use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -14,25 +14,26 @@ pub enum Format {
     Json,
 }
 
-/// Why logging cannot start.
+/// The reason why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("log filter is not understood")]
+    #[error("the log filter cannot be parsed")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
-    #[error("logging is set up already")]
+    #[error("logging is already set up")]
     Again(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends logs to standard error, those that `filter` lets through: `info`, or by target, `warn,ingest=debug`.
+/// Sends logs that match `filter` to standard error. The filter is a level, or levels by target: `info`,
+/// `warn,ingest=debug`.
 ///
 /// # Errors
-/// [`Error`] when the filter cannot be read, or logging was set up before.
+/// [`Error`] when the filter cannot be parsed, or when logging is already set up.
 pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     let filter = parse(filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // Colours are for a terminal; in a file or a pipe they are noise.
+        // Colours only on a terminal, not in a file or a pipe.
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => builder.try_init(),
@@ -47,7 +48,7 @@ pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Error> {
     EnvFilter::builder().parse(filter).map_err(Error::Filter)
 }
 
-/// Returns an error with what caused it, for a reason that is shown.
+/// Returns the text of an error followed by its causes.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! TLS in front of a server, for those who have no proxy; the files are read again when they change.
+//! TLS in front of a server, for deployments without a proxy. The files are loaded again when they change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_openssl::SslStream;
 
-/// Certificates are renewed weeks before they end; a new one is used within this time.
+/// The interval of file checks. Certificates are renewed weeks before they expire.
 pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A certificate chain and its key, both PEM, and the acceptor made of them.
+/// A certificate chain and its key, both PEM, and the acceptor built from them.
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
@@ -25,31 +25,31 @@ pub struct Tls {
     acceptor: Arc<SslAcceptor>,
 }
 
-/// Why certificate and key cannot be used.
+/// The reason why certificate and key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{path} cannot be read")]
     File { path: PathBuf, source: io::Error },
-    #[error("{path} is no PEM certificate chain")]
+    #[error("{path} is not a PEM certificate chain")]
     Certificate { path: PathBuf, source: ErrorStack },
-    #[error("{path} is no PEM private key, or not that of the certificate")]
+    #[error("{path} is not a PEM private key, or does not match the certificate")]
     Key { path: PathBuf, source: ErrorStack },
     #[error("OpenSSL refuses its own defaults")]
     Defaults(#[source] ErrorStack),
 }
 
 impl Tls {
-    /// Returns TLS with these files, looked at again every `interval`.
+    /// Returns TLS with these files, checked for changes every `interval`.
     ///
     /// # Errors
-    /// [`Error`] when they are not there or do not fit each other.
+    /// [`Error`] when a file is missing or the two do not match.
     pub fn open(certificate: PathBuf, key: PathBuf, interval: Duration) -> Result<Self, Error> {
         let seen = modified(&certificate, &key)?;
         let acceptor = Arc::new(acceptor(&certificate, &key)?);
         Ok(Self { certificate, key, interval, last_look: Instant::now(), seen: Some(seen), acceptor })
     }
 
-    /// Loads certificate and key once, to see whether they can be used.
+    /// Loads certificate and key once, to check that they can be used.
     ///
     /// # Errors
     /// As [`Tls::open`].
@@ -62,24 +62,25 @@ impl Tls {
         Arc::clone(&self.acceptor)
     }
 
-    /// Waits until it is time to look at the files again. Cancel-safe.
+    /// Waits until the next check of the files. Cancel-safe.
     pub(crate) async fn next_reload(&self) {
         tokio::time::sleep_until(self.last_look + self.interval).await;
     }
 
-    /// Loads the files again when they have changed; files that cannot be used are logged, and the certificate in use
-    /// stays.
+    /// Loads the files again if they have changed. If they cannot be used, logs the error and keeps the certificate in
+    /// use.
     pub(crate) fn reload_if_changed(&mut self) {
         self.last_look = Instant::now();
         let seen = modified(&self.certificate, &self.key).ok();
         if seen.is_none() || seen == self.seen {
             return;
         }
-        // Files count as seen once they are loaded: a certificate written a moment before its key is tried again later.
+        // Files count as seen only after they are loaded. A certificate written a moment before its key is tried again
+        // later.
         match acceptor(&self.certificate, &self.key) {
             Ok(acceptor) => {
                 (self.acceptor, self.seen) = (Arc::new(acceptor), seen);
-                tracing::info!(certificate = %self.certificate.display(), "TLS certificate loaded again");
+                tracing::info!(certificate = %self.certificate.display(), "TLS certificate reloaded");
             }
             Err(error) => {
                 tracing::warn!(
@@ -115,7 +116,7 @@ fn modified(certificate: &Path, key: &Path) -> Result<[SystemTime; 2], Error> {
 }
 
 fn acceptor(certificate: &Path, key: &Path) -> Result<SslAcceptor, Error> {
-    // Mozilla's "intermediate": TLS 1.2 and 1.3.
+    // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
     builder
         .set_certificate_chain_file(certificate)

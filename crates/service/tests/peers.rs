@@ -1,5 +1,5 @@
-//! What peers can and cannot do to the accept loop, on real loopback sockets.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+//! Limits on the resources that peers can hold in the accept loop, on real loopback sockets.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,10 +26,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// More than the buffers of two sockets take (tcp(7): at most 4 and 6 MiB).
+/// More than the buffers of two sockets hold (tcp(7): at most 4 and 6 MiB).
 const LARGE_BYTES: usize = 32 << 20;
 
-/// A server whose `/slow` answers only once `release` is notified, after it has notified `entered`.
+/// A server whose `/slow` notifies `entered`, then answers once `release` is notified.
 struct Server {
     address: SocketAddr,
     shutdown: Shutdown,
@@ -64,12 +64,12 @@ impl Server {
         Self { address, shutdown, entered, release, ended }
     }
 
-    /// Sends `text` on a connection of its own, and leaves it open.
+    /// Sends `text` on a new connection, and leaves it open.
     async fn open(&self, text: &str) -> TcpStream {
         Http::to(self.address).open(text).await
     }
 
-    /// Sends `text` on a connection of its own and returns all that comes back until the server closes it.
+    /// Sends `text` on a new connection and returns everything that the server sends before it closes the connection.
     async fn exchange(&self, text: &str) -> String {
         Http::to(self.address).raw(text).await
     }
@@ -244,7 +244,7 @@ fn write_certificate(name: &str, certificate: &Path, key: &Path) {
     std::fs::write(certificate, builder.build().to_pem().unwrap()).unwrap();
 }
 
-/// Returns the name in the server's certificate, and the body that it answers a request for `path` with.
+/// Returns the name in the server's certificate, and the body of the answer to a request for `path`.
 async fn tls_exchange(address: SocketAddr, path: &str) -> (String, String) {
     let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
     connector.set_verify(SslVerifyMode::NONE);

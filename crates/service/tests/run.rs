@@ -1,5 +1,5 @@
-//! The skeleton of both services: what ends a service, and the order of the stop.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+//! The skeleton of both services: the causes of a stop, and its order.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A service whose route `/slow` answers once `release` is notified, after it has notified `entered`.
+/// A service whose route `/slow` notifies `entered`, then answers once `release` is notified.
 struct Running {
     http: Http,
     address: SocketAddr,
@@ -24,13 +24,13 @@ struct Running {
     shutdown: Shutdown,
     entered: Arc<Notify>,
     release: Arc<Notify>,
-    /// The steps of the stop, in their order.
+    /// The steps of the stop, in order.
     steps: Arc<Mutex<Vec<&'static str>>>,
     stopped: JoinHandle<Stopped<String>>,
 }
 
 impl Running {
-    /// Starts a service with one part, which does as `part` says and is recorded when it ends.
+    /// Starts a service with one part, `part`, whose end is recorded.
     async fn start<P: Future<Output = Result<(), String>> + Send + 'static>(part: impl FnOnce(Shutdown) -> P) -> Self {
         let (entered, release, steps) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::default());
         let slow = {
@@ -96,7 +96,7 @@ async fn a_stop_is_not_ready_then_accepts_nothing_then_finishes_and_takes_the_la
     service.shutdown.trigger();
     eventually("nothing new is accepted", PATIENCE, async || TcpStream::connect(service.address).await.err()).await;
     let ready = service.admin.get("/readyz").await;
-    assert_eq!(ready.status, 503, "the admin routes tell of the stop while it waits");
+    assert_eq!(ready.status, 503, "the admin routes report the stop while it waits");
     assert!(ready.body_text().contains("it is stopping"), "{ready:?}");
     assert!(!service.stopped.is_finished() && !service.steps.lock().contains(&"last step"), "a request is in flight");
     service.release.notify_one();

@@ -1,4 +1,4 @@
-//! The loop of a simulation: posts each attempt that is due, and hands the answer to the desk.
+//! The loop of a simulation: posts each attempt that is due, and returns the answer to the desk.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::post::{Answer, Post};
 use crate::sender::{Attempt, Desk, Fate};
 use crate::tally::Tally;
 
-/// One answered attempt, for whoever watches.
+/// One answered attempt, for an observer.
 #[derive(Debug)]
 pub struct Answered<'a> {
     pub attempt: &'a Attempt,
@@ -21,8 +21,8 @@ pub struct Answered<'a> {
     pub delivered: u64,
 }
 
-/// Delivers everything that the sender has, at most `concurrency` attempts at a time, until it has no more or a
-/// shutdown is requested; attempts in flight are then finished. Calls `watch` with each answer.
+/// Delivers all events of the sender, at most `concurrency` attempts at a time, until there are no more or a shutdown
+/// is requested. Attempts in flight are then finished. Calls `watch` with each answer.
 pub async fn deliver(
     sender: &mut Desk,
     post: &Arc<Post>,
@@ -41,7 +41,7 @@ pub async fn deliver(
         }
         let has_room = in_flight.len() < concurrency.get();
         tokio::select! {
-            // Answers first: they free the room that the next attempt needs.
+            // Answers first: they free the room for the next attempt.
             biased;
             () = shutdown.requested(), if !ending => ending = true,
             Some(answered) = in_flight.join_next() => {
@@ -56,7 +56,7 @@ pub async fn deliver(
                     let post = Arc::clone(post);
                     in_flight.spawn(async move {
                         let sent = Instant::now();
-                        let answer = post.deliver(&attempt.told).await;
+                        let answer = post.deliver(&attempt.notice).await;
                         (attempt, answer, sent, sent.elapsed())
                     });
                 }

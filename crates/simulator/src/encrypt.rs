@@ -1,5 +1,5 @@
-//! Encrypts a body as the vendor's PHP does, `openssl_encrypt($body, $method, $key, 0, $iv)`, so that any receiver of
-//! the vendor can be tried: base64 text, the key zero-padded or cut to the cipher's length.
+//! Encrypts a body like the vendor's PHP, `openssl_encrypt($body, $method, $key, 0, $iv)`: base64 text, with the key
+//! zero-padded or cut to the cipher's length. Any receiver of the vendor's webhooks can be tested with it.
 
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtx;
@@ -11,17 +11,17 @@ pub struct Encryption {
     key: Vec<u8>,
 }
 
-/// Why a body cannot be encrypted.
+/// The reason why a body cannot be encrypted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no cipher {method}")]
     Unknown { method: String, source: ErrorStack },
-    /// As a cipher does that needs a tag.
+    /// For example a cipher that needs a tag.
     #[error("the cipher refuses")]
     Refused(#[source] ErrorStack),
 }
 
-/// An encrypted body, and the vector for the query, if the cipher has one.
+/// An encrypted body, and the initialization vector for the query if the cipher has one.
 #[derive(Debug)]
 pub struct Encrypted {
     pub body: Vec<u8>,
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Encryption {
 }
 
 impl Encryption {
-    /// Returns the encryption with the cipher that PHP and OpenSSL call `method`.
+    /// Returns the encryption with the cipher of that name in PHP and OpenSSL.
     ///
     /// # Errors
     /// [`Error::Unknown`] when OpenSSL has no such cipher.
@@ -47,7 +47,7 @@ impl Encryption {
         Ok(Self { cipher, key })
     }
 
-    /// Encrypts with a random vector.
+    /// Encrypts with a random initialization vector.
     ///
     /// # Errors
     /// [`Error::Refused`].

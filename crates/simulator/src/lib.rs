@@ -1,13 +1,13 @@
-//! The vendor's stand-in: a made-up call centre whose events are posted by the vendor's retry rule.
+//! A simulator of the vendor: an invented call centre whose events are posted with the vendor's retry rule.
 //!
 //! | module | content |
 //! | --- | --- |
-//! | [`history`] | the events of the call centre: pure, the same for the same seed |
+//! | [`history`] | the events of the call centre: pure, reproducible by seed |
 //! | [`sender`] | when each delivery is attempted, and how an answer counts: pure |
-//! | [`encrypt`] | the body as the vendor's PHP encrypts it |
+//! | [`encrypt`] | encrypts a body like the vendor's PHP |
 //! | [`post`] | one attempt over HTTP |
 //! | [`delivery`] | the loop that joins the four, with bounded concurrency |
-//! | [`tally`] | the numbers, and the report |
+//! | [`tally`] | the counts, and the report |
 //!
 //! ```
 //! use simulator::history::{History, Population};
@@ -31,8 +31,8 @@
 //! };
 //! let mut sender = Desk::new(habits, History::new(population), 1);
 //! let attempt = sender.take().ok_or("ten events wait")?;
-//! assert!(!attempt.told.body().is_empty());
-//! // The receiver is away: the vendor tries again a minute later.
+//! assert!(!attempt.notice.body().is_empty());
+//! // The receiver is down: the vendor retries a minute later.
 //! let due = attempt.due;
 //! assert_eq!(sender.answered(attempt, false, due), Fate::Waiting);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,4 +1,4 @@
-//! The wire: one attempt to deliver, one answer.
+//! Posts one attempt and reads its answer.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
 use crate::encrypt::{self, Encryption};
-use crate::history::Told;
+use crate::history::Notice;
 
-/// How long an answer may take: longer than the receiver's own deadline for Kafka, so that its 503 is seen.
+/// The time limit of an answer: longer than the receiver's deadline for Kafka, so that its 503 is seen.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
-/// The largest answer that is read: a receiver's is some hundred bytes.
+/// The largest answer that is read. A receiver's answer has a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Posts to one webhook address.
@@ -27,7 +27,7 @@ pub struct Post {
     encryption: Option<Encryption>,
 }
 
-/// Why nothing can be posted.
+/// The reason why nothing can be posted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{url} is not an address")]
@@ -44,22 +44,21 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Status(StatusCode, Receipt),
-    /// Why there was none, as a word to count by.
+    /// There was no answer. The reason is a label to count by.
     None(&'static str),
 }
 
-/// The members of the answer's body that are known; empty where a receiver answers otherwise.
+/// The known members of the answer's body. Empty where a receiver answers in another format.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     pub status: Option<String>,
     pub position: Option<String>,
-    /// Of a refusal (RFC 9457).
+    /// The detail of a refusal (RFC 9457).
     pub detail: Option<String>,
 }
 
 impl Receipt {
-    /// Reads the members that are there: a receiver other than Rollcall answers as it likes, and only the status
-    /// counts.
+    /// Reads the known members. A receiver other than Rollcall may answer in any format; only the status counts.
     fn read(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |name| body[name].as_str().map(str::to_owned);
@@ -68,10 +67,10 @@ impl Receipt {
 }
 
 impl Post {
-    /// Prepares to post to `url`, over as many connections as there are posts at a time.
+    /// Prepares to post to `url`, with as many connections as concurrent posts.
     ///
     /// # Errors
-    /// [`Error::Address`] or [`Error::Scheme`] when the address is not one of plain HTTP.
+    /// [`Error::Address`] or [`Error::Scheme`] when the address is not plain HTTP.
     pub fn new(url: &str, encryption: Option<Encryption>) -> Result<Self, Error> {
         let url: Uri = url.parse().map_err(|source| Error::Address { url: url.to_owned(), source })?;
         if url.scheme_str() != Some("http") || url.host().is_none() {
@@ -84,8 +83,8 @@ impl Post {
     }
 
     /// Posts one event and waits for the answer.
-    pub async fn deliver(&self, told: &Told) -> Answer {
-        let Ok(request) = self.request(told) else {
+    pub async fn deliver(&self, notice: &Notice) -> Answer {
+        let Ok(request) = self.request(notice) else {
             return Answer::None("not sent");
         };
         match tokio::time::timeout(ANSWER_WAIT_MAX, self.exchange(request)).await {
@@ -106,11 +105,11 @@ impl Post {
         Ok((status, Receipt::read(&body.to_bytes())))
     }
 
-    fn request(&self, told: &Told) -> Result<Request<Full<Bytes>>, Error> {
+    fn request(&self, notice: &Notice) -> Result<Request<Full<Bytes>>, Error> {
         let (url, media, body) = match &self.encryption {
-            None => (self.url.clone(), "application/json", told.body()),
+            None => (self.url.clone(), "application/json", notice.body()),
             Some(encryption) => {
-                let sent = encryption.encrypt(&told.body()).map_err(Error::Encrypt)?;
+                let sent = encryption.encrypt(&notice.body()).map_err(Error::Encrypt)?;
                 let url = sent.iv_hex.map_or(Ok(self.url.clone()), |iv| with_query(&self.url, "iv", &iv));
                 (url.map_err(|error| Error::Request(error.into()))?, "text/plain", sent.body)
             }
@@ -122,13 +121,13 @@ impl Post {
 impl Answer {
     pub fn is_accepted(&self) -> bool {
         match self {
-            // To the vendor, 200 means delivered, and nothing else does.
+            // To the vendor, only 200 means delivered.
             Self::Status(status, _) => *status == StatusCode::OK,
             Self::None(_) => false,
         }
     }
 
-    /// Returns why it was not accepted, for people.
+    /// Returns the reason why the event was not accepted, for people.
     pub fn reason(&self) -> String {
         match self {
             Self::Status(_, Receipt { detail: Some(said), .. }) => format!("{}: {said}", self.label()),

@@ -11,37 +11,36 @@ use domain::topics::ATTEMPTS_MAX;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::history::{History, Told};
+use crate::history::{History, Notice};
 
-/// How many attempts of a late delivery are lost on the way at most: six are 63 of the vendor's minutes, enough to be
-/// overtaken.
+/// The most attempts of a late delivery that are lost: six are 63 of the vendor's minutes, enough to be overtaken.
 const LOST_ATTEMPTS_MAX: u32 = 6;
-/// How many deliveries may wait for another attempt. No new event is told while so many do: a dead receiver must not
-/// fill the memory.
+/// The most deliveries that wait for another attempt. Beyond it no new event is created, so that a dead receiver does
+/// not exhaust the memory.
 const WAITING_MAX: usize = 100_000;
 
-/// How deliveries go wrong and when they are tried again.
+/// The rates of failures, and the times of retries.
 #[derive(Clone, Debug)]
 pub struct Habits {
     pub events_per_second: f64,
-    /// The number of events; `None` for no end.
+    /// The number of events; `None` for an endless simulation.
     pub events: Option<u64>,
     /// The share of events whose first attempts are lost on their way, so that they arrive late.
     pub late: f64,
     /// The share of accepted deliveries whose answer is lost, so that they are sent again.
     pub repeat: f64,
-    /// How long one of the vendor's minutes takes.
+    /// The length of one of the vendor's minutes.
     pub minute: Duration,
 }
 
 /// One attempt to deliver an event.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    pub told: Arc<Told>,
-    /// From 1. Attempts lost on their way count.
+    pub notice: Arc<Notice>,
+    /// Counts from 1, and includes attempts lost on their way.
     pub number: u32,
     pub due: Duration,
-    /// Whether an earlier attempt was accepted, of which the sender does not know.
+    /// Whether an earlier attempt was accepted without the sender's knowledge.
     pub repeated: bool,
 }
 
@@ -49,25 +48,25 @@ pub struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Delivered,
-    /// Accepted, but the sender does not learn of it and will send it again.
+    /// Accepted, but the answer is lost. The sender will send it again.
     AnswerLost,
     Waiting,
-    /// The last attempt failed: the vendor gives the event up.
+    /// The last attempt failed. The vendor gives the event up.
     Dropped,
 }
 
-/// The desk: events told by the history, in the order of their attempts.
+/// The desk: the events of a history, in the order of their attempts.
 #[derive(Debug)]
 pub struct Desk {
     habits: Habits,
     history: History,
     rng: ChaCha8Rng,
-    told: u64,
+    created: u64,
     queued: u64,
     waiting: BinaryHeap<Reverse<Queued>>,
 }
 
-/// An attempt in the queue: earliest first, and of two at the same time the one that was queued first.
+/// An attempt in the queue: earliest first, then in the order of queueing.
 #[derive(Debug)]
 struct Queued {
     number: u64,
@@ -77,27 +76,27 @@ struct Queued {
 impl Desk {
     pub fn new(habits: Habits, history: History, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        // Not the history's own stream: what goes wrong on the way must not change what happened.
+        // A separate random stream: failures on the way must not change the history.
         rng.set_stream(1);
-        Self { habits, history, rng, told: 0, queued: 0, waiting: BinaryHeap::new() }
+        Self { habits, history, rng, created: 0, queued: 0, waiting: BinaryHeap::new() }
     }
 
-    /// Returns when the next attempt is due; `None` when there is nothing left to send but what is in flight.
+    /// Returns when the next attempt is due, or `None` when only attempts in flight are left.
     pub(crate) fn next_due(&mut self) -> Option<Duration> {
-        self.tell_until_one_waits();
+        self.fill_queue();
         self.waiting.peek().map(|Reverse(queued)| queued.attempt.due)
     }
 
     /// Takes the attempt that is due next.
     pub fn take(&mut self) -> Option<Attempt> {
-        self.tell_until_one_waits();
+        self.fill_queue();
         self.waiting.pop().map(|Reverse(queued)| queued.attempt)
     }
 
-    /// Takes note of the answer to an attempt, which came at `now`.
+    /// Records the answer to an attempt, which came at `now`.
     pub fn answered(&mut self, attempt: Attempt, accepted: bool, now: Duration) -> Fate {
         let last = attempt.number >= ATTEMPTS_MAX;
-        // The answer to a repetition is not lost again: one is enough to show what it does.
+        // The answer to a repetition is not lost again: one repetition is enough.
         let lost = accepted && !attempt.repeated && !last && self.rng.random_bool(self.habits.repeat);
         match (accepted, lost) {
             (true, false) => Fate::Delivered,
@@ -111,12 +110,12 @@ impl Desk {
         }
     }
 
-    /// Returns how many deliveries wait for an attempt.
+    /// Returns the number of deliveries that wait for an attempt.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Returns the number of events; `None` for no end.
+    /// Returns the number of events; `None` for an endless simulation.
     pub fn events(&self) -> Option<u64> {
         self.habits.events
     }
@@ -125,31 +124,32 @@ impl Desk {
         &self.history
     }
 
-    /// Tells events until the next one occurs later than an attempt that waits, so that the earliest of all is in the
-    /// queue.
-    fn tell_until_one_waits(&mut self) {
-        while self.may_tell() && self.waiting.peek().is_none_or(|Reverse(next)| self.next_event_at() < next.attempt.due)
+    /// Creates events until the next one occurs later than a waiting attempt, so that the queue holds the earliest of
+    /// all.
+    fn fill_queue(&mut self) {
+        while self.may_queue()
+            && self.waiting.peek().is_none_or(|Reverse(next)| self.next_event_at() < next.attempt.due)
         {
             let occurred = self.next_event_at();
-            self.told += 1;
-            let told = Arc::new(self.history.tell());
+            self.created += 1;
+            let notice = Arc::new(self.history.advance());
             let lost =
                 if self.rng.random_bool(self.habits.late) { self.rng.random_range(1..=LOST_ATTEMPTS_MAX) } else { 0 };
             let due = (1..=lost).fold(occurred, |due, number| due + self.delay_after(number));
-            self.queue(Attempt { told, number: lost + 1, due, repeated: false });
+            self.queue(Attempt { notice, number: lost + 1, due, repeated: false });
         }
     }
 
-    fn may_tell(&self) -> bool {
-        self.waiting.len() < WAITING_MAX && self.habits.events.is_none_or(|events| self.told < events)
+    fn may_queue(&self) -> bool {
+        self.waiting.len() < WAITING_MAX && self.habits.events.is_none_or(|events| self.created < events)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "the number of an event, far below 2^52")]
     fn next_event_at(&self) -> Duration {
-        Duration::from_secs_f64(self.told as f64 / self.habits.events_per_second)
+        Duration::from_secs_f64(self.created as f64 / self.habits.events_per_second)
     }
 
-    /// Returns how long the vendor waits after a failed attempt: 1, 2, 4, 8 … minutes.
+    /// Returns the vendor's pause after a failed attempt: 1, 2, 4, 8 … minutes.
     fn delay_after(&self, attempt: u32) -> Duration {
         self.habits.minute * (1 << (attempt - 1).min(ATTEMPTS_MAX))
     }
@@ -206,7 +206,7 @@ mod tests {
         Desk::new(habits, History::new(population), 1)
     }
 
-    /// Sends everything, the answers given by `accept`, and returns the attempts in the order of their sending.
+    /// Sends everything, with the answers of `accept`. Returns the attempts in the order of sending.
     fn run(sender: &mut Desk, accept: impl Fn(&Attempt) -> bool) -> Vec<(Attempt, Fate)> {
         let mut sent = Vec::new();
         while let Some(attempt) = sender.take() {
@@ -242,7 +242,7 @@ mod tests {
         assert!((200..400).contains(&late), "{late} of 1000 for a share of 0.3");
         assert_eq!(sent.len(), 1000);
         assert!(sent.windows(2).all(|two| two[0].0.due <= two[1].0.due));
-        let occurred = |index: usize| sent[index].0.told.event.occurred_at;
+        let occurred = |index: usize| sent[index].0.notice.event.occurred_at;
         assert!((1..1000).any(|index| occurred(index) < occurred(index - 1)));
     }
 

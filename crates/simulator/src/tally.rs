@@ -1,4 +1,4 @@
-//! The numbers of a simulation, and its report.
+//! The counts of a simulation, and its report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,24 +9,24 @@ use hdrhistogram::Histogram;
 use crate::post::Answer;
 use crate::sender::{Attempt, Fate};
 
-/// Latencies up to ten minutes are kept to three digits, which takes some hundred kilobytes.
+/// Latencies up to ten minutes are kept with three digits, which takes a few hundred kilobytes.
 const LATENCY_MICROS_MAX: u64 = 600_000_000;
 const LATENCY_DIGITS: u8 = 3;
 
-/// The numbers of a simulation.
+/// The counts of a simulation.
 #[derive(Debug)]
 pub struct Tally {
     attempts: u64,
-    /// By their label.
+    /// The number of answers by label.
     answers: BTreeMap<String, u64>,
     delivered: u64,
     late: u64,
     repeated: u64,
     pub dropped: u64,
-    /// Told, but neither delivered nor dropped when the simulation was ended early.
+    /// The number of events that were neither delivered nor dropped when the simulation was ended early.
     abandoned: usize,
     took: Duration,
-    /// How far the sending fell behind its own plan at most.
+    /// The largest delay of an attempt against its schedule.
     behind: Duration,
     micros: Histogram<u64>,
 }
@@ -49,7 +49,7 @@ impl Tally {
         }
     }
 
-    /// Counts an attempt that was sent `behind` its time and answered after `took`.
+    /// Counts an attempt that was sent `behind` schedule and answered after `took`.
     pub(crate) fn count(&mut self, attempt: &Attempt, answer: &Answer, fate: Fate, took: Duration, behind: Duration) {
         self.attempts += 1;
         *self.answers.entry(answer.label()).or_default() += 1;
@@ -72,12 +72,12 @@ impl Tally {
         self.delivered
     }
 
-    /// Closes the account after `took`, with the deliveries that still waited.
+    /// Closes the account after `took`, with `abandoned` deliveries still waiting.
     pub(crate) fn finish(&mut self, abandoned: usize, took: Duration) {
         (self.abandoned, self.took) = (abandoned, took);
     }
 
-    /// Returns the report of everything that was counted.
+    /// Returns the report.
     pub fn report(&self) -> String {
         let mut text = String::new();
         let rate = self.attempts_per_second();

@@ -10,7 +10,7 @@ use kafka::{ClientOptions, Record};
 
 use crate::wait::PATIENCE;
 
-/// An embedded broker with the topics under their default names, and a publisher on it.
+/// An embedded broker with the topics under their default names, and a publisher to it.
 #[derive(Debug)]
 pub struct Log {
     pub broker: EmbeddedBroker,
@@ -19,7 +19,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts a broker whose topic of users has so many partitions; the other topics have one.
+    /// Starts a broker whose topic of users has `partitions` partitions. The other topics have one.
     pub fn start(partitions: i32) -> Self {
         let broker = start(partitions);
         let publisher = publisher(&broker.client_options());
@@ -41,7 +41,7 @@ impl Log {
         self.append(Outgoing::event(event, &self.names.late, None)).await
     }
 
-    /// Forgets a user as of `at`, and appends that then.
+    /// Publishes a tombstone that forgets a user as of `at`, with `at` as its time.
     pub async fn forget(&self, user_id: UserId, at: UnixMillis) -> Position {
         self.append(Outgoing::forgotten(user_id, &self.names.users, at, at)).await
     }
@@ -57,7 +57,7 @@ impl Log {
     }
 }
 
-/// Starts a broker whose topic of users has so many partitions; the other topics have one.
+/// Starts a broker whose topic of users has `partitions` partitions. The other topics have one.
 pub fn start(partitions: i32) -> EmbeddedBroker {
     let names = Names::default();
     EmbeddedBroker::start(&[(&names.users, partitions), (&names.late, 1), (&names.dead_letter, 1)]).unwrap()
@@ -68,13 +68,13 @@ pub fn publisher(options: &ClientOptions) -> Publisher {
     Publisher::open(options, Limits::default()).unwrap()
 }
 
-/// Returns the record that is placed by `key`, has `value`, and nothing else.
+/// Returns the record with this key, value and timestamp, without headers.
 pub fn record(topic: &str, key: &str, value: Option<Vec<u8>>, timestamp: UnixMillis) -> Outgoing {
     let (topic, key) = (topic.to_owned(), key.as_bytes().to_vec());
     Outgoing { topic, key, value, headers: Vec::new(), timestamp, partition: None }
 }
 
-/// Reads a topic from its beginning to its end of now. Records of one partition are in the order of their offsets.
+/// Reads a topic from its beginning to its current end. Records of one partition are in the order of their offsets.
 pub async fn read_all(options: &ClientOptions, topic: &str) -> Vec<Record> {
     let (options, topic) = (options.clone(), topic.to_owned());
     let read = tokio::task::spawn_blocking(move || {

@@ -1,14 +1,14 @@
-//! Bodies as the vendor sends them: its own samples, and more like them.
+//! Bodies as the vendor sends them: its own samples, and generated ones.
 
 use serde_json::json;
 
 /// The vendor's sample of *User Created*, of user 180.
 pub const CREATED: &str = include_str!("../../../schemas/golden/v1/user-created.json");
-/// The vendor's sample of *User Changed*, of the same user; it is stamped nine minutes before the creation.
+/// The vendor's sample of *User Changed*, of the same user. Its timestamp is nine minutes before the creation.
 pub const CHANGED: &str = include_str!("../../../schemas/golden/v1/user-changed.json");
 
-/// Returns the body that reports the `change`th change of a user; 0 is the creation. Each is a minute after the one
-/// before, and its `old` is the `new` of the one before.
+/// Returns the body of the `change`th change of a user; 0 is the creation. Each change is a minute after the previous
+/// one, and its `old` is the previous `new`.
 pub fn delivery(user_id: u64, change: u64) -> String {
     let user = |change: u64| json!({"userId": user_id, "name": name(user_id, change), "monthly": change});
     let old = change.checked_sub(1).map(user);

@@ -1,8 +1,8 @@
-//! Users and events, made from as little as a test wants to say.
+//! Users and events from few arguments.
 
 use domain::{Facts, UnixMillis, User, UserEvent, UserId};
 
-/// Returns the user `id` whose name is `name`; all else follows from the identifier.
+/// Returns the user `id` with that name. All other fields follow from the identifier.
 pub fn user(id: i64, name: &str) -> User {
     User {
         name: Some(name.to_owned()),
@@ -16,7 +16,7 @@ pub fn user(id: i64, name: &str) -> User {
     }
 }
 
-/// Returns the event that made `new` of `old`, which occurred and arrived at `second` after the epoch.
+/// Returns the event from `old` to `new` that occurred and arrived `second` seconds after the epoch.
 pub fn event(old: Option<User>, new: User, second: i64) -> UserEvent {
     let at = at(second);
     let (timestamp, received_at) = (at.to_string(), at);
@@ -47,7 +47,7 @@ pub fn user_id(id: i64) -> UserId {
     UserId::new(id).unwrap()
 }
 
-/// Returns the time so many seconds after the epoch.
+/// Returns the time `second` seconds after the epoch.
 pub fn at(second: i64) -> UnixMillis {
     UnixMillis::from_millis(second * 1000)
 }

@@ -1,4 +1,4 @@
-//! An HTTP client: requests by the book over kept connections, and bytes as the test writes them over one of their own.
+//! An HTTP client: well-formed requests over kept connections, and raw bytes over a new connection.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why no whole answer came.
+/// The reason why no complete answer came.
 #[derive(Debug)]
 pub enum Failed {
     Exchange(hyper_util::client::legacy::Error),
@@ -50,10 +50,10 @@ impl Http {
         self.send(Method::POST, path, body).await.expect("the server answers")
     }
 
-    /// Sends a request whose answer may fail to come, as when the server is being stopped.
+    /// Sends a request whose answer may fail to come, for example while the server stops.
     ///
     /// # Errors
-    /// If no whole answer came.
+    /// If no complete answer came.
     pub async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Answer, Failed> {
         let request = Request::builder()
             .method(method)
@@ -66,30 +66,31 @@ impl Http {
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
-    /// Opens a connection and writes the text, a request or its beginning. The server may close before it has read all.
+    /// Opens a connection and writes the text, a request or its beginning. The server may close before it has read
+    /// everything.
     pub async fn open(&self, text: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.server).await.expect("the server listens");
         let _refused_early = stream.write_all(text.as_bytes()).await.is_err();
         stream
     }
 
-    /// Sends bytes as they are, without ending them, and returns all that comes back until the server closes the
-    /// connection.
+    /// Sends bytes unchanged, keeps the connection open for writing, and returns everything that the server sends
+    /// before it closes the connection.
     ///
-    /// For requests that no client would send; and for bodies that a server refuses early, where hyper's client gives
-    /// up the answer because it cannot write the rest.
+    /// For requests that no client would send, and for bodies that a server refuses early: hyper's client drops the
+    /// answer when it cannot write the rest.
     pub async fn raw(&self, text: &str) -> String {
         read_to_end(&mut self.open(text).await).await
     }
 
-    /// As [`Http::raw`], and reads the one answer to it.
+    /// Like [`Http::raw`], and parses the one answer.
     pub async fn exchange(&self, text: &str) -> Answer {
         Answer::parse(&self.raw(text).await)
     }
 }
 
 impl Answer {
-    /// Reads an answer as it came over the wire.
+    /// Parses an answer from its bytes.
     pub fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head of an answer in {text:?}"));
         let mut lines = head.split("\r\n");
@@ -123,7 +124,7 @@ impl Answer {
     }
 }
 
-/// Returns the text of a request that ends its connection; `headers` are whole lines.
+/// Returns the text of a request with `Connection: close`. `headers` are whole lines.
 pub fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
@@ -132,7 +133,7 @@ pub fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String
     )
 }
 
-/// Reads until the server closes the connection; a connection that it resets counts as closed.
+/// Reads until the server closes the connection. A reset counts as a close.
 pub async fn read_to_end<S: AsyncReadExt + Unpin>(stream: &mut S) -> String {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;

@@ -1,15 +1,15 @@
-//! The parts that tests of several crates share. A dev-dependency only; nothing that ships names it.
+//! The parts that tests of several crates share. A dev-dependency only: no shipped crate depends on it.
 //!
 //! | module | content |
 //! | --- | --- |
-//! | [`event`] | users, events and heads, made from as little as a test wants to say |
+//! | [`event`] | users and events from few arguments |
 //! | [`deliveries`] | bodies as the vendor sends them |
-//! | [`broker`] | the embedded broker with the topics, a publisher on it, and a topic read to its end |
-//! | [`http`] | an HTTP client: requests by the book, and bytes as the test writes them |
-//! | [`wait`] | waiting for a condition, never for a duration |
-//! | [`random`] | numbers that nobody chose, the same in every run |
+//! | [`broker`] | the embedded broker with the topics, a publisher to it, and a topic read to its end |
+//! | [`http`] | an HTTP client: well-formed requests, and raw bytes |
+//! | [`wait`] | waits for a condition, never for a fixed duration |
+//! | [`random`] | reproducible random numbers |
 //!
-//! Everything panics where its premise fails: the panic is the failure of the test, and names its line.
+//! Every function panics where its premise fails. The panic fails the test, and shows the line of the caller.
 //!
 //! ```
 //! use testkit::{broker::Log, event, eventually, wait::PATIENCE};
@@ -25,7 +25,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first failure")]
 
 pub mod broker;
 pub mod deliveries;

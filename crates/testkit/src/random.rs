@@ -1,6 +1,6 @@
-//! Moments that nobody chose.
+//! Reproducible random numbers.
 
-/// Numbers that look random and are the same for the same seed, everywhere: SplitMix64.
+/// Pseudo-random numbers, the same for the same seed on every machine: SplitMix64.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 

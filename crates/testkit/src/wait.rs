@@ -1,19 +1,19 @@
-//! Waiting for a condition, never for a duration.
+//! Waits for a condition, never for a fixed duration.
 
 use std::panic::Location;
 use std::time::Duration;
 
-/// How long a condition is waited for unless a test has a reason for another time. It bounds a broken test and measures
-/// nothing: long enough for a machine that compiles and tests at the same time.
+/// The default time limit for a condition. It bounds a failing test and measures nothing: long enough for a machine
+/// that compiles and tests at the same time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause between two looks: short beside anything that a broker does.
+/// The pause between two checks: short compared with any action of a broker.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Looks until the condition yields a value, and returns it.
+/// Checks until the condition yields a value, and returns it.
 ///
 /// # Panics
-/// If there is none after `patience`; the message has `what` and the caller's line.
+/// If there is no value after `patience`. The message contains `what` and the caller's line.
 #[track_caller]
 pub fn eventually<T>(
     what: &str,

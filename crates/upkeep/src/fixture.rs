@@ -6,7 +6,7 @@ use kafka::Record;
 
 pub(crate) const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
 
-/// Returns the event that a user came from one state to another (`A>B`) at that second.
+/// Returns the event of a user's change from one state to another (`A>B`) at that second.
 pub(crate) fn change(user: i64, states: &str, second: u32) -> UserEvent {
     let (from, to) = states.split_once('>').unwrap();
     let user = |state: &str| User { name: Some(state.to_owned()), ..User::new(UserId::new(user).unwrap()) };

@@ -1,4 +1,4 @@
-//! The shell of gate and keeper: the topic in, verdicts to the requests, repairs out.
+//! The shell of gate and keeper: reads the topic, answers the requests, and appends repairs.
 
 mod metrics;
 
@@ -26,17 +26,17 @@ use crate::keeper::{self, Action, GROUP, Plan};
 use metrics::Gauges;
 use round::{Repairer, Round};
 
-/// After the topic could not be followed it is read again, from the beginning.
+/// The pause before the topic is read again from its beginning after an error.
 const START_OVER_AFTER: Duration = Duration::from_secs(2);
-/// After the membership of the group has ended by an error it is taken up again.
+/// The pause before the group is joined again after an error.
 const REJOIN_AFTER: Duration = Duration::from_secs(2);
-/// How long the topic may take to say how far it reaches.
+/// The time limit to describe the topic and its ends.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the stop of the service waits for a tail that is just being opened, which cannot be called back: while the cluster is
-/// away opening takes longer than anybody wants to wait.
+/// The longest time that the service's stop waits for a tail that is being opened. Opening cannot be cancelled, and
+/// takes longer than this while the cluster is unreachable.
 const OPENING_MAX: Duration = Duration::from_secs(5);
 
-/// Why the topic cannot be followed now.
+/// The reason why the topic cannot be followed now.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
@@ -45,19 +45,19 @@ enum Error {
     Read(#[from] tail::Error),
 }
 
-/// What keeps the log right beside the requests: one reader of the whole topic, for gate and keeper.
+/// Reads the whole topic once, for gate and keeper, and appends repairs.
 #[derive(Debug)]
 pub struct Upkeep {
     options: ClientOptions,
     topic: String,
     gate: Gate,
     gauges: Gauges,
-    /// `None` where this replica repairs nothing.
+    /// `None` where this replica does not repair.
     repairer: Option<Repairer>,
 }
 
 impl Upkeep {
-    /// Returns the upkeep of `topic`. Without a publisher it repairs nothing.
+    /// Returns the upkeep of `topic`. Without a publisher it does not repair.
     pub fn new(
         options: ClientOptions,
         topic: String,
@@ -76,12 +76,13 @@ impl Upkeep {
         Self { options, topic, gate: Gate::new(metrics), gauges, repairer }
     }
 
-    /// The gate, for the requests.
+    /// Returns the gate, for the requests.
     pub fn gate(&self) -> Gate {
         self.gate.clone()
     }
 
-    /// Follows the topic until `shutdown`, and has then left the group. What goes wrong withdraws the gate and starts over.
+    /// Follows the topic until `shutdown`, and has left the group when it returns. An error withdraws the gate, and the
+    /// topic is read again from its beginning.
     pub async fn run(self, shutdown: Shutdown) {
         while !shutdown.is_requested() {
             if let Err(error) = self.open(&shutdown).await {
@@ -95,7 +96,7 @@ impl Upkeep {
         }
     }
 
-    /// Opens a tail and follows it until `shutdown`; the tail is closed however that ends.
+    /// Opens a tail and follows it until `shutdown`. The tail is closed in every case.
     async fn open(&self, shutdown: &Shutdown) -> Result<(), Error> {
         let opening = async {
             let ends = topics::watermarks(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;
@@ -129,7 +130,7 @@ async fn pause(shutdown: &Shutdown, duration: Duration) {
     }
 }
 
-/// The membership of the keeper's group, taken up again whenever it ends.
+/// The membership in the keeper's group. It is renewed whenever it ends.
 struct Group<'u> {
     upkeep: &'u Upkeep,
     membership: Option<Membership>,
@@ -141,7 +142,7 @@ impl<'u> Group<'u> {
         Self { upkeep, membership: None, rejoin_at: Instant::now() }
     }
 
-    /// Waits for the next change of what this replica owns; for ever where it repairs nothing.
+    /// Waits for the next change of this replica's assignment. Waits forever where the replica does not repair.
     ///
     /// Cancel-safe.
     async fn next(&mut self) -> keeper::Event {
@@ -166,7 +167,7 @@ impl<'u> Group<'u> {
                     }
                 }
             };
-            tracing::warn!(error = &error as &dyn std::error::Error, "the keeper is no member of its group now");
+            tracing::warn!(error = &error as &dyn std::error::Error, "the keeper has lost its group membership");
             self.rejoin_at = Instant::now() + REJOIN_AFTER;
             if self.membership.take().is_some() {
                 return keeper::Event::AllRevoked;
@@ -181,12 +182,12 @@ impl<'u> Group<'u> {
     }
 }
 
-/// One reading of the topic from its beginning.
+/// One pass over the topic from its beginning.
 struct Follower<'u> {
     upkeep: &'u Upkeep,
     plan: Plan,
     began: Instant,
-    /// Where the partitions ended when it began.
+    /// The ends of the partitions when the pass started.
     ends: Vec<Watermarks>,
     partitions: i32,
     /// Partitions that have not been read to their end yet.
@@ -201,7 +202,7 @@ impl<'u> Follower<'u> {
         Self { upkeep, plan: Plan::default(), began: Instant::now(), ends, partitions, ahead, round: None }
     }
 
-    /// Never returns but with an error.
+    /// Returns only with an error.
     async fn follow(
         &mut self,
         tail: &mut Tail,
@@ -221,7 +222,7 @@ impl<'u> Follower<'u> {
         }
     }
 
-    /// Begins the repairs that are due, if none are on their way; returns until when to wait.
+    /// Starts the repairs that are due, unless others are in progress. Returns the time until which to wait.
     fn act(&mut self, shutdown: &Shutdown) -> Option<Instant> {
         let repairer = self.upkeep.repairer.as_ref()?;
         if self.round.is_some() {
@@ -300,7 +301,7 @@ impl<'u> Follower<'u> {
         }
     }
 
-    /// Waits for repairs on their way, which end soon after the shutdown.
+    /// Waits for repairs in progress. They end soon after the shutdown.
     async fn end(self) {
         if let Some(round) = self.round {
             round.await;

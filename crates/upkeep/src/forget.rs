@@ -1,7 +1,8 @@
-//! Forgetting a user: what is removed at once, what compaction removes, and by when.
+//! Forgets a user: what is removed at once, what compaction removes, and by when.
 //!
-//! The user's records on `vcc.users` end in a tombstone, which compaction makes the only one and then removes, too. Dead letters
-//! that name the user get a tombstone each. Late deliveries are deleted, with those of others kept: see `late`.
+//! A tombstone on `vcc.users` ends the user's records. Compaction removes the earlier records, and later the tombstone.
+//! Dead letters that name the user get a tombstone each. Late deliveries are deleted, and those of other users are
+//! kept: see `late`.
 
 mod as_of;
 
@@ -23,58 +24,59 @@ pub use late::Late;
 pub enum Mention {
     Yes,
     No,
-    /// Nobody can read the letter.
+    /// The letter cannot be decrypted or parsed.
     CannotTell,
 }
 
-/// What forgetting a user came to.
+/// The result of forgetting a user.
 #[derive(Clone, Debug)]
 pub struct Forgotten {
-    /// The tombstone.
+    /// The position of the tombstone.
     pub position: Position,
-    /// As of when: what happened up to then does not bring the user back.
+    /// The time as of which the user is forgotten. Events up to this time do not bring the user back.
     pub at: UnixMillis,
-    /// When the user's newest record, before the tombstone, says that it happened; `None` when there was no record.
+    /// The time of the user's newest record before the tombstone. `None` when there was no record.
     pub newest: Option<UnixMillis>,
-    /// Dead letters that named the user, now removed; compaction takes their bodies.
+    /// The number of dead letters that named the user and are now removed. Compaction removes their bodies.
     pub dead_letters_removed: usize,
-    /// Dead letters that nobody can read: whether they are about the user is not known.
+    /// The number of dead letters that cannot be read. They may be about the user.
     pub dead_letters_unreadable: usize,
     pub late: Late,
     pub deadlines: Deadlines,
 }
 
-/// By when compaction and retention have removed what is left, from the topics' real settings; `None` where the broker does not
-/// describe them, or sets no bound.
+/// The times by which compaction and retention have removed the rest, from the topics' actual settings. `None` where
+/// the broker does not describe them, or where they set no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The user's events on `vcc.users`: from then on the cleaner takes them at its next pass.
+    /// The user's events on `vcc.users`: from this time the cleaner removes them at its next pass.
     pub events: Option<UnixMillis>,
-    /// The tombstone itself.
+    /// The tombstone.
     pub tombstone: Option<UnixMillis>,
     /// The bodies of the dead letters.
     pub dead_letters: Option<UnixMillis>,
-    /// The late deliveries, where the cluster does not let them be deleted, or their bytes in its files.
+    /// The late deliveries, where the cluster does not permit their deletion, or else their bytes in the cluster's
+    /// files.
     pub late: Option<UnixMillis>,
 }
 
-/// Why a user is not, or not wholly, forgotten; running it again is harmless.
+/// The reason why a user is not, or not completely, forgotten. Running it again is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the user's events could not be looked through")]
+    #[error("the user's events could not be read")]
     Users(#[source] kafka::scan::Error),
     #[error(
-        "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, so nothing was done; \
-         ask for a later time, or for none"
+        "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, \
+         so nothing was done; choose a later time, or none"
     )]
     Outdated { at: UnixMillis, newest: UnixMillis },
     #[error("the tombstone was not published")]
     Tombstone(#[source] Box<kafka::publish::Error>),
-    #[error("the dead letters could not be looked through")]
+    #[error("the dead letters could not be read")]
     DeadLetters(#[source] kafka::scan::Error),
     #[error("dead letter {key} was not removed")]
     Remove { key: String, source: Box<kafka::publish::Error> },
-    #[error("the late deliveries could not be looked through")]
+    #[error("the late deliveries could not be read")]
     Late(#[source] kafka::scan::Error),
     #[error("a late delivery of another user was not appended again, so none was deleted")]
     LateNotKept(#[source] Box<kafka::publish::Error>),
@@ -82,15 +84,14 @@ pub enum Error {
     LateNotDeleted(#[source] kafka::topics::NotDeleted),
 }
 
-/// How long the cluster may be silent.
+/// The longest silence of the cluster.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Forgets `user_id` as of `at`, or when that is not said as of `now` or of the user's newest event, whichever is later; events
-/// that happened later bring the user back, earlier ones do not. `mentions` tells which dead letters
-/// are about the user.
+/// Forgets `user_id` as of `at`. Without `at`, forgets as of the later of `now` and the user's newest event. Later
+/// events bring the user back, earlier ones do not. `mentions` returns whether a dead letter is about the user.
 ///
 /// # Errors
-/// [`Error`], by how far it came.
+/// [`Error`], by the step that failed.
 pub async fn forget(
     kafka: &ClientOptions,
     topics: &Names,
@@ -163,14 +164,15 @@ async fn deadlines(
         tombstone: events.and_then(|events| after(events, &users, "delete.retention.ms")),
         dead_letters: after(now, &dead_letter, "retention.ms"),
         late: newest_late.and_then(|newest| {
-            // A segment goes as a whole, once its last record is old enough; it is closed after segment.ms at the latest.
+            // Retention deletes a segment as a whole, once its last record is old enough. A segment is closed after
+            // segment.ms at the latest.
             let closed = after(newest, &late_topic, "segment.ms")?;
             after(closed, &late_topic, "retention.ms")
         }),
     }
 }
 
-/// Kafka's way to say "never" is the largest long, or -1.
+/// Kafka writes "never" as the largest long, or as -1.
 fn after(from: UnixMillis, settings: &BTreeMap<String, String>, name: &str) -> Option<UnixMillis> {
     let wait: i64 = settings.get(name)?.parse().ok()?;
     let at = from.millis().checked_add(wait).filter(|_| wait >= 0)?;

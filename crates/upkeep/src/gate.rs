@@ -1,10 +1,12 @@
-//! The gate: keeps the log clean for naive consumers, by not appending deliveries that are superseded or stored already.
+//! The gate: does not append deliveries that are superseded or already stored, so that simple consumers see a clean
+//! log.
 //!
-//! A replica that has read the topic to its end knows the state of every key and judges deliveries by it: one of a lower rank goes
-//! to the late topic, which can never be refuted, since ranks do not fall; one whose event is in the set is answered with the
-//! position that it has; a tie is appended. Until then, and whenever the topic cannot be followed, everything is appended, which is
-//! always right: only the keeper is needed for correctness. Two replicas that take two deliveries of one user at the same moment
-//! can both append; the keeper repairs the log afterwards.
+//! A replica that has read the topic to its end knows the state of every key, and judges deliveries by it. A delivery
+//! of a lower rank goes to the late topic. This is never wrong later, because ranks do not fall. A delivery whose event
+//! is in the set is answered with the event's position. A tie is appended. Until the replica has read the topic, and
+//! whenever the topic cannot be followed, everything is appended. That is always safe: only the keeper is needed for
+//! correctness. Two replicas that receive two deliveries of one user at the same moment can both append; the keeper
+//! repairs the log afterwards.
 
 use std::sync::Arc;
 
@@ -19,11 +21,11 @@ use crate::Table;
 /// The judgement on a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is to be appended: nothing speaks against it.
+    /// The delivery must be appended.
     Append,
     /// A newer event of the user is at that position.
     Late { newer: Position },
-    /// The user was forgotten after it happened, at that position.
+    /// The user was forgotten after the event, by the marker at that position.
     Forgotten { marker: Position },
     /// The same event is stored at that position.
     Stored { position: Position },
@@ -53,16 +55,16 @@ pub struct Gate {
 #[derive(Debug, Default)]
 struct Known {
     table: Table,
-    /// The topic is known to its end.
+    /// The topic has been read to its end.
     in_force: bool,
 }
 
 impl Gate {
-    /// Returns a gate that lets everything pass until the topic has been read to its end.
+    /// Returns a gate that passes everything until the topic has been read to its end.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let gate = Self { known: Arc::default(), in_force: Gauge::default(), keys: Gauge::default() };
         metrics.register(|registry| {
-            let in_force = "1 once the topic is known to its end, else 0";
+            let in_force = "1 once the topic has been read to its end, else 0";
             registry.register("rollcall_gate_in_force", in_force, gate.in_force.clone());
             registry.register("rollcall_gate_keys", "Keys that gate and keeper know", gate.keys.clone());
         });
@@ -75,12 +77,12 @@ impl Gate {
         if known.in_force { known.table.judge(head) } else { Verdict::Append }
     }
 
-    /// Runs `look` on the table.
+    /// Calls `look` with the table.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
         look(&self.known.read().table)
     }
 
-    /// Runs `update` on the table.
+    /// Calls `update` with the table.
     pub(crate) fn update<T>(&self, update: impl FnOnce(&mut Table) -> T) -> T {
         let mut known = self.known.write();
         let updated = update(&mut known.table);
@@ -94,7 +96,7 @@ impl Gate {
         tracing::info!("the gate is in force");
     }
 
-    /// Lets everything pass again, and forgets the table.
+    /// Passes everything again, and clears the table.
     pub(crate) fn withdraw(&self) {
         *self.known.write() = Known::default();
         self.in_force.set(0);

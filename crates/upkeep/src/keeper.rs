@@ -1,12 +1,13 @@
-//! The keeper: makes the log converge, so that after quiet the last record of every key is the newest one.
+//! The keeper: makes the log converge. After quiet, the last record of every key is its newest one.
 //!
-//! Deliveries come late, and compaction keeps the record that was appended last. When a partition is read to its end, its owner
-//! appends the state of every dirty key again ([`domain::roll`]): same key, same value, same headers, one more that names the
-//! offset it repairs, and in a tied second the other events of it. That makes the key clean, and a clean key is left alone:
-//! appending again is idempotent, and two keepers at once (a rebalance, a member thought dead) at worst append the same twice.
+//! Deliveries come late, and compaction keeps the record that was appended last. When a partition has been read to its
+//! end, its owner appends the state of every dirty key again ([`domain::roll`]). The new record has the same key, value
+//! and headers, a header with the offset that it repairs, and in a tied second the other events of that second. It
+//! makes the key clean, and a clean key is not repaired. Appending again is idempotent: two keepers at once (a
+//! rebalance, a member wrongly taken for dead) at worst append the same record twice.
 //!
-//! [`Plan`] decides, pure; [`crate::Upkeep`] reads and appends. The consumer group [`GROUP`] only shares out who repairs which
-//! partition: every replica reads them all, for the gate too.
+//! [`Plan`] decides and is pure; [`crate::Upkeep`] reads and appends. The consumer group [`GROUP`] only decides which
+//! replica repairs which partition: every replica reads all partitions, for the gate too.
 
 mod plan;
 
@@ -18,5 +19,5 @@ pub use plan::{Action, BACKOFF_MAX, BACKOFF_MIN, Event, Plan, REPAIRS_MAX};
 pub use repair::Fetched;
 pub use repair::{needed, repair};
 
-/// The consumer group whose members share the partitions out.
+/// The consumer group whose members share the partitions.
 pub const GROUP: &str = "rollcall-keeper";

@@ -1,4 +1,4 @@
-//! The dead letters that are on the topic now.
+//! Reads the dead letters that are on the topic now.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -9,19 +9,19 @@ use kafka::ClientOptions;
 use kafka::publish::Outgoing;
 use kafka::scan;
 
-/// How long the cluster may be silent while the topic is read.
+/// The longest silence of the cluster while the topic is read.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// A dead letter with the place where it is kept.
+/// A dead letter with its position.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub letter: Letter,
-    /// The record's key, by which the letter is named.
+    /// The record's key, which identifies the letter.
     pub key: String,
     pub position: Position,
 }
 
-/// Returns the dead letters of `topic`, in the order of their receipt: the last of each key, and none that was removed. Blocks.
+/// Returns the dead letters of `topic`, ordered by receipt: the last of each key, without removed ones. Blocks.
 ///
 /// # Errors
 /// When the topic cannot be read to its end.

@@ -1,16 +1,48 @@
-//! What keeps the log right, beside the way of a webhook.
+//! Keeps the log correct, beside the path of a webhook.
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! | --- | --- |
-//! | [`gate`] | keeps deliveries off the topic that are superseded or stored already |
+//! | [`gate`] | keeps deliveries off the topic that are superseded or already stored |
 //! | [`keeper`] | decides which keys must be appended again, and when |
-//! | [`Upkeep`] | reads the topic for both, and appends what the keeper decides |
-//! | [`verify`] | reads the whole log and reports where it is not as promised |
+//! | [`Upkeep`] | reads the topic for both, and appends the keeper's repairs |
+//! | [`verify`] | reads the whole log and reports deviations from Rollcall's guarantees |
 //! | [`forget`] | removes a user from every topic |
 //! | [`letters`] | reads the dead letters |
 //!
-//! Gate and keeper know the same facts, in one [`Table`] that one reader of all partitions keeps up to date. What a record does to
-//! its user is decided by [`domain::roll`] alone.
+//! Gate and keeper share one [`Table`], which one reader of all partitions updates. [`domain::roll`] alone decides the
+//! effect of a record.
+//!
+//! ```
+//! use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId, wire};
+//! use upkeep::{Table, gate::Verdict};
+//!
+//! let event = |time: &str| {
+//!     UserEvent::new(Facts {
+//!         old: Some(User::new(UserId::new(180)?)),
+//!         new: User::new(UserId::new(180)?),
+//!         timestamp: time.to_owned(),
+//!         received_at: UnixMillis::from_millis(1_496_739_224_000),
+//!         password_changed: false,
+//!         extra: Default::default(),
+//!         omitted: Vec::new(),
+//!     })
+//!     .map_err(Box::<dyn std::error::Error>::from)
+//! };
+//! let (newer, older) = (event("2017-06-06T10:53:43+02:00")?, event("2017-06-06T10:44:18+02:00")?);
+//! let position = Position { partition: 0, offset: 18 };
+//!
+//! let mut table = Table::default();
+//! table.take(&kafka::Record {
+//!     position,
+//!     timestamp: newer.received_at,
+//!     key: Some(b"180".to_vec()),
+//!     value: Some(wire::encode(&newer)),
+//!     headers: Vec::new(),
+//! })?;
+//! assert_eq!(table.judge(&newer.head()), Verdict::Stored { position });
+//! assert_eq!(table.judge(&older.head()), Verdict::Late { newer: position });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The table: what is known of every key of the topic, by one reader, for gate and keeper alike. Pure.
+//! The table: the state of every key of the topic, kept by one reader for gate and keeper. Pure.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -10,13 +10,13 @@ use kafka::Record;
 /// The state of every key, as far as the topic has been read.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// Boxed: a map that holds a million states itself takes three times their room while it grows.
+    /// Boxed: a map with a million states inline needs three times their memory while it grows.
     keys: HashMap<UserId, Box<KeyState>>,
     read: Checkpoint,
     unread: BTreeMap<i32, UnreadCount>,
 }
 
-/// How many records of a partition could not be read.
+/// The number of records of a partition that could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnreadCount {
     /// Their bytes are broken.
@@ -26,10 +26,10 @@ pub struct UnreadCount {
 }
 
 impl Table {
-    /// Takes in a record, and returns whose it is and what it did to its key.
+    /// Applies a record. Returns its user and its effect.
     ///
     /// # Errors
-    /// [`Unread`] when it cannot be read; the table has noted it.
+    /// [`Unread`] when the record cannot be read. The table has counted it.
     pub fn take(&mut self, record: &Record) -> Result<(UserId, Applied), Unread> {
         self.read.reach(record.position.partition, record.position.offset + 1);
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
@@ -54,27 +54,27 @@ impl Table {
         }
     }
 
-    /// Notes that `partition` was read up to `next_offset`.
+    /// Records that `partition` has been read up to `next_offset`.
     pub fn reach(&mut self, partition: i32, next_offset: i64) {
         self.read.reach(partition, next_offset);
     }
 
-    /// The state of a key.
+    /// Returns the state of a key.
     pub fn key(&self, user_id: UserId) -> Option<&KeyState> {
         self.keys.get(&user_id).map(Box::as_ref)
     }
 
-    /// How far the topic has been read.
+    /// Returns the progress of the reader.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.read
     }
 
-    /// The number of keys seen.
+    /// Returns the number of keys.
     pub fn keys(&self) -> usize {
         self.keys.len()
     }
 
-    /// How many records of `partition` could not be read.
+    /// Returns the number of records of `partition` that could not be read.
     pub fn unread(&self, partition: i32) -> UnreadCount {
         self.unread.get(&partition).copied().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Verifies a log: reads all of it and reports where it is not as Rollcall promises.
+//! Verifies a log: reads all of it and reports every deviation from Rollcall's guarantees.
 //!
 //! | finding | meaning |
 //! | --- | --- |
@@ -10,8 +10,8 @@
 //! | misplaced | a key is on another partition than its murmur2 says: consumers that join by key will not find it |
 //! | setting | a topic is not set as the contract says |
 //!
-//! Safe on a live system: nothing is written, and the ends of the partitions are fixed when it begins. A key that is dirty then
-//! may be in the keeper's hands at that moment, so it is looked at again until it is clean or the time to settle is over.
+//! Safe on a live system: it writes nothing, and it fixes the ends of the partitions when it starts. The keeper may be
+//! about to repair a dirty key, so a dirty key is checked again until it is clean or the time to settle is over.
 //!
 //! Everything here blocks; call it off the runtime.
 
@@ -34,28 +34,28 @@ use kafka::topics::Finding as Setting;
 use gaps::Suspects;
 use partition::Partition;
 
-/// What to verify, and how.
+/// The cluster, the topics, and how to verify them.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub kafka: ClientOptions,
     pub topics: Names,
-    /// Threads that read; each has a connection of its own.
+    /// The number of threads that read. Each has its own connection.
     pub threads: usize,
-    /// How long a dirty key may take to become clean.
+    /// The time that a dirty key has to become clean.
     pub settle: Duration,
-    /// Keep the value of every winning record, to compare it with what is expected.
+    /// Keep the value of every winning record, to compare it with an expected state.
     pub keep_winners: bool,
 }
 
-/// What was found.
+/// The result of a verification.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub records: u64,
-    /// Users that are there.
+    /// The number of users that exist.
     pub users: u64,
-    /// Users whose newest record is a tombstone.
+    /// The number of users whose newest record is a tombstone.
     pub forgotten: u64,
-    /// Records that the keeper appended.
+    /// The number of records that the keeper appended.
     pub reasserted: u64,
     pub dirty: Found<Dirty>,
     pub gaps: Found<Gap>,
@@ -64,18 +64,18 @@ pub struct Report {
     pub ahead: Found<Ahead>,
     pub misplaced: Found<Misplaced>,
     pub settings: Vec<Setting>,
-    /// The newest record of each user, where they were to be kept.
+    /// The newest record of each user, if the options ask for it.
     pub winners: BTreeMap<UserId, Winner>,
 }
 
-/// How many there are, and the first of them.
+/// The number of findings of a kind, and the first of them.
 #[derive(Clone, Debug)]
 pub struct Found<T> {
     pub count: u64,
     pub examples: Vec<T>,
 }
 
-/// So many of each kind are told one by one; of the rest, the number.
+/// The most findings of a kind that are listed. The rest is counted.
 pub const EXAMPLES_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub struct Gap {
     pub user_id: UserId,
     /// The event whose predecessor is missing.
     pub position: Position,
-    /// Fields that the missing events changed.
+    /// The fields that the missing events changed.
     pub fields: Vec<String>,
 }
 
@@ -107,7 +107,7 @@ pub struct Misplaced {
     pub partition: i32,
 }
 
-/// A user of whom nothing is known but an event that is ahead of its receipt.
+/// A user known only by an event that is ahead of its receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ahead {
     pub user_id: UserId,
@@ -118,19 +118,20 @@ pub struct Ahead {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Winner {
     pub position: Position,
-    /// The event that wins with its value, as framed on the log; `None` when the user is forgotten.
+    /// The winning event with its value, as framed on the log. `None` when the user is forgotten.
     pub event: Option<(EventId, Vec<u8>)>,
 }
 
-/// How long the cluster may be silent.
+/// The longest silence of the cluster.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How often a dirty key is looked at again.
+/// The interval of checks of a dirty key.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Reads the log and returns what was found; `progress` is told the offsets passed and their number, again and again.
+/// Reads the log and returns the findings. Calls `progress` repeatedly with the number of offsets passed and their
+/// total.
 ///
 /// # Errors
-/// When the log cannot be read; a log that can be read and is wrong is a report.
+/// When the log cannot be read. A readable log with faults gives a report.
 pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<Report, scan::Error> {
     let Options { kafka, topics, .. } = options;
     let ranges = scan::ranges(kafka, &topics.users, SILENCE_MAX)?;
@@ -155,8 +156,8 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
     Ok(report)
 }
 
-/// Returns where the topics are not set as the contract says, and as a [`Severity::Note`](kafka::topics::Severity::Note) where
-/// the broker does not tell.
+/// Returns the deviations of the topics from the contract. Where the broker does not describe a setting, the finding is
+/// a [`Severity::Note`](kafka::topics::Severity::Note).
 ///
 /// # Errors
 /// As [`kafka::topics::check`].
@@ -166,14 +167,14 @@ pub async fn check_settings(kafka: &ClientOptions, topics: &Names) -> Result<Vec
 }
 
 impl Report {
-    /// Returns whether there is nothing to complain of.
+    /// Returns whether there are no findings.
     pub fn is_clean(&self) -> bool {
         let broken = [self.unreadable.count, self.unknown.count, self.ahead.count, self.misplaced.count];
         let counts = [self.dirty.count, self.gaps.count].into_iter().chain(broken);
         counts.into_iter().all(|count| count == 0) && self.settings.is_empty()
     }
 
-    /// Notes the state of a key, of all its partitions.
+    /// Adds the state of a key, over all its partitions.
     fn note_key(&mut self, user_id: UserId, key: &KeyState) {
         let position = key.roll.position();
         if key.roll.rank().is_forgotten() {
@@ -211,7 +212,7 @@ impl<T> Found<T> {
     }
 }
 
-/// Reads `ranges` into their partitions, the work shared between threads.
+/// Reads `ranges` into their partitions, distributed among threads.
 fn read(
     options: &Options,
     ranges: &[Range],

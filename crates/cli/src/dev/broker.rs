@@ -1,4 +1,4 @@
-//! The broker of `rollcall dev`: in memory, or one that is there.
+//! The broker of `rollcall dev`: in memory, or an existing cluster.
 
 use std::net::SocketAddr;
 
@@ -12,10 +12,10 @@ use kafka::topics::{self, Severity};
 
 use crate::cluster::ANSWER_WAIT_MAX;
 
-/// Enough that more than one shows.
+/// Several, to show more than one.
 const PARTITIONS: i32 = 3;
 
-/// The broker, kept alive for as long as the process uses it.
+/// The broker. The process keeps it alive.
 pub(super) struct Broker {
     pub(super) options: ClientOptions,
     embedded: Option<EmbeddedBroker>,
@@ -26,10 +26,10 @@ impl Broker {
         self.embedded.is_some()
     }
 
-    /// Starts the broker in memory, or makes the topics on the one that is named.
+    /// Starts the in-memory broker, or creates the topics on the given cluster.
     ///
     /// # Errors
-    /// If the broker does not start, or the topics are not to be had as they must be.
+    /// If the broker does not start, or the topics cannot be created.
     pub(super) async fn start(bootstrap: Option<&str>) -> anyhow::Result<Self> {
         let names = Names::default();
         let Some(bootstrap) = bootstrap else {
@@ -42,7 +42,7 @@ impl Broker {
         let faults = options.validate();
         anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
         let specs = Spec::contract(&names, PARTITIONS, 1);
-        let unreachable = || format!("the Kafka at {bootstrap} does not make the topics");
+        let unreachable = || format!("the topics could not be created on Kafka at {bootstrap}");
         topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
         let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
         let refused: Vec<String> =
@@ -51,22 +51,23 @@ impl Broker {
         Ok(Self { options, embedded: None })
     }
 
-    /// Returns `[kafka]` for the two services, with the properties that tune clients to the broker in memory.
+    /// Returns `[kafka]` for both services, with properties that tune clients to the in-memory broker.
     pub(super) fn settings(&self) -> service::settings::Kafka {
         let ClientOptions { bootstrap, client_id, properties } = self.options.clone();
         service::settings::Kafka { bootstrap, client_id, properties }
     }
 
-    /// Returns the line that asks for the sample's user; it finds the user however soon after the sample it runs.
+    /// Returns the command that queries the sample's user. It finds the user even when it runs right after the sample.
     pub(super) fn sample_query(&self, user: i64, queries: SocketAddr, simulated: bool) -> String {
         let url = format!("http://{queries}/users/{user}");
         if self.embedded.is_some() && !simulated {
-            // Nobody else writes to this broker: the sample's record is the first of its partition, and the query waits
-            // for it.
+            // Nobody else writes to this broker, so the sample is the first record of its partition, and the query
+            // waits for it.
             let partition = partition_for(user.to_string().as_bytes(), PARTITIONS);
             format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
         } else {
-            // Tried again in silence until the projector has read the record: where that is is not known beforehand.
+            // The position of the record is unknown here, so the query is repeated silently until the projector has
+            // read the record.
             format!("curl -s -w '\\n' --fail --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
         }
     }

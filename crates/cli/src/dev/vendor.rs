@@ -1,4 +1,4 @@
-//! `rollcall dev --simulate`: a small call centre that lives beside the services, shown line by line.
+//! `rollcall dev --simulate`: a small call centre beside the services, printed line by line.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use simulator::sender::{Desk, Fate, Habits};
 use crate::environment;
 use crate::output::print;
 
-/// Slow enough to read along.
+/// Slow enough to read.
 const EVENTS_PER_SECOND: f64 = 2.0;
-/// Few enough that the same people come up again.
+/// Few enough that the same people recur.
 const USERS: u32 = 25;
-/// Clear of the sample's user, who is 180.
+/// Does not collide with the sample's user, 180.
 const FIRST_USER: i64 = 1000;
-/// More goes wrong than in life, so that it is seen within a minute.
+/// More failures than in reality, so that some occur within a minute.
 const LATE: f64 = 0.1;
 const REPEAT: f64 = 0.05;
-/// One of the vendor's minutes: a late delivery is overtaken within sight.
+/// The length of one of the vendor's minutes: a late delivery is overtaken within seconds.
 const MINUTE: Duration = Duration::from_secs(1);
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
-/// Plays the vendor until the shutdown, and prints a line for each answer.
+/// Simulates the vendor until the shutdown, and prints a line for each answer.
 pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> {
     let population = Population {
         seed: 1,
@@ -36,7 +36,7 @@ pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> 
         first_user: UserId::new(FIRST_USER).context("the first user's identifier")?,
         start: environment::now(),
         events_per_second: EVENTS_PER_SECOND,
-        // Bodies are not encrypted here, and the vendor sends passwords in encrypted ones only.
+        // Bodies are not encrypted here, and the vendor sends passwords in encrypted bodies only.
         passwords: false,
     };
     let habits =
@@ -44,17 +44,17 @@ pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> 
     let mut sender = Desk::new(habits, History::new(population), 1);
     let post = Arc::new(Post::new(&url, None)?);
     deliver(&mut sender, &post, CONCURRENCY, &shutdown, |line| {
-        // Whoever looked may have gone; the call centre lives on.
-        print(&format!("{}\n", told(&line))).ok();
+        // The reader of the output may have gone. The simulation continues.
+        print(&format!("{}\n", shown(&line))).ok();
     })
     .await;
     Ok(())
 }
 
 /// `changed 1007 Zsófia Nagy: contact phone, attempt 3 → 200 superseded 0:4`
-fn told(line: &Answered<'_>) -> String {
-    let told = &line.attempt.told;
-    let name = told.event.new.name.as_deref().unwrap_or("");
+fn shown(line: &Answered<'_>) -> String {
+    let notice = &line.attempt.notice;
+    let name = notice.event.new.name.as_deref().unwrap_or("");
     let attempt = match (line.attempt.number, line.attempt.repeated) {
         (1, _) => String::new(),
         (number, false) => format!(", late, attempt {number}"),
@@ -71,7 +71,7 @@ fn told(line: &Answered<'_>) -> String {
         Fate::Waiting => ", to be tried again",
         Fate::Dropped => ", given up",
     };
-    let (kind, user, what, label) = (told.kind(), told.event.user_id, told.what, line.answer.label());
+    let (kind, user, what, label) = (notice.kind(), notice.event.user_id, notice.what, line.answer.label());
     format!("{kind} {user} {name}: {what}{attempt} → {label}{position}{fate}")
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use simulator::sender::Attempt;
 
     #[test]
-    fn a_line_tells_who_what_and_what_became_of_it() {
+    fn a_line_has_the_user_the_change_and_the_outcome() {
         let population = Population {
             seed: 1,
             users: 1,
@@ -92,11 +92,11 @@ mod tests {
             events_per_second: 1.0,
             passwords: false,
         };
-        let event = Arc::new(History::new(population).tell());
+        let event = Arc::new(History::new(population).advance());
         let name = event.event.new.name.clone().unwrap();
         let line = |number, repeated, answer: &Answer, fate| {
-            let attempt = Attempt { told: Arc::clone(&event), number, due: Duration::ZERO, repeated };
-            told(&Answered { attempt: &attempt, answer, fate, delivered: 0 })
+            let attempt = Attempt { notice: Arc::clone(&event), number, due: Duration::ZERO, repeated };
+            shown(&Answered { attempt: &attempt, answer, fate, delivered: 0 })
         };
         let receipt = Receipt { status: Some("stored".into()), position: Some("0:4".into()), ..Receipt::default() };
         let stored = Answer::Status(http::StatusCode::OK, receipt);

@@ -11,10 +11,10 @@ use upkeep::verify::{EXAMPLES_MAX, Winner};
 use crate::expect::{Expected, ExpectedState};
 use crate::fetch::ProjectorClient;
 
-/// How many users a projector is asked for at a time.
+/// The number of concurrent queries to a projector.
 const QUESTIONS: usize = 16;
 
-/// Users that are not as expected: how many, and the first of them.
+/// Users that are not as expected: their number, and the first of them.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
     count: u64,
@@ -34,14 +34,14 @@ impl Differences {
         self.count == 0
     }
 
-    /// Compares the newest record of each expected user; users that nobody expected are not looked at.
+    /// Compares the newest record of each expected user. Other users are ignored.
     pub(super) fn compare_log(&mut self, expected: &BTreeMap<UserId, Expected>, winners: &BTreeMap<UserId, Winner>) {
         for expected in expected.values() {
             self.note("log", expected.user_id, log_difference(&expected.state, winners.get(&expected.user_id)));
         }
     }
 
-    /// Asks the projector for each expected user.
+    /// Queries the projector for each expected user.
     pub(super) async fn compare_projector(
         &mut self,
         expected: &BTreeMap<UserId, Expected>,
@@ -125,8 +125,8 @@ mod tests {
         let same = json!({"userId": 1, "name": "a", "_meta": meta});
         assert_eq!(answer_difference(&present(), StatusCode::OK, same), None);
         let other = json!({"userId": 1, "name": "b", "extra": 1, "_meta": meta});
-        let told = answer_difference(&present(), StatusCode::OK, other);
-        assert_eq!(told.as_deref(), Some("differs in extra, name"));
+        let difference = answer_difference(&present(), StatusCode::OK, other);
+        assert_eq!(difference.as_deref(), Some("differs in extra, name"));
         let stale = json!({"userId": 1, "name": "a", "_meta": {"eventId": "x"}});
         assert!(answer_difference(&present(), StatusCode::OK, stale).is_some());
         assert!(answer_difference(&present(), StatusCode::GONE, json!({})).is_some());

@@ -1,4 +1,4 @@
-//! Runs the built binary, and asks it over HTTP.
+//! Runs the built binary, and queries it over HTTP.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::Http;
 use testkit::wait::PATIENCE;
 
-/// The command with these arguments, in an environment of its own.
+/// Returns the command with these arguments, in an isolated environment.
 pub(crate) fn rollcall(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
     command.args(args).env_clear().stdin(Stdio::null());
@@ -31,13 +31,13 @@ pub(crate) fn stderr(output: &Output) -> String {
 /// A running `rollcall dev`, killed with the test if it is still there.
 pub(crate) struct Dev {
     child: Child,
-    /// What it printed up to the second curl line.
+    /// Its output up to the second curl line.
     pub(crate) welcome: String,
     rest: BufReader<std::process::ChildStdout>,
 }
 
 impl Dev {
-    /// Starts it on free ports and reads what it says.
+    /// Starts it on free ports and reads its output.
     pub(crate) fn start(args: &[&str]) -> Self {
         let ports =
             ["dev", "--port-webhooks=0", "--port-queries=0", "--port-ingest-admin=0", "--port-projector-admin=0"];
@@ -56,14 +56,14 @@ impl Dev {
         line.split_whitespace().nth(1).unwrap()
     }
 
-    /// The next line that it prints.
+    /// Returns the next line of its output.
     pub(crate) fn next_line(&mut self) -> String {
         let mut line = String::new();
         assert_ne!(self.rest.read_line(&mut line).unwrap(), 0, "it has ended");
         line
     }
 
-    /// Does what the curl lines say, one after the other, and returns the answers' status lines and bodies.
+    /// Runs the curl lines one by one, and returns the status codes and bodies of the answers.
     pub(crate) fn follow_curls(&self) -> Vec<(u16, String)> {
         self.welcome.lines().filter(|line| line.starts_with("curl ")).map(follow_curl).collect()
     }
@@ -77,7 +77,7 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // Fails when it has ended already, which is what is wanted.
+        // Fails when the process has ended already, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -87,7 +87,7 @@ impl Drop for Dev {
 pub(crate) struct Service {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
-    /// What it said when it listened.
+    /// Its log line about the addresses.
     pub(crate) listens: Value,
 }
 
@@ -108,7 +108,7 @@ impl Service {
         Self { child, log, listens }
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until it is ready.
     pub(crate) fn until_ready(&self) {
         let admin = self.listens["admin"].as_str().unwrap();
         let ready = async |http: Http| {
@@ -139,7 +139,7 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// Does what a curl line says whose arguments are quoted with single quotes: one address, perhaps a body.
+/// Runs a curl line with single-quoted arguments: one address, and optionally a body.
 fn follow_curl(line: &str) -> (u16, String) {
     let quoted: Vec<&str> = line.split('\'').skip(1).step_by(2).collect();
     let url = quoted.iter().find(|text| text.starts_with("http://")).unwrap();
@@ -169,7 +169,7 @@ fn on_runtime<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// A path as an argument.
+/// Returns a path as an argument.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

@@ -1,4 +1,4 @@
-//! The form that equal values share: RFC 8785 (JCS), but that numbers are exact decimals.
+//! The canonical form of JSON: RFC 8785 (JCS), but with exact decimal numbers.
 
 use std::cmp::Ordering;
 
@@ -28,12 +28,12 @@ pub(super) fn write(value: &Json<'_>, out: &mut String) {
     }
 }
 
-/// Compares by UTF-16 code units (RFC 8785, section 3.2.3), which differs from the order of bytes past U+D7FF alone.
+/// Compares by UTF-16 code units (RFC 8785, section 3.2.3). The order differs from that of bytes only above U+D7FF.
 pub(crate) fn compare_names(a: &str, b: &str) -> Ordering {
     if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }
 
-/// Appends a text as a JSON string with the fewest escapes, as RFC 8785 has it.
+/// Appends a text as a JSON string with the fewest escapes (RFC 8785, section 3.2.2.2).
 pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;

@@ -1,13 +1,13 @@
-//! A number as it was sent, and the value that it has, exactly.
+//! A number with its original token and its exact value.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::SAFE_INTEGER_MAX;
 
-/// Integers of no more digits are within ±(2^53 - 1), whatever the digits.
+/// Every integer with at most this many digits is within ±(2^53 - 1).
 const SAFE_DIGITS: usize = 15;
-/// No `i128` has more digits, whatever they are.
+/// Every integer with at most this many digits fits `i128`.
 const I128_DIGITS: usize = 38;
 
 /// A number of JSON, as its token.
@@ -22,8 +22,8 @@ struct Decimal<'t> {
 }
 
 impl<'t> Number<'t> {
-    /// Returns the number that a token of JSON's grammar is; `None` when its exponent, without trailing zeros, is
-    /// beyond `i32`.
+    /// Returns the number of a JSON token. Returns `None` when the exponent, after trailing zeros are removed, does not
+    /// fit `i32`.
     pub(super) fn new(token: &'t str) -> Option<Self> {
         decimal(token).map(|_| Self(token))
     }
@@ -33,12 +33,12 @@ impl<'t> Number<'t> {
         self.0
     }
 
-    /// Returns whether the number is an integer, however it is written: `4`, `4.0`, `40e-1`.
+    /// Returns whether the number is an integer, in any spelling: `4`, `4.0`, `40e-1`.
     pub fn is_integer(self) -> bool {
         decimal(self.0).is_some_and(|decimal| decimal.exponent >= 0)
     }
 
-    /// Returns the integer that the number is, if it is one of at most 38 digits.
+    /// Returns the value of an integer with at most 38 digits.
     pub fn integer(self) -> Option<i128> {
         let Decimal { negative, digits, exponent } = decimal(self.0)?;
         let zeros = usize::try_from(exponent).ok()?;
@@ -52,8 +52,8 @@ impl<'t> Number<'t> {
         Some(if negative { -magnitude } else { magnitude })
     }
 
-    /// Appends the form that equal numbers share and no other number has: an integer within ±(2^53 - 1) as its digits,
-    /// any other number as sign, digits without leading or trailing zeros, `e`, and exponent.
+    /// Appends the form that equal numbers share and that no other number has. An integer within ±(2^53 - 1) is its
+    /// digits. Any other number is its sign, its digits without leading or trailing zeros, `e`, and the exponent.
     pub fn write_canonical(self, out: &mut String) {
         let digits = self.0.strip_prefix('-').unwrap_or(self.0);
         if digits.len() <= SAFE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -79,7 +79,7 @@ pub(crate) fn write_integer(integer: i64, out: &mut String) {
     Number(&digits).write_canonical(out);
 }
 
-/// Returns the value of a token; `None` when its exponent is beyond `i32`.
+/// Returns the value of a token. Returns `None` when its exponent does not fit `i32`.
 fn decimal(token: &str) -> Option<Decimal<'_>> {
     let (negative, magnitude) = match token.strip_prefix('-') {
         Some(magnitude) => (true, magnitude),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exponent_beyond_32_bits_is_no_number() {
+    fn an_exponent_beyond_32_bits_is_not_a_number() {
         for token in ["1e2147483648", "10e2147483647", "1e-2147483649", "1.5e-2147483648", "1e99999999999999999999"] {
             assert_eq!(Number::new(token), None, "{token}");
         }

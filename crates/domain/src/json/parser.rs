@@ -1,18 +1,18 @@
-//! The reader: one pass over the text, recursive to the depth that is allowed.
+//! The JSON parser: one pass over the text, recursive up to the allowed depth.
 
 use std::borrow::Cow;
 
 use super::{Json, Number, Text};
 
-/// Where text is no JSON that is taken, and why; no value is quoted.
+/// The place and the reason of a parse error. It quotes no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The names and indexes that lead to the place, the outermost first.
+    /// The names and indexes that lead to the place, outermost first.
     pub path: Vec<String>,
     pub reason: Reason,
 }
 
-/// What is wrong with JSON.
+/// The reason of a parse error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     #[error("is given twice")]
@@ -21,7 +21,7 @@ pub enum Reason {
     Deep(usize),
     #[error("has an exponent out of range")]
     Exponent,
-    /// A line counts from 1; a column too, but 0 is before the line's first byte.
+    /// Lines and columns count from 1. Column 0 is before the line's first byte.
     #[error("is not JSON: {problem} at line {line} column {column}")]
     Syntax { problem: &'static str, line: usize, column: usize },
 }
@@ -168,20 +168,20 @@ impl<'t> Parser<'t> {
         Ok(value)
     }
 
-    /// Passes over blanks and returns the next byte.
+    /// Skips whitespace and returns the next byte.
     fn peek(&mut self) -> Option<u8> {
         self.skip(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'), usize::MAX);
         self.bytes().get(self.at).copied()
     }
 
-    /// Passes over blanks, and over `byte` if it comes next.
+    /// Skips whitespace, and skips `byte` if it comes next.
     fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    /// Passes over bytes of a kind, so many at most; returns whether there were any.
+    /// Skips at most `most` bytes of a kind. Returns whether it skipped any.
     fn skip(&mut self, kind: impl Fn(u8) -> bool, most: usize) -> bool {
         let bytes = &self.bytes()[self.at..];
         let count = bytes.iter().take(most).take_while(|byte| kind(**byte)).count();
@@ -189,7 +189,7 @@ impl<'t> Parser<'t> {
         count > 0
     }
 
-    /// What was read since `start`, which begins a token; tokens begin and end at ASCII.
+    /// Returns the text since `start`, the beginning of a token. Tokens begin and end at ASCII.
     fn since(&self, start: usize) -> &'t str {
         self.text.get(start..self.at).unwrap_or_default()
     }
@@ -204,14 +204,14 @@ impl<'t> Parser<'t> {
 }
 
 impl Fault {
-    /// Adds what the place is within: the path grows from its end.
+    /// Prepends the enclosing member: the path grows from its end.
     fn at(mut self, name: &str) -> Self {
         self.path.push(name.to_owned());
         self
     }
 }
 
-/// Returns the object, if no name is in it twice.
+/// Returns the object, if its names are unique.
 fn unique<'t>(members: Vec<(Text<'t>, Json<'t>)>) -> Result<Json<'t>, Fault> {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -221,7 +221,7 @@ fn unique<'t>(members: Vec<(Text<'t>, Json<'t>)>) -> Result<Json<'t>, Fault> {
     }
 }
 
-/// Returns the fault after so many bytes of `text`.
+/// Returns the fault after `count` bytes of `text`.
 fn syntax(text: &[u8], count: usize, problem: &'static str) -> Fault {
     let before = &text[..count.min(text.len())];
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_the_middle_is_told_by_line_and_column() {
+    fn a_place_in_the_middle_has_its_line_and_column() {
         let fault = Json::read(b"{\n \"a\": x}", 8).unwrap_err();
         assert_eq!(fault.reason.to_string(), "is not JSON: expected value at line 2 column 7");
         assert_eq!(fault.path, ["a"]);
@@ -264,7 +264,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-        /// The library takes the same texts, but for the faults that it does not know and doubles out of range.
+        /// Serde accepts the same texts, except for the faults that only this parser checks and for doubles out of
+        /// range.
         #[test]
         fn what_is_json_is_what_the_library_takes(text in json_or_nearly()) {
             match (Json::read(text.as_bytes(), 64), serde_json::from_str::<Value>(&text)) {

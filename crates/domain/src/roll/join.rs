@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use crate::order::Rank;
 use crate::{EventId, EventType, Head, Position, UnixMillis, UserId, Version};
 
-/// How many events of one second are kept, those with the greatest event ids: so many fit one record.
+/// The most events kept of one second, those with the greatest event ids. This many fit one record.
 pub const SET_MAX: usize = 8;
 
-/// One copy of an event, by all that decides about it, and where it is.
+/// One copy of an event: the values that decide about it, and its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     pub kind: EventType,
@@ -16,47 +16,46 @@ pub struct Member {
     pub parent: Option<Version>,
     pub event_id: EventId,
     pub received_at: UnixMillis,
-    /// XXH3 of the bytes after the framing. Copies of one event can differ in what its id does not cover.
+    /// XXH3 of the bytes after the framing. Copies of one event can differ in bytes that the event id does not cover.
     pub(super) bytes: u64,
-    /// The newest record that carries this copy, as its value or in its header; no part of the state.
+    /// The newest record that carries this copy, as its value or in its header. Not part of the state.
     pub at: Position,
 }
 
 impl Member {
-    /// Returns the head of the event; user and time are those of the state that the member is of.
+    /// Returns the head of the event. `user_id` and `state` are those that the member belongs to.
     pub fn head(&self, user_id: UserId, state: &Roll) -> Head {
         let Self { kind, version, parent, event_id, received_at, .. } = *self;
         Head { user_id, kind, occurred_at: state.rank.time(), version, parent, event_id, received_at }
     }
 
-    /// Returns whether `other` is the same copy of the same event, wherever it is.
+    /// Returns whether `other` is the same copy of the same event, at any position.
     #[inline]
     pub fn is_copy_of(&self, other: &Self) -> bool {
         self.event_id == other.event_id && self.copy_order() == other.copy_order()
     }
 
-    /// Of two copies of one event the lesser one counts.
+    /// Of two copies of one event, the lesser one counts.
     fn copy_order(&self) -> (UnixMillis, u64) {
         (self.received_at, self.bytes)
     }
 }
 
-/// The state of a key, as some of its records give it: the highest rank, and what has that rank.
+/// The state of a key after some of its records: the highest rank, and the marker or the events of that rank.
 ///
-/// Two states join: commutative, associative, and idempotent, so that neither the order of reading nor a
-/// repetition decides anything.
+/// The join of two states is commutative, associative and idempotent, so neither reading order nor repetition matters.
 #[derive(Clone, Debug)]
 pub struct Roll {
     rank: Rank,
     held: Held,
 }
 
-/// What has the highest rank.
+/// The content of the highest rank.
 #[derive(Clone, Debug)]
 enum Held {
-    /// A forgotten marker, at that position.
+    /// A forgotten marker at this position.
     Marker(Position),
-    /// Nearly always.
+    /// One event: nearly always.
     One(Member),
     /// The events of a tied second, by event id.
     Several(Vec<Member>),
@@ -67,9 +66,9 @@ enum Held {
 pub(super) struct Joined {
     /// There are events that were not in the set.
     pub(super) has_grown: bool,
-    /// Of an event that was in the set another copy counts now.
+    /// Another copy of an event in the set counts now.
     pub(super) has_other_copies: bool,
-    /// Events that did not fit the set.
+    /// The number of events that did not fit the set.
     pub(super) dropped: usize,
 }
 
@@ -88,7 +87,7 @@ impl Roll {
         self.rank
     }
 
-    /// The events of the set by event id; none when the user is forgotten.
+    /// Returns the events of the set, ordered by event id. Empty when the user is forgotten.
     #[inline]
     pub fn members(&self) -> &[Member] {
         match &self.held {
@@ -98,7 +97,7 @@ impl Roll {
         }
     }
 
-    /// The event that wins; `None` when the user is forgotten.
+    /// Returns the winning event, or `None` when the user is forgotten.
     #[inline]
     pub fn winner(&self) -> Option<&Member> {
         match &self.held {
@@ -108,7 +107,7 @@ impl Roll {
         }
     }
 
-    /// Where the winner is, or the marker.
+    /// Returns the position of the winner or of the marker.
     #[inline]
     pub fn position(&self) -> Position {
         match &self.held {
@@ -117,7 +116,7 @@ impl Roll {
         }
     }
 
-    /// Returns whether the two are the same state: rank, set, and of each event the copy that counts.
+    /// Returns whether both states are equal: rank, set, and the copy that counts of each event.
     pub fn is_same(&self, other: &Self) -> bool {
         let (own, others) = (self.members(), other.members());
         self.rank == other.rank
@@ -125,8 +124,8 @@ impl Roll {
             && own.iter().zip(others).all(|(own, other)| own.is_copy_of(other))
     }
 
-    /// Joins with the state that other records of the key give: the higher rank, or else the union of the sets with the lesser copy
-    /// of each event.
+    /// Joins with the state that other records of the key give: the higher rank, or else the union of the sets with the
+    /// lesser copy of each event.
     pub fn join(&mut self, other: &Self) {
         match other.rank.cmp(&self.rank) {
             Ordering::Less => {}
@@ -160,7 +159,7 @@ impl Roll {
     }
 }
 
-/// Takes `other` for `own`, a copy of the same event, if it counts; returns whether the copy is another one now.
+/// Replaces `own` with `other`, a copy of the same event, if `other` counts. Returns whether the copy changed.
 fn take_copy(own: &mut Member, other: &Member) -> bool {
     match other.copy_order().cmp(&own.copy_order()) {
         Ordering::Less => {
@@ -182,7 +181,7 @@ fn unite(members: &mut Vec<Member>, others: &[Member]) -> Joined {
             Ok(index) => joined.has_other_copies |= take_copy(&mut members[index], other),
             Err(index) => {
                 members.insert(index, *other);
-                // The least id goes, which may be the one that came.
+                // The event with the least id is dropped; it may be the new one.
                 let dropped = (members.len() > SET_MAX).then(|| members.remove(0));
                 joined.dropped += usize::from(dropped.is_some());
                 joined.has_grown |= dropped.is_none_or(|dropped| dropped.event_id != other.event_id);
@@ -192,13 +191,13 @@ fn unite(members: &mut Vec<Member>, others: &[Member]) -> Joined {
     joined
 }
 
-/// Returns the winner of a set, a function of the set alone: of the groups of events that are built on each other in a circle
-/// (nearly always one event), those that nothing outside the group builds on; among their events the latest received, then the
-/// greatest event id.
+/// Returns the winner of a set. It is a function of the set alone. Events that are built on each other in a circle form
+/// a group; a group nearly always has one event. Candidates are the groups that no event outside them is built on.
+/// Among the events of these groups the latest received wins, then the greatest event id.
 fn winner(members: &[Member]) -> &Member {
     let builds_on = |next: usize, base: usize| next != base && members[next].parent == Some(members[base].version);
     let count = members.len();
-    // Bit b of reached[n]: from event n a way of "is built on" leads to event b.
+    // Bit b of reached[n]: event b is reachable from event n along "is built on".
     let mut reached = [0_u8; SET_MAX];
     for (next, row) in reached.iter_mut().enumerate().take(count) {
         *row = (0..count).filter(|base| builds_on(next, *base)).fold(0, |row, base| row | 1 << base);

@@ -1,22 +1,22 @@
-//! A key of the log: its state, and whether compaction would keep it.
+//! A key of the log: its state, and whether compaction would keep that state.
 
 use super::{Applied, Effect, Reading, Roll, Unread};
 use crate::{Position, UnixMillis};
 
-/// The state of one key, and how the log holds it. Nearly always all records of a key are on one partition; a topic that was
-/// given more partitions has some elsewhere.
+/// The state of one key, and how the log holds it. Nearly all keys have their records on one partition. Adding
+/// partitions to a topic moves keys, so a key can have older records on another partition.
 #[derive(Clone, Debug)]
 pub struct KeyState {
     pub roll: Roll,
     /// The record of the key that was read last.
     last: Position,
-    /// The partition on which the last record of the key yields the state by itself.
+    /// The partition whose last record of the key yields the state by itself.
     clean: Option<i32>,
-    /// Rare, and so it costs the others nothing but a pointer.
+    /// Boxed because it is rare: other keys pay one pointer.
     unknown: Option<Box<Unknown>>,
 }
 
-/// The last records of a key on a partition are unknown to this build.
+/// Present when the last records of a key on a partition are unknown to this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Unknown {
     partition: i32,
@@ -25,15 +25,15 @@ struct Unknown {
 }
 
 impl KeyState {
-    /// Returns the state that the first record of a key gives, and what the record did.
+    /// Returns the state after the first record of a key, and the record's effect.
     pub fn begin(reading: &Reading<'_>) -> (Self, Applied) {
         let (roll, applied) = Roll::begin(reading);
         let clean = reading.yields(&roll).then_some(reading.position.partition);
         (Self { roll, last: reading.position, clean, unknown: None }, applied)
     }
 
-    /// Applies a further record of the key. Records of one partition come in the order of their offsets; one that was read before
-    /// changes nothing.
+    /// Applies a further record of the key. Records of one partition must come in the order of their offsets. A record
+    /// that was read before changes nothing.
     pub fn apply(&mut self, reading: &Reading<'_>) -> Applied {
         let (at, applied) = (reading.position, self.roll.apply(reading));
         if !self.was_read(at) {
@@ -47,7 +47,7 @@ impl KeyState {
         applied
     }
 
-    /// Passes over a record of the key at `position`, with that Kafka timestamp, that cannot be read.
+    /// Records an unreadable record of the key at `position` with the Kafka timestamp `timestamp`.
     pub fn pass_over(&mut self, position: Position, timestamp: UnixMillis, unread: &Unread) -> Effect {
         if !self.was_read(position) {
             let partition = position.partition;
@@ -61,7 +61,7 @@ impl KeyState {
         unread.effect()
     }
 
-    /// Joins with the state that records of the key on other partitions give.
+    /// Joins with the state after records of the key on other partitions.
     pub fn join(&mut self, other: Self) {
         let (own_roll, own_clean) = (self.roll.clone(), self.clean);
         self.roll.join(&other.roll);
@@ -70,13 +70,13 @@ impl KeyState {
         self.unknown = self.unknown.take().or(other.unknown);
     }
 
-    /// Returns whether the state must be appended again, or compaction would keep another one. A key that ends in records that a
-    /// later build may know is left to that build.
+    /// Returns whether the state must be appended again because compaction would otherwise keep another state. False
+    /// for a key whose last records are unknown to this build: a later build may read them.
     pub fn needs_repair(&self) -> bool {
         self.clean.is_none() && self.unknown.is_none()
     }
 
-    /// Forgets what was known of the last record on the partition, and takes this one for it.
+    /// Replaces the last record of the partition with the record at `position`.
     fn leave(&mut self, position: Position) {
         self.clean = self.clean.filter(|partition| *partition != position.partition);
         self.unknown = self.unknown.take().filter(|unknown| unknown.partition != position.partition);
@@ -87,19 +87,19 @@ impl KeyState {
         position.partition == self.last.partition && position.offset <= self.last.offset
     }
 
-    /// The record of the key that was read last.
+    /// Returns the position of the last record of the key.
     pub fn last(&self) -> Position {
         self.last
     }
 
-    /// Returns whether the last record of the key, on one of its partitions, yields its state by itself: compaction keeps that
-    /// record, whatever it removes.
+    /// Returns whether the last record of the key on one of its partitions yields the state by itself. Compaction keeps
+    /// that record.
     pub fn is_clean(&self) -> bool {
         self.clean.is_some()
     }
 
-    /// Returns since when, in Kafka timestamps, the key ends in records that this build does not know. Such a key is not to be
-    /// repaired: a later build knows what it does.
+    /// Returns the Kafka timestamp from which the key ends in records that are unknown to this build. Such a key must
+    /// not be repaired, because only a later build knows the effect of these records.
     pub fn unknown_since(&self) -> Option<UnixMillis> {
         self.unknown.as_deref().map(|unknown| unknown.since)
     }

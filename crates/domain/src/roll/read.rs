@@ -1,4 +1,4 @@
-//! Reading: what one record of `vcc.users` says, by itself.
+//! Reads the content of one record of `vcc.users`.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -10,7 +10,7 @@ use crate::order::Rank;
 use crate::wire::{self, DecodeError};
 use crate::{EventId, Head, Position, UnixMillis, UserId, UserIdError};
 
-/// A record of `vcc.users` that can be read: a state of its user by itself, to be joined with the others'.
+/// A readable record of `vcc.users`: a state of its user that joins with the states of other records.
 #[derive(Clone, Debug)]
 pub struct Reading<'r> {
     pub user_id: UserId,
@@ -20,29 +20,29 @@ pub struct Reading<'r> {
     value: Option<(EventId, &'r [u8])>,
     /// The bytes of each event where there are several, the value's among them.
     payloads: Vec<(Member, &'r [u8])>,
-    /// Entries of the header that are of another user or rank: they say nothing of the set.
+    /// The number of header entries with another user or rank. They are not part of the set.
     pub ignored: usize,
 }
 
-/// Why a record cannot be read. It is counted, kept where it is, and the reader goes on.
+/// The reason why a record cannot be read. The record is counted and left in place, and the reader continues.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
     #[error("record has no key")]
     NoKey,
-    #[error("key is no user id")]
+    #[error("key is not a user id")]
     Key(#[source] UserIdError),
-    #[error("value is no user event")]
+    #[error("value is not a user event")]
     Value { key: UserId, source: DecodeError },
     #[error("key says user {key}, value says user {value}")]
     OtherUser { key: UserId, value: UserId },
     #[error("header {SECOND} is malformed")]
     Header { key: UserId, source: HeaderError },
-    #[error("header {SECOND} carries what is no user event")]
+    #[error("header {SECOND} carries an entry that is not a user event")]
     Entry { key: UserId, source: DecodeError },
 }
 
 impl Unread {
-    /// Returns the user whose record this is, if its key names one.
+    /// Returns the user of the record, if its key is a user id.
     pub fn user_id(&self) -> Option<UserId> {
         match self {
             Self::NoKey | Self::Key(_) => None,
@@ -53,13 +53,13 @@ impl Unread {
         }
     }
 
-    /// Returns what such a record does to its user.
+    /// Returns the effect of the record on its user.
     pub fn effect(&self) -> Effect {
         if self.is_unknown() { Effect::Unknown } else { Effect::Unreadable }
     }
 
-    /// Returns whether a later build, or a stranger, may know what the record says: its framing, its schema or its type of event
-    /// is not known here. Otherwise its bytes are broken.
+    /// Returns whether a later build or another writer may know the record: its framing, schema or event type is not
+    /// known here. Otherwise its bytes are broken.
     pub fn is_unknown(&self) -> bool {
         match self {
             Self::Value { source, .. } | Self::Entry { source, .. } => source.is_unknown(),
@@ -69,14 +69,14 @@ impl Unread {
     }
 }
 
-/// Returns what the record at `position` says: its key, its value, its headers by name, and its Kafka timestamp.
+/// Reads the record at `position` from its key, its value, its headers by name, and its Kafka timestamp.
 ///
-/// A record without a value forgets its user as of the header `ce_time`, or as of `timestamp` when the header is missing or no
-/// time (a tombstone that another tool wrote).
+/// A record without a value forgets its user as of the header `ce_time`. If that header is missing or is not a time (a
+/// tombstone written by another tool), `timestamp` applies.
 ///
-/// A record whose timestamp is its event's `receivedAt` is the delivery itself, and carries nothing: its header
-/// [`SECOND`] is not looked at. (To find a header costs more than all else that is read of a record, and nearly all
-/// records are deliveries. Whoever writes the header writes another timestamp.)
+/// A record whose timestamp equals its event's `receivedAt` is the delivery itself and carries no other event, so its
+/// headers are not read. (librdkafka copies all headers of a record on the first access. That takes three times as long
+/// as everything else that a rebuild reads of the record, and nearly all records are deliveries.)
 ///
 /// # Errors
 /// [`Unread`], by what is wrong with the record.
@@ -144,13 +144,13 @@ impl<'r> Reading<'r> {
         Ok(())
     }
 
-    /// Returns the state of the user that this record alone yields.
+    /// Returns the state of the user after this record alone.
     #[inline]
     pub fn says(&self) -> &Roll {
         &self.says
     }
 
-    /// Returns whether the record alone yields `state`: the whole of it, copies included, with the winner as its value.
+    /// Returns whether the record alone yields `state`: every event and copy, with the winner as the record's value.
     pub(super) fn yields(&self, state: &Roll) -> bool {
         let own = self.value.map(|(id, _)| id);
         self.says.is_same(state) && own == state.winner().map(|winner| winner.event_id)
@@ -166,8 +166,8 @@ impl<'r> Reading<'r> {
         self.payloads.iter().find(|(own, _)| own.is_copy_of(member)).map(|(_, value)| *value)
     }
 
-    /// Returns the same reading with its value at another place, for one who applies it when the record is gone; `None` when
-    /// the record has the header [`SECOND`].
+    /// Returns the same reading with its value at another place, for one who applies it when the record is gone; `None`
+    /// when the record has the header [`SECOND`].
     #[inline]
     pub fn moved<'v>(&self, value: &'v [u8]) -> Option<Reading<'v>> {
         let Self { user_id, position, ref says, value: own, ref payloads, ignored } = *self;
@@ -184,8 +184,8 @@ impl<'r> Reading<'r> {
 }
 
 impl Roll {
-    /// Returns the state that the event in `value`, at `position`, gives by itself. A state that was stored as the values of its
-    /// events is the join of these.
+    /// Returns the state that the event in `value`, at `position`, gives by itself. A state that was stored as the
+    /// values of its events is the join of these.
     ///
     /// # Errors
     /// [`DecodeError`] when the value is no user event.
@@ -196,7 +196,7 @@ impl Roll {
 }
 
 impl Member {
-    /// Returns the copy of an event that `value`, at `position`, is.
+    /// Returns the copy of the event in `value` at `position`.
     fn new(head: &Head, value: &[u8], position: Position) -> Self {
         let Head { user_id: _, kind, occurred_at: _, version, parent, event_id, received_at } = *head;
         let bytes = xxh3_64(wire::unframed(value));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_cannot_be_read_are_told_apart() {
+    fn unreadable_records_are_distinguished() {
         let mut later_schema = GOLDEN.to_vec();
         later_schema[wire::MARKER.len()] ^= 1;
         let broken = &GOLDEN[..20];

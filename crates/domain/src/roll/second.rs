@@ -1,4 +1,4 @@
-//! The header `rollcall-second`: the other events of a tied second, in the record that ends it.
+//! The header `rollcall-second`: the other events of a tied second, on the record that ends the second.
 //!
 //! ```text
 //! version, 1 byte: 1 | count, 1 byte | for each event: length, 4 bytes big-endian | value, as framed on the log
@@ -12,7 +12,7 @@ const VERSION: u8 = 1;
 /// A header that does not follow the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    #[error("it is of version {0}, and not {VERSION}")]
+    #[error("its version is {0}, not {VERSION}")]
     Version(u8),
     #[error("it ends early")]
     Short,
@@ -23,7 +23,7 @@ pub enum HeaderError {
 /// Returns the header that carries these values; `None` when there are none.
 ///
 /// # Panics
-/// With [`SET_MAX`] values or more: the set of a second has the winner besides.
+/// When there are [`SET_MAX`] values or more: the record's value is the remaining event of the set.
 pub fn encode<'v>(values: impl ExactSizeIterator<Item = &'v [u8]>) -> Option<Vec<u8>> {
     let count = values.len();
     assert!(count < SET_MAX, "a set has at most {SET_MAX} events, and the winner is the record's value");
@@ -38,10 +38,10 @@ pub fn encode<'v>(values: impl ExactSizeIterator<Item = &'v [u8]>) -> Option<Vec
     Some(header)
 }
 
-/// Returns the values that `header` carries.
+/// Returns the values in `header`.
 ///
 /// # Errors
-/// [`HeaderError`], by what is wrong with the bytes; a later version's header may hold anything.
+/// [`HeaderError`] for malformed bytes. The header of a later version may have any content.
 pub fn decode(header: &[u8]) -> Result<Vec<&[u8]>, HeaderError> {
     let (&version, rest) = header.split_first().ok_or(HeaderError::Short)?;
     if version != VERSION {

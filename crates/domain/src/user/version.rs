@@ -1,4 +1,4 @@
-//! What a user's version is a digest of.
+//! The input of a user's version: the canonical members that are digested.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{FIELDS, Field, User};
 use crate::Version;
 use crate::json::{self, Json};
 
-/// How deep a member of `extra` nests at most; past it, its text is a text.
+/// The deepest nesting of a member of `extra`. A deeper member is treated as a text.
 const EXTRA_DEPTH_MAX: usize = 128;
 
 impl User {
@@ -36,7 +36,7 @@ impl User {
         Version::of_canonical_json(json.as_bytes())
     }
 
-    /// Returns what [`User::version`] is a digest of: name to canonical JSON text.
+    /// Returns the members that [`User::version`] digests: name to canonical JSON text.
     pub(crate) fn canonical_members(&self) -> BTreeMap<&str, String> {
         let text = |member: Member<'_>| {
             let mut json = String::new();
@@ -46,8 +46,8 @@ impl User {
         self.members().into_iter().map(|(name, member)| (name, text(member))).collect()
     }
 
-    /// Returns the members of the user's object in canonical order. A member of `extra` with a field's name is the
-    /// field's value as it was sent, where the field is null; else the field is the value.
+    /// Returns the members of the user's object in canonical order. If `extra` has a member with the name of a field,
+    /// that member counts only while the field is null.
     fn members(&self) -> Vec<(&str, Member<'_>)> {
         let mut members = Vec::with_capacity(FIELDS + self.extra.len());
         members.extend(self.fields().map(|(name, field)| (name, Member::Field(field))));
@@ -134,8 +134,9 @@ mod tests {
         let user = User::new(UserId::new(180).unwrap());
         let canonical = concat!(
             r#"{"contactPhone":null,"email":null,"extension":null,"hourly":null,"isAgent":null,"messageLists":null,"#,
-            r#""mobilePhone":null,"mobileProjectId":null,"monthly":null,"name":null,"outboundPhone":null,"privGroup":null,"#,
-            r#""redistribution":null,"registerTransport":null,"sampleRate":null,"state":null,"userId":180,"username":null}"#,
+            r#""mobilePhone":null,"mobileProjectId":null,"monthly":null,"name":null,"outboundPhone":null,"#,
+            r#""privGroup":null,"redistribution":null,"registerTransport":null,"sampleRate":null,"state":null,"#,
+            r#""userId":180,"username":null}"#,
         );
         assert_eq!(user.version(), Version::of_canonical_json(canonical.as_bytes()));
     }

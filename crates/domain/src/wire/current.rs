@@ -1,5 +1,5 @@
-//! The state that an event of version 1 made, read by hand and borrowed, for the same reason and with the same guard as
-//! the head: what is not as it must be is left to the library.
+//! Reads the state after an event of version 1, by hand and borrowed, for the same reason and with the same test as the
+//! head. Unexpected bytes are left to the library.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use super::head::{self, long, text};
 use crate::wire::Current;
 use crate::{FieldSource, User, UserId};
 
-/// Returns the state in `datum`; `None` when the library must say what is wrong with it.
+/// Returns the state in `datum`, or `None` when the library must report the fault.
 pub(super) fn read(datum: &[u8]) -> Option<Current<'_>> {
     let mut datum = Datum(datum);
     let head = head::take(&mut datum.0)?;
@@ -18,10 +18,10 @@ pub(super) fn read(datum: &[u8]) -> Option<Current<'_>> {
     Some(Current { occurred_at: head.occurred_at, event_id: head.event_id, received_at: head.received_at, user })
 }
 
-/// What is left of a datum; a user's fields are read from its beginning, whatever their names, since Avro writes none.
+/// The unread rest of a datum. A user's fields are read in order, without names: Avro binary has none.
 struct Datum<'b>(&'b [u8]);
 
-/// Something is not as it must be; the library says what.
+/// The bytes are not as expected. The library reports the fault.
 struct Unfit;
 
 impl<'b> FieldSource<Cow<'b, str>> for Datum<'b> {
@@ -54,7 +54,7 @@ impl<'b> FieldSource<Cow<'b, str>> for Datum<'b> {
 }
 
 impl<'b> Datum<'b> {
-    /// Reads a union of null and something.
+    /// Reads a union of null and another type.
     fn optional<T>(&mut self, read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Result<Option<T>, Unfit> {
         match long(&mut self.0) {
             Some(0) => Ok(None),
@@ -74,8 +74,8 @@ fn boolean(bytes: &mut &[u8]) -> Option<bool> {
     }
 }
 
-/// Reads an array or a map: blocks of items, each with their number before it, the last one empty. A negative number
-/// has the block's length behind it, which no writer of ours uses: the library sees to it.
+/// Reads an array or a map: blocks of items, each preceded by its count, the last one empty. A negative count is
+/// followed by the block's length in bytes. Rollcall never writes that form, so it is left to the library.
 fn items<'b, T>(bytes: &mut &'b [u8], read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Option<Vec<T>> {
     let mut items = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! A digest as Avro's `bytes`: sixteen of them, and any other number is an error.
+//! A digest as Avro `bytes`: 16 bytes, any other length is an error.
 
 use apache_avro::serde::bytes;
 use serde::de::{Deserializer, Error};
@@ -19,7 +19,7 @@ fn sixteen<E: Error>(bytes: &[u8]) -> Result<Version, E> {
     Ok(Version::from_bytes(bytes))
 }
 
-/// The same in a union with null.
+/// A digest in a union with null.
 pub(super) mod optional {
     use apache_avro::serde::bytes_opt;
 

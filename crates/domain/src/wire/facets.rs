@@ -1,10 +1,10 @@
-//! What a table of users is searched by.
+//! The searchable fields of a user.
 
 use std::borrow::Cow;
 
 use crate::wire::Current;
 
-/// What a table of users is searched by.
+/// The searchable fields of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facets<'b> {
     pub username: Option<Cow<'b, str>>,

@@ -9,25 +9,25 @@ use apache_avro::writer::datum::GenericDatumWriter;
 /// The text of `schemas/user-event.v1.avsc`.
 pub const SCHEMA_V1: &str = include_str!("../../../../schemas/user-event.v1.avsc");
 
-/// How many fields of version 1 make a [`crate::Head`].
+/// The number of fields of version 1 that form a [`crate::Head`].
 const HEAD_FIELDS: usize = 7;
-/// How many fields of version 1 come before `old`.
+/// The number of fields of version 1 before `old`.
 const CURRENT_FIELDS: usize = 10;
 
-/// CRC-64-AVRO of version 1, little-endian, over the Parsing Canonical Form as Java's `SchemaNormalization` and
-/// fastavro have it. The form of the library here differs: it keeps `{"type":"long"}` where a logical type stood, and
-/// they write `"long"`.
+/// CRC-64-AVRO of version 1, little-endian, over the Parsing Canonical Form of Java's `SchemaNormalization` and of
+/// fastavro. The form of apache-avro differs: it keeps `{"type":"long"}` where a logical type stood; Java writes
+/// `"long"`.
 const FINGERPRINT_V1: [u8; 8] = [0x56, 0xdc, 0x9b, 0x86, 0x3c, 0xf0, 0xd7, 0x79];
 
-/// A released schema with what reads and writes it.
+/// A released schema with its writer and its readers.
 pub(super) struct Released {
-    /// What names the schema in a value.
+    /// The fingerprint in a value.
     pub(super) fingerprint: [u8; 8],
     pub(super) reader: GenericDatumReader<'static>,
     pub(super) writer: GenericDatumWriter<'static>,
-    /// Reads the first fields only: Avro binary has no framing, so a prefix of the fields is a prefix of the bytes.
+    /// Reads the first fields only. Avro binary has no framing, so a prefix of the fields is a prefix of the bytes.
     pub(super) head_reader: GenericDatumReader<'static>,
-    /// Reads all that comes before `old`, likewise.
+    /// Reads the fields before `old` only.
     pub(super) current_reader: GenericDatumReader<'static>,
 }
 
@@ -54,7 +54,7 @@ fn reader(schema: &'static Schema) -> GenericDatumReader<'static> {
     GenericDatumReader::builder(schema).human_readable(false).build().expect("a released schema resolves")
 }
 
-/// A released schema lives as long as the process: readers and writers borrow from it.
+/// Leaks a released schema, so that readers and writers can borrow from it until the process ends.
 fn leak(text: &str) -> &'static Schema {
     Box::leak(Box::new(Schema::parse_str(text).expect("a released schema is valid Avro")))
 }
@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    /// Drops logical types, which the canonical form does not have, before the library would keep their braces.
+    /// Removes logical types, which the canonical form does not have. Otherwise the library would keep their braces.
     fn without_logical_types(schema: &mut Value) {
         match schema {
             Value::Object(members) => {

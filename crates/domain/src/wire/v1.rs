@@ -118,7 +118,7 @@ struct HeadRecord {
     received_at: UnixMillis,
 }
 
-/// All that comes before `old` in [`EventRecord`]; the fields must be those of the schema, wanted or not.
+/// The fields of [`EventRecord`] before `old`. All fields of the schema must be present, used or not.
 #[derive(Deserialize)]
 #[serde(rename = "UserEvent", rename_all = "camelCase")]
 #[expect(dead_code, reason = "the reader gives every field of the schema")]

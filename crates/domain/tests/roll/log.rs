@@ -1,4 +1,4 @@
-//! A log of one user in memory, of real bytes.
+//! An in-memory log of one user, of real bytes.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ const USER: &[u8] = b"1";
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     value: Option<Rc<[u8]>>,
-    /// The header [`SECOND`] of an event, [`CE_TIME`] of a marker.
+    /// [`SECOND`] on an event, [`CE_TIME`] on a marker.
     header: Option<Rc<[u8]>>,
 }
 
@@ -25,7 +25,7 @@ impl Record {
         Self { value: Some(value[..20].into()), header: None }
     }
 
-    /// Returns a record of a framing that is not known.
+    /// Returns a record with an unknown framing.
     pub(crate) fn unknown() -> Self {
         Self { value: Some(b"{}"[..].into()), header: None }
     }
@@ -41,8 +41,8 @@ impl Record {
     }
 }
 
-/// Returns the event that a user came from one state to another at that second, received at that millisecond; `copy` differs in
-/// what the event's id does not cover.
+/// Returns the event of a change from one state to another at that second, received at that millisecond. `copy` varies
+/// the bytes that the event's id does not cover.
 pub(crate) fn change(from: Option<char>, to: char, second: i64, received: i64, copy: u8) -> Record {
     let user = |state: char| User { name: Some(state.into()), ..User::new(UserId::new(1).unwrap()) };
     let extra = [("copy".to_owned(), copy.to_string())].into_iter().filter(|_| copy > 0).collect();
@@ -58,8 +58,8 @@ pub(crate) fn change(from: Option<char>, to: char, second: i64, received: i64, c
     Record { value: Some(wire::encode(&event.unwrap()).into()), header: None }
 }
 
-/// Returns the changes of one second that `deliveries` lists as `A>B B>C`, received in that order; one that is listed again is the
-/// same delivery, received again.
+/// Returns the changes of one second in `deliveries`, written as `A>B B>C`, received in that order. A repeated entry is
+/// the same delivery, received again.
 pub(crate) fn changed(deliveries: &str) -> Vec<Record> {
     let delivery = |(received, text): (i64, &str)| {
         let [from, _, to] = text.chars().collect::<Vec<_>>()[..] else { panic!("{text} is not of the form A>B") };
@@ -73,7 +73,7 @@ pub(crate) fn marker(second: i64) -> Record {
     Record { value: None, header: Some(at.into_bytes().into()) }
 }
 
-/// Applies a record, which may be one that cannot be read; `None` when there is no state that it could pass by.
+/// Applies a record, which may be unreadable. Returns `None` when the key has no state yet to record that.
 pub(crate) fn apply(key: &mut Option<KeyState>, position: Position, record: &Record) -> Option<Applied> {
     match record.read(position) {
         Ok(reading) => Some(take(key, &reading)),
@@ -95,7 +95,7 @@ pub(crate) fn take(key: &mut Option<KeyState>, reading: &Reading<'_>) -> Applied
     }
 }
 
-/// The records that are left of a log, in the order of reading.
+/// The remaining records of a log, in reading order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Vec<(Position, Record)>);
 
@@ -128,7 +128,7 @@ impl Log {
         self.0.iter().map(|(_, record)| record.clone()).collect()
     }
 
-    /// Returns what the cleaner leaves when it has been up to the record `end`: below it the last one.
+    /// Returns the log after the cleaner has compacted it up to `end`: the last record below `end`, and the rest.
     pub(crate) fn cut(&self, end: usize) -> Self {
         Self(self.0[end.saturating_sub(1)..].to_vec())
     }
@@ -141,7 +141,7 @@ impl Log {
         key
     }
 
-    /// Returns the record that makes the key clean, of the bytes that the log holds where the state says.
+    /// Returns the record that makes the key clean, built from the bytes at the positions in the state.
     pub(crate) fn repair(&self, key: &KeyState) -> Record {
         let Some(winner) = key.roll.winner() else {
             let marker = self.0.iter().find(|(position, _)| *position == key.roll.position());
@@ -153,19 +153,19 @@ impl Log {
         Record { value: Some(self.payload(winner).into()), header: header.map(Rc::from) }
     }
 
-    /// Returns the values of the events of the set, and of the winner.
+    /// Returns the values of the events of the set, then that of the winner.
     pub(crate) fn contents(&self, key: &KeyState) -> Vec<Vec<u8>> {
         let members = key.roll.members().iter().chain(key.roll.winner());
         members.map(|member| self.payload(member)).collect()
     }
 
-    /// Returns the value that carries this copy of an event, of the record where the state says it is.
+    /// Returns the value with this copy of an event, from the record at the position in the state.
     fn payload(&self, member: &Member) -> Vec<u8> {
         let (_, record) = self.0.iter().find(|(position, _)| *position == member.at).unwrap();
         record.read(member.at).unwrap().payload(member).expect("the copy is there").to_vec()
     }
 
-    /// Returns the name of the user in the state that wins.
+    /// Returns the name of the user in the winning state.
     pub(crate) fn winner_state(&self, key: &KeyState) -> char {
         let winner = key.roll.winner().unwrap();
         let event = wire::decode(&self.payload(winner)).unwrap();

@@ -1,12 +1,13 @@
-//! The laws of the join, and what follows from them for a compacted log, on the real code and real bytes.
+//! The laws of the join and their consequences for a compacted log, on the real code and real bytes.
 //!
 //! `ROLLCALL_CASES=100000 cargo test -p rollcall-domain --test roll` runs more cases than the default.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 mod log;
 
 use domain::Position;
+use domain::gap::Lineage;
 use domain::order::RULE_VERSION;
 use domain::roll::{self, Effect, KeyState, Roll, SET_MAX};
 use log::{Log, Record, change, changed, marker};
@@ -18,13 +19,13 @@ fn cases(default: u32) -> ProptestConfig {
     ProptestConfig::with_cases(asked_cases().unwrap_or(default))
 }
 
-#[expect(clippy::disallowed_methods, reason = "how many cases are run is asked of whoever runs them")]
+#[expect(clippy::disallowed_methods, reason = "the number of cases is the one setting of this test")]
 fn asked_cases() -> Option<u32> {
     std::env::var("ROLLCALL_CASES").ok()?.parse().ok()
 }
 
-/// Events of three seconds with states that return, copies of one millisecond with different bytes, creations, imports, events
-/// that are ahead, markers, and records that cannot be read or are unknown.
+/// Events of three seconds with returning states, copies of one millisecond with different bytes, creations, imports,
+/// events that are ahead, markers, and unreadable or unknown records.
 fn record() -> impl Strategy<Value = Record> {
     let state = || prop_oneof![Just('A'), Just('B'), Just('C'), Just('D')];
     prop_oneof![
@@ -38,7 +39,7 @@ fn record() -> impl Strategy<Value = Record> {
     ]
 }
 
-/// A state that some records give.
+/// Returns the state after some records.
 fn state() -> impl Strategy<Value = Roll> {
     vec(record(), 1..8)
         .prop_filter_map("no record that can be read", |records| Log::of(records).fold().map(|key| key.roll))
@@ -62,7 +63,7 @@ proptest! {
         prop_assert_eq!(winner(&joined(&a, &b)), winner(&joined(&b, &a)));
     }
 
-    /// Whatever the order of reading, the interleaving of partitions and the repetitions: one state.
+    /// Every reading order, interleaving of partitions and repetition gives the same state.
     #[test]
     fn any_interleaving_and_repetition_gives_one_state(
         records in vec((record(), 0..3_i32), 1..12),
@@ -84,7 +85,7 @@ proptest! {
         }
     }
 
-    /// Once its record is appended again a key is clean, and every cut keeps the state: one repair is enough, for good.
+    /// A key is clean after its repair, and every cut keeps the state: one repair is enough.
     #[test]
     fn a_repaired_key_survives_every_cut(records in vec(record(), 1..10), repeats in vec(any::<Index>(), 0..4)) {
         let mut log = Log::of(records);
@@ -99,7 +100,7 @@ proptest! {
             let rebuilt = log.cut(cut).fold().unwrap();
             prop_assert!(rebuilt.roll.is_same(&live.roll) && rebuilt.is_clean(), "cut at {cut}\n{rebuilt:?}\n{live:?}");
         }
-        // Deliveries that come again do not change it, whatever the log was cut to, and cost at most a repair each.
+        // Repeated deliveries do not change the state after any cut, and cost at most one repair each.
         let (mut cut, deliveries) = (log.cut(log.len()), log.deliveries());
         for again in repeats {
             let record = again.get(&deliveries).clone();
@@ -109,9 +110,9 @@ proptest! {
         }
     }
 
-    /// An effect tells the truth about the state before and after.
+    /// The effect of a record matches the states before and after it.
     #[test]
-    fn effects_tell_the_truth(records in vec(record(), 1..12)) {
+    fn effects_match_the_states(records in vec(record(), 1..12)) {
         let log = Log::of(records);
         let mut key: Option<KeyState> = None;
         for (position, record) in log.records() {
@@ -124,7 +125,7 @@ proptest! {
                     prop_assert!(before.is_none_or(|before| before.roll.rank() < after.roll.rank()));
                     prop_assert!(effect.stored);
                 }
-                Effect::Tied { .. } => prop_assert!(!same && effect.stored),
+                Effect::Tied => prop_assert!(!same && effect.stored),
                 Effect::Duplicate => prop_assert_eq!(effect.stored, !same),
                 Effect::Stale | Effect::Unreadable | Effect::Unknown => prop_assert!(same && !effect.stored),
             }
@@ -132,7 +133,8 @@ proptest! {
     }
 }
 
-/// What the vendor's clock of one second did before the join: each of these ended elsewhere, for ever.
+/// A tie of one second ends in the state where the sender ended. Before the join, each of these ended in another state
+/// for good.
 #[test]
 fn ties_of_one_second_end_where_the_sender_ended() {
     for (deliveries, end) in [
@@ -151,6 +153,39 @@ fn ties_of_one_second_end_where_the_sender_ended() {
     assert_eq!(RULE_VERSION, 1, "the version of these endings");
 }
 
+/// The gaps that are left after these deliveries: each a letter, the second of its event, and its states.
+fn gaps_after(deliveries: &[(&str, i64)]) -> usize {
+    let mut lineage = Lineage::default();
+    let mut roll: Option<Roll> = None;
+    for (offset, (states, second)) in (0..).zip(deliveries) {
+        let [from, _, to] = states.chars().collect::<Vec<_>>()[..] else { panic!("{states}") };
+        let record = change(Some(from), to, *second, offset, 0);
+        let reading = record.read(Position { partition: 0, offset }).unwrap();
+        let applied = match &mut roll {
+            Some(roll) => roll.apply(&reading),
+            None => {
+                let (begun, applied) = Roll::begin(&reading);
+                roll = Some(begun);
+                applied
+            }
+        };
+        lineage.follow(roll.as_ref().unwrap(), &applied, &reading, || vec!["name".to_owned()]);
+    }
+    lineage.gaps.len()
+}
+
+#[test]
+fn a_tied_second_leaves_no_gap_in_whatever_order_it_comes() {
+    let tied = ["A>B", "B>C", "C>D"];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let second = order.map(|index| (tied[index], 1));
+        let before_and_after = [&[("Z>A", 0)], &second[..], &[("A>B", 1), ("D>E", 2)]].concat();
+        assert_eq!(gaps_after(&before_and_after), 0, "{order:?}");
+        assert_eq!(gaps_after(&second), 0, "{order:?}, the first of the user");
+    }
+    assert_eq!(gaps_after(&[("Z>A", 0), ("B>C", 1), ("C>D", 1)]), 1, "A>B never came");
+}
+
 #[test]
 fn a_set_keeps_the_events_with_the_greatest_ids() {
     let records: Vec<Record> = (b'a'..b'a' + 12).map(|state| change(Some('A'), char::from(state), 1, 1, 0)).collect();
@@ -166,10 +201,10 @@ fn a_set_keeps_the_events_with_the_greatest_ids() {
     assert!(Log::of(reversed).fold().unwrap().roll.is_same(&roll));
 }
 
-/// Exhaustive for small sizes: every log of up to six deliveries of three events and five of four, in which the keeper repairs at
-/// once, late (others overtake the repair), or not yet; and every cut that compaction may make of it, which is one below a moment
-/// at which the key was clean. Live and rebuilt are the same, a keeper that begins with the cut log finds the same to do, and one
-/// repair brings the log to rest.
+/// Exhaustive for small sizes: every log of up to six deliveries of three events and up to five of four. The keeper
+/// repairs at once, late (others overtake the repair), or not yet. Every possible cut of compaction is tried: one below
+/// a moment at which the key was clean. Live and rebuilt state are equal, a keeper that starts from the cut log finds
+/// the same repairs, and one repair completes the log.
 #[test]
 fn every_small_log_converges_whatever_is_cut() {
     let mut cuts = 0;
@@ -198,20 +233,20 @@ enum Keeper {
     RepairsLate,
 }
 
-/// A log with the state that each beginning of it gives: the first is the live one, and the one at a record is that of a reader of
-/// a log cut to it.
+/// A log with the state after each suffix of it: the first is the live state, the one at a record is the state of a
+/// reader of a log cut to that record.
 #[derive(Clone, Default)]
 struct World {
     log: Log,
     from: Vec<Option<KeyState>>,
-    /// The log may be cut below this: the key was clean then.
+    /// The log may be cut below this record, because the key was clean then.
     clean_up_to: usize,
     /// Some of the events are copies of each other.
     has_copies: bool,
 }
 
 impl World {
-    /// Goes on from here in every way, with `late`, a repair on its way.
+    /// Explores all continuations, with `late`, a repair that is not appended yet.
     fn explore(&self, events: &[Record], late: Option<&Record>, length: u32, cuts: &mut usize) {
         if length == 0 {
             let mut world = self.clone();
@@ -222,7 +257,7 @@ impl World {
             if !self.has_copies {
                 return;
             }
-            // The states have only digests of the bytes: these are compared, too.
+            // The states contain only digests of the bytes, so the bytes are compared too.
             let lived = world.log.contents(world.live());
             for rebuilt in world.from.iter().flatten() {
                 assert_eq!(world.log.contents(rebuilt), lived, "{:?}", world.log);

@@ -1,7 +1,7 @@
 //! Arbitrary requests through every stage of the pipeline.
 //!
-//! The first byte of an input says what kind of case it is, the next two are numbers that the case uses, the rest is
-//! what the sender sends. All three may be digits, so that a seed is a text that can be read.
+//! The first byte of an input selects the kind of case, the next two are numbers for the case, and the rest is the
+//! request. All three may be digits, so that a seed can be a readable text.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -14,17 +14,17 @@ use service::Secret;
 use super::judge::Refused;
 use super::{judge, sender};
 
-/// The query of a sender that knows the secret.
+/// The query of a sender with the secret.
 const QUERY: &str = "secret-key=s3cret";
 const SECRET: &str = "s3cret";
-/// Outside every network that a policy names.
+/// An address outside every network of a policy.
 const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
 const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
-/// From here on no wrong key makes a text readable: eight bytes of noise are JSON once in 10^11 times, one byte once in
-/// 25.
+/// From this length on, no wrong key gives readable text by chance: eight random bytes are JSON once in 10^11 times,
+/// one byte once in 25.
 const TELLING_BYTES: usize = 8;
 
-/// Runs one case and panics when something does not hold that must.
+/// Runs one case. Panics when a property does not hold.
 pub fn check(input: &[u8]) {
     let Some((&[kind, first, second], sent)) = input.split_first_chunk() else { return };
     match kind.wrapping_sub(b'0') % 5 {
@@ -41,7 +41,7 @@ fn clear(body: &[u8]) {
     judge::outcome(&accept(body, QUERY, &CLEAR), &CLEAR.body);
 }
 
-/// A body that is encrypted as the vendor does must fare as it would in clear text.
+/// A body encrypted like the vendor's must have the same outcome as in clear text.
 fn enciphered(cipher: u8, line_bytes: u8, text: &[u8]) {
     let policy = pick(&ENCRYPTED, cipher);
     let (body, query) = sender::encrypt(&policy.body.keys[0], line_bytes.into(), text);
@@ -64,7 +64,7 @@ fn enciphered(cipher: u8, line_bytes: u8, text: &[u8]) {
     }
 }
 
-/// What somebody sends who has no key: a vector on the first line, and a body.
+/// The request of a sender without a key: an initialization vector on the first line, and a body.
 fn cipher_text(cipher: u8, sent: &[u8]) {
     let policy = pick(&ENCRYPTED, cipher);
     let (iv, body) = first_line(sent);
@@ -89,8 +89,7 @@ fn request(sent: &[u8]) {
     }
 }
 
-/// A password is put into the body, and the body perhaps cut: whatever becomes of it, the password is in nothing that
-/// comes out.
+/// Puts a password into the body and possibly cuts the body. The password must not appear in any output.
 fn password(place: u8, cut: u8, sent: &[u8]) {
     let Some(body) = sender::with_password(place, cut, sent) else { return };
     for policy in [&*CLEAR, pick(&ENCRYPTED, place)] {
@@ -98,7 +97,7 @@ fn password(place: u8, cut: u8, sent: &[u8]) {
         judge::outcome(&outcome, &policy.body);
         judge::holds_no_password(&outcome);
     }
-    // The same as a text within the body: of a member that nobody knows, and of the body itself.
+    // The same as a text within the body: in an unknown member, and as the body itself.
     let Ok(text) = String::from_utf8(body) else { return };
     for body in [sender::with_text(&text), serde_json::Value::from(text).to_string()] {
         let outcome = accept(body.as_bytes(), QUERY, &CLEAR);
@@ -140,8 +139,8 @@ static GUARDED: LazyLock<Policy> = LazyLock::new(|| Policy {
     body: BodyPolicy::default(),
 });
 
-/// Services for encrypted bodies: a cipher of each shape, and another live key beside it. The last takes clear text,
-/// too.
+/// Services for encrypted bodies: one cipher of each kind, each with a second live key. The last also accepts clear
+/// text.
 static ENCRYPTED: LazyLock<Vec<Policy>> = LazyLock::new(|| {
     let ciphers = [
         "aes-256-ctr",

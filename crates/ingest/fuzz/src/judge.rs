@@ -1,4 +1,4 @@
-//! What must hold of every outcome.
+//! The properties of every outcome.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use serde_json::Value;
 
 use super::sender::PASSWORD_START;
 
-/// When every request arrives.
+/// The time of arrival of every request.
 pub(crate) const NOW: UnixMillis = UnixMillis::from_millis(1_496_739_300_000);
 
-/// A refused request, with the letter that is kept of it.
+/// A refused request, with its dead letter.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) rejection: Rejection,
     pub(crate) dead_letter: Option<Box<Letter>>,
 }
 
-/// What stands in a kept body for a password.
+/// Replaces a password in a kept body.
 const BLANK: &str = "[redacted]";
-/// What both begin with that stand in a kept body for a password, or for all from there on.
+/// The common beginning of both replacements in a kept body: of a password, and of the rest of the body.
 const BLANKED: &[u8] = b"[redacted";
 
 /// Returns whether `text` is JSON of any kind.
@@ -31,7 +31,7 @@ pub(crate) fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Judges what became of a request.
+/// Checks the outcome of a request.
 pub(crate) fn outcome(outcome: &Result<UserEvent, Refused>, policy: &BodyPolicy) {
     match outcome {
         Ok(event) => accepted(event),
@@ -39,7 +39,7 @@ pub(crate) fn outcome(outcome: &Result<UserEvent, Refused>, policy: &BodyPolicy)
     }
 }
 
-/// Panics when the password of the sender is in a byte that would be written, sent or logged.
+/// Panics when the sender's password is in any byte that would be written, sent or logged.
 pub(crate) fn holds_no_password(outcome: &Result<UserEvent, Refused>) {
     let mut written = vec![format!("{outcome:?}").into_bytes()];
     match outcome {
@@ -61,7 +61,7 @@ pub(crate) fn holds_no_password(outcome: &Result<UserEvent, Refused>) {
     assert!(found.is_none(), "a password came out: {}", String::from_utf8_lossy(found.expect("it was found")));
 }
 
-/// An event is written, read, and read again as the sender might have written it, and stays what it is.
+/// Writes an event, reads it, and reads it again as the sender might have written it. The event must stay the same.
 fn accepted(event: &UserEvent) {
     assert_eq!(event.received_at, NOW);
     let bytes = wire::encode(event);
@@ -77,7 +77,7 @@ fn accepted(event: &UserEvent) {
     assert_eq!(again, UserEvent { password_changed: false, ..event.clone() });
 }
 
-/// A refusal has a status of its own kind, and what is kept of the body is kept for good and shows no password.
+/// A refusal must have the status of its kind. The kept body must be stable and must not show a password.
 fn rejected(refused: &Refused, policy: &BodyPolicy) {
     let Refused { rejection, dead_letter } = refused;
     assert!(rejection.status().is_client_error(), "the pipeline refuses what the sender did");
@@ -91,8 +91,7 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
     let within = place.iter().rev().skip(1).any(|name| name.eq_ignore_ascii_case("password"));
     assert!(!within, "a pointer leads into a password: {}", letter.pointer);
 
-    // Blanking goes by the tokens of JSON, so a body that is JSON but for its UTF-8 or its depth is blanked and not
-    // cut.
+    // Blanking works on JSON tokens, so a body that is JSON except for its UTF-8 or its depth is blanked and not cut.
     match serde_json::from_str::<Value>(&String::from_utf8_lossy(&letter.body)) {
         Ok(body) => assert!(passwords(&body).iter().all(|value| *value == BLANK), "a password is kept"),
         Err(_) if policy.keys.is_empty() && !is_json(&letter.body) => {
@@ -101,7 +100,7 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
         }
         Err(_) => {}
     }
-    // What is blanked may have been what was at fault.
+    // The blanked part may have been the fault.
     if blank_free(&letter.body) {
         let again = pipeline::accept_again(&kept, policy, NOW);
         assert_eq!(again.as_ref(), Err(rejection), "a letter that is replayed is judged as the request was");
@@ -113,7 +112,7 @@ fn blank_free(body: &[u8]) -> bool {
     !body.windows(BLANKED.len()).any(|bytes| bytes == BLANKED)
 }
 
-/// What the service does with a request, all stages.
+/// Runs all stages of the service on a request.
 pub(crate) fn accept(head: &RawRequest, body: &[u8], policy: &Policy) -> Result<UserEvent, Refused> {
     let sender = authenticate(head, &policy.sender);
     let sender = sender.map_err(|rejection| Refused { rejection, dead_letter: None })?;
@@ -130,7 +129,7 @@ fn accept_again(body: &str) -> Result<UserEvent, Refused> {
     accept(&head, body.as_bytes(), &Policy { sender: SenderPolicy::default(), body: BodyPolicy::default() })
 }
 
-/// Returns the user's object as it might have been sent, with every digit.
+/// Returns the user's object as the sender might have written it, with every digit.
 fn sent(user: &User) -> String {
     let known = user.fields().into_iter().filter(|(name, _)| !user.extra.contains_key(*name));
     object(known.map(|(name, field)| (name.to_owned(), json(&field))).chain(user.extra.clone()))
@@ -145,7 +144,7 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("texts and fields are JSON")
 }
 
-/// Returns whether a member of that name is anywhere in `value`.
+/// Returns whether `value` contains a member of that name at any depth.
 fn has_password(value: &Json<'_>) -> bool {
     match value {
         Json::Object(members) => {
@@ -156,7 +155,7 @@ fn has_password(value: &Json<'_>) -> bool {
     }
 }
 
-/// Returns the values of all members that are named a password.
+/// Returns the values of all members with the name of a password.
 fn passwords(value: &Value) -> Vec<&Value> {
     match value {
         Value::Object(members) => members

@@ -1,4 +1,4 @@
-//! What the vendor does: encrypts, and sends passwords.
+//! The sender's part: encrypts bodies, and sends passwords.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,27 +7,28 @@ use openssl::cipher::Cipher;
 use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use serde_json::{Value, json};
 
-/// A key as long as any cipher's that does not vary it; others cut it.
+/// A key with the length of the longest fixed key length. Other ciphers cut it.
 pub(crate) const KEY: &str = "a key of thirty-two bytes, exact";
-/// What no input holds by chance, and what must not come out.
+/// A text that no input contains by chance, and that must not appear in any output.
 pub(crate) const PASSWORD: &str = "Kanari-0451";
-/// So much of it gives it away, for a body that is cut within it.
+/// The part that would reveal it, for a body that is cut within it.
 pub(crate) const PASSWORD_START: &str = "Kanari-";
 
 const PLACEHOLDER: &str = "\"@ password member @\"";
-/// Spellings of the member's name, as they stand in JSON.
+/// Spellings of the member's name in JSON.
 const SPELLINGS: [&str; 4] = [r#""password""#, r#""Password""#, r#""p\u0061ssword""#, r#""PASSWORD""#];
-/// Lines of this length are what `chunk_split` of PHP makes; others must do as well.
+/// The line length of PHP's `chunk_split`. Other lengths must also work.
 const LINE_BYTES: usize = 76;
 
-/// Returns the body as PHP's `openssl_encrypt` makes it, broken into lines or not, and the query that tells the vector.
+/// Returns the body as encrypted by PHP's `openssl_encrypt`, with or without line breaks, and the query with the
+/// vector.
 pub(crate) fn encrypt(key: &BodyKey, line_bytes: usize, text: &[u8]) -> (Vec<u8>, String) {
     let cipher = Cipher::fetch(None, key.cipher.name(), None).expect("the policy has it");
     let iv: Vec<u8> = (1..=u8::MAX).take(cipher.iv_length()).collect();
     let mut context = CipherCtx::new().expect("memory is there");
     context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
     context.encrypt_init(Some(&cipher), None, None).expect("the cipher is there");
-    // A cipher that varies its key takes it whole, as in PHP.
+    // A cipher with a variable key length takes the whole key, as in PHP.
     let length = if cipher.key_length() < KEY.len() && context.set_key_length(KEY.len()).is_ok() {
         KEY.len()
     } else {
@@ -41,7 +42,7 @@ pub(crate) fn encrypt(key: &BodyKey, line_bytes: usize, text: &[u8]) -> (Vec<u8>
     let done =
         context.cipher_update_vec(text, &mut cipher_text).and_then(|_| context.cipher_final_vec(&mut cipher_text));
     if done.is_err() {
-        // The wrapping modes do not take an empty text.
+        // The wrapping modes do not accept an empty text.
         cipher_text.clear();
     }
     let body = STANDARD.encode(&cipher_text);
@@ -51,8 +52,8 @@ pub(crate) fn encrypt(key: &BodyKey, line_bytes: usize, text: &[u8]) -> (Vec<u8>
     (lines.join(&b"\r\n"[..]), format!("iv={query}"))
 }
 
-/// Returns the JSON that `sent` is with a password as a member of one of its objects, the `place`-th, and cut after
-/// `cut` 255ths; `None` when it is no JSON or has no object.
+/// Returns `sent` as JSON with a password in its `place`-th object, cut after `cut` 255ths. Returns `None` when it is
+/// not JSON or has no object.
 pub(crate) fn with_password(place: u8, cut: u8, sent: &[u8]) -> Option<Vec<u8>> {
     if String::from_utf8_lossy(sent).contains(PASSWORD_START) {
         return None;
@@ -68,7 +69,7 @@ pub(crate) fn with_password(place: u8, cut: u8, sent: &[u8]) -> Option<Vec<u8>> 
     Some(body)
 }
 
-/// Returns an event with a member that nobody knows.
+/// Returns an event with an unknown member.
 pub(crate) fn with_text(text: &str) -> String {
     json!({"new": {"userId": 180}, "note": text, "timestamp": "2017-06-06T10:53:43+02:00"}).to_string()
 }

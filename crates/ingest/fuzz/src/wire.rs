@@ -1,7 +1,7 @@
 //! Arbitrary bytes as the value of a record.
 //!
-//! An input that begins with `=` is a whole value; any other is what follows the ten bytes that open one, which no
-//! fuzzer guesses.
+//! An input that begins with `=` is a whole value. Any other input follows the ten bytes that open a value, which a
+//! fuzzer cannot guess.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId, gap, headers,
 /// The marker and the fingerprint of a single-object encoding.
 const FRAME_BYTES: usize = 10;
 
-/// Reads the input and panics when something does not hold that must.
+/// Reads the input. Panics when a property does not hold.
 pub fn check(input: &[u8]) {
     match input.strip_prefix(b"=") {
         Some(value) => read(value),
@@ -26,7 +26,7 @@ fn read(value: &[u8]) {
     let again = wire::encode(&event);
     assert_eq!(wire::decode(&again).expect("what was encoded can be decoded"), event);
 
-    // Whatever was decoded can be keyed, shown, compared and described.
+    // Every decoded event has a key and can be displayed, compared and described.
     let key = event.user_id.to_string();
     let position = Position { partition: 0, offset: 0 };
     let reading = roll::read(position, Some(key.as_bytes()), Some(value), |_| None, event.received_at);

@@ -1,4 +1,4 @@
-//! The configuration of ingest as written: a struct for each section, with its defaults.
+//! The configuration of ingest as written: one struct per section, with its defaults.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub struct Raw {
     pub log: Log,
 }
 
-/// `[keeper]`: the part of the service that a replica can do without.
+/// `[keeper]`: the optional part of the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeeperSwitch {
@@ -41,15 +41,15 @@ pub struct Webhook {
     pub path: String,
     pub body_bytes_max: usize,
     pub body_read_ms: u64,
-    /// How long Kafka may take to acknowledge before the sender is answered 503.
+    /// The longest wait for Kafka's acknowledgement. Then the sender is answered 503.
     pub publish_deadline_ms: u64,
-    /// Requests in hand at a time; the next is answered 503 at once.
+    /// The most requests in progress. Further ones are answered 503 at once.
     pub requests_max: usize,
-    /// Records that wait for their acknowledgement; the next request is answered 503 at once.
+    /// The most records that wait for their acknowledgement. Further requests are answered 503 at once.
     pub queue_records_max: u32,
     pub queue_kib_max: u32,
-    /// Answer 200 instead of 422, once the dead letter is kept: the sender then does not try again. The one 200 without
-    /// an event in Kafka; its body says so.
+    /// Answer 200 instead of 422 after the dead letter is written, so that the sender does not retry. This is the only
+    /// 200 without an event in Kafka. Its body says so.
     pub refused_is_ok: bool,
 }
 
@@ -57,7 +57,7 @@ impl Default for Webhook {
     fn default() -> Self {
         Self {
             path: "/webhooks/users".to_owned(),
-            // A user is a kilobyte; an event holds two, and base64 adds a third.
+            // A user is about a kilobyte. An event contains two, and base64 adds a third.
             body_bytes_max: BODY_BYTES_MAX,
             body_read_ms: 10_000,
             publish_deadline_ms: 10_000,
@@ -74,19 +74,19 @@ impl Default for Webhook {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Security {
-    /// Live values of the URL's `secret-key`; more than one while it is changed.
+    /// The live values of the URL's `secret-key`: several during a change.
     pub secret_keys: Vec<Secret>,
-    /// Files that hold one each.
+    /// Files with one secret each.
     pub secret_key_files: Vec<PathBuf>,
-    /// Take requests without a secret. Whoever finds the URL can then write users.
+    /// Accept requests without a secret. Anyone who knows the URL can then write users.
     pub allow_unauthenticated: bool,
     /// Networks (CIDR) that requests may come from; empty means any.
     pub allowed_sources: Vec<String>,
-    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    /// Networks of proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<String>,
-    /// Live keys of the body encryption; more than one while it is changed.
+    /// The live keys of the body encryption: several during a change.
     pub body_keys: Vec<RawBodyKey>,
-    /// Take clear-text bodies although there are body keys.
+    /// Accept clear-text bodies although there are body keys.
     pub clear_text_too: bool,
 }
 
@@ -94,9 +94,9 @@ pub struct Security {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawBodyKey {
-    /// The cipher method as set at the vendor's: `aes-256-ctr`.
+    /// The cipher method as set in the vendor's configuration: `aes-256-ctr`.
     pub cipher: String,
     pub key: Option<Secret>,
-    /// A file that holds the key.
+    /// A file with the key.
     pub key_file: Option<PathBuf>,
 }

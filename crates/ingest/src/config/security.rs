@@ -1,4 +1,4 @@
-//! From the section `[security]` to the policy of the pipeline: secrets, keys and networks, each read and checked.
+//! Validates the section `[security]`: its secrets, keys and networks become the policy of the pipeline.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use service::secret::Secret;
 use super::raw::{RawBodyKey, Security};
 use crate::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
 
-/// Returns the policy that the section describes; each fault is added to `faults`.
+/// Returns the policy of the section. Adds each fault to `faults`.
 pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
     let mut secrets = raw.secret_keys;
     secrets.extend(raw.secret_key_files.iter().filter_map(|path| from_file("security.secret_key_files", path, faults)));
@@ -60,7 +60,7 @@ fn from_file(key: &str, path: &Path, faults: &mut Faults) -> Option<Secret> {
         .ok()
 }
 
-/// A bare address is the network of itself.
+/// A bare address is a network of one address.
 fn networks(key: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> {
     let network = |text: &String| {
         let read = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));

@@ -1,4 +1,4 @@
-//! Stage 1: whether the request comes from the vendor. Its head tells; a stranger's body is not read.
+//! Stage 1: checks by its head that the request comes from the vendor. The body of another sender is not read.
 
 use std::net::IpAddr;
 
@@ -9,23 +9,23 @@ use service::Secret;
 use super::request::RawRequest;
 use crate::Rejection;
 
-/// The query parameter that carries the shared secret ("Securing Requests" in the vendor's guide).
+/// The query parameter with the shared secret ("Securing Requests" in the vendor's guide).
 const SECRET_PARAMETER: &str = "secret-key";
-/// The query parameter that carries the initialization vector, in hexadecimal.
+/// The query parameter with the initialization vector, in hexadecimal.
 const IV_PARAMETER: &str = "iv";
 
-/// Who may send.
+/// The accepted senders.
 #[derive(Debug, Default)]
 pub struct SenderPolicy {
-    /// The live values of the shared secret: several while it is changed. With none, nobody is asked for it.
+    /// The live values of the shared secret: several during a change. If there are none, no secret is required.
     pub secrets: Vec<Secret>,
-    /// Where requests may come from; empty means from anywhere.
+    /// The networks that requests may come from. Empty means any.
     pub allowed: Vec<IpNet>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Networks of proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// Somebody who knows the secret, at an address that is allowed: whose body may be read.
+/// A sender with the secret and an allowed address. Its body may be read.
 pub struct Sender {
     iv: Option<String>,
 }
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Sender {
     }
 }
 
-/// A request from such a sender, whole.
+/// A whole request of an authenticated sender.
 pub struct Authentic {
     body: Bytes,
     iv: Option<String>,
@@ -55,7 +55,7 @@ impl Authentic {
         &self.body
     }
 
-    /// The initialization vector as received: hexadecimal text, if the sender keeps to its contract.
+    /// The initialization vector as received: hexadecimal text if the sender follows the vendor's format.
     pub fn iv(&self) -> Option<&str> {
         self.iv.as_deref()
     }
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Authentic {
     }
 }
 
-/// Returns the request's sender as one who may send.
+/// Checks the request's source and secret, and returns its sender.
 ///
 /// # Errors
 /// [`Rejection::AddressNotAllowed`], or [`Rejection::Unauthenticated`] when the secret is wrong, missing or given
@@ -86,18 +86,18 @@ pub fn authenticate(request: &RawRequest, policy: &SenderPolicy) -> Result<Sende
     }
     if !policy.secrets.is_empty() {
         let [given] = secrets.as_slice() else { return Err(Rejection::Unauthenticated) };
-        // All are compared, so that the time does not tell which of them it was.
+        // All secrets are compared, so that the time does not show which one matched.
         let known = policy.secrets.iter().fold(false, |known, secret| known | secret.matches(given.as_bytes()));
         if !known {
             return Err(Rejection::Unauthenticated);
         }
     }
-    // PHP, and so the vendor's own example, takes the last of repeated parameters.
+    // PHP, and so the vendor's example, takes the last of repeated parameters.
     Ok(Sender { iv: vectors.pop() })
 }
 
-/// Returns where the request came from: the peer, or behind trusted proxies the last hop that is none of them; `None`
-/// when a trusted proxy says something that is no address.
+/// Returns the source of the request: the peer, or behind trusted proxies the last hop that is not a trusted proxy.
+/// Returns `None` when a trusted proxy sends an invalid address.
 fn source(request: &RawRequest, policy: &SenderPolicy) -> Option<IpAddr> {
     let mut source = request.peer.to_canonical();
     let hops = request.forwarded_for.iter().flat_map(|field| field.split(','));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_nobody_is_asked() {
+    fn without_a_secret_every_sender_is_accepted() {
         assert!(authenticate(&request("", "192.0.2.1", &[]), &SenderPolicy::default()).is_ok());
     }
 

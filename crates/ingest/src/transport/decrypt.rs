@@ -1,4 +1,4 @@
-//! Stage 2: what the body says, as PHP's `openssl_decrypt($body, $method, $key, 0, hex2bin($iv))` reads it.
+//! Stage 2: decrypts the body like PHP's `openssl_decrypt($body, $method, $key, 0, hex2bin($iv))`.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -16,23 +16,23 @@ mod cipher;
 
 pub use cipher::{BodyCipher, CipherError};
 
-/// How bodies are encrypted.
+/// The encryption of bodies.
 #[derive(Debug, Default)]
 pub struct BodyPolicy {
-    /// The live keys: several while the key or the cipher is changed. With none, bodies are clear text.
+    /// The live keys: several while the key or the cipher is changed. If there are none, bodies are clear text.
     pub keys: Vec<BodyKey>,
-    /// Whether clear text is taken although there are keys: for the time in which encryption is being switched on.
+    /// Whether clear text is accepted although there are keys: for the period in which encryption is being enabled.
     pub clear_text_too: bool,
 }
 
-/// A secret key with the cipher it is for, both as they are set at the vendor's.
+/// A secret key with its cipher, both as set in the vendor's configuration.
 #[derive(Debug)]
 pub struct BodyKey {
     pub cipher: BodyCipher,
     pub key: Secret,
 }
 
-/// A body in clear text. It can hold a password: it does not print.
+/// A body in clear text. It does not print, because it can contain a password.
 pub struct Plaintext(Vec<u8>);
 
 impl Plaintext {
@@ -52,10 +52,10 @@ impl std::fmt::Debug for Plaintext {
     }
 }
 
-/// Returns the clear text of the body: by the first of the live keys that gives something readable, which is JSON.
+/// Returns the clear text of the body, by the first live key that gives readable text, which means JSON.
 ///
 /// # Errors
-/// [`Rejection::Undecryptable`] when no key does, or clear text came where it is not taken.
+/// [`Rejection::Undecryptable`] when no key does, or when the body is clear text and that is not accepted.
 pub(crate) fn decrypt(authentic: &Authentic, policy: &BodyPolicy) -> Result<Plaintext, Rejection> {
     decrypt_body(authentic.body(), authentic.iv(), policy).map(Plaintext)
 }
@@ -68,10 +68,10 @@ pub(crate) fn decrypt_letter(letter: &Letter, policy: &BodyPolicy) -> Result<Pla
     decrypt_body(&letter.body, letter.iv.as_deref(), policy).map(Plaintext)
 }
 
-/// Returns the clear text of `body`, with the vector in hexadecimal that came with it; for those who have a body without a request.
+/// Returns the clear text of `body`, given its vector in hexadecimal, for callers with a body and no request.
 ///
 /// # Errors
-/// [`Rejection::Undecryptable`], as the stage.
+/// [`Rejection::Undecryptable`], like the stage.
 pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Result<Vec<u8>, Rejection> {
     if policy.keys.is_empty() {
         return Ok(body.to_vec());
@@ -91,21 +91,21 @@ pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Resul
         .iter()
         .filter_map(|key| decipher(key, &iv, &cipher_text).ok())
         .find(|text| is_readable(text))
-        .ok_or(Rejection::Undecryptable { reason: "no live key makes it readable" })
+        .ok_or(Rejection::Undecryptable { reason: "no live key decrypts it" })
 }
 
-/// A JSON object or array begins with a byte that base64 does not have.
+/// A JSON object or array begins with a byte outside the base64 alphabet.
 fn looks_clear(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Stream modes "decrypt" with any key; only the right one gives JSON.
+/// Stream modes "decrypt" with any key. Only the right key gives JSON.
 fn is_readable(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Decodes as PHP does when it is not strict: bytes outside the alphabet, line breaks among them, are passed over, and a last
-/// group that is too short gives what it can.
+/// Decodes like PHP in its non-strict mode: bytes outside the alphabet, such as line breaks, are skipped, and an
+/// incomplete last group gives its complete bytes.
 fn decode_base64(body: &[u8]) -> Vec<u8> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
@@ -121,11 +121,11 @@ fn decode_base64(body: &[u8]) -> Vec<u8> {
     LENIENT.decode(&letters).expect("only letters of the alphabet, in groups of two or more, are left")
 }
 
-/// Deciphers with the raw bytes of the key's text and the vector, each padded with zeros or cut to the cipher's length.
+/// Decrypts with the bytes of the key's text and of the vector, each zero-padded or cut to the cipher's length.
 fn decipher(key: &BodyKey, iv: &[u8], cipher_text: &[u8]) -> Result<Vec<u8>, ErrorStack> {
     let cipher: &CipherRef = key.cipher.cipher();
     let mut context = CipherCtx::new()?;
-    // PHP allows the key wrapping modes (RFC 3394, RFC 5649), which OpenSSL refuses without the flag.
+    // PHP allows the key wrapping modes (RFC 3394, RFC 5649), which OpenSSL refuses without this flag.
     context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
     context.decrypt_init(Some(cipher), None, None)?;
     let key_bytes = key.key.expose().as_bytes();
@@ -139,7 +139,7 @@ fn decipher(key: &BodyKey, iv: &[u8], cipher_text: &[u8]) -> Result<Vec<u8>, Err
     Ok(text)
 }
 
-/// A cipher whose key length can vary takes a longer key whole, as in PHP; all others take what fits.
+/// A cipher with a variable key length takes a longer key whole, as in PHP. All others cut it.
 fn key_length(context: &mut CipherCtx, cipher: &CipherRef, given: usize) -> usize {
     let longer = given > cipher.key_length() && context.set_key_length(given).is_ok();
     if longer { given } else { cipher.key_length() }

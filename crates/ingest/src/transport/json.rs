@@ -1,17 +1,17 @@
-//! JSON, read strictly: what is wrong has the JSON Pointer (RFC 6901) of its place, and nothing of a password.
+//! Strict JSON: a fault has the JSON Pointer (RFC 6901) of its place, and shows nothing of a password.
 
 use domain::json::Json;
 
 use super::password::{blank_text, is_password_name};
 
-/// Where JSON is at fault, and how; no value is quoted.
+/// The place and the reason of a fault. It quotes no value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) pointer: String,
     pub(super) reason: String,
 }
 
-/// Returns the value that `text` is.
+/// Parses `text`.
 ///
 /// # Errors
 /// [`Fault`], as [`Json::read`].
@@ -25,7 +25,7 @@ pub(crate) fn token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The name of a value's type, for reasons.
+/// Returns the name of a value's type, for reasons.
 pub(crate) fn type_name(value: &Json<'_>) -> &'static str {
     match value {
         Json::Null => "null",
@@ -37,8 +37,7 @@ pub(crate) fn type_name(value: &Json<'_>) -> &'static str {
     }
 }
 
-/// Returns the pointer of the place, or of the password that it lies in: names within a password are as secret as it
-/// is.
+/// Returns the pointer of the place, or of the password that contains it: names within a password are secret too.
 fn pointer(path: &[String]) -> String {
     let shown = path.iter().position(|name| is_password_name(name)).map_or(path.len(), |at| at + 1);
     let tokens = path.iter().take(shown).map(|name| match blank_text(name) {

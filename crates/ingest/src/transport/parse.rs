@@ -1,4 +1,4 @@
-//! Stage 3: whether the clear text is a JSON object; the password ends here.
+//! Stage 3: checks that the clear text is a JSON object, and removes the password.
 
 use domain::json::{Json, Text};
 
@@ -7,10 +7,10 @@ use super::json::{self, type_name};
 use super::password::{self, blank_text, is_password_name};
 use crate::Rejection;
 
-/// How deep a body may nest: the vendor's nests three levels; unknown members may bring some of their own.
+/// The deepest nesting of a body. The vendor's bodies nest three levels; unknown members may nest further.
 const DEPTH_MAX: usize = 32;
-/// How many bytes longer all blanked texts of a body may become together; past it, such a text is blanked as a whole.
-/// An event is thereby bounded by its body.
+/// The most bytes by which all blanked texts of a body may grow together. Beyond it, such a text is blanked as a whole.
+/// This bounds the size of an event by that of its body.
 const BLANKED_GROWTH_MAX: usize = 128;
 
 /// A webhook's members, without any password.
@@ -24,7 +24,7 @@ pub(crate) struct Delivery<'p> {
 pub(crate) type Members<'p> = Vec<(Text<'p>, Json<'p>)>;
 
 impl<'p> Delivery<'p> {
-    /// Whether the new user came with a newly entered password.
+    /// Returns whether the new user has a newly entered password.
     pub(crate) fn password_changed(&self) -> bool {
         self.password_changed
     }
@@ -37,7 +37,7 @@ impl<'p> Delivery<'p> {
 /// Returns the members of the webhook.
 ///
 /// # Errors
-/// [`Rejection::NotAnEvent`] when the text is no JSON object, has a key twice, or nests too deep.
+/// [`Rejection::NotAnEvent`] when the text is not a JSON object, has a duplicate key, or nests too deep.
 pub(crate) fn parse(plaintext: &Plaintext) -> Result<Delivery<'_>, Rejection> {
     let value = json::read(plaintext.bytes(), DEPTH_MAX)
         .map_err(|fault| Rejection::NotAnEvent { pointer: fault.pointer, reason: fault.reason })?;
@@ -63,9 +63,8 @@ struct Blanking {
 }
 
 impl Blanking {
-    /// Drops every member that is named a password, however deep: an unknown object that holds one is no better place
-    /// for it. In texts that are JSON themselves it is blanked; of members whose names become one thereby, the first
-    /// stays.
+    /// Removes every member with the name of a password, at any depth, also from unknown objects. In texts that are
+    /// JSON themselves the password is blanked. If blanking makes the names of members equal, the first member stays.
     fn drop_passwords(&mut self, members: &mut Members<'_>) {
         members.retain(|(name, _)| !is_password_name(name.as_str()));
         let mut blanked = false;

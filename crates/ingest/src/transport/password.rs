@@ -1,19 +1,19 @@
-//! Blanks the readable passwords in a body that is kept.
+//! Blanks readable passwords in a body that is kept.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 
-/// Stands in a kept body where a password stood.
+/// Replaces a password in a kept body.
 const BLANK: &str = r#""[redacted]""#;
-/// Stands for a text that is JSON within JSON too often to be looked into.
+/// Replaces a text that is JSON within JSON at too many levels to be searched.
 pub(super) const BLANK_TEXT: &str = "[redacted]";
-/// Stands for the part of a body in which a password cannot be told from the rest.
+/// Replaces the part of a body in which a password cannot be distinguished from the rest.
 const BLANK_REST: &str = "[redacted from here]";
 /// The name of the member, in lower case.
 const NAME: &str = "password";
-/// How often JSON may be a string within JSON and is still looked into. Each time doubles the backslashes at least, so
-/// the largest body gets to twice as many; past it, such a string is blanked as a whole.
+/// The most levels of JSON in strings within JSON that are searched. Each level at least doubles the backslashes, so
+/// the largest body reaches about twice as many levels. Deeper strings are blanked as a whole.
 const ENCODINGS_MAX: usize = 8;
 
 /// Returns whether a member of that name holds a password.
@@ -21,21 +21,21 @@ pub(super) fn is_password_name(name: &str) -> bool {
     name.eq_ignore_ascii_case(NAME)
 }
 
-/// Returns a clear-text body with every password in it blanked, and all else as it was received.
+/// Returns a clear-text body with every password blanked, and otherwise unchanged.
 ///
-/// JSON is gone through token by token, and so are strings that are JSON themselves. In what is not JSON, all from the
-/// first word "password" on is cut off; and when the word appears before that behind escapes, all of the body.
+/// JSON is searched token by token, including strings that are JSON themselves. A body that is not JSON is cut off from
+/// the first word "password" on. If the word appears before that behind escapes, the whole body is cut.
 pub fn blank(body: &[u8]) -> Vec<u8> {
     if is_json(body) { blank_json(body, ENCODINGS_MAX) } else { cut(body) }
 }
 
-/// Returns a text from within JSON with the passwords in it blanked, or `None` when it is to stay as it is: a text that
-/// merely mentions the word is not JSON, nor a piece of it.
+/// Returns a text from within JSON with its passwords blanked, or `None` when it needs no change. A text that merely
+/// mentions the word is neither JSON nor a piece of it.
 pub(super) fn blank_text(text: &str) -> Option<String> {
     blank_within(text.as_bytes(), ENCODINGS_MAX).map(|blanked| String::from_utf8_lossy(&blanked).into_owned())
 }
 
-/// Duplicate keys are JSON here, and so is any depth that the strict reader would get to.
+/// Accepts duplicate keys, and any depth that the strict reader would reach.
 fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
@@ -72,7 +72,7 @@ fn blank_json(body: &[u8], encodings: usize) -> Vec<u8> {
     kept
 }
 
-/// Blanks a text that is JSON itself, when it may be so many times more, or a piece of JSON; `None` when nothing
+/// Blanks a text that is JSON itself, within the remaining levels, or a piece of JSON. Returns `None` when nothing
 /// changes.
 fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
     let blanked = if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) && is_json(text) {
@@ -88,8 +88,8 @@ fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
     (blanked != text).then_some(blanked)
 }
 
-/// Returns whether a password's name stands in `text` as that of a member: with a quotation mark, perhaps escaped, and
-/// a colon.
+/// Returns whether `text` contains the name of a password as a member's name: followed by a quotation mark, possibly
+/// escaped, and a colon.
 fn has_password_member(text: &[u8]) -> bool {
     let lower = unescaped(&text.to_ascii_lowercase());
     let mut rest = lower.as_slice();
@@ -128,12 +128,12 @@ fn as_string(text: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&String::from_utf8_lossy(text)).expect("a text is JSON")
 }
 
-/// Returns what follows the colon, when `after` a string comes one: then the string was a member's name.
+/// Returns the value of a member if `after`, the bytes after a string, begins with a colon: the string was its name.
 fn member_value(after: &[u8]) -> Option<&[u8]> {
     after.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start)
 }
 
-/// Returns the length of the string token, quotes included, that `json` begins with.
+/// Returns the length of the string token at the start of `json`, including quotation marks.
 fn string_length(json: &[u8]) -> usize {
     let mut escaped = false;
     let end = json.iter().skip(1).position(|byte| {
@@ -144,7 +144,7 @@ fn string_length(json: &[u8]) -> usize {
     end.map_or(json.len(), |at| at + 2)
 }
 
-/// Returns the length of the value that `json`, which is valid, begins with.
+/// Returns the length of the value at the start of `json`, which is valid JSON.
 fn value_length(json: &[u8]) -> usize {
     let mut values = serde_json::Deserializer::from_slice(json).into_iter::<IgnoredAny>();
     let valid = values.next().is_some_and(|value| value.is_ok());
@@ -155,14 +155,14 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|window| window == word)
 }
 
-/// Returns `lower` with JSON's `\u00xx`, behind any number of backslashes, and the `%xx` of forms decoded, and all else
-/// as it is.
+/// Returns `lower` with JSON's `\u00xx` (after any number of backslashes) and the `%xx` of forms decoded, and otherwise
+/// unchanged.
 fn unescaped(lower: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(lower.len());
     let mut rest = lower;
     while let Some((byte, after)) = rest.split_first() {
         let digits = match byte {
-            // JSON that is a string within JSON has its escapes escaped, and those again.
+            // The escapes of JSON in a string within JSON are escaped again at each level.
             b'\\' => {
                 let more = after.iter().take_while(|byte| **byte == b'\\').count();
                 let digits = after[more..].strip_prefix(b"u00").and_then(|digits| digits.get(..2));
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(String::from_utf8(kept).unwrap(), r#"{"new":"{\"password\":\"[redacted]\"}"}"#);
     }
 
-    /// Writes `json` as a string within JSON, so many times.
+    /// Encodes `json` as a string within JSON, `times` times.
     fn encoded(json: &str, times: usize) -> String {
         (0..times).fold(json.to_owned(), |json, _| Value::from(json).to_string())
     }
@@ -258,8 +258,8 @@ mod tests {
     }
 
     proptest! {
-        /// However often JSON is a string within JSON, as itself or as a member, and wherever it is cut, its password
-        /// is gone; and blanking twice is blanking once.
+        /// At any level of JSON within JSON, as itself or as a member, and with any cut, the password is removed.
+        /// Blanking is idempotent.
         #[test]
         fn no_encoding_hides_the_password(
             within in prop::collection::vec(any::<bool>(), 0..=ENCODINGS_MAX + 2),
@@ -274,12 +274,12 @@ mod tests {
             let kept = blanked(body.get(..end).unwrap());
             prop_assert!(!kept.contains("hunter2"), "{} became {}", body, kept);
             prop_assert_eq!(&blanked(&kept), &kept);
-            // The same as the value of a member that nobody knows, which need not be whole.
+            // The same as the value of an unknown member, which may be incomplete.
             let kept = blank_text(body.get(..end).unwrap()).unwrap_or_default();
             prop_assert!(!kept.contains("hunter2"), "{} became {}", body, kept);
         }
 
-        /// Wherever a password stands in JSON, and wherever the JSON is cut, it is gone.
+        /// At any place in JSON, and with any cut, the password is removed.
         #[test]
         fn no_cut_leaves_the_password(
             depth in 0..5_usize,

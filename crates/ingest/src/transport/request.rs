@@ -1,17 +1,16 @@
-//! A request as it came.
+//! A request as received.
 
 use std::net::IpAddr;
 
-/// The head of a request to the webhook's path, before anything is known of its sender and before any of its body is
-/// read.
+/// The head of a request to the webhook's path, before its sender is checked and before its body is read.
 ///
-/// Its query can hold secrets: it does not print it.
+/// The query is not printed, because it can contain secrets.
 pub struct RawRequest {
-    /// The query of the URL as it came, percent-encoded; empty when there was none.
+    /// The query of the URL as received, percent-encoded. Empty when there is none.
     pub query: String,
-    /// The address that the connection came from.
+    /// The address of the connection's peer.
     pub peer: IpAddr,
-    /// The values of the request's `X-Forwarded-For` fields, in their order.
+    /// The values of the request's `X-Forwarded-For` fields, in order.
     pub forwarded_for: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Stage 5: from an event to an acknowledgement.
+//! Stage 5: publishes an event and waits for its acknowledgement.
 
 use domain::{Letter, Position, UserEvent};
 use kafka::publish::{Error, Outgoing, Publisher};
@@ -8,7 +8,7 @@ use crate::Rejection;
 /// Publishes `event` on `topic` and returns its position once Kafka has acknowledged it.
 ///
 /// # Errors
-/// [`Rejection::NotAcknowledged`] or [`Rejection::Overloaded`]: nothing is promised, and the sender tries again.
+/// [`Rejection::NotAcknowledged`] or [`Rejection::Overloaded`]. The sender then retries.
 pub(crate) async fn publish(
     publisher: &Publisher,
     event: &UserEvent,
@@ -18,18 +18,18 @@ pub(crate) async fn publish(
     publisher.publish(Outgoing::event(event, topic, traceparent)).await.map_err(|error| refuse(&error))
 }
 
-/// How much of an event is put aside.
+/// The part of a late event that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whole {
     Event,
-    /// The user was forgotten: that the event came is noted, and nothing of the user.
+    /// The user was forgotten: only the arrival of the event is recorded, without data of the user.
     HeadersOnly,
 }
 
-/// Header: the position on `vcc.users` of the newer record that was there already.
+/// Header: the position of the newer record on `vcc.users`.
 const SUPERSEDED_BY: &str = "rollcall-superseded-by";
 
-/// Writes a late `event` to `topic`, with the position of what superseded it and the trace that it belongs to.
+/// Writes a late `event` to `topic`, with the position of the record that superseded it and the trace of the delivery.
 ///
 /// # Errors
 /// As [`publish`].
@@ -49,7 +49,7 @@ pub(crate) async fn put_aside(
     publisher.publish(record).await.map(drop).map_err(|error| refuse(&error))
 }
 
-/// Writes `letter` to `topic`; the sender is answered only then.
+/// Writes `letter` to `topic`, before the sender is answered.
 ///
 /// # Errors
 /// As [`publish`].
@@ -64,8 +64,8 @@ fn refuse(error: &Error) -> Rejection {
             tracing::warn!(error = error as &dyn std::error::Error, "a record was not acknowledged");
             Rejection::NotAcknowledged
         }
-        // Not worth another attempt as it is, but the sender's event must not be lost: it tries again while somebody
-        // mends it.
+        // A retry does not help by itself, but the sender's event must not be lost: the sender retries while an
+        // operator fixes the cause.
         Error::Refused { .. } | Error::Closed => {
             tracing::error!(error = error as &dyn std::error::Error, "a record cannot be published");
             Rejection::NotAcknowledged
@@ -73,7 +73,7 @@ fn refuse(error: &Error) -> Rejection {
     }
 }
 
-/// Returns `value` when it is a `traceparent` of W3C Trace Context, version 00.
+/// Returns `value` if it is a valid `traceparent` of W3C Trace Context, version 00.
 pub(crate) fn valid_traceparent(value: &str) -> Option<&str> {
     let hex = |part: &str, length: usize| {
         part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

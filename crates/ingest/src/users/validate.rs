@@ -1,9 +1,8 @@
-//! Stage 4: whether the members are a user event; lenient in how a value is written, strict in what it is.
+//! Stage 4: checks that the members are a user event. The spelling of a value may vary, its type may not.
 //!
-//! The sender is a PHP system: an integer may come as a decimal string or with a fraction of zero, a boolean as 0 or 1,
-//! a text that is all digits as a number, a list as an object with numbers for keys. The identifier is `userId` in the
-//! vendor's samples and `userid` in its table. Text values are open sets, and members that nobody knows are kept as
-//! they were sent.
+//! The sender is a PHP system. An integer may come as a decimal string or with a zero fraction, a boolean as 0 or 1, a
+//! numeric text as a number, and a list as an object with numeric keys. The identifier is `userId` in the vendor's
+//! samples and `userid` in its table. Text values are open sets, and unknown members are kept as sent.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +15,10 @@ use crate::transport::{self, Delivery, token, type_name};
 /// The two spellings of the identifier.
 const IDENTIFIERS: [&str; 2] = ["userId", "userid"];
 
-/// Returns the event, received at `now`.
+/// Returns the event received at `now`.
 ///
 /// # Errors
-/// [`Rejection::NotAnEvent`] with the first place that is at fault.
+/// [`Rejection::NotAnEvent`] with the place of the first fault.
 pub(crate) fn validate(delivery: Delivery<'_>, now: UnixMillis) -> Result<UserEvent, Rejection> {
     let password_changed = delivery.password_changed();
     let mut members = Members { path: "", members: delivery.into_members() };
@@ -38,7 +37,8 @@ pub(crate) fn validate(delivery: Delivery<'_>, now: UnixMillis) -> Result<UserEv
     })
 }
 
-/// Returns how many amounts of the new user have a fraction: no other field leaves a member of its name in `extra`.
+/// Returns the number of the new user's amounts that have a fraction. No other field leaves a member of its name in
+/// `extra`.
 pub(crate) fn fractional_amounts(event: &UserEvent) -> usize {
     event.new.extra.keys().filter(|name| User::is_field(name)).count()
 }
@@ -50,7 +50,7 @@ fn user(path: &'static str, value: Json<'_>) -> Result<User, Rejection> {
     }
 }
 
-/// The members of an object that have not been read yet, and the pointer of the object.
+/// The members of an object that have not been read yet, and the object's pointer.
 struct Members<'p> {
     path: &'static str,
     members: transport::Members<'p>,
@@ -61,7 +61,7 @@ impl<'p> Members<'p> {
         self.members.iter().position(|(known, _)| known.as_str() == name)
     }
 
-    /// Takes a member; null is as good as absent.
+    /// Removes and returns a member. Null counts as absent.
     fn take(&mut self, name: &str) -> Option<Json<'p>> {
         let (_, value) = self.members.swap_remove(self.find(name)?);
         (value != Json::Null).then_some(value)
@@ -104,7 +104,7 @@ impl FieldSource<String> for Members<'_> {
         self.take(name).map(|value| integer(&self.at(name), &value)).transpose()
     }
 
-    /// A number with a fraction stays where it is, so that it ends among the extra members.
+    /// A number with a fraction is not taken, so that it becomes an extra member.
     fn amount(&mut self, name: &'static str) -> Result<Option<i64>, Rejection> {
         let number = self.find(name).map(|at| &self.members[at].1);
         match number {
@@ -137,7 +137,7 @@ impl FieldSource<String> for Members<'_> {
         items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Returns what nobody asked for: name to JSON text, as sent.
+    /// Returns the members that were not read: name to JSON text, as sent.
     fn extra(&mut self) -> Result<BTreeMap<String, String>, Rejection> {
         let written = |value: &Json<'_>| {
             let mut text = String::new();
@@ -149,7 +149,7 @@ impl FieldSource<String> for Members<'_> {
     }
 }
 
-/// Returns a text, or a number as one: an integer of 64 bits as its digits, any other as it was sent.
+/// Returns the text of a value. A 64-bit integer becomes its digits, any other number the text that was sent.
 fn text(value: Json<'_>) -> Result<String, Json<'_>> {
     match value {
         Json::Text(text) => Ok(text.into_string()),
@@ -158,8 +158,8 @@ fn text(value: Json<'_>) -> Result<String, Json<'_>> {
     }
 }
 
-/// As [`text`], but that digits which are longer than what was sent (`1e18`) stay as sent: a list can have any number
-/// of them.
+/// Like [`text`], but keeps the spelling of a number whose digits are longer (`1e18`), because a list can have any
+/// number of them.
 fn short_text(value: Json<'_>) -> Result<String, Json<'_>> {
     match value {
         Json::Number(number) => {
@@ -182,7 +182,7 @@ fn integer(at: &str, value: &Json<'_>) -> Result<i64, Rejection> {
         Json::Text(text) => {
             let text = text.as_str();
             if !is_digits(text.strip_prefix('-').unwrap_or(text)) {
-                return Err(not_an_event(at, "expected an integer, found a string that is none"));
+                return Err(not_an_event(at, "expected an integer, found a string that is not an integer"));
             }
             text.parse().ok()
         }
@@ -253,8 +253,9 @@ mod tests {
                 .unwrap();
         let table = [
             r#"{"userid":180,"privGroup":"4","isAgent":1,"extension":189,"messageLists":{"0":"a","1":"b"}}"#,
-            r#"{"userId":"180","privGroup":4,"isAgent":"1","extension":"189","messageLists":{"2":"a","10":"b"},"email":null}"#,
-            r#"{"userid":"180","userId":180,"privGroup":"4","isAgent":"true","extension":"189","messageLists":["a","b"]}"#,
+            r#"{"userId":"180","privGroup":4,"isAgent":"1","extension":"189","messageLists":{"2":"a","10":"b"}}"#,
+            r#"{"userid":"180","userId":180,"privGroup":"4","isAgent":"true","extension":"189","messageLists":["a","b"],
+                "email":null}"#,
         ];
         for new in table {
             let read = created(new).unwrap();
@@ -265,7 +266,8 @@ mod tests {
     #[test]
     fn unknown_members_and_values_are_kept() {
         let event = read(
-            r#"{"new":{"userId":1,"state":"on-leave","skills":[{"b":1,"a":2.50}]},"source":"test","timestamp":"2017-06-06T10:53:43Z"}"#,
+            r#"{"new":{"userId":1,"state":"on-leave","skills":[{"b":1,"a":2.50}]},"source":"test",
+                "timestamp":"2017-06-06T10:53:43Z"}"#,
         )
         .unwrap();
         assert_eq!(event.new.state.as_deref(), Some("on-leave"));
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_refused_with_its_place() {
+    fn a_body_that_is_not_an_event_is_refused_with_the_place() {
         let user = json!({"userId": 1});
         let at = "2017-06-06T10:53:43Z";
         let new =
@@ -327,11 +329,17 @@ mod tests {
     }
 
     proptest! {
-        /// However a value is written, it is read as the same event.
+        /// Every spelling of a value gives the same event.
         #[test]
-        fn spelling_does_not_matter(id in 0..=SAFE_INTEGER_MAX, wage in -1_000_000..1_000_000_i64, agent: bool, digits in 0..1_000_000_u32) {
+        fn spelling_does_not_matter(
+            id in 0..=SAFE_INTEGER_MAX,
+            wage in -1_000_000..1_000_000_i64,
+            agent: bool,
+            digits in 0..1_000_000_u32,
+        ) {
             let plain = json!({"userId": id, "monthly": wage, "isAgent": agent, "extension": digits.to_string()});
-            let spelled = json!({"userid": id.to_string(), "monthly": wage.to_string(), "isAgent": i32::from(agent), "extension": digits});
+            let (id, wage, agent) = (id.to_string(), wage.to_string(), i32::from(agent));
+            let spelled = json!({"userid": id, "monthly": wage, "isAgent": agent, "extension": digits});
             let (plain, spelled) = (created(&plain.to_string()).unwrap(), created(&spelled.to_string()).unwrap());
             prop_assert_eq!(plain, spelled);
         }

@@ -1,4 +1,4 @@
-//! The service over real sockets and the embedded broker, for the tests of this crate.
+//! The service on real sockets with the embedded broker, for the tests of this crate.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![expect(unreachable_pub, reason = "a module of a test binary has no outside")]
 
@@ -38,7 +38,7 @@ impl Service {
         Self { log, http, admin, shutdown, ended }
     }
 
-    /// Sends a request of its own connection: a body may be refused before all of it is read.
+    /// Sends a request on a new connection, because a body may be refused before all of it is read.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         self.http.exchange(&testkit::http::request("POST", path, &[], body)).await
     }
@@ -55,7 +55,7 @@ impl Service {
         .await
     }
 
-    /// Waits until the metrics have this line.
+    /// Waits until the metrics contain this line.
     pub async fn measures(&self, line: &str) {
         eventually(line, PATIENCE, async || {
             let metrics = self.admin.get("/metrics").await;
@@ -75,7 +75,7 @@ impl Service {
     }
 }
 
-/// After the vendor's samples, and before anything that a test sends as newer.
+/// Later than the vendor's samples, and earlier than any event that a test sends as newer.
 pub fn arrival() -> UnixMillis {
     UnixMillis::from_millis(1_600_000_000_000)
 }

@@ -12,17 +12,17 @@ use tokio::time::Instant;
 
 use crate::Fault;
 
-/// Stands in a log line where a secret was.
+/// Replaces a secret in a log line.
 const REDACTED: &str = "[redacted]";
 
-/// How often a log line says that no broker can be reached. The library says so with every attempt to connect: some 45
-/// times a second.
+/// The minimum interval between log lines about an unreachable cluster. librdkafka logs each connection attempt: about
+/// 45 per second.
 const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// All clients of the process find out about an outage, and one line speaks for them.
+/// Shared by all clients of the process, so that an outage is logged once.
 static OUTAGE: Sparing = Sparing::new();
 
-/// The callbacks of a client that has nothing of its own to do in them.
+/// The callbacks of a client without callbacks of its own.
 pub(crate) struct TracingContext {
     secrets: Vec<String>,
 }
@@ -32,7 +32,7 @@ impl TracingContext {
         Self { secrets }
     }
 
-    /// librdkafka does not print secrets that it knows as such; this keeps the promise whatever it prints.
+    /// librdkafka does not print the secrets that it knows. This removes secrets from any text.
     pub(super) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
         for secret in &self.secrets {
@@ -47,7 +47,7 @@ impl TracingContext {
 impl ClientContext for TracingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let message = self.redact(message);
-        // Every client is given all properties; that a consumer has no use for a producer's setting is not news.
+        // Every client gets all properties. A producer's setting on a consumer is expected.
         if facility == "CONFWARN" {
             tracing::debug!(target: "librdkafka", facility, "{message}");
             return;
@@ -74,37 +74,38 @@ impl ClientContext for TracingContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let reason = self.redact(reason);
-        match telling(error.rdkafka_error_code(), &OUTAGE, Instant::now()) {
-            Telling::Nothing => {}
-            Telling::Debug => tracing::debug!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
-            Telling::Warn => tracing::warn!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
-            Telling::Error => tracing::error!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
+        match level_of(error.rdkafka_error_code(), &OUTAGE, Instant::now()) {
+            LogLevel::Nothing => {}
+            LogLevel::Debug => tracing::debug!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
+            LogLevel::Warn => tracing::warn!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
+            LogLevel::Error => tracing::error!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
         }
     }
 }
 
-/// How an error of the library is logged.
+/// The level at which an error of the library is logged.
 #[derive(Debug, PartialEq, Eq)]
-enum Telling {
+enum LogLevel {
     Nothing,
     Debug,
     Warn,
     Error,
 }
 
-fn telling(code: Option<Code>, outage: &Sparing, now: Instant) -> Telling {
+fn level_of(code: Option<Code>, outage: &Sparing, now: Instant) -> LogLevel {
     match code {
-        // The end of a partition comes this way too, and so does a position outside the log, which the readers handle.
-        Some(Code::PartitionEOF | Code::AutoOffsetReset) => Telling::Nothing,
-        // The same text comes as a log line, with the library's own care not to repeat it.
-        Some(Code::BrokerTransportFailure) => Telling::Debug,
-        Some(Code::AllBrokersDown) if outage.is_due(now) => Telling::Error,
-        Some(Code::AllBrokersDown) => Telling::Debug,
-        _ => Telling::Warn,
+        // The end of a partition is also reported as an error, and so is a position outside the log. The readers handle
+        // both.
+        Some(Code::PartitionEOF | Code::AutoOffsetReset) => LogLevel::Nothing,
+        // The same text is also a log line, which librdkafka already rate-limits.
+        Some(Code::BrokerTransportFailure) => LogLevel::Debug,
+        Some(Code::AllBrokersDown) if outage.is_due(now) => LogLevel::Error,
+        Some(Code::AllBrokersDown) => LogLevel::Debug,
+        _ => LogLevel::Warn,
     }
 }
 
-/// Spares the log a line that it got within the last [`OUTAGE_INTERVAL`].
+/// Limits a log line to one per [`OUTAGE_INTERVAL`].
 struct Sparing(Mutex<Option<Instant>>);
 
 impl Sparing {
@@ -112,12 +113,12 @@ impl Sparing {
         Self(parking_lot::const_mutex(None))
     }
 
-    /// Returns whether the line is due, and notes that it was written.
+    /// Returns whether the line is due, and records that it was written.
     fn is_due(&self, now: Instant) -> bool {
-        let mut told = self.0.lock();
-        let due = told.is_none_or(|told| now.duration_since(told) >= OUTAGE_INTERVAL);
+        let mut last = self.0.lock();
+        let due = last.is_none_or(|last| now.duration_since(last) >= OUTAGE_INTERVAL);
         if due {
-            *told = Some(now);
+            *last = Some(now);
         }
         due
     }
@@ -130,27 +131,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_once_a_minute() {
+    fn an_outage_is_logged_once_a_minute() {
         let (outage, start) = (Sparing::new(), Instant::now());
-        let down = |seconds| telling(Some(Code::AllBrokersDown), &outage, start + Duration::from_secs(seconds));
-        assert_eq!(down(0), Telling::Error);
+        let down = |seconds| level_of(Some(Code::AllBrokersDown), &outage, start + Duration::from_secs(seconds));
+        assert_eq!(down(0), LogLevel::Error);
         for _ in 0..1_000 {
-            assert_eq!(down(59), Telling::Debug);
+            assert_eq!(down(59), LogLevel::Debug);
         }
-        assert_eq!((down(60), down(61)), (Telling::Error, Telling::Debug));
+        assert_eq!((down(60), down(61)), (LogLevel::Error, LogLevel::Debug));
     }
 
     #[test]
-    fn what_else_the_library_reports_is_told_by_what_it_is() {
+    fn other_errors_are_logged_by_their_code() {
         let (outage, now) = (Sparing::new(), Instant::now());
         for (code, expected) in [
-            (Some(Code::PartitionEOF), Telling::Nothing),
-            (Some(Code::AutoOffsetReset), Telling::Nothing),
-            (Some(Code::BrokerTransportFailure), Telling::Debug),
-            (Some(Code::TopicAuthorizationFailed), Telling::Warn),
-            (None, Telling::Warn),
+            (Some(Code::PartitionEOF), LogLevel::Nothing),
+            (Some(Code::AutoOffsetReset), LogLevel::Nothing),
+            (Some(Code::BrokerTransportFailure), LogLevel::Debug),
+            (Some(Code::TopicAuthorizationFailed), LogLevel::Warn),
+            (None, LogLevel::Warn),
         ] {
-            assert_eq!(telling(code, &outage, now), expected, "{code:?}");
+            assert_eq!(level_of(code, &outage, now), expected, "{code:?}");
         }
     }
 

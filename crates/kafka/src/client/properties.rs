@@ -1,4 +1,4 @@
-//! Which librdkafka properties an operator may set.
+//! The librdkafka properties that an operator may set.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use domain::client_property::is_secret;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-/// Properties that carry a promise of Rollcall, each with the promise or the setting that takes its place.
+/// Properties that a guarantee of Rollcall depends on, each with the guarantee or with the setting that replaces it.
 const OWNED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set `bootstrap` instead"),
     ("metadata.broker.list", "set `bootstrap` instead"),
@@ -29,18 +29,18 @@ const OWNED: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "readers keep their own positions"),
     ("auto.offset.reset", "a position outside the log is an error, never skipped"),
     ("enable.partition.eof", "readers must know where the log ends"),
-    ("allow.auto.create.topics", "a topic made on the fly would not be compacted"),
-    ("test.mock.num.brokers", "it would replace the cluster by one in memory"),
+    ("allow.auto.create.topics", "an automatically created topic would not be compacted"),
+    ("test.mock.num.brokers", "it would replace the cluster by an in-memory one"),
 ];
 
-/// Returns one sentence for each property that may not be set or that the library does not take.
+/// Returns one sentence for each property that may not be set or that librdkafka refuses.
 pub(super) fn faults(properties: &BTreeMap<String, String>) -> Vec<String> {
     properties.iter().filter_map(|(name, value)| fault(name, value)).collect()
 }
 
 fn fault(name: &str, value: &str) -> Option<String> {
     if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-        return Some(format!("properties.{name}: not yours to set: {why}"));
+        return Some(format!("properties.{name}: reserved by Rollcall: {why}"));
     }
     let mut config = ClientConfig::new();
     config.set(name, value);
@@ -49,7 +49,7 @@ fn fault(name: &str, value: &str) -> Option<String> {
         Err(KafkaError::ClientConfig(_, reason, _, _)) if !is_secret(name) => {
             Some(format!("properties.{name}: {reason}"))
         }
-        // The library's reason quotes the value.
+        // librdkafka's reason quotes the value.
         Err(_) => Some(format!("properties.{name}: the client library refuses the value")),
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn secrets(properties: &BTreeMap<String, String>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// The other user of the list is the configuration that `service` shows, which has the same test.
+    /// The configuration output of `service` uses the same list, and has the same test.
     #[test]
     fn secrets_of_the_domains_list_are_kept_out_of_log_lines() {
         let names = ["sasl.password", "sasl.jaas.config", "sasl.oauthbearer.token", "sasl.username"];

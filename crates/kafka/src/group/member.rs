@@ -1,4 +1,4 @@
-//! The thread of a membership: polls the client library, which runs the callbacks of a rebalance.
+//! The thread of a membership: polls librdkafka, which runs the rebalance callbacks.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{Error, GroupEvent};
 use crate::client::TracingContext;
 use crate::{ClientOptions, Fault, Unavailable};
 
-/// How long one poll may take. It bounds how long a membership outlives its handle, not how late a change is.
+/// The longest time of one poll. It bounds how long a membership outlives its handle, not the delay of a change.
 const POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct Member {
@@ -32,7 +32,7 @@ impl Member {
         let context = Rebalancing { tracing: options.context(), changes: Mutex::default() };
         let consumer: BaseConsumer<_> = options
             .consumer(group)
-            // Partitions that a member keeps stay its own when another member comes or goes.
+            // A member keeps its partitions when another member joins or leaves.
             .set("partition.assignment.strategy", "cooperative-sticky")
             .create_with_context(context)?;
         consumer.subscribe(&[topic])?;
@@ -43,7 +43,7 @@ impl Member {
         while !self.events.is_closed() {
             let polled = self.consumer.poll(POLL);
             let failed = match polled {
-                // A record that was fetched before the partition was paused is nobody's business here.
+                // A record fetched before its partition was paused is ignored.
                 None | Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => None,
                 Some(Err(error)) => Some(Fault::from(error)).filter(|fault| !fault.is_transient()),
             };
@@ -60,7 +60,7 @@ impl Member {
     }
 }
 
-/// The callbacks of a group member: partitions are taken and paused at once, and every change is noted.
+/// The callbacks of a group member: accept and pause partitions at once, and report every change.
 struct Rebalancing {
     tracing: TracingContext,
     changes: Mutex<Vec<GroupEvent>>,
@@ -108,13 +108,13 @@ impl ConsumerContext for Rebalancing {
             done
         };
         if let Err(error) = done {
-            tracing::error!(error = %Fault::from(error), "a change of the group could not be followed");
+            tracing::error!(error = %Fault::from(error), "the partitions of a rebalance could not be assigned");
         }
     }
 }
 
 fn assign(consumer: &BaseConsumer<Rebalancing>, list: &mut TopicPartitionList, cooperative: bool) -> KafkaResult<()> {
-    // Somewhere it must begin, and the end is where there is the least to fetch before it is paused.
+    // A starting offset is required. At the end, the least is fetched before the partition is paused.
     list.set_all_offsets(Offset::End)?;
     if cooperative {
         consumer.incremental_assign(list)?

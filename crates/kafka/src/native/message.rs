@@ -1,4 +1,4 @@
-//! One message of the library.
+//! One message of librdkafka.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
@@ -8,10 +8,10 @@ use std::slice;
 use domain::{Position, UnixMillis};
 use rdkafka::bindings as c;
 
-/// A record in the library's memory, or a report that takes a record's place.
+/// A record in librdkafka's memory, or an event in place of a record.
 ///
-/// A pointer, not a reference: the library's functions go from it to its own fields, which lie beyond the public ones
-/// and which a reference to these would not allow to be read or, when headers are parsed, written.
+/// It is a pointer, not a reference. librdkafka's functions go from it to private fields that lie beyond the public
+/// ones. A reference to the public fields would not permit reading those, or writing them when headers are parsed.
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'a> {
     place: NonNull<c::rd_kafka_message_t>,
@@ -20,8 +20,7 @@ pub(crate) struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// # Safety
-    ///
-    /// The message must be the library's own and live for `'a`.
+    /// The message must belong to librdkafka and live for `'a`.
     pub(super) unsafe fn at(place: NonNull<c::rd_kafka_message_t>) -> Self {
         Self { place, alive: PhantomData }
     }
@@ -31,7 +30,7 @@ impl<'a> Message<'a> {
         unsafe { (*self.place.as_ptr()).err }
     }
 
-    /// Returns the library's description of an error, with the details of this one.
+    /// Returns librdkafka's description of this error.
     pub(super) fn error_text(self) -> Option<&'a CStr> {
         // SAFETY: the message is alive.
         let text = unsafe { c::rd_kafka_message_errstr(self.place.as_ptr()) };
@@ -45,7 +44,7 @@ impl<'a> Message<'a> {
         Position { partition, offset }
     }
 
-    /// Returns the record's timestamp; a record without one (message format 0) counts as written at the epoch.
+    /// Returns the record's timestamp. A record without one (message format 0) has the epoch as its timestamp.
     pub(crate) fn timestamp(self) -> UnixMillis {
         let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive and `kind` is a place for the answer.
@@ -63,7 +62,7 @@ impl<'a> Message<'a> {
         unsafe { bytes((*self.place.as_ptr()).payload, (*self.place.as_ptr()).len) }
     }
 
-    /// Returns the value of the last header of that name: a later one overrides an earlier one.
+    /// Returns the value of the last header with that name: a later header overrides an earlier one.
     pub(crate) fn header(self, name: &str) -> Option<&'a [u8]> {
         let headers = self.native_headers()?;
         // SAFETY: the headers are alive.
@@ -72,7 +71,7 @@ impl<'a> Message<'a> {
         newest_first.find(|(header, _)| header.to_bytes() == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// Calls `each` for every header in its order; a name that is not UTF-8 has its other bytes replaced.
+    /// Calls `each` for every header in order. Invalid UTF-8 in a name is replaced.
     pub(crate) fn for_each_header(self, mut each: impl FnMut(&str, &'a [u8])) {
         let Some(headers) = self.native_headers() else {
             return;
@@ -103,10 +102,9 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Returns the bytes at a place that the library names; null stands for none.
+/// Returns the bytes at an address given by librdkafka; null means none.
 ///
 /// # Safety
-///
 /// `start`, if not null, must be the beginning of `size` bytes that live for `'a`.
 unsafe fn bytes<'a>(start: *const c_void, size: usize) -> Option<&'a [u8]> {
     if start.is_null() {

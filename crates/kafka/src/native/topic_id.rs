@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaAdminOptions;
 use super::Queue;
 use crate::Fault;
 
-/// Returns Kafka's id of a topic, or `None` where the broker gives topics none.
+/// Returns Kafka's id of a topic, or `None` where the broker has no topic ids.
 pub(crate) fn topic_id<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &CStr,
@@ -26,7 +26,7 @@ pub(crate) fn topic_id<C: ConsumerContext>(
     let names = TopicNames::new(topic);
     // SAFETY: all four are alive; the library copies what it needs before the call returns.
     unsafe { c::rd_kafka_DescribeTopics(client, names.0.as_ptr(), options.0.as_ptr(), queue.0.as_ptr()) };
-    // The library answers at the request's own deadline at the latest; the wait is longer so as not to miss it.
+    // librdkafka answers at the request's deadline at the latest. The wait is longer, so as not to miss the answer.
     // SAFETY: the queue is alive, and a returned event is ours to free.
     let event = unsafe { c::rd_kafka_queue_poll(queue.0.as_ptr(), deadline_ms.saturating_mul(2)) };
     let Some(event) = NonNull::new(event).map(Answer) else {
@@ -94,8 +94,8 @@ struct AdminOptions(NonNull<RDKafkaAdminOptions>);
 impl AdminOptions {
     fn new(client: *mut c::rd_kafka_t, deadline_ms: c_int) -> Self {
         let mut reason: [c_char; 128] = [0; 128];
-        // SAFETY: the caller's client is alive. The deadline is in the library's range or is left at its default, which
-        // the return value says and which makes no difference to safety.
+        // SAFETY: the caller's client is alive. A deadline outside librdkafka's range leaves the default in place, as
+        // the return value reports, and does not affect safety.
         unsafe {
             let options =
                 c::rd_kafka_AdminOptions_new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);

@@ -1,7 +1,7 @@
-//! The producer behind the handle, and its replacement when it has come to its end.
+//! The producer behind the handle, and its replacement after a fatal error.
 //!
-//! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) is dead for good in librdkafka.
-//! The service must not be: a new producer takes its place, with a new identity and an empty queue.
+//! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) cannot be used again in
+//! librdkafka. The service must continue, so a new producer replaces it, with a new identity and an empty queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,29 +19,29 @@ use super::{Error, Limits, NotFlushed, Outgoing, not_enqueued};
 use crate::client::TracingContext;
 use crate::{ClientOptions, Fault};
 
-/// How long a record waits for others to share its batch. Under load batches fill by themselves, because at most five
-/// requests are under way; alone, a record should not wait.
+/// The time that a record waits for others in its batch. Under load batches fill anyway, because at most five requests
+/// are in flight. A single record should not wait.
 const LINGER_MS: &str = "1";
-/// The least time between two replacements: a cluster that ends every producer at once must not make us spin.
+/// The shortest time between two replacements: a cluster that fails every producer at once must not cause a busy loop.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// The fate of a record: its position, with a negative offset if the broker does not say, or why that is not known.
+/// The outcome of a record: its position, with a negative offset if the broker reported none, or the error.
 pub(super) type Report = Result<Position, Fault>;
 
-/// One producer, from its making to its end.
+/// One producer, from its creation to its end.
 pub(super) struct Generation {
     producer: ThreadedProducer<TracingContext>,
-    /// How many records wait. The client library's own count has its news in it, as of a lost connection.
+    /// The number of waiting records. librdkafka's own count also includes events, such as a lost connection.
     waiting: Arc<AtomicUsize>,
 }
 
-/// The state that goes with a record through the client library.
+/// The state that accompanies a record through librdkafka.
 pub(crate) struct Queued {
     report: oneshot::Sender<Report>,
     waiting: Waiting,
 }
 
-/// Counts a record that waits until it is dropped.
+/// Counts a waiting record until it is dropped.
 struct Waiting(Arc<AtomicUsize>);
 
 impl Waiting {
@@ -62,14 +62,14 @@ impl ProducerContext for TracingContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, queued: Box<Queued>) {
         let Queued { report, waiting } = *queued;
-        // Before the report: its receiver must not find the record waiting.
+        // Before the report: its receiver must not count the record as waiting.
         drop(waiting);
-        let told = report.send(match result {
+        let sent = report.send(match result {
             Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
             Err((error, _)) => Err(error.clone().into()),
         });
-        // Who published it may have gone; the record is stored all the same.
-        drop(told);
+        // The publishing call may have been dropped. The record is stored all the same.
+        drop(sent);
     }
 }
 
@@ -104,7 +104,7 @@ impl Generation {
         Ok(reported)
     }
 
-    /// Returns what ended this producer, if something did.
+    /// Returns the error that ended this producer, if any.
     pub(super) fn fatal(&self) -> Option<Fault> {
         self.producer.client().fatal_error().map(|(code, _)| Fault::from(code))
     }
@@ -125,13 +125,13 @@ impl Generation {
         }
     }
 
-    /// Gives up the queue, so that those who wait for its records hear of it at once.
+    /// Purges the queue, so that the callers that wait for its records get an error at once.
     fn give_up(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 }
 
-/// The place of the current producer.
+/// The current producer.
 pub(super) struct Slot {
     options: ClientOptions,
     limits: Limits,
@@ -150,7 +150,7 @@ impl Slot {
         Ok(Self { options, limits, state: Mutex::new(State { current: Some(Arc::new(first)), replaced_at: None }) })
     }
 
-    /// Puts a record into the queue of the current producer, or of its successor if it turns out to have ended.
+    /// Queues a record with the current producer, or with its successor if the current one has failed.
     pub(super) fn enqueue(&self, outgoing: &Outgoing) -> Result<(Arc<Generation>, oneshot::Receiver<Report>), Error> {
         let generation = self.current()?;
         let fault = match generation.enqueue(outgoing) {
@@ -165,14 +165,14 @@ impl Slot {
         if Arc::ptr_eq(&successor, &generation) {
             return Err(Error::Fatal { source: fatal });
         }
-        // The record was not taken over by the dead producer, so giving it to its successor cannot store it twice.
+        // The failed producer did not accept the record, so the successor cannot store it twice.
         match successor.enqueue(outgoing) {
             Ok(reported) => Ok((successor, reported)),
             Err(fault) => Err(not_enqueued(&outgoing.topic, fault)),
         }
     }
 
-    /// Puts a new producer in the place of a dead one, unless someone did already or the last time is too close.
+    /// Replaces a failed producer, unless another call did so already or the last replacement was too recent.
     pub(super) fn replace(&self, dead: &Arc<Generation>, fatal: &Fault) {
         let mut state = self.state.lock();
         let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, dead));
@@ -183,12 +183,12 @@ impl Slot {
         }
         match Generation::new(&self.options, &self.limits) {
             Ok(successor) => {
-                tracing::warn!(error = %fatal, "the producer came to its end and is replaced");
+                tracing::warn!(error = %fatal, "the producer failed and is replaced");
                 dead.give_up();
                 state.current = Some(Arc::new(successor));
                 state.replaced_at = Some(now);
             }
-            Err(error) => tracing::error!(%error, "no new producer could be made"),
+            Err(error) => tracing::error!(%error, "no new producer could be created"),
         }
     }
 

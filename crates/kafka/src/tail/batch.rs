@@ -1,4 +1,4 @@
-//! Gathers records until there are enough for one event.
+//! Collects records until there are enough for one event.
 
 use crate::Record;
 
@@ -24,7 +24,7 @@ impl Batch {
         self.records.len() >= self.records_max || self.bytes >= self.bytes_max
     }
 
-    /// Returns the gathered records, if any, and starts over.
+    /// Returns the collected records, if any, and starts over.
     pub(crate) fn take(&mut self) -> Option<Vec<Record>> {
         self.bytes = 0;
         let records = std::mem::take(&mut self.records);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_starts_anew() {
+    fn taking_starts_over() {
         let mut batch = Batch::new(1, 10);
         batch.push(record(10));
         assert_eq!(batch.take().map(|records| records.len()), Some(1));

@@ -1,4 +1,4 @@
-//! Where each partition is being read, and whether the log holds that place; pure.
+//! The offset at which each partition is read, and whether the log holds it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,12 @@ use domain::{Checkpoint, Position};
 use super::Error;
 use crate::topics::Watermarks;
 
-/// Where a partition is being read.
+/// The reading position in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// Every record below was handed over.
+    /// Every record below was delivered.
     pub(crate) next: i64,
-    /// Whether nothing was read and no position asked for, so that the beginning may move on without anything being
-    /// lost.
+    /// Whether nothing was read and no position requested. The beginning of the log may then move without loss.
     pub(crate) at_beginning: bool,
 }
 
@@ -21,7 +20,7 @@ pub(crate) struct Cursor {
 pub(crate) struct Cursors(BTreeMap<i32, Cursor>);
 
 impl Cursors {
-    /// Finds the first offset of each partition, and refuses a checkpoint that the log does not hold.
+    /// Sets the first offset of each partition. Refuses a checkpoint that the log does not hold.
     pub(crate) fn place(log: &[Watermarks], from: &Checkpoint) -> Result<Self, Error> {
         for (partition, _) in from.iter() {
             find(log, partition)?;
@@ -40,7 +39,7 @@ impl Cursors {
         Ok(Self(cursors))
     }
 
-    /// Refuses a log that does not hold the cursors any more, and moves those that only wait for its beginning.
+    /// Refuses a log that no longer holds the cursors. Moves cursors that are still at the beginning.
     pub(crate) fn verify(&mut self, log: &[Watermarks]) -> Result<(), Error> {
         for (partition, cursor) in &mut self.0 {
             let found = find(log, *partition)?;
@@ -53,8 +52,8 @@ impl Cursors {
         Ok(())
     }
 
-    /// Moves past a record. Returns false if it was passed before, as the library may hand one out again after a
-    /// reassignment, or if its partition is not followed.
+    /// Moves past a record. Returns false if it was passed before (librdkafka may deliver a record again after a
+    /// reassignment), or if its partition is not followed.
     pub(crate) fn pass(&mut self, position: Position) -> bool {
         let Some(cursor) = self.0.get_mut(&position.partition) else {
             return false;
@@ -66,14 +65,14 @@ impl Cursors {
         true
     }
 
-    /// Moves to the end of a partition, beyond offsets that compaction has removed. Returns where the partition now is.
+    /// Moves to the end of a partition, beyond offsets that compaction has removed. Returns the new offset.
     pub(crate) fn reach(&mut self, partition: i32, end: i64) -> Option<i64> {
         let cursor = self.0.get_mut(&partition)?;
         *cursor = Cursor { next: cursor.next.max(end), at_beginning: false };
         Some(cursor.next)
     }
 
-    /// Begins to follow those of the partitions that are new, and returns them.
+    /// Starts to follow the new ones among the partitions, and returns them.
     pub(crate) fn add(&mut self, partitions: impl Iterator<Item = i32>) -> Vec<i32> {
         let added: Vec<i32> = partitions.filter(|partition| !self.0.contains_key(partition)).collect();
         for partition in &added {
@@ -82,8 +81,8 @@ impl Cursors {
         added
     }
 
-    /// Returns the error of a reader whose log was cut at `end`; nothing if the partition is not followed, or was read
-    /// no further.
+    /// Returns the error of a reader whose log was truncated at `end`. Returns none if the partition is not followed,
+    /// or if it was not read beyond `end`.
     pub(crate) fn cut(&self, partition: i32, end: i64) -> Option<Error> {
         let next_offset = self.0.get(&partition)?.next;
         (next_offset > end).then_some(Error::PositionOutsideLog { partition, next_offset, low: 0, high: end })

@@ -1,4 +1,4 @@
-//! The thread of a tail: polls the client library and turns its reports into events.
+//! The thread of a tail: polls librdkafka and turns its reports into events.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::native::{Intake, Taken, topic_name};
 use crate::topics::{self, Watch};
 use crate::{ClientOptions, Fault, Record, Unavailable};
 
-/// How long to wait before asking again whether the log holds the cursors, while the cluster does not answer.
+/// The pause between checks of the cursors while the cluster does not answer.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct TailReader {
@@ -28,17 +28,17 @@ pub(super) struct TailReader {
     batch: Batch,
     events: mpsc::Sender<Result<TailEvent, Error>>,
     watch: Watch,
-    /// Set while a cursor may be outside the log: when to ask.
+    /// The time of the next check, set while a cursor may be outside the log.
     check_at: Option<Instant>,
 }
 
-/// The thread ends: the handle is gone, or an error was sent.
+/// The thread ends: the handle was dropped, or an error was sent.
 struct End;
 
 type Step = ControlFlow<End>;
 
 impl TailReader {
-    /// Connects, verifies that the log holds the checkpoint, and begins to fetch.
+    /// Connects, verifies that the log holds the checkpoint, and starts to fetch.
     pub(super) fn open(
         options: &ClientOptions,
         topic: String,
@@ -73,7 +73,7 @@ impl TailReader {
         }
     }
 
-    /// Waits until there is something at all, then takes all of it without waiting for more.
+    /// Waits for the first item, then takes all items without waiting.
     fn poll(&mut self) -> Step {
         let Self { intake, topic, cursors, batch, events, check_at, .. } = self;
         intake.take(POLL, |taken| {
@@ -113,8 +113,7 @@ impl TailReader {
         flush(&mut self.batch, &self.events)
     }
 
-    /// After the library has said that a position is not in the log: checks whether that is so, and goes on if it is
-    /// not.
+    /// Handles librdkafka's report that a position is not in the log: checks it, and continues if the report is wrong.
     fn check(&mut self) -> Step {
         if self.check_at.is_none_or(|at| Instant::now() < at) {
             return Step::Continue(());
@@ -131,7 +130,7 @@ impl TailReader {
         Step::Continue(())
     }
 
-    /// From time to time: ends if the topic is not the same any more, and follows partitions that it was given.
+    /// At intervals: ends if the topic was replaced, and follows new partitions.
     fn look(&mut self) -> Step {
         let partitions = match self.watch.look(self.intake.consumer()) {
             Ok(Some(partitions)) => partitions,
@@ -148,15 +147,15 @@ impl TailReader {
         send(&self.events, Ok(TailEvent::PartitionsAdded(added)))
     }
 
-    /// After a replica that lagged behind has answered, or a cut that touched nothing of what was read: fetches all
-    /// partitions from where they were, with a new client, because the old one has stopped fetching that partition and
-    /// would hand over nothing of it if it was assigned again.
+    /// Fetches all partitions from their cursors with a new client. Needed after an answer of a lagging replica, or
+    /// after a truncation that affected no record read: the old client has stopped fetching that partition, and would
+    /// deliver nothing of it even if it were assigned again.
     fn reconnect(&mut self) -> Result<(), Error> {
         self.intake = Intake::new(self.options.reader().map_err(Unavailable::from)?);
         Ok(self.fetch(|_| true).map_err(Unavailable::from)?)
     }
 
-    /// Makes the library fetch those partitions, which it must not have fetched before, from their cursors.
+    /// Starts fetching partitions from their cursors. This client must not have fetched them before.
     fn fetch(&self, is_new: impl Fn(i32) -> bool) -> Result<(), Fault> {
         let name = topic_name(&self.topic)?;
         let mut list = TopicPartitionList::new();
@@ -169,9 +168,9 @@ impl TailReader {
     }
 }
 
-/// The consequence of an error of the library.
+/// The consequence of an error of librdkafka.
 pub(crate) enum Verdict {
-    /// It reconnects by itself.
+    /// librdkafka reconnects by itself.
     Wait,
     /// A position may be outside the log.
     Check,
@@ -184,9 +183,9 @@ pub(crate) fn verdict(fault: Fault, topic: &str) -> Verdict {
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             Verdict::End(Unavailable::Missing { topic: topic.to_owned() })
         }
-        // The group is named for the library's sake and never joined: whether we might does not matter.
+        // The group exists for librdkafka only and is never joined, so the permission to join it does not matter.
         Some(Code::GroupAuthorizationFailed) => Verdict::Wait,
-        // Credentials can be put right on the cluster's side, and the library tries again.
+        // Credentials can be corrected on the cluster, and librdkafka retries.
         Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => Verdict::Wait,
         _ if fault.is_transient() => Verdict::Wait,
         _ => Verdict::End(Unavailable::Refused(fault)),
@@ -200,7 +199,7 @@ fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<TailEvent, Error>>) -> 
     }
 }
 
-/// Waits for room in the channel: while the reader is slow, nothing more is taken from the library, whose own queue is
+/// Waits for room in the channel. While the reader is slow, nothing more is taken from librdkafka, whose own queue is
 /// bounded by `queued.max.messages.kbytes`.
 fn send(events: &mpsc::Sender<Result<TailEvent, Error>>, event: Result<TailEvent, Error>) -> Step {
     match events.blocking_send(event) {

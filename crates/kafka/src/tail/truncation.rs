@@ -1,17 +1,17 @@
-//! How the client library reports that a log was cut below its reader; pure.
+//! Detects librdkafka's report that a log was truncated below its reader. Pure.
 //!
-//! After an unclean election the new leader may lack the last records, and append others at their offsets. The library
-//! asks the leader where the epoch of its position ended (KIP-320) and reports a cut with the same code as a position
-//! out of range, but with another text (`rd_kafka_toppar_handle_OffsetForLeaderEpoch`). The difference matters: the
-//! position may well be within the log again, among records that are not those that were read.
+//! After an unclean election the new leader may lack the last records, and append others at their offsets. librdkafka
+//! asks the leader for the end of the epoch of its position (KIP-320). It reports a truncation with the same code as a
+//! position out of range, but with another text (`rd_kafka_toppar_handle_OffsetForLeaderEpoch`). The difference
+//! matters: the position may be within the log again, among records that differ from those read.
 
-/// Of the text: the library's description of its code for a cut log.
+/// Part of the text: librdkafka's description of its code for a truncated log.
 const TRUNCATED: &str = "Partition log truncation detected";
-/// Stands before the offset that the log was cut at.
+/// Precedes the offset of the truncation.
 const END: &str = "broker end offset is ";
 
-/// Returns the offset at which the log ends that the reader has read, if `text` says that it was cut; 0 if the leader
-/// knows nothing of it at all.
+/// Returns the offset at which the log that was read ends, if `text` reports a truncation. Returns 0 if the leader does
+/// not know the epoch at all.
 pub(crate) fn cut_at(text: &str) -> Option<i64> {
     if !text.contains(TRUNCATED) {
         return None;
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_log_is_told_from_a_position_out_of_range() {
+    fn a_truncated_log_is_distinguished_from_a_position_out_of_range() {
         for (text, expected) in [
             (
                 "Partition log truncation detected at offset 100 (leader epoch 3): \

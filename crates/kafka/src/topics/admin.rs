@@ -14,32 +14,31 @@ use crate::client::TracingContext;
 use crate::native::{topic_id, topic_name};
 use crate::{ClientOptions, Fault};
 
-/// How the cluster id of librdkafka's embedded broker begins. That broker names a controller that does not exist, so
-/// what goes to the controller, as admin requests do, would only end at its deadline.
+/// The prefix of the cluster id of librdkafka's mock broker. That broker names a controller that does not exist, so a
+/// request to the controller, such as an admin request, would only run into its deadline.
 const EMBEDDED_CLUSTER: &str = "mockCluster";
 
-/// Whether a topic was created by this request.
+/// Whether this request created a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
     Now,
     Before,
 }
 
-/// Where the log of a partition begins and ends.
+/// The first and the next offset of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     pub partition: i32,
-    /// The offset of the first record that is still there.
+    /// The offset of the first record that still exists.
     pub low: i64,
-    /// The offset that the next record will have.
+    /// The offset of the next record.
     pub high: i64,
 }
 
-/// Makes the topics that are not there yet, and leaves those that are as they are.
+/// Creates the topics that do not exist, and leaves existing ones unchanged.
 ///
 /// # Errors
-///
-/// If the cluster refuses one or does not answer within the deadline.
+/// If the cluster refuses a topic or does not answer within the deadline.
 pub async fn create(
     options: &ClientOptions,
     specs: &[Spec],
@@ -48,7 +47,7 @@ pub async fn create(
     let admin = admin(options).map_err(Error::Client)?;
     let mut outcomes = Vec::new();
     for spec in specs {
-        // Asked first, because a broker that cannot create topics may have them all the same.
+        // Checked first: a broker that cannot create topics may still have them.
         let outcome = match shape(options, &spec.topic, deadline).await {
             Ok(_) => Created::Before,
             Err(Error::Missing { topic }) if is_embedded(options, deadline).await => {
@@ -70,7 +69,7 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
     let not_created = |source| Error::NotCreated { topic: spec.topic.clone(), source };
     let admin_options = AdminOptions::new()
         .request_timeout(Some(deadline))
-        // Until every broker knows the topic, so that the next request does not miss it.
+        // Waits until every broker knows the topic, so that the next request finds it.
         .operation_timeout(Some(deadline));
     let outcomes = admin.create_topics([&topic], &admin_options).await.map_err(|error| not_created(error.into()))?;
     for outcome in outcomes {
@@ -86,8 +85,7 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
 /// Returns the description of a topic.
 ///
 /// # Errors
-///
-/// [`Error::Missing`] if there is no such topic; others if the cluster does not answer within the deadline.
+/// [`Error::Missing`] if there is no such topic. Others if the cluster does not answer within the deadline.
 pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Description, Error> {
     let client = reader(options)?;
     let name = topic.to_owned();
@@ -105,10 +103,9 @@ pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) 
     })
 }
 
-/// Returns where the log of each partition begins and ends, in the order of partitions.
+/// Returns the first and the next offset of each partition, ordered by partition.
 ///
 /// # Errors
-///
 /// As [`describe`].
 pub async fn watermarks(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Watermarks>, Error> {
     let client = reader(options)?;
@@ -116,7 +113,7 @@ pub async fn watermarks(options: &ClientOptions, topic: &str, deadline: Duration
     tokio::task::spawn_blocking(move || watermarks_of(&client, &topic, deadline)).await.expect("asking does not panic")
 }
 
-/// The same for callers that are not asynchronous and have a client.
+/// Like [`watermarks`], for synchronous callers that have a client.
 pub(crate) fn watermarks_of(
     client: &BaseConsumer<TracingContext>,
     topic: &str,
@@ -133,7 +130,7 @@ pub(crate) fn watermarks_of(
         .collect()
 }
 
-/// A topic by the cluster's metadata.
+/// A topic in the cluster's metadata.
 pub(super) struct Shape {
     pub(super) partitions: i32,
     replication: i32,
@@ -166,7 +163,7 @@ async fn shape(options: &ClientOptions, topic: &str, deadline: Duration) -> Resu
     tokio::task::spawn_blocking(move || shape_of(&client, &topic, deadline)).await.expect("asking does not panic")
 }
 
-/// Returns the metadata of a topic, with the topic's id where there is one.
+/// Returns the metadata of a topic, with the topic's id if there is one.
 pub(super) fn identify<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
@@ -201,7 +198,7 @@ fn shape_of<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, deadline:
     })
 }
 
-/// Returns the topic's settings, or `None` if the broker does not offer the request.
+/// Returns the topic's settings, or `None` if the broker does not support the request.
 async fn settings(
     options: &ClientOptions,
     topic: &str,
@@ -215,8 +212,8 @@ async fn settings(
         .map_err(Fault::from)
         .and_then(|resources| resources.into_iter().next().unwrap_or(Err(Code::Fail)).map_err(Fault::from));
     match described {
-        Ok(resource) => Ok(told(resource)),
-        // A broker that cannot describe settings, or may not describe them to us, is no reason not to run.
+        Ok(resource) => Ok(settings_of(resource)),
+        // A broker that cannot describe settings, or denies permission, must not prevent the service from running.
         Err(fault)
             if matches!(
                 fault.code(),
@@ -234,9 +231,9 @@ async fn settings(
     }
 }
 
-/// Returns the settings of an answer, or `None` for none at all: a topic has some always, and the client's
-/// wrapper makes that of the answer that they may not be described to us.
-fn told(resource: ConfigResource) -> Option<BTreeMap<String, String>> {
+/// Returns the settings of an answer, or `None` if it has none. A topic always has settings; rdkafka returns an empty
+/// list when permission is missing.
+fn settings_of(resource: ConfigResource) -> Option<BTreeMap<String, String>> {
     let settings: BTreeMap<_, _> =
         resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
     (!settings.is_empty()).then_some(settings)
@@ -257,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_settings_at_all_are_settings_that_are_not_told() {
+    fn an_empty_answer_means_unknown_settings() {
         let resource = |names: &[&str]| {
             let entries = names.iter().map(|name| ConfigEntry {
                 name: (*name).to_owned(),
@@ -269,8 +266,8 @@ mod tests {
             });
             ConfigResource { specifier: OwnedResourceSpecifier::Topic("users".to_owned()), entries: entries.collect() }
         };
-        assert_eq!(told(resource(&[])), None);
+        assert_eq!(settings_of(resource(&[])), None);
         let one = BTreeMap::from([("segment.bytes".to_owned(), "1".to_owned())]);
-        assert_eq!(told(resource(&["segment.bytes"])), Some(one));
+        assert_eq!(settings_of(resource(&["segment.bytes"])), Some(one));
     }
 }

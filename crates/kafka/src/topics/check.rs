@@ -1,4 +1,4 @@
-//! The judgement on topics, pure: contract and description in, findings out.
+//! Compares a contract with a description and returns findings. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,22 +10,22 @@ use domain::topics::{
 
 use super::Description;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Not known; nothing is known to be wrong.
+    /// The state is unknown.
     Note,
-    /// The service can run, with less safety than promised.
+    /// The service can run, with weaker guarantees.
     Warn,
     /// The service must not run: it would lose data.
     Refuse,
 }
 
-/// One respect in which a topic breaks its contract.
+/// One deviation of a topic from its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub topic: String,
-    /// The setting in question, or `topic`, `settings`, `replication`.
+    /// The setting, or `topic`, `settings`, `replication`.
     pub subject: String,
     pub expected: String,
     pub found: String,
@@ -39,7 +39,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns the faults of a topic; `None` stands for one that does not exist.
+/// Returns the findings of a topic; `None` stands for a missing topic.
 pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
     let finding = |subject: &str, expected: &str, found: &str, severity| Finding {
         topic: spec.topic.clone(),
@@ -83,9 +83,9 @@ pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
     findings
 }
 
-/// Returns where `other`, a topic whose records are deleted by age, keeps them for as long as `users` keeps tombstones:
-/// such a record could be replayed when the tombstone of its user has gone. Retention counts from the time that a
-/// segment is closed.
+/// Returns a finding if `other`, a topic with deletion by age, keeps its records for as long as `users` keeps
+/// tombstones: such a record could be replayed after the tombstone of its user is gone. Retention counts from the time
+/// that a segment is closed.
 pub(super) fn judge_together(users: &Description, other: &Description) -> Option<Finding> {
     let setting = |description: &Description, name: &str| number(description.settings.as_ref()?.get(name)?);
     let kept_ms = setting(other, RETENTION)?.saturating_add(setting(other, SEGMENT)?);
@@ -99,11 +99,11 @@ pub(super) fn judge_together(users: &Description, other: &Description) -> Option
     })
 }
 
-/// Returns the expectation of a setting in words, and how bad it is that it is not met; `None` if it is.
+/// Returns the expectation of a setting as text, and the severity of not meeting it. Returns `None` if it is met.
 fn compare(name: &str, expected: &str, found: &str) -> Option<(String, Severity)> {
     match name {
         CLEANUP_POLICY => compare_policy(expected, found),
-        // A longer time, or more replicas, keeps the promise as well.
+        // A longer time or more replicas also meet the contract.
         MIN_COMPACTION_LAG | DELETE_RETENTION | RETENTION | MIN_INSYNC => {
             let kept = match (number(expected), number(found)) {
                 (Some(least), Some(is)) => is >= least,
@@ -111,7 +111,7 @@ fn compare(name: &str, expected: &str, found: &str) -> Option<(String, Severity)
             };
             (!kept).then(|| (format!("at least {expected}"), Severity::Warn))
         }
-        // A segment that closes sooner lets retention delete sooner.
+        // A segment that closes earlier lets retention delete earlier.
         MAX_COMPACTION_LAG | SEGMENT => {
             let kept = match (number(expected), number(found)) {
                 (Some(most), Some(is)) => is <= most,
@@ -123,7 +123,7 @@ fn compare(name: &str, expected: &str, found: &str) -> Option<(String, Severity)
     }
 }
 
-/// Reads a number of Kafka's, in which -1 stands for no limit.
+/// Parses one of Kafka's numbers; -1 means no limit.
 fn number(text: &str) -> Option<i128> {
     match text.trim().parse::<i128>().ok()? {
         -1 => Some(i128::MAX),
@@ -131,7 +131,7 @@ fn number(text: &str) -> Option<i128> {
     }
 }
 
-/// Writes a number as Kafka does.
+/// Formats a number as Kafka does.
 fn shown(number: i128) -> String {
     if number == i128::MAX { "-1 (no limit)".to_owned() } else { number.to_string() }
 }
@@ -144,8 +144,8 @@ fn compare_policy(expected: &str, found: &str) -> Option<(String, Severity)> {
     if wanted == is {
         return None;
     }
-    // Where compaction alone is asked for, the topic is the only copy of the state: without it the log grows for ever
-    // and with deletion it forgets users that have not changed for a while.
+    // A topic with compaction only is the sole copy of the state. Without compaction the log grows without bound. With
+    // deletion it loses users that have not changed for a while.
     let keeps_state = wanted.len() == 1 && wanted.contains("compact");
     let severity = if keeps_state { Severity::Refuse } else { Severity::Warn };
     Some((expected.to_owned(), severity))

@@ -1,4 +1,4 @@
-//! Removing the beginning of a log.
+//! Deletes the beginning of a log.
 
 use std::time::Duration;
 
@@ -19,14 +19,13 @@ pub struct NotDeleted {
     pub source: Fault,
 }
 
-/// Deletes the records before each position; no reader sees them from then on. Kafka's files give up their bytes with
-/// the segments that hold nothing else (KIP-107). A position at the beginning of a log deletes nothing, and tells
-/// whether it may be.
+/// Deletes the records before each position. No reader sees them afterwards. Kafka frees their bytes with the segments
+/// that hold no other record (KIP-107). A position at the beginning of a log deletes nothing, and shows whether
+/// deletion is permitted.
 ///
 /// # Errors
-///
-/// If the cluster refuses, for want of the permission to delete say, or does not answer within the deadline. Some
-/// partitions may have been seen to then. The embedded broker does not know the request.
+/// If the cluster refuses, for example without the permission to delete, or does not answer within the deadline.
+/// Records of some partitions may have been deleted then. The embedded broker does not support the request.
 pub async fn delete_before(
     options: &ClientOptions,
     topic: &str,

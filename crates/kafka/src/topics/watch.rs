@@ -1,7 +1,7 @@
-//! Looks after a topic from time to time: is it still there, is it the same, has it more partitions?
+//! Checks at intervals whether a topic still exists, is the same topic, and has new partitions.
 //!
-//! A reader of a topic that was deleted and created again hears nothing more from the client library, which keeps
-//! asking for the old one by its id.
+//! librdkafka delivers nothing more to the reader of a topic that was deleted and created again, because it keeps
+//! requesting the old topic by its id.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::Error;
 use super::admin::identify;
 
-/// How often to look: as long as the client library itself gives a missing topic to appear.
+/// The interval of checks: as long as librdkafka waits for a missing topic.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// How long one look may keep the reader from reading.
+/// The longest time that one check may block the reader.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The topic is not the one that was read before.
+/// The topic differs from the one that was read before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Changed {
     Missing { topic: String },
@@ -25,24 +25,23 @@ pub(crate) enum Changed {
 
 pub(crate) struct Watch {
     topic: String,
-    /// As first seen. `None` until then, and where the broker gives topics no id.
+    /// The id at the first check. `None` until then, and where the broker has no topic ids.
     topic_id: Option<String>,
     look_at: Instant,
-    /// Whether the last look did not find the topic. A broker that has just started may not know it yet.
+    /// Whether the last check did not find the topic. A broker that has just started may not know it yet.
     missed: bool,
 }
 
 impl Watch {
-    /// Begins to watch; the first look is due at once.
+    /// Starts to watch. The first check is due at once.
     pub(crate) fn new(topic: &str) -> Self {
         Self { topic: topic.to_owned(), topic_id: None, look_at: Instant::now(), missed: false }
     }
 
-    /// Returns the number of partitions if it was time to look and the cluster answered.
+    /// Returns the number of partitions if a check was due and the cluster answered.
     ///
     /// # Errors
-    ///
-    /// If the topic is not there at two looks in succession, or is another one.
+    /// If two successive checks do not find the topic, or if it is another topic.
     pub(crate) fn look<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Result<Option<i32>, Changed> {
         let now = Instant::now();
         if now < self.look_at {
@@ -60,7 +59,7 @@ impl Watch {
                 self.missed = true;
                 Ok(None)
             }
-            // An outage is the reader's affair; the next look is not far.
+            // The reader handles an outage. The next check comes soon.
             Err(Error::NotCreated { .. } | Error::NotDescribed { .. } | Error::Client(_)) => Ok(None),
         }
     }

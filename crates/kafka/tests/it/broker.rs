@@ -1,4 +1,4 @@
-//! A broker for a test, and what tests do with it again and again.
+//! A broker for a test, and steps that many tests share.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::{Record, tail};
 
 pub(crate) const TOPIC: &str = "users";
-/// Long enough for a busy machine; a test that waits this long has failed.
+/// Long enough for a busy machine. A test that waits this long fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn broker(partitions: i32) -> EmbeddedBroker {
@@ -30,7 +30,7 @@ pub(crate) fn outgoing(key: &str, value: &str) -> Outgoing {
     }
 }
 
-/// Publishes records `0..count` as key `k<n>` and value `v<n>`, and returns where they are.
+/// Publishes a range of records with key `k<n>` and value `v<n>`, and returns their positions.
 pub(crate) async fn publish_all(publisher: &Publisher, range: std::ops::Range<u32>) -> Vec<Position> {
     let mut positions = Vec::new();
     for number in range {
@@ -40,7 +40,7 @@ pub(crate) async fn publish_all(publisher: &Publisher, range: std::ops::Range<u3
     positions
 }
 
-/// Reads until every one of so many partitions has told its end, and returns the records with the ends.
+/// Reads until each of `partitions` partitions has reported its end. Returns the records and the ends.
 pub(crate) async fn read_to_end(tail: &mut tail::Tail, partitions: usize) -> (Vec<Record>, Vec<(i32, i64)>) {
     let mut records = Vec::new();
     let mut ends = std::collections::BTreeMap::new();
@@ -56,7 +56,7 @@ pub(crate) async fn read_to_end(tail: &mut tail::Tail, partitions: usize) -> (Ve
     (records, ends.into_iter().collect())
 }
 
-/// Reads until so many records have come.
+/// Reads until `count` records have arrived.
 pub(crate) async fn read(tail: &mut tail::Tail, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
     while records.len() < count {

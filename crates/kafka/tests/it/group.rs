@@ -1,4 +1,4 @@
-//! Members share the partitions out, and nothing else is asked of the group.
+//! Members share the partitions, and the group serves nothing else.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use kafka::group::{GroupEvent, Membership};
 
 use crate::broker::{PATIENCE, TOPIC, broker, publish_all, publisher};
 
-/// Waits until the member owns as many partitions, and returns which.
+/// Waits until the member owns `count` partitions, and returns them.
 async fn owning(member: &mut Membership, owned: &mut BTreeSet<i32>, count: usize) {
     let wait = async {
         while owned.len() != count {
@@ -23,8 +23,8 @@ async fn owning(member: &mut Membership, owned: &mut BTreeSet<i32>, count: usize
 async fn a_member_owns_what_its_group_shares_out_and_gives_it_back() {
     let broker = broker(4);
     publish_all(&publisher(&broker), 0..20).await;
-    // The embedded broker does not take a member into a group that was left by its last one, hence a group each; nor does it
-    // share out anew what a member has, which the tests on Apache Kafka do.
+    // The embedded broker does not accept a member into a group that its last member has left, so each case has its own
+    // group. It also does not reassign the partitions of a member; the tests against Apache Kafka cover that.
     for group in ["keeper", "another"] {
         let mut member = Membership::join(&broker.client_options(), group, TOPIC).unwrap();
         let mut owned = BTreeSet::new();

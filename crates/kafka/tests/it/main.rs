@@ -1,4 +1,4 @@
-//! What the crate promises, against the embedded broker. Each test has a broker and topics of its own.
+//! The guarantees of the crate, against the embedded broker. Each test has its own broker and topics.
 
 #![expect(
     clippy::unwrap_used,

@@ -80,7 +80,7 @@ async fn an_outage_is_an_error_within_the_deadline_and_the_same_publisher_recove
     let error = publisher.publish(outgoing("180", "during")).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     assert!(matches!(error, Error::NotAcknowledged { .. }), "{error:?}");
-    // The margin is for a busy machine: without the deadline nothing would come at all.
+    // The margin is for a busy machine. Without the deadline no answer would come at all.
     assert!(started.elapsed() < deadline + Duration::from_secs(5));
 
     broker.come_back().unwrap();
@@ -94,7 +94,7 @@ async fn a_full_queue_is_an_error_at_once() {
     let limits = Limits { queue_messages: 3, ..Limits::default() };
     let publisher = Publisher::open(&broker.client_options(), limits).unwrap();
     publisher.publish(outgoing("180", "known topic")).await.unwrap();
-    // A record counts as waiting for a moment longer than its acknowledgement takes.
+    // A record counts as waiting for a moment after its acknowledgement.
     publisher.flush(PATIENCE).await.unwrap();
     broker.go_down().unwrap();
     let started = Instant::now();
@@ -103,14 +103,14 @@ async fn a_full_queue_is_an_error_at_once() {
         let publisher = publisher.clone();
         publishing.spawn(async move { publisher.publish(outgoing("180", &number.to_string())).await });
     }
-    // Three find room and wait; which of the ten they are is a matter of scheduling.
+    // Three find room and wait. Scheduling decides which of the ten.
     for _ in 0..7 {
         let refused = tokio::time::timeout(PATIENCE, publishing.join_next()).await.unwrap().unwrap().unwrap();
         assert_eq!(refused, Err(Error::QueueFull));
     }
     assert!(started.elapsed() < kafka::publish::DEADLINE);
 
-    // Those in the queue are stored when the broker is back: waiting was not in vain.
+    // The queued records are stored when the broker is back.
     broker.come_back().unwrap();
     while let Some(stored) = tokio::time::timeout(PATIENCE, publishing.join_next()).await.unwrap() {
         stored.unwrap().unwrap();
@@ -141,7 +141,7 @@ async fn an_ended_producer_is_replaced() {
     assert!(error.is_transient());
 
     publisher.publish(outgoing("180", "again")).await.unwrap();
-    // A second end, too soon after the first for another replacement, is transient as well and passes.
+    // A second failure, too soon after the first for another replacement, is also transient and passes.
     broker.fence_next_publish();
     publisher.publish(outgoing("180", "fenced")).await.unwrap_err();
     let recovered = async {
@@ -177,7 +177,7 @@ async fn flushing_during_an_outage_says_how_many_are_left() {
     let broker = broker(1);
     let publisher = publisher(&broker);
     publisher.publish(outgoing("180", "known topic")).await.unwrap();
-    // A record counts as waiting for a moment longer than its acknowledgement takes.
+    // A record counts as waiting for a moment after its acknowledgement.
     publisher.flush(PATIENCE).await.unwrap();
     broker.go_down().unwrap();
     let waiting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! A scan sees every record of its ranges once, and nothing else.
+//! A scan sees every record of its ranges once, and no other record.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use kafka::scan::{Coverage, Error, Range, ranges, scan, share};
 
 use crate::broker::{PATIENCE, TOPIC, broker, outgoing, publish_all, publisher};
 
-/// How long a scan waits that is expected to wait in vain.
+/// The silence limit of a scan that is expected to reach it.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Scans on a thread where blocking is allowed, and returns `partition:offset=value` of each record.
+/// Scans on a thread that may block, and returns `partition:offset=value` for each record.
 async fn scan_all(options: &ClientOptions, ranges: Vec<Range>) -> Result<(Coverage, Vec<String>), Error> {
     let options = options.clone();
     tokio::task::spawn_blocking(move || {
@@ -85,7 +85,7 @@ async fn an_end_that_the_log_does_not_reach_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_is_told_too_early_is_not_believed() {
+async fn an_end_reported_too_early_is_ignored() {
     let broker = broker(1);
     let publisher = publisher(&broker);
     publish_all(&publisher, 0..3).await;
@@ -100,7 +100,7 @@ async fn an_end_that_is_told_too_early_is_not_believed() {
     for offset in 0..3 {
         assert_eq!(passed.recv().await, Some(offset));
     }
-    // What the replica was missing.
+    // The records that the replica lacked.
     publish_all(&publisher, 3..5).await;
     assert_eq!((passed.recv().await, passed.recv().await), (Some(3), Some(4)));
     assert_eq!(scanned.await.unwrap(), Ok(Coverage::Complete));

@@ -1,4 +1,4 @@
-//! Everything is handed over once, ends are told, outages are survived, and a lost position is an error.
+//! Every record is delivered once, ends are reported, outages are survived, and a lost position is an error.
 
 use domain::{Checkpoint, Position};
 use kafka::Unavailable;
@@ -75,7 +75,7 @@ async fn an_outage_is_survived_without_loss_or_repetition() {
     let before = read(&mut tail, 3).await;
 
     broker.go_down().unwrap();
-    // The publisher noticing the outage is the sign that connections are really gone.
+    // The publisher's error shows that the connections are gone.
     publisher.flush(PATIENCE).await.unwrap();
     broker.come_back().unwrap();
     let sent = publish_all(&publisher, 3..6).await;
@@ -98,7 +98,7 @@ async fn a_position_outside_the_log_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_topic_and_a_missing_broker_are_told_apart() {
+async fn a_missing_topic_and_a_missing_broker_are_distinguished() {
     let broker = broker(1);
     let options = broker.client_options();
     let error = Tail::open(&options, "nowhere", Checkpoint::default(), Limits::default()).await.unwrap_err();
@@ -114,7 +114,7 @@ async fn a_missing_topic_and_a_missing_broker_are_told_apart() {
 async fn an_ended_tail_says_so() {
     let broker = broker(1);
     let tail = Tail::open(&broker.client_options(), TOPIC, Checkpoint::default(), Limits::default()).await.unwrap();
-    // Closing ends the thread even though nobody takes what it has to say.
+    // Closing ends the thread even if its events are not taken.
     tokio::time::timeout(PATIENCE, tail.close()).await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! What the embedded broker can tell about topics; the contract itself is proven against real Kafka.
+//! Requests about topics that the embedded broker supports. Other tests check the contract against Apache Kafka.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn unknown_settings_are_a_note_and_a_missing_topic_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_brokers_with_the_same_topic_are_told_apart() {
+async fn two_brokers_with_the_same_topic_are_distinguished() {
     let (one, other) = (broker(1), broker(1));
     let identity = |broker: &kafka::embedded::EmbeddedBroker| {
         let options = broker.client_options();
@@ -45,7 +45,7 @@ async fn two_brokers_with_the_same_topic_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_probe_tells_whether_the_cluster_answers() {
+async fn a_probe_reports_whether_the_cluster_answers() {
     let broker = broker(1);
     let probe = Probe::new(&broker.client_options(), TOPIC).unwrap();
     probe.cluster_answers(PATIENCE).await.unwrap();

@@ -30,13 +30,14 @@ pub(super) struct UserBody {
     meta: MetaBody,
 }
 
-/// Where the state comes from. Unlike the user, `position` and `continuity` depend on the log that was read: a record that is
-/// appended again moves the position, and what compaction has removed shows no gap.
+/// Where the state comes from. Unlike the user, `position` and `continuity` depend on the log that was read: a record
+/// that is appended again moves the position, and what compaction has removed shows no gap.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Meta)]
 struct MetaBody {
-    /// The newest record that carries the event (in `/changes` the record that made the change): `<partition>:<offset>`.
+    /// The newest record that carries the event (in `/changes` the record that made the change):
+    /// `<partition>:<offset>`.
     #[schema(example = "0:17")]
     position: String,
     /// When the vendor says that it happened.

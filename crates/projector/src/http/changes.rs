@@ -9,9 +9,9 @@
 //! | `caught-up` | `{"checkpoint"}` | once; all that follows is new |
 //! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is rebuilt, the service stops |
 //!
-//! A change is that another event wins, or that the user was forgotten. Its position is that of the record that made it so, which
-//! in a tied second need not be the event's own. Which changes there were depends on the log that was read: a table that is
-//! rebuilt from a compacted log has seen fewer.
+//! A change is that another event wins, or that the user was forgotten. Its position is that of the record that made it
+//! so, which in a tied second need not be the event's own. Which changes there were depends on the log that was read: a
+//! table that is rebuilt from a compacted log has seen fewer.
 //!
 //! With a filter a reader is sent every change of a user who is in the filtered set, and the change with which a user
 //! leaves it. Membership is decided by what this table held before and holds after the change. Where the state before

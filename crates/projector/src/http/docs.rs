@@ -22,10 +22,10 @@ const DOCUMENT: &str = "/openapi.json";
 #[openapi(
     info(
         title = "Rollcall projector",
-        description = "The current state of every user of the call centre. Any GET takes `at_least` and waits for it, \
-                       so that a reader sees what it knows to be written, here and at every replica. A user and its weak \
-                       entity tag are decided by the user's events alone, whichever replica answers; `_meta.position`, \
-                       gaps and the history of `/changes` depend on the log that the replica has read."
+        description = "The current state of every user of the call centre. Any GET takes `at_least` and waits until \
+                       that record has been read, so that a reader sees the events it knows of, at any replica. A \
+                       user and its weak entity tag depend on the user's events alone, whichever replica answers; \
+                       `_meta.position`, gaps and the history of `/changes` depend on the log that it has read."
     ),
     paths(
         users::one,

@@ -30,7 +30,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
             status = 200,
             description = "the user's current state",
             body = UserBody,
-            headers(("ETag" = String, description = "weak: it covers the user, not `_meta`, and is the same at every replica"))
+            headers(("ETag" = String, description = "weak: covers the user, not `_meta`; every replica has the same"))
         ),
         (status = 304, description = "the state that `If-None-Match` names is the current one"),
         (status = 404, description = "no such user", body = ProblemBody),
@@ -64,8 +64,8 @@ fn found(row: &UserRow, known: &IfNoneMatch) -> Result<Response, Refusal> {
     Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
 }
 
-/// Returns a weak tag: it is of the event that wins, so it covers the user, and not `_meta`. A table that was rebuilt and a replica
-/// give the same.
+/// Returns a weak tag: it is of the event that wins, so it covers the user, and not `_meta`. A table that was rebuilt
+/// and a replica give the same.
 fn etag(row: &UserRow) -> Result<String, Refusal> {
     let head = wire::decode_head(&row.event).map_err(|_| Refusal::Unreadable(row.position))?;
     Ok(format!("W/\"{}\"", head.event_id))

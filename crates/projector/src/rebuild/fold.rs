@@ -71,7 +71,8 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Returns whether the record of a key is for another reading. Of nearly all rebuilds there is one, which asks for no key.
+    /// Returns whether the record of a key is for another reading. Of nearly all rebuilds there is one, which asks for
+    /// no key.
     fn leave_out(&self, key: Option<&[u8]>) -> bool {
         let end = self.end.load(Ordering::Relaxed);
         if self.first == i64::MIN && end == i64::MAX {

@@ -118,8 +118,8 @@ impl Loader {
     }
 }
 
-/// Returns every key once, in order. One that has records on partitions of two threads, because the topic was given more of
-/// them, is joined into the first table that has it.
+/// Returns every key once, in order. One that has records on partitions of two threads, because the topic was given
+/// more of them, is joined into the first table that has it.
 fn sorted(tables: &mut [Table]) -> Vec<Place> {
     let keys = |(number, table): (u32, &Table)| table.keys().map(move |(key, place)| (key, number, place)).collect();
     let mut places: Vec<Place> = (0..).zip(&*tables).flat_map(|table| -> Vec<Place> { keys(table) }).collect();

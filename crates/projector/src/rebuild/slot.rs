@@ -65,7 +65,8 @@ impl KeySlot {
         self.take_events(arrived, held, values);
     }
 
-    /// Follows the lineage, from `held`, the former winner. Most records say nothing new about it, and cost nothing here.
+    /// Follows the lineage, from `held`, the former winner. Most records say nothing new about it, and cost nothing
+    /// here.
     fn follow(&mut self, applied: &Applied, arrived: Arrived<'_>, held: Option<EventId>, values: &Slab) {
         if self.lineage.is_none() && !Lineage::is_news(&self.roll, applied, arrived.reading) {
             return;
@@ -108,8 +109,8 @@ impl KeySlot {
         }
     }
 
-    /// Joins with the state that records on other partitions gave: the topic was given more of them. The bytes of an event are
-    /// taken from where the copy that counts is.
+    /// Joins with the state that records on other partitions gave: the topic was given more of them. The bytes of an
+    /// event are taken from where the copy that counts is.
     pub(super) fn join(&mut self, values: &mut Slab, other: &Self, other_values: &Slab) {
         let mut roll = self.roll.clone();
         roll.join(&other.roll);
@@ -127,7 +128,7 @@ impl KeySlot {
         }
         before.into_values().for_each(|span| values.remove(span));
         self.events = Events::of(now);
-        if other.roll.rank() > self.roll.rank() {
+        if other.roll.supersedes(&self.roll) {
             self.lineage.clone_from(&other.lineage);
         }
         self.roll = roll;

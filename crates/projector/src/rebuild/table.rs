@@ -68,7 +68,8 @@ impl Table {
         self.index.len()
     }
 
-    /// Takes what a record says, and its value. It is applied with those that come after it, by [`Table::flush`] at the latest.
+    /// Takes what a record says, and its value. It is applied with those that come after it, by [`Table::flush`] at the
+    /// latest.
     pub(super) fn take(&mut self, reading: &Reading<'_>, value: Option<&[u8]>) {
         let is_taken = self.batch.push(reading, value);
         if !is_taken || self.batch.is_full() {

@@ -58,7 +58,7 @@ impl Effects {
     pub(super) fn count(&mut self, effect: Effect) {
         *match effect {
             Effect::Newer { .. } => &mut self.newer,
-            Effect::Tied { .. } => &mut self.tied,
+            Effect::Tied => &mut self.tied,
             Effect::Duplicate => &mut self.duplicate,
             Effect::Stale => &mut self.stale,
             Effect::Forgotten => &mut self.forgotten,

@@ -18,7 +18,8 @@ const CHANGES_SLACK: i64 = 10_000;
 
 /// One change of one user: another event wins, or the user was forgotten.
 ///
-/// Which changes there were depends on the log that was read: a table that was rebuilt from a compacted log has seen fewer of them.
+/// Which changes there were depends on the log that was read: a table that was rebuilt from a compacted log has seen
+/// fewer of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The record that made the change.
@@ -135,11 +136,11 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
     Ok(Since::Each { changes, next_seq, end: Some(meta::read_checkpoint(connection)?) })
 }
 
-/// Returns up to `limit` users, forgotten ones too, whose newest record on `partition` that has a part in their state is at
-/// `offset` or later, in that order; with them the checkpoint of the table they are of.
+/// Returns up to `limit` users, forgotten ones too, whose newest record on `partition` that has a part in their state
+/// is at `offset` or later, in that order; with them the checkpoint of the table they are of.
 ///
-/// A subscription reads these where single changes are no longer known. In a tied second the winner may be older than the record
-/// that made it win, so every event of the second counts.
+/// A subscription reads these where single changes are no longer known. In a tied second the winner may be older than
+/// the record that made it win, so every event of the second counts.
 pub(super) fn latest(
     connection: &Connection,
     partition: i32,

@@ -1,8 +1,7 @@
 //! Deliveries that came after a newer one: they change no user, but they may be what a gap is missing, now or later.
 
 use domain::gap::{Edge, Followed, Lineage};
-use domain::order::Rank;
-use domain::roll::{self, Member};
+use domain::roll::{self, Member, Roll};
 use domain::{Checkpoint, UnixMillis, UserId, Version};
 use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -36,9 +35,9 @@ fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
         .prepare_cached("SELECT forgotten_at FROM forgotten WHERE user_id = ?1")?
         .query_row([user_id.get()], |row| row.get(0))
         .optional()?;
-    let marker = forgotten_at.map(|at| Rank::of_forgotten(UnixMillis::from_millis(at)));
-    // What a forgotten user was is not to be remembered.
-    if marker.is_some_and(|marker| reading.says().rank() < marker) {
+    let marker = forgotten_at.map(|at| Roll::forgotten(UnixMillis::from_millis(at), late.position));
+    // The states of a forgotten user are not to be remembered.
+    if marker.is_some_and(|marker| marker.supersedes(reading.says())) {
         return Ok(0);
     }
     let mut lineage = Lineage { gaps: read_gaps(connection, user_id)?, late: read_late(connection, user_id)? };

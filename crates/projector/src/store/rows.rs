@@ -7,8 +7,8 @@ use rusqlite::{Connection, Row, params};
 
 /// A user as stored: the event that wins, and where it is.
 ///
-/// The event is a function of the join of the user's records alone. Position and gaps depend on the log that was read: a record
-/// that is appended again moves the position, and what compaction has removed shows no gap.
+/// The event is a function of the join of the user's records alone. Position and gaps depend on the log that was read:
+/// a record that is appended again moves the position, and what compaction has removed shows no gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
     pub user_id: UserId,
@@ -72,8 +72,8 @@ pub(super) fn replace_gaps(connection: &Connection, user_id: UserId, gaps: &[Ope
     write_gaps(connection, user_id, gaps)
 }
 
-/// Returns the fields in which the state that `held` gave and the state that `next` was built on differ; none when the head alone
-/// of either event can be read.
+/// Returns the fields in which the state that `held` gave and the state that `next` was built on differ; none when the
+/// head alone of either event can be read.
 pub(crate) fn differing_fields(held: Option<&[u8]>, next: Option<&[u8]>) -> Vec<String> {
     let decode = |event: Option<&[u8]>| wire::decode(event?).ok();
     match (decode(held), decode(next)) {

@@ -90,7 +90,7 @@ CREATE TABLE changes (
   partition    INTEGER NOT NULL,
   offset       INTEGER NOT NULL,   -- the record that made the change
   user_id      INTEGER NOT NULL,
-  event        BLOB,               -- the one that wins by it, of this record or another; NULL when the user was forgotten
+  event        BLOB,               -- the event that wins by this record; NULL when the user was forgotten
   forgotten_at INTEGER,
   -- What there was of the user before: 0 nothing, 1 what could not be read, 2 a user with what follows.
   before            INTEGER NOT NULL,

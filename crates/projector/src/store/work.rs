@@ -55,7 +55,7 @@ impl<'c> Work<'c> {
         let commit = &mut self.commit;
         commit.effects.count(applied.effect);
         commit.gaps_closed += followed.closed as u64;
-        if let Effect::Newer { gap: Some(_) } | Effect::Tied { gap: Some(_) } = applied.effect {
+        if let Effect::Newer { gap: Some(_) } = applied.effect {
             let found = key.gaps().last().is_some_and(|gap| gap.position == position);
             commit.gaps_found += u64::from(found);
         }

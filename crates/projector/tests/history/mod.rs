@@ -35,8 +35,8 @@ impl Random {
     }
 }
 
-/// Records of some users on some partitions: created, changed (many in one second), forgotten, late, repeated, copied, missed,
-/// repaired, and some that cannot be read or are unknown.
+/// Records of some users on some partitions: created, changed (many in one second), forgotten, late, repeated, copied,
+/// missed, repaired, and some that cannot be read or are unknown.
 pub fn records(random: &mut Random, count: usize) -> Vec<Record> {
     let mut log = Log::default();
     log.grow(random, count);
@@ -132,7 +132,8 @@ impl Log {
         unknown
     }
 
-    /// Returns what compaction leaves when it has been up to some record of each partition: of each key below it, the last.
+    /// Returns what compaction leaves when it has been up to some record of each partition: of each key below it, the
+    /// last.
     pub fn cut(&self, random: &mut Random) -> Vec<Record> {
         let ends: Vec<usize> =
             (0..PARTITIONS).map(|_| usize::try_from(random.below(self.records.len() as u64 + 1)).unwrap()).collect();
@@ -190,8 +191,8 @@ pub fn event(old: Option<User>, new: User, second: i64, received: i64) -> UserEv
     .unwrap()
 }
 
-/// Returns the changes of user 1 in one second that `deliveries` lists as `A>B B>C`, received in that order; one that is listed
-/// again is the same delivery, received again.
+/// Returns the changes of user 1 in one second that `deliveries` lists as `A>B B>C`, received in that order; one that
+/// is listed again is the same delivery, received again.
 pub fn changed(deliveries: &str) -> Vec<Record> {
     let user_id = UserId::new(1).unwrap();
     let user = |name: &str| User { name: Some(name.to_owned()), ..User::new(user_id) };

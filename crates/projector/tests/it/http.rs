@@ -229,8 +229,8 @@ async fn what_was_just_written_is_read_on_an_idle_topic() {
     service.stop().await;
 }
 
-/// A tied second: the answer is decided by its events, not by the order in which a table has read them, nor by what compaction or a
-/// repair has left of them.
+/// A tied second: the answer is decided by its events, not by the order in which a table has read them, nor by what
+/// compaction or a repair has left of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_tie_the_answer_and_its_tag_are_those_of_a_rebuilt_table() {
     let (kafka, store, other) = (Kafka::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! The faults of a configuration, all together, each with its key and where it was set.
+//! The faults of a configuration, reported together, each with its key and the place where it was set.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ pub struct Faults(Vec<Fault>);
 /// One fault: the key, where it was set, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Path of the key, `http.listen`; empty for a fault of the whole.
+    /// The path of the key, such as `http.listen`. Empty for a fault of the whole source.
     pub key: String,
     pub origin: Option<Origin>,
     pub reason: String,
 }
 
-/// Where a value was set.
+/// The place where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     File(PathBuf),
@@ -43,10 +43,10 @@ impl Faults {
         self.0.is_empty()
     }
 
-    /// Returns `value` when nothing is at fault.
+    /// Returns `value` if there is no fault.
     ///
     /// # Errors
-    /// The faults, all of them.
+    /// All faults.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }

@@ -1,4 +1,4 @@
-//! The sources of a configuration, one over the other, and what becomes of them together.
+//! The sources of a configuration, layered, and the configuration they give together.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,18 +8,18 @@ use toml::{Table, Value};
 
 use super::faults::{Fault, Faults, Origin};
 
-/// The beginning of every variable.
+/// The prefix of every variable.
 const PREFIX: &str = "ROLLCALL_";
 
-/// Variables with the prefix that are not configuration: those of the test suite.
+/// Variables with the prefix that are not configuration: the test suite uses them.
 const NOT_CONFIGURATION: [&str; 1] = ["ROLLCALL_REQUIRE_KAFKA"];
 
-/// The values set so far, and where each came from.
+/// The values set so far, each with its origin.
 #[derive(Default)]
 pub(super) struct Layers {
     table: Table,
     origins: BTreeMap<String, Origin>,
-    /// The text of values that came from the environment, for keys that want text where the value looks like more.
+    /// The text of values from the environment, for keys that expect text although the value parses as another type.
     texts: BTreeMap<String, String>,
 }
 
@@ -78,7 +78,7 @@ impl Layers {
         put(&mut self.table, path, value);
     }
 
-    /// Deserializes, removes each value at fault and tries again until none is left, so that all faults are found.
+    /// Deserializes. On an error it removes the faulty value and tries again, so that all faults are found.
     pub(super) fn deserialize<Raw: DeserializeOwned>(mut self) -> Result<Raw, Faults> {
         let mut faults = Faults::default();
         loop {
@@ -88,7 +88,7 @@ impl Layers {
             };
             let message = error.inner().message().to_owned();
             let mut path: Vec<String> = error.path().iter().map(ToString::to_string).collect();
-            // Of a list, the list as a whole is at fault.
+            // A fault in a list is reported for the whole list.
             path.retain(|part| !part.starts_with('['));
             if let Some(unknown) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
                 && path.last().map(String::as_str) != Some(unknown)
@@ -107,7 +107,7 @@ impl Layers {
         }
     }
 
-    /// Gives a value from the environment the other form it can have: its text, or the list that its commas make.
+    /// Replaces a value from the environment by its other form: its text, or the list from its commas.
     fn retry_as_text(&mut self, path: &[String], key: &str, message: &str) -> bool {
         let Some(text) = self.texts.remove(key) else { return false };
         let value = if message.contains("expected a sequence") {
@@ -123,7 +123,7 @@ impl Layers {
     }
 }
 
-/// Sets the value at a path; a value on the way that is not a table gives way to one.
+/// Sets the value at a path. A value on the path that is not a table is replaced by a table.
 pub fn put<K: AsRef<str>>(table: &mut Table, path: &[K], value: Value) {
     let Some((last, sections)) = path.split_last() else { return };
     let mut table = table;
@@ -137,7 +137,7 @@ pub fn put<K: AsRef<str>>(table: &mut Table, path: &[K], value: Value) {
     table.insert(last.as_ref().to_owned(), value);
 }
 
-/// Returns the value that `text` is in TOML; where it is none, the text itself.
+/// Returns the TOML value of `text`, or `text` itself if it is not valid TOML.
 pub fn parse_value(text: &str) -> Value {
     let parsed: Option<Table> = format!("value = {text}").parse().ok();
     let only = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
@@ -154,7 +154,7 @@ fn remove(table: &mut Table, path: &[String]) -> bool {
     }
 }
 
-/// Returns serde's message without the unexpected value that it quotes; only the expectation may be shown.
+/// Returns serde's message without the unexpected value. Only the expectation may be shown.
 fn without_value(message: &str) -> String {
     let quotes = message.starts_with("invalid type: ")
         || message.starts_with("invalid value: ")

@@ -1,10 +1,10 @@
-//! Instruments that both services measure with.
+//! Instruments that both services use.
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-/// Bounds of a duration histogram in seconds: those that OpenTelemetry's HTTP conventions advise, with two below for
-/// answers from memory.
+/// The bucket bounds of a duration histogram in seconds: those of OpenTelemetry's HTTP conventions, and two smaller
+/// ones for answers from memory.
 const DURATION_BOUNDS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -13,7 +13,7 @@ pub fn duration_histogram() -> Histogram {
     Histogram::new(DURATION_BOUNDS)
 }
 
-/// One that a gauge counts until this is dropped, however its work ends.
+/// Adds one to a gauge until it is dropped.
 #[derive(Debug)]
 pub struct Counted(Gauge);
 

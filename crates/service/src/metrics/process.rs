@@ -1,4 +1,4 @@
-//! Numbers of the process: memory and open files.
+//! Metrics of the process: memory and open files.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// Reads /proc each time metrics are encoded; on systems without it these metrics are absent.
+/// Reads /proc each time the metrics are encoded. The metrics are absent on systems without /proc.
 #[derive(Debug)]
 pub(super) struct Process;
 
@@ -29,7 +29,7 @@ impl Collector for Process {
     }
 }
 
-/// `VmRSS` of /proc/self/status (proc(5)), which is in KiB.
+/// Returns `VmRSS` of /proc/self/status (proc(5)) in bytes; the file has it in KiB.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

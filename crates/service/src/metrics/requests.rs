@@ -1,4 +1,4 @@
-//! Numbers of requests: how long each took, and how many are being answered.
+//! Metrics of requests: their duration, and the number in progress.
 
 use std::task::{Context, Poll};
 
@@ -49,7 +49,7 @@ impl Requests {
     }
 }
 
-/// Measures what passes through to the service within.
+/// Measures the requests to the inner service.
 #[derive(Clone)]
 pub(super) struct Measure<S> {
     pub(super) requests: Requests,
@@ -109,7 +109,7 @@ impl Finish for Measuring {
     }
 }
 
-/// The method, or `_OTHER`, as OpenTelemetry asks: a peer must not be able to invent labels.
+/// Returns the method, or `_OTHER` as OpenTelemetry requires: a peer must not be able to create labels.
 fn known_method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -125,7 +125,7 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
-/// Returns the scheme that the accept loop spoke; a router that is called without one speaks to nobody over TLS.
+/// Returns the scheme that the accept loop set. A router called without one has no TLS.
 fn known_scheme(scheme: Option<&Scheme>) -> &'static str {
     if scheme == Some(&Scheme::HTTPS) { "https" } else { "http" }
 }

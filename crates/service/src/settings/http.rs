@@ -1,4 +1,4 @@
-//! `[http]`: the listener that a service is there for, its limits and its TLS.
+//! `[http]`: the main listener of a service, its limits and its TLS.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::serve::ServerLimits;
 use crate::telemetry::chain;
 use crate::tls::{self, Tls};
 
-/// `[http]`: the listener that the service is there for.
+/// `[http]`: the main listener of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// `address:port`; the default is set by each service. Empty means that default.
+    /// `address:port`. Empty means the service's default.
     pub listen: String,
     pub connections_max: usize,
     pub header_read_ms: u64,
@@ -41,10 +41,10 @@ impl Default for Http {
 }
 
 impl Http {
-    /// hyper's own minimum for the buffer that a request's head is read into.
+    /// hyper's minimum for the buffer of a request's head.
     const HEADER_BYTES_MIN: usize = 8192;
 
-    /// Returns the limits that the section sets; a limit out of range is added to `faults`.
+    /// Returns the limits of the section. Adds a fault for each limit out of range.
     pub fn limits(&self, faults: &mut Faults) -> ServerLimits {
         if self.connections_max == 0 {
             faults.push("http.connections_max", "expected at least 1");
@@ -64,10 +64,11 @@ impl Http {
         }
     }
 
-    /// Returns the TLS that the section asks for, if it does. To be called inside a Tokio runtime.
+    /// Returns the TLS settings of the section, if present. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`tls::Error`] when certificate and key cannot be used. That both or none are named is for [`Http::check_tls`].
+    /// [`tls::Error`] when certificate and key cannot be used. [`Http::check_tls`] checks that both or neither are
+    /// named.
     pub fn tls(&self) -> Result<Option<Tls>, tls::Error> {
         match self.tls_files() {
             (Some(certificate), Some(key)) => {
@@ -77,7 +78,7 @@ impl Http {
         }
     }
 
-    /// An empty name is none: so an example can show the key.
+    /// An empty name counts as absent, so that the example file can show the key.
     fn tls_files(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
         fn named(file: Option<&PathBuf>) -> Option<&PathBuf> {
             file.filter(|path| !path.as_os_str().is_empty())
@@ -85,7 +86,7 @@ impl Http {
         (named(self.tls_certificate_file.as_ref()), named(self.tls_key_file.as_ref()))
     }
 
-    /// Adds a fault when a certificate is named without a key, a key without a certificate, or two that cannot be used.
+    /// Adds a fault when only one of certificate and key is named, or when the two cannot be used.
     pub fn check_tls(&self, faults: &mut Faults) {
         match self.tls_files() {
             (Some(_), None) => faults.push("http.tls_key_file", "expected beside tls_certificate_file"),
@@ -123,7 +124,10 @@ mod tests {
         http(here.path(), here.path()).check_tls(&mut faults);
         let shown = faults.to_string();
         assert_eq!(faults.iter().count(), 2, "{shown}");
-        assert!(shown.contains("/no/such/key.pem cannot be read") && shown.contains("no PEM certificate"), "{shown}");
+        assert!(
+            shown.contains("/no/such/key.pem cannot be read") && shown.contains("not a PEM certificate"),
+            "{shown}"
+        );
     }
 
     #[test]

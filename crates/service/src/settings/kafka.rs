@@ -1,4 +1,4 @@
-//! `[kafka]`: the cluster, and any setting of librdkafka.
+//! `[kafka]`: the cluster, and librdkafka settings.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::secret::REDACTED;
 
-/// `[kafka]`: the cluster, and any librdkafka setting passed through.
+/// `[kafka]`: the cluster, and librdkafka settings that are passed through.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kafka {
-    /// Addresses to begin with: `host:port`, parted by commas.
+    /// The initial broker addresses: `host:port`, separated by commas.
     pub bootstrap: String,
     pub client_id: String,
-    /// librdkafka's settings, by its names; numbers and booleans may be written as such.
+    /// librdkafka settings by name. Numbers and booleans may be written without quotes.
     #[serde(deserialize_with = "scalars_as_text", serialize_with = "without_secrets")]
     pub properties: BTreeMap<String, String>,
 }
@@ -51,7 +51,7 @@ fn scalars_as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
     Ok(properties)
 }
 
-/// `"sasl.username"` is one key in TOML only when quoted; unquoted it is a table in a table, and means the same here.
+/// Flattens nested tables: unquoted, `sasl.username` is a table in TOML, and means the same as the quoted key here.
 fn flatten(path: &str, table: toml::Table, properties: &mut BTreeMap<String, String>) -> Result<(), String> {
     for (key, value) in table {
         let name = if path.is_empty() { key } else { format!("{path}.{key}") };

@@ -1,11 +1,11 @@
-//! The people of a simulated call centre: what they are called, and what changes about them.
+//! The people of a simulated call centre: their names, and their changes.
 
 use domain::{User, UserId};
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom as _;
 
-/// First names with the spelling that their login uses. Some need more than ASCII, as real ones do.
+/// First names with the spelling in their login. Some need more than ASCII, as real names do.
 const FIRST: [(&str, &str); 16] = [
     ("Rachel", "rachel"),
     ("Zsófia", "zsofia"),
@@ -49,7 +49,7 @@ const GROUPS: i64 = 12;
 const SUPERVISOR_ONE_IN: u32 = 10;
 pub(super) const PASSWORD: &str = "new password";
 
-/// The kinds of change, as often as they are listed: phones change every week, wages once a year.
+/// The kinds of change, weighted by repetition: phones change every week, wages once a year.
 const CHANGES: [Change; 20] = [
     Change::ContactPhone,
     Change::ContactPhone,
@@ -88,7 +88,7 @@ enum Change {
     Transport,
 }
 
-/// A name, and how it is spelled in addresses.
+/// A name, and its spelling in addresses.
 pub(super) struct Person {
     first: (&'static str, &'static str),
     last: (&'static str, &'static str),
@@ -99,7 +99,7 @@ impl Person {
         Self { first: *one_of(&FIRST, rng), last: *one_of(&LAST, rng) }
     }
 
-    /// Returns the user that this person becomes on the first day.
+    /// Returns the user of this person on the first day.
     pub(super) fn hired(&self, id: UserId, rng: &mut ChaCha8Rng) -> User {
         let is_agent = !rng.random_ratio(1, SUPERVISOR_ONE_IN);
         let mut user = User {
@@ -115,7 +115,7 @@ impl Person {
             register_transport: Some("sip-tcp".to_owned()),
             sample_rate: Some("global".to_owned()),
             state: Some("active".to_owned()),
-            // The login carries the number, so that two people of one name have different ones. It never changes.
+            // The login contains the number, so that people of the same name have different logins. It never changes.
             username: Some(format!("{}_{}_{id}", self.first.1, self.last.1)),
             ..User::new(id)
         };
@@ -129,7 +129,7 @@ impl Person {
     }
 }
 
-/// Returns the user after one change, and what changed. But for a password, the two users differ.
+/// Returns the user after one change, and the name of the change. The two users differ unless a password changed.
 pub(super) fn changed(old: &User, passwords: bool, rng: &mut ChaCha8Rng) -> (User, &'static str) {
     let mut new = old.clone();
     let what = loop {
@@ -142,7 +142,7 @@ pub(super) fn changed(old: &User, passwords: bool, rng: &mut ChaCha8Rng) -> (Use
     (new, what)
 }
 
-/// Makes the change and returns its name; `None` where it does not happen in this population.
+/// Applies the change and returns its name, or `None` if it does not occur in this population.
 fn apply(change: Change, user: &mut User, passwords: bool, rng: &mut ChaCha8Rng) -> Option<&'static str> {
     Some(match change {
         Change::ContactPhone => {
@@ -195,7 +195,7 @@ fn apply(change: Change, user: &mut User, passwords: bool, rng: &mut ChaCha8Rng)
     })
 }
 
-/// Returns a password that a search of every written byte finds for sure: the prefix occurs nowhere else.
+/// Returns a password that a search of all written bytes can find: its prefix occurs nowhere else.
 pub(super) fn password(rng: &mut ChaCha8Rng) -> String {
     format!("Pw-simulated-{:016x}", rng.random::<u64>())
 }

@@ -1,4 +1,4 @@
-//! The numbers of gate and keeper.
+//! The metrics of gate and keeper.
 
 use kafka::topics::Watermarks;
 use prometheus_client::metrics::counter::Counter;
@@ -8,7 +8,7 @@ use service::Metrics;
 use crate::gate::Gate;
 use crate::keeper::Plan;
 
-/// What is to be seen of the upkeep.
+/// The gauges of the upkeep.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gauges {
     behind: Gauge,
@@ -20,7 +20,7 @@ pub(super) struct Gauges {
     pub(super) repairs: RepairCounters,
 }
 
-/// How the repairs went.
+/// The outcomes of repairs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RepairCounters {
     pub(super) appended: Counter,
@@ -33,7 +33,7 @@ impl Gauges {
         let gauges = Self::default();
         metrics.register(|registry| {
             let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
-            let behind = "Offsets between what the gate has read and where the topic ended when it began";
+            let behind = "Offsets that the gate has yet to read, up to the end of the topic at its start";
             gauge("rollcall_gate_behind_records", behind, &gauges.behind);
             gauge("rollcall_keeper_partitions", "Partitions that this keeper owns", &gauges.partitions);
             gauge("rollcall_keeper_dirty_keys", "Keys whose last record is not the newest", &gauges.dirty);

@@ -1,4 +1,4 @@
-//! A round of repairs: the records that the states are of are read again and appended.
+//! A round of repairs: reads the records of the states again, and appends them.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::metrics::RepairCounters;
 use crate::keeper::refetch::refetch;
 use crate::keeper::{Fetched, needed, repair};
 
-/// What repairs are made with.
+/// The clients that a repair needs.
 #[derive(Clone, Debug)]
 pub(super) struct Repairer {
     pub(super) options: ClientOptions,
@@ -22,11 +22,11 @@ pub(super) struct Repairer {
     pub(super) counters: RepairCounters,
 }
 
-/// What came of a round. A repair that failed is tried again when its back-off is over, whatever the error: what Kafka refuses
-/// today (a permission, a limit) it may take tomorrow.
+/// The result of a round. A failed repair is tried again after its back-off, whatever the error: Kafka may later accept
+/// a record that it refuses now (a permission, a limit).
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    /// Keys whose records are gone.
+    /// Keys whose records no longer exist.
     pub(super) lost: Vec<UserId>,
 }
 
@@ -43,15 +43,15 @@ impl Repairer {
                     user.id = %user_id,
                     kafka.partition = state.position().partition,
                     kafka.offset = state.position().offset,
-                    "a record of a user was compacted away before it was appended again: was the keeper away for longer \
-                     than min.compaction.lag.ms?"
+                    "a record was compacted away before it was appended again: was the keeper away for longer than \
+                     min.compaction.lag.ms?"
                 );
                 round.lost.push(*user_id);
                 continue;
             };
             appends.push(self.publisher.publish(record));
         }
-        // What is in the producer's queue by then is flushed when the service stops.
+        // Records that are queued by then are flushed when the service stops.
         let appended = tokio::select! {
             () = shutdown.requested() => return round,
             appended = futures_util::future::join_all(appends) => appended,
@@ -60,7 +60,7 @@ impl Repairer {
         self.counters.appended.inc_by((appended.len() - failures.len()) as u64);
         self.counters.failed.inc_by(failures.len() as u64);
         if let Some(error) = failures.first() {
-            // One line for them all: an outage fails them together, and so does a missing permission, every time.
+            // One line for all: an outage, or a missing permission, fails them together and every time.
             tracing::warn!(
                 repairs.failed = failures.len(),
                 error = *error as &dyn std::error::Error,
@@ -70,7 +70,7 @@ impl Repairer {
         round
     }
 
-    /// Reads the records that carry the states; `None` when they cannot be read now.
+    /// Reads the records that carry the states. Returns `None` when they cannot be read now.
     async fn fetch(&self, states: &[(UserId, Roll)], shutdown: &Shutdown) -> Option<Fetched> {
         let positions: BTreeSet<_> = states.iter().flat_map(|(_, state)| needed(state)).collect();
         let (options, topic, stop) = (self.options.clone(), self.topic.clone(), shutdown.clone());

@@ -11,10 +11,10 @@ use crate::fixture::{NOW, change};
 use crate::gate::Verdict;
 
 const TOPIC: &str = "users";
-/// Long enough for a busy machine; a test that waits this long has failed.
+/// Long enough for a busy machine. A test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An upkeep that runs, and what to see and stop it by.
+/// A running upkeep, with its gauges and its shutdown.
 struct Running {
     gauges: Gauges,
     gate: Gate,
@@ -51,7 +51,7 @@ impl Running {
     }
 }
 
-/// An event of user `id` at that second, as long as its `name`.
+/// Returns an event of user `id` at that second, with the length of `name`.
 fn event(id: i64, name: String, second: u32) -> UserEvent {
     UserEvent::new(Facts {
         old: None,
@@ -71,7 +71,7 @@ async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet
     let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
     let on =
         |partition, event: &UserEvent| Outgoing { partition: Some(partition), ..Outgoing::event(event, TOPIC, None) };
-    // The winner is longer than the keeper's client may send, and what makes the key dirty is not.
+    // The winner exceeds the keeper's message limit. The late record that makes the key dirty does not.
     sender.publish(on(0, &event(1, "x".repeat(4_000), 9))).await.unwrap();
     sender.publish(on(0, &event(1, "x".to_owned(), 1))).await.unwrap();
     let mut narrow = broker.client_options();
@@ -111,7 +111,7 @@ async fn a_keeper_stops_in_the_middle_of_a_repair() {
     for second in [9, 1] {
         sender.publish(Outgoing::event(&event(1, "x".to_owned(), second), TOPIC, None)).await.unwrap();
     }
-    // Nothing that it appends is ever acknowledged.
+    // Kafka acknowledges none of its records.
     let nowhere = ClientOptions::new("127.0.0.1:1");
     let limits = Limits { deadline: PATIENCE * 10, ..Limits::default() };
     let publisher = Publisher::open(&nowhere, limits).unwrap();

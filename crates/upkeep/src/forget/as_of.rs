@@ -1,5 +1,5 @@
-//! As of when a user is forgotten: a tombstone that is older than the user's newest event would be passed over like a late
-//! delivery, and the keeper would bring the user back.
+//! Chooses the time of a tombstone. A tombstone older than the user's newest event would count as a late delivery, and
+//! the keeper would bring the user back.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use kafka::{ClientOptions, scan};
 
 use super::{Error, SILENCE_MAX};
 
-/// Returns the state of the user, out of all partitions. Blocks.
+/// Returns the state of the user over all partitions. Blocks.
 pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<Option<Roll>, kafka::scan::Error> {
     let key = user_id.to_string();
     let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
@@ -34,9 +34,9 @@ pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Res
     Ok(state)
 }
 
-/// Returns the time of a tombstone that wins against `newest`: `asked`, or when nothing is asked the later of `now` and the time
-/// of the newest record, for the vendor's clock may be ahead. (An event that is ahead of its own receipt has no say: any marker
-/// ranks above it.)
+/// Returns the time of a tombstone that wins against `newest`: `asked`, or without it the later of `now` and the time
+/// of the newest record, because the vendor's clock may be ahead. (An event ahead of its own receipt does not count:
+/// any marker ranks above it.)
 ///
 /// # Errors
 /// [`Error::Outdated`] when the time that is asked for would lose.

@@ -1,11 +1,12 @@
-//! Late deliveries of a forgotten user.
+//! Removes the late deliveries of a forgotten user.
 //!
-//! Their topic is kept by time alone, and Kafka deletes records only with everything before them. So what others have there
-//! is appended again first, as it was and with its time of receipt, and then all is deleted up to the user's last record. A
-//! crash in between leaves others' late deliveries twice, which closes no gap twice; running it again finishes it.
+//! Their topic has deletion by age only, and Kafka deletes a record only together with everything before it. So the
+//! records of other users are first appended again, unchanged and with their time of receipt. Then everything up to the
+//! user's last record is deleted. A crash in between leaves duplicates of other users' late deliveries. Duplicates are
+//! harmless: they close no gap twice. Running it again completes the deletion.
 //!
-//! Users are to be forgotten one after the other: of two at the same moment, what one appends again may be the other's, and
-//! is found by another run.
+//! Forget users one after the other. With two at the same time, one run may append the other user's records again; a
+//! further run then finds them.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -21,19 +22,19 @@ use tokio::sync::mpsc;
 
 use super::{Error, SILENCE_MAX};
 
-/// Late deliveries of the user.
+/// The late deliveries of the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Late {
     pub records: usize,
-    /// When the newest of them was received.
+    /// The time of receipt of the newest one.
     pub newest: Option<UnixMillis>,
-    /// Why they are still there, if they are: what the cluster said when they were to be deleted.
+    /// The cluster's reason for refusing the deletion, if it refused.
     pub stay_because: Option<String>,
-    /// Late deliveries of others that were appended again.
+    /// The number of late deliveries of other users that were appended again.
     pub others_kept: usize,
 }
 
-/// How many records of others wait to be appended again, and how many for their acknowledgement.
+/// The most records of other users that wait to be appended, and that wait for their acknowledgement.
 const COPIES_WAITING: usize = 256;
 
 /// Removes the late deliveries of the user, where the cluster permits it.
@@ -54,7 +55,7 @@ pub(super) async fn remove(
     if ranges.is_empty() {
         return Ok(late);
     }
-    // Nothing is appended again before it is known that the cluster will delete.
+    // Records are appended again only after the cluster has shown that it permits deletion.
     if let Err(refused) = delete(|range| range.start).await {
         late.stay_because = Some(chain(&refused));
         return Ok(late);
@@ -64,13 +65,14 @@ pub(super) async fn remove(
     Ok(late)
 }
 
-/// Counts the user's records; with them the parts of the log that go: of each partition all up to the last of them.
+/// Counts the user's records and returns the ranges to delete: in each partition all offsets up to the user's last
+/// record.
 fn find(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<(Late, Vec<Range>), scan::Error> {
     let (mut late, key) = (Late::default(), user_id.to_string());
     let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
     let mut ends = BTreeMap::new();
     scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
-        // Without a value nothing of the user is in it.
+        // A record without a value holds no data of the user.
         if record.key() == Some(key.as_bytes()) && record.value().is_some() {
             late.records += 1;
             late.newest = late.newest.max(Some(record.timestamp()));
@@ -82,7 +84,7 @@ fn find(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<(Late, Ve
     Ok((late, going.collect()))
 }
 
-/// Returns how many there were, once all of them are acknowledged.
+/// Returns their number, once all are acknowledged.
 async fn append_others_again(
     kafka: &ClientOptions,
     topic: &str,

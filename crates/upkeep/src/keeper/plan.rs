@@ -1,67 +1,68 @@
-//! What the keeper is to do, and when: pure. Times are those since the keeper began.
+//! Decides what the keeper does, and when. Pure: times are durations since the keeper started.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use domain::UserId;
 
-/// How long a key waits for its second repair after the first; each further one waits twice as long.
+/// The wait of a key between its first and second repair. Each further wait is twice as long.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// The longest wait of a key for another repair. A key that was clean for longer begins anew.
+/// The longest wait of a key between repairs. A key that stays clean for longer starts again with the shortest.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(64);
-/// How many keys are repaired at once.
+/// The most keys repaired at once.
 pub const REPAIRS_MAX: usize = 1_000;
 
-/// What the keeper hears of.
+/// An input of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// These partitions are this keeper's from now on, in addition to those that it has.
+    /// These partitions are now assigned to this keeper, in addition to its others.
     Assigned(Vec<i32>),
-    /// These are this keeper's no more.
+    /// These partitions are no longer assigned to this keeper.
     Revoked(Vec<i32>),
-    /// None is this keeper's any more.
+    /// No partition is assigned to this keeper any more.
     AllRevoked,
-    /// A record was read; more may follow.
+    /// A record was read. More may follow.
     Read { partition: i32 },
-    /// All of a partition has been read.
+    /// A partition has been read to its end.
     EndReached { partition: i32 },
-    /// A record of the key was read after which it needs a repair, on the partition that its key belongs to.
+    /// After a record the key needs a repair. `home` is the partition of the key.
     Dirty { user_id: UserId, home: i32 },
-    /// A record of the key was read after which it needs none.
+    /// After a record the key needs no repair.
     Clean { user_id: UserId },
-    /// The records that a repair needs are gone; it waits for another record of the key.
+    /// The records that a repair needs no longer exist. The key waits for another record.
     Lost { user_id: UserId },
 }
 
-/// What the keeper does next.
+/// The next action of the keeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Append the state of these keys again.
     Repair(Vec<UserId>),
-    /// Wait for an event, until then at most.
+    /// Wait for an event, at most until this time.
     WaitUntil(Duration),
     /// Wait for an event.
     Wait,
 }
 
-/// The plan of one keeper: which keys it has to repair, and when.
+/// The plan of one keeper: which keys it must repair, and when.
 ///
-/// A key is repaired by the owner of its home partition, when that has been read to its end and so has, once, the whole topic (a
-/// key can have records on other partitions). While a repair is on its way the key waits; it is repaired again when its back-off
-/// is over and it is still dirty, whether the repair failed or was overtaken.
+/// The owner of a key's home partition repairs the key. It does so when that partition has been read to its end, and
+/// the whole topic has been read to its end once (a key can have records on other partitions). During a repair the key
+/// waits. If the key is still dirty after its back-off, because the repair failed or a newer record overtook it, it is
+/// repaired again.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     owned: BTreeSet<i32>,
     ended: BTreeSet<i32>,
-    /// The whole topic was read to its end once.
+    /// The whole topic has been read to its end once.
     is_begun: bool,
-    /// The dirty keys, by the partition that they belong to.
+    /// The dirty keys, by their home partition.
     dirty: BTreeMap<i32, BTreeSet<UserId>>,
     homes: HashMap<UserId, i32>,
     repairs: BTreeMap<UserId, Backoff>,
 }
 
-/// The repairs of a key in the recent past.
+/// The recent repairs of a key.
 #[derive(Clone, Copy, Debug)]
 struct Backoff {
     wait: Duration,
@@ -69,7 +70,7 @@ struct Backoff {
 }
 
 impl Plan {
-    /// Takes in an event.
+    /// Processes an event.
     pub fn on(&mut self, event: &Event, now: Duration) {
         match event {
             Event::Assigned(partitions) => self.owned.extend(partitions),
@@ -85,7 +86,7 @@ impl Plan {
                 self.clean(*user_id);
                 self.homes.insert(*user_id, *home);
                 self.dirty.entry(*home).or_default().insert(*user_id);
-                // What was lost has come again, or another record has.
+                // The missing records, or another record of the key, have arrived.
                 self.repairs.entry(*user_id).and_modify(|repair| repair.due = repair.due.min(now + BACKOFF_MAX));
             }
             Event::Clean { user_id } => self.clean(*user_id),
@@ -101,13 +102,12 @@ impl Plan {
         }
     }
 
-    /// Notes that every partition of the topic has been read to its end.
+    /// Records that every partition of the topic has been read to its end.
     pub fn begin(&mut self) {
         self.is_begun = true;
     }
 
-    /// Returns what to do at `now`. Keys that it hands out are on their way: they are not handed out again before their back-off
-    /// is over.
+    /// Returns the action at `now`. Keys in a returned repair are not returned again before their back-off is over.
     pub fn next(&mut self, now: Duration) -> Action {
         self.repairs.retain(|_, repair| repair.due == Duration::MAX || now < repair.due + BACKOFF_MAX);
         if !self.is_begun {
@@ -137,12 +137,12 @@ impl Plan {
         }
     }
 
-    /// The partitions that are this keeper's.
+    /// Returns the partitions of this keeper.
     pub fn owned(&self) -> impl Iterator<Item = i32> + '_ {
         self.owned.iter().copied()
     }
 
-    /// How many keys of the partitions that are this keeper's need a repair.
+    /// Returns the number of keys that need a repair, in the partitions of this keeper.
     pub fn dirty(&self) -> usize {
         self.owned.iter().filter_map(|partition| self.dirty.get(partition)).map(BTreeSet::len).sum()
     }
@@ -158,7 +158,7 @@ mod tests {
         UserId::new(id).unwrap()
     }
 
-    /// A plan that owns partition 0 of a topic that was read to its end, at `now`.
+    /// Returns a plan that owns partition 0 of a topic that has been read to its end at `now`.
     fn begun(now: Duration) -> Plan {
         let mut plan = Plan::default();
         plan.on(&Event::Assigned(vec![0]), now);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stays_clean_begins_anew_and_one_that_does_not_goes_on() {
+    fn a_key_that_stays_clean_resets_its_back_off_and_another_continues() {
         for (quiet, wait) in [(S, 2), (BACKOFF_MIN + BACKOFF_MAX, 1)] {
             let mut plan = begun(S);
             plan.on(&dirty(1, 0), S);

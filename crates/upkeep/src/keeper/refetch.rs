@@ -1,4 +1,4 @@
-//! Reads single records again: a table of states holds no events.
+//! Reads single records again, because the table holds states and no events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -8,12 +8,12 @@ use domain::Position;
 use kafka::scan::{self, Coverage, Range};
 use kafka::{ClientOptions, Record};
 
-/// Offsets nearer than this are read in one go: what lies between costs less than another request.
+/// Offsets closer than this are read in one range: reading the records between costs less than another request.
 const NEAR: i64 = 10_000;
-/// How long the cluster may be silent.
+/// The longest silence of the cluster.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Returns ranges that cover `positions`, those of a partition within `near` of each other in one.
+/// Returns ranges that cover `positions`. Positions of a partition within `near` of each other share a range.
 fn clusters(positions: &BTreeSet<Position>, near: i64) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for Position { partition, offset } in positions {
@@ -25,8 +25,8 @@ fn clusters(positions: &BTreeSet<Position>, near: i64) -> Vec<Range> {
     ranges
 }
 
-/// Returns the records at `positions`, as far as they are there: compaction may have removed one. `None` soon after `goes_on` has
-/// returned false. Blocks.
+/// Returns the records at `positions` that still exist: compaction may have removed some. Returns `None` soon after
+/// `goes_on` returns false. Blocks.
 ///
 /// # Errors
 /// As [`scan::scan`].

@@ -1,4 +1,4 @@
-//! A repair: the record that makes a key clean, of the bytes that the log holds.
+//! A repair: builds the record that makes a key clean, from bytes on the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,20 @@ use domain::{Position, UnixMillis, UserId, wire};
 use kafka::Record;
 use kafka::publish::Outgoing;
 
-/// The records that a repair needs, by their position.
+/// The records that a repair needs, by position.
 pub type Fetched = BTreeMap<Position, Record>;
 
-/// Returns where the records are that carry the state: the marker, or each event of the set.
+/// Returns the positions of the records that carry the state: the marker, or each event of the set.
 pub fn needed(state: &Roll) -> BTreeSet<Position> {
     let members = state.members().iter().map(|member| member.at);
     if state.rank().is_forgotten() { BTreeSet::from([state.position()]) } else { members.collect() }
 }
 
-/// Returns the record that yields `state` by itself: the winner as it was, and in a tied second the other events in its header;
-/// `None` when one of the records is gone. It is placed by its key.
+/// Returns the record that yields `state` by itself: the winner unchanged, and in a tied second the other events in its
+/// header. Returns `None` when a needed record no longer exists. The record is placed by its key.
 ///
-/// Its Kafka timestamp is `now`. (What protects the winner until then is the youth of the record after it: while that is younger
-/// than `min.compaction.lag.ms`, the cleaner does not know of it.)
+/// Its Kafka timestamp is `now`. (Until the repair, the age of the later record protects the winner: the cleaner does
+/// not consider that record while it is younger than `min.compaction.lag.ms`.)
 pub fn repair(user_id: UserId, state: &Roll, fetched: &Fetched, topic: &str, now: UnixMillis) -> Option<Outgoing> {
     let repaired = state.position();
     let record = fetched.get(&repaired)?;
@@ -49,8 +49,8 @@ fn payload<'r>(member: &Member, fetched: &'r Fetched) -> Option<&'r [u8]> {
     roll::read(member.at, key, value, |name| record.header(name), record.timestamp).ok()?.payload(member)
 }
 
-/// Returns the headers of a tombstone. One that only its Kafka timestamp dates is given the header that does, or it would forget
-/// what came between it and now.
+/// Returns the headers of a tombstone. A tombstone that only its Kafka timestamp dates gets the header with that time.
+/// Otherwise the repair would also forget events between that time and now.
 fn dated(record: &Record) -> Vec<(String, Vec<u8>)> {
     let mut headers = record.headers.clone();
     if roll::dated(record.header(CE_TIME)).is_none() {
@@ -60,7 +60,8 @@ fn dated(record: &Record) -> Vec<(String, Vec<u8>)> {
     headers
 }
 
-/// Returns the headers that the event in `value` had on the log, or what they are made of when `record` carries it for another.
+/// Returns the headers that the event in `value` had on the log. If `record` carries the event for another one, returns
+/// headers built from the event.
 fn headers_of(record: &Record, value: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     if record.value.as_deref() == Some(value) {
         return Some(record.headers.clone());
@@ -82,7 +83,8 @@ mod tests {
         Position { partition: 0, offset }
     }
 
-    /// Returns the repair of user 1 in a log of these records, and the log as a reader begins it with that repair.
+    /// Returns the repair of user 1 in a log of these records, the state of the log, and the state after the repair
+    /// alone.
     fn repaired(records: &[Record]) -> (Outgoing, Roll, Roll) {
         let mut table = Table::default();
         records.iter().for_each(|record| drop(table.take(record)));
@@ -119,7 +121,7 @@ mod tests {
         assert_eq!(state.members().len(), 3);
         assert!(begun.is_same(&state));
         assert_eq!(again.value, records[0].value, "C>D wins");
-        // The repair comes again as a delivery is repeated, with the winner in the header of another's record.
+        // The repair arrives again like a repeated delivery, with the winner in the header of another event's record.
         let Outgoing { key, value, headers, timestamp, .. } = again;
         let third = Record { position: at(3), timestamp, key: Some(key), value, headers };
         let (again, state, begun) = repaired(&[third, records[2].clone()]);

@@ -1,4 +1,5 @@
-//! Breaks in the lineage of users ([`domain::gap`]): suspected by digests while the log is read, confirmed by the users' fields.
+//! Finds breaks in the lineage of users ([`domain::gap`]): suspects them by digests while the log is read, and confirms
+//! them by the users' fields.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -11,11 +12,11 @@ use kafka::{Record, Unavailable, scan};
 use super::{Found, Gap, Options, SILENCE_MAX};
 use crate::keeper::refetch::refetch;
 
-/// The users with gaps or late events, as far as the log was read.
+/// The users with gaps or late events, as far as the log has been read.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     lineages: HashMap<UserId, Lineage>,
-    /// For the event that shows a gap, where the state is that was held before.
+    /// For the event that shows a gap: the position of the state held before.
     held: HashMap<Position, Position>,
 }
 
@@ -51,7 +52,7 @@ impl Suspects {
     }
 }
 
-/// Returns the gaps that are real: neither filled from the late topic, nor without a field that differs.
+/// Returns the confirmed gaps: not filled from the late topic, and with at least one field that differs.
 pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Found<Gap>, scan::Error> {
     let mut found = Found::default();
     suspects.lineages.retain(|_, lineage| !lineage.gaps.is_empty());
@@ -73,7 +74,7 @@ pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Found
             let next = next.and_then(|record| event(record, |member| member.parent == Some(gap.missing)));
             let fields = match (held, next) {
                 (Some(held), Some(next)) => changed_fields(&held, &next),
-                // Compacted away meanwhile: that something differs is known, and not the fields.
+                // The records were compacted away. A field differs, but which one is unknown.
                 _ => vec![NOT_COMPARED.to_owned()],
             };
             if !fields.is_empty() {
@@ -84,7 +85,7 @@ pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Found
     Ok(found)
 }
 
-/// Returns the event of a record, one of its second included, that is the one asked for.
+/// Returns the event of a record for which `is_it` returns true, including the other events of its second.
 fn event(record: &Record, is_it: impl Fn(&Member) -> bool) -> Option<UserEvent> {
     let (key, value) = (record.key.as_deref(), record.value.as_deref());
     let reading = roll::read(record.position, key, value, |name| record.header(name), record.timestamp).ok()?;
@@ -92,12 +93,12 @@ fn event(record: &Record, is_it: impl Fn(&Member) -> bool) -> Option<UserEvent> 
     wire::decode(reading.payload(member)?).ok()
 }
 
-/// Lets late deliveries fill the gaps.
+/// Fills gaps with late deliveries.
 fn read_late_topic(options: &Options, lineages: &mut HashMap<UserId, Lineage>) -> Result<(), scan::Error> {
     let topic = &options.topics.late;
     let ranges = match scan::ranges(&options.kafka, topic, SILENCE_MAX) {
         Ok(ranges) => ranges,
-        // The settings say that it is missing; here it fills nothing.
+        // The check of settings reports the missing topic. Here it fills no gap.
         Err(scan::Error::Unavailable(Unavailable::Missing { .. })) => return Ok(()),
         Err(error) => return Err(error),
     };

@@ -11,17 +11,17 @@ use kafka::scan::Scanned;
 use super::gaps::Suspects;
 use super::{Found, Misplaced, Report, Unreadable, Winner};
 
-/// What is known of a partition.
+/// The state of a partition.
 pub(super) struct Partition {
     number: i32,
-    /// How many partitions the topic has.
+    /// The number of partitions of the topic.
     of: i32,
     keep_winners: bool,
     next_offset: i64,
     records: u64,
     reasserted: u64,
     keys: HashMap<UserId, KeyState>,
-    /// The values of the events of each set, if winners are to be kept.
+    /// The values of the events of each set, if winners are kept.
     values: HashMap<UserId, Vec<(EventId, Vec<u8>)>>,
     suspects: Suspects,
     unreadable: Found<Unreadable>,
@@ -55,7 +55,7 @@ impl Partition {
         self.keys.get(&user_id)
     }
 
-    /// The keys that are dirty by the records of this partition.
+    /// Returns the keys that are dirty by the records of this partition.
     pub(super) fn dirty(&self) -> impl Iterator<Item = UserId> {
         self.keys.iter().filter(|(_, key)| key.needs_repair()).map(|(user_id, _)| *user_id)
     }
@@ -64,7 +64,7 @@ impl Partition {
         let position = scanned.position();
         self.next_offset = position.offset + 1;
         self.records += 1;
-        // Whatever it does: a repair that a newer event overtook is stale, and was appended all the same.
+        // Counted for every effect: a repair overtaken by a newer event is stale, but was appended.
         self.reasserted += u64::from(scanned.header(REASSERTED).is_some());
         let header = |name: &str| scanned.header(name);
         let reading = match roll::read(position, scanned.key(), scanned.value(), header, scanned.timestamp()) {
@@ -115,7 +115,7 @@ impl Partition {
         }
     }
 
-    /// Adds findings to `report`, what gaps are confirmed by to `suspects`, and the states to `keys`.
+    /// Adds findings to `report`, the data to confirm gaps to `suspects`, and the states to `keys`.
     pub(super) fn report(
         mut self,
         report: &mut Report,
@@ -144,7 +144,7 @@ impl Partition {
     }
 }
 
-/// Returns whether the winner of `roll` wins when it is joined with `other`.
+/// Returns whether the winner of `roll` also wins in the join with `other`.
 fn wins_over(roll: &Roll, other: &Roll) -> bool {
     let mut joined = other.clone();
     joined.join(roll);

@@ -1,4 +1,4 @@
-//! A topic in memory: partitions of real records, cut as Kafka's cleaner cuts them.
+//! An in-memory topic: partitions of real records, compacted as Kafka's cleaner does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use kafka::placement::partition_for;
 use kafka::publish::Outgoing;
 use upkeep::Table;
 
-/// Something that happened to a user.
+/// An event in the life of a user.
 #[derive(Clone, Debug)]
 pub(crate) enum Happened {
-    /// From one state to another at that second; a creation comes from none.
+    /// A change from one state to another at that second. A creation has no earlier state.
     Changed {
         user: i64,
         from: Option<char>,
@@ -26,7 +26,7 @@ pub(crate) enum Happened {
 }
 
 impl Happened {
-    /// Returns the event as it is received at `now`; `None` when the user was forgotten, which `forget` writes.
+    /// Returns the event as received at `now`. `None` for forgetting a user, which `forget` writes.
     pub(crate) fn received(&self, now: i64) -> Option<UserEvent> {
         let Self::Changed { user, from, to, second } = *self else { return None };
         let state = |name: char| User { name: Some(name.into()), ..User::new(UserId::new(user).unwrap()) };
@@ -43,11 +43,11 @@ impl Happened {
     }
 }
 
-/// The topic: `None` where the cleaner has been.
+/// The topic. `None` marks a record that the cleaner has removed.
 #[derive(Clone)]
 pub(crate) struct Topic {
     partitions: Vec<Vec<Option<Record>>>,
-    /// The order in which records were appended, of all partitions.
+    /// The order of appends over all partitions.
     appended: Vec<Position>,
 }
 
@@ -60,7 +60,7 @@ impl Topic {
         i32::try_from(self.partitions.len()).unwrap()
     }
 
-    /// Gives the topic another partition, as nobody should.
+    /// Adds a partition, which operators are advised not to do.
     pub(crate) fn widen(&mut self) {
         self.partitions.push(Vec::new());
     }
@@ -97,23 +97,23 @@ impl Topic {
         records[usize::try_from(position.offset).unwrap()].as_ref()
     }
 
-    /// The records that were appended from the n-th to before the m-th, as far as they are there.
+    /// Returns the existing records between the n-th and the m-th append.
     pub(crate) fn read(&self, from: usize, to: usize) -> impl Iterator<Item = &Record> {
         self.appended[from..to].iter().filter_map(|position| self.at(*position))
     }
 
-    /// The table of a reader that begins now, partition by partition.
+    /// Returns the table of a reader that starts now and reads partition by partition.
     pub(crate) fn rebuild(&self) -> Table {
         let mut table = Table::default();
         for record in self.partitions.iter().flatten().flatten() {
-            // One that cannot be read is noted there.
+            // The table counts a record that cannot be read.
             let _read = table.take(record).is_ok();
         }
         table
     }
 
-    /// Returns how many records the cleaner may take into account: `min.compaction.lag.ms` gives the keeper days, so whatever it
-    /// looks at was clean once at a time after.
+    /// Returns how many records the cleaner may consider. `min.compaction.lag.ms` gives the keeper days, so every key
+    /// in that range was clean at some later time.
     pub(crate) fn cleanable(&self, keys: &BTreeSet<UserId>) -> usize {
         let (mut table, mut cleanable) = (Table::default(), 0);
         for (index, position) in self.appended.iter().enumerate() {
@@ -127,7 +127,7 @@ impl Topic {
         cleanable
     }
 
-    /// Removes of the first `end` records each for which there is a later one of its key and partition among them.
+    /// Compacts the first `end` records: removes each one that has a later record of its key and partition among them.
     pub(crate) fn clean(&mut self, end: usize) {
         let mut seen = BTreeSet::new();
         for position in self.appended[..end].iter().rev() {

@@ -1,13 +1,13 @@
-//! The proof that the log converges: arbitrary histories with ties and states that return, delivered late, twice and out of order to
-//! two replicas, with gate, keeper and Kafka's cleaner acting at arbitrary moments and stopping and starting as they like, a foreign
-//! writer whose records nobody can read, and somebody who gives the topic another partition.
+//! The proof that the log converges. Histories are arbitrary, with ties and returning states. They are delivered late,
+//! twice and out of order to two replicas. Gate, keeper and Kafka's cleaner act, stop and start at arbitrary moments.
+//! Another writer appends records that this build cannot read, and partitions are added to the topic.
 //!
-//! Table, plan and repair are the real ones, on real bytes; the log, its cleaner and the replicas' shell are a model in memory.
-//! After quiet every key is clean, a table that lived through everything equals one that is rebuilt from the cleaner's leavings,
-//! nothing that was acknowledged is lost, and no answer turns out to have been wrong.
+//! Table, plan and repair are the real code, on real bytes. The log, its cleaner and the replicas' shell are an
+//! in-memory model. After quiet, every key is clean, a live table equals a table rebuilt from the compacted log, no
+//! acknowledged event is lost, and no answer was wrong.
 //!
 //! `ROLLCALL_CASES=40000 cargo test -p rollcall-upkeep --test convergence` runs more histories than the default.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 mod log;
 
@@ -27,7 +27,7 @@ use upkeep::keeper::{Action, BACKOFF_MAX, Event, Plan, needed, repair};
 
 const CASES: u32 = 2_000;
 const USERS: i64 = 2;
-/// A later build writes this user; nobody else does.
+/// Only a later build writes this user.
 const FOREIGN_USER: i64 = USERS;
 const TOPIC: &str = "users";
 
@@ -36,16 +36,16 @@ struct Replica {
     table: Table,
     plan: Plan,
     read: usize,
-    /// It judges and repairs only once it has read to the end.
+    /// It judges and repairs only after it has read to the end.
     in_force: bool,
-    /// States that are to be appended again, which may be old by then.
+    /// States that it has decided to append again. They may be outdated by then.
     decided: Vec<(UserId, Roll)>,
 }
 
 impl Default for Replica {
     fn default() -> Self {
         let mut plan = Plan::default();
-        // Two owners of everything, as for a moment in a rebalance.
+        // Two owners of everything, as during a rebalance.
         plan.on(&Event::Assigned(vec![0, 1]), Duration::ZERO);
         Self { table: Table::default(), plan, read: 0, in_force: false, decided: Vec::new() }
     }
@@ -53,11 +53,11 @@ impl Default for Replica {
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// The sender delivers its next delivery to a replica.
+    /// The sender sends its next delivery to a replica.
     Deliver {
         replica: usize,
     },
-    /// A replica reads on; at the end it decides on repairs.
+    /// A replica reads on. At the end it decides on repairs.
     Read {
         replica: usize,
         records: usize,
@@ -69,14 +69,14 @@ enum Act {
     Restart {
         replica: usize,
     },
-    /// A foreign writer appends broken bytes under a user's key.
+    /// Another writer appends broken bytes under a user's key.
     Scribble {
         user: i64,
     },
     Project {
         records: usize,
     },
-    /// The cleaner runs over what is older than the lag.
+    /// The cleaner compacts what is older than the lag.
     Clean,
     Widen,
 }
@@ -95,8 +95,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What happened to the users: for each a creation and changes between four states, and perhaps being forgotten; many at the same
-/// second.
+/// Returns the life of the users: for each a creation, changes between four states, and perhaps being forgotten; many
+/// at the same second.
 fn history() -> impl Strategy<Value = Vec<Happened>> {
     vec((0..USERS, 0..2_i64, prop::sample::select(vec!['A', 'B', 'C', 'D']), 0..12_u8), 1..10).prop_map(|steps| {
         let mut lines: BTreeMap<i64, (i64, Option<char>)> = BTreeMap::new();
@@ -115,7 +115,7 @@ fn history() -> impl Strategy<Value = Vec<Happened>> {
     })
 }
 
-/// A history and its deliveries: each at least once, some again, in any order.
+/// Returns a history with its deliveries: each at least once, some repeated, in any order.
 fn deliveries() -> impl Strategy<Value = Vec<Happened>> {
     (history(), vec(any::<prop::sample::Index>(), 0..6))
         .prop_map(|(history, again)| {
@@ -134,7 +134,7 @@ struct World {
     now: i64,
     /// The time of the keepers.
     clock: Duration,
-    /// How often a keeper began anew, with no memory of its repairs.
+    /// The number of times that a keeper restarted, without its back-offs.
     restarts: usize,
     /// Every delivery with its answer.
     answered: Vec<(Head, Verdict)>,
@@ -178,13 +178,13 @@ impl World {
         self.replicas[replica] = Replica::default();
     }
 
-    /// Broken bytes of a known schema.
+    /// Appends broken bytes with a known schema.
     fn scribble(&mut self, user: i64) {
         let event = Happened::Changed { user, from: None, to: 'A', second: 0 }.received(0).unwrap();
         self.topic.append(&user.to_string(), Some(domain::wire::encode(&event)[..20].to_vec()), Vec::new());
     }
 
-    /// Tombstones come from `forget`, which asks no gate.
+    /// Tombstones come from `forget`, which does not use the gate.
     fn deliver(&mut self, replica: usize) {
         let Some(happened) = self.deliveries.next() else { return };
         self.now += 1;
@@ -234,7 +234,7 @@ impl World {
             let needed = needed(&state);
             let fetched = needed.iter().filter_map(|position| Some((*position, self.topic.at(*position)?.clone())));
             let fetched = fetched.collect();
-            // A state that the cleaner has taken was appended again by somebody else, or superseded.
+            // If the cleaner has removed a state, another replica has appended it again or it was superseded.
             if let Some(again) = repair(user_id, &state, &fetched, TOPIC, UnixMillis::from_millis(0)) {
                 self.topic.append_outgoing(again);
                 *self.repairs.entry(user_id).or_default() += 1;
@@ -250,7 +250,8 @@ impl World {
         self.projected = to;
     }
 
-    /// Who has not read what the cleaner takes was away for longer than `min.compaction.lag.ms`, and begins anew.
+    /// A replica that has not read what the cleaner removes was away for longer than `min.compaction.lag.ms`, and
+    /// starts again.
     fn clean(&mut self) {
         let users: BTreeSet<UserId> = (0..USERS).map(|user| UserId::new(user).unwrap()).collect();
         let cleanable = self.topic.cleanable(&users);
@@ -265,7 +266,7 @@ impl World {
         self.topic.clean(cleanable);
     }
 
-    /// Everything is delivered, and everybody reads to the end, until nothing is appended any more.
+    /// Delivers everything, and lets every replica read to the end, until nothing is appended any more.
     fn quiet(&mut self) {
         while self.deliveries.len() > 0 {
             self.deliver(0);
@@ -287,7 +288,7 @@ impl World {
 }
 
 fn cases() -> u32 {
-    #[expect(clippy::disallowed_methods, reason = "the number of cases is the one thing a test is asked from outside")]
+    #[expect(clippy::disallowed_methods, reason = "the number of cases is the one setting of this test")]
     let asked = std::env::var("ROLLCALL_CASES").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(CASES)
 }
@@ -305,7 +306,7 @@ proptest! {
         world.quiet();
         let appended = world.topic.end() - before;
 
-        // Tables that lived through it, and one that is rebuilt before and after the cleaner has done all it can.
+        // The live tables, and a table rebuilt before and after the cleaner has done everything it can.
         let rebuilt = world.topic.rebuild();
         let end = world.topic.end();
         world.topic.clean(end);
@@ -322,7 +323,7 @@ proptest! {
             }
         }
 
-        // Nothing that was acknowledged is lost, and no answer is wrong in hindsight.
+        // No acknowledged event is lost, and no answer was wrong in hindsight.
         for (head, verdict) in &world.answered {
             let state = &compacted.key(head.user_id).unwrap().roll;
             let is_in_set = state.members().iter().any(|member| member.event_id == head.event_id);
@@ -336,8 +337,8 @@ proptest! {
             }
         }
 
-        // Repairs are bounded by the other records, and a later build's user is left alone.
-        // (One of each keeper for every record, and for every time that it has forgotten its own.)
+        // Repairs are bounded by the number of other records, and the user of a later build is not repaired. (One
+        // repair per keeper for each record, and for each time that a keeper lost its back-offs.)
         let repairs: usize = world.repairs.values().sum();
         let bound = 2 * (appended - repairs) + usize::try_from(USERS).unwrap() * world.restarts;
         prop_assert!(repairs <= bound, "{repairs} repairs of {appended} records");

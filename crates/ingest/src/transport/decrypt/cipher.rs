@@ -1,4 +1,4 @@
-//! The ciphers that a body can be encrypted with, by the names that PHP and OpenSSL give them.
+//! The ciphers for bodies, by their names in PHP and OpenSSL.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ enum Kind {
     Known(&'static CipherRef),
 }
 
-/// Why a name is no cipher for a body.
+/// The reason why a name is not a cipher for bodies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CipherError {
     #[error("OpenSSL has no such cipher")]
@@ -27,14 +27,14 @@ pub enum CipherError {
     NeedsTag,
 }
 
-/// Parts of the names of modes that authenticate: `openssl_decrypt` without a tag cannot use them.
+/// Parts of the names of authenticating modes: `openssl_decrypt` cannot use them without a tag.
 const MODES_WITH_TAG: [&str; 6] = ["gcm", "ccm", "ocb", "siv", "poly1305", "hmac"];
 
 impl BodyCipher {
-    /// Returns the cipher that PHP's `openssl_decrypt` knows by `name`, whatever its case: `aes-256-ctr`.
+    /// Returns the cipher that PHP's `openssl_decrypt` knows by `name`, in any case: `aes-256-ctr`.
     ///
     /// # Errors
-    /// [`CipherError`] for names that OpenSSL does not have, and for modes that cannot do without a tag.
+    /// [`CipherError`] for names unknown to OpenSSL, and for modes that require a tag.
     pub fn named(name: &str) -> Result<Self, CipherError> {
         let lower = name.to_ascii_lowercase();
         if MODES_WITH_TAG.iter().any(|mode| lower.contains(mode)) {
@@ -62,7 +62,7 @@ impl fmt::Debug for BodyCipher {
     }
 }
 
-/// A provider has a cipher by its own names; older ones (`aes-128-cfb128`, `bf`) are found by OpenSSL's table of objects.
+/// A provider has a cipher under its own names. Older names (`aes-128-cfb128`, `bf`) are in OpenSSL's table of objects.
 fn find(lower: &str) -> Option<Kind> {
     load_providers();
     if lower == "null" {
@@ -77,8 +77,9 @@ fn find(lower: &str) -> Option<Kind> {
     })
 }
 
-/// Blowfish, CAST5, DES, IDEA, RC2, RC4 and SEED live in a provider that OpenSSL 3 does not load by itself; the vendor's settings
-/// may be older than that. Loading one by hand ends the automatic loading of the default one, so both are loaded.
+/// Blowfish, CAST5, DES, IDEA, RC2, RC4 and SEED are in a provider that OpenSSL 3 does not load by default; the
+/// vendor's settings may be older than that. Loading one provider explicitly disables the automatic loading of the
+/// default one, so both are loaded.
 fn load_providers() {
     static PROVIDERS: LazyLock<[Option<Provider>; 2]> =
         LazyLock::new(|| ["default", "legacy"].map(|name| Provider::try_load(None, name, true).ok()));
