@@ -1,9 +1,12 @@
 //! An event: the content of one webhook, and the values derived from it.
 
+mod kind;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::{EventId, TimestampError, UnixMillis, User, UserId, Version};
+
+pub use kind::EventType;
 
 /// One User Created or User Changed webhook. [`UserEvent::new`] derives the values that the vendor does not send.
 ///
@@ -43,22 +46,6 @@ pub struct UserEvent {
     pub extra: BTreeMap<String, String>,
     /// Fields that were left out on purpose, in `new` and in `old`.
     pub omitted: Vec<String>,
-}
-
-/// The type of an event: `created` when `old` is null, else `changed`; `imported` when it comes from a list of users.
-///
-/// ```
-/// use domain::EventType;
-///
-/// assert_eq!(EventType::Created.as_str(), "created");
-/// assert_eq!(EventType::named("changed"), Some(EventType::Changed));
-/// assert_eq!(EventType::named("CHANGED"), None);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EventType {
-    Created,
-    Changed,
-    Imported,
 }
 
 /// The content of a webhook, read and checked. Nothing is derived yet.
@@ -137,28 +124,6 @@ impl UserEvent {
             event_id: self.event_id,
             received_at: self.received_at,
         }
-    }
-}
-
-impl EventType {
-    /// Returns the name of the type: the text in the record and in the event's identifier.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Changed => "changed",
-            Self::Imported => "imported",
-        }
-    }
-
-    /// Returns the type with this name.
-    pub fn named(text: &str) -> Option<Self> {
-        [Self::Created, Self::Changed, Self::Imported].into_iter().find(|kind| kind.as_str() == text)
-    }
-}
-
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -2,23 +2,21 @@
 //! rules.
 //!
 //! These cases are not gaps: the first event seen of a user is a change, the state held was imported, the vendor has
-//! added a new member, or either event omits the field that differs. Of the events of one second only the first one read
-//! is compared with the state before; the others lead to and from it.
+//! added a new member, or either event omits the field that differs. Of the events of one second only the first one
+//! read is compared with the state before; the others lead to and from it.
+
+mod suspected;
 
 use crate::roll::{Applied, Effect, Member, Reading, Roll};
-use crate::{Position, UserEvent, Version};
+use crate::{Position, UserEvent};
+
+use suspected::leads_to;
+pub use suspected::{Edge, Gap};
 
 /// The most gaps kept per user, newest first. More gaps add no information.
 pub const GAPS_PER_USER_MAX: usize = 16;
 /// The most late events kept per user, newest first: several for each gap.
 pub const LATE_PER_USER_MAX: usize = 64;
-
-/// A break in a user's lineage: the state held was `held`, but the next event was built on `missing`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    pub held: Version,
-    pub missing: Version,
-}
 
 /// A gap with the event that shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +27,6 @@ pub struct OpenGap {
     /// The fields that differ between the known state and the missing state, in alphabetical order.
     pub fields: Vec<String>,
 }
-
-/// An event that did not win, as the pair of states it leads from and to.
-pub type Edge = (Version, Version);
 
 /// The lineage of a user: its open gaps and its late events.
 ///
@@ -52,27 +47,6 @@ pub struct Followed {
     pub late_changed: bool,
     /// The number of gaps closed by late events.
     pub closed: usize,
-}
-
-impl Gap {
-    /// Returns the gap between two states of a user, if the parent of the new winner is not a known state.
-    pub fn between(before: &Roll, now: &Roll) -> Option<Self> {
-        let (held, next) = (before.winner()?, now.winner()?);
-        let missing = next.parent?;
-        if missing == held.version || before.rank().is_imported() {
-            return None;
-        }
-        let known = before.members().iter().map(|member| member.version).collect();
-        let edges: Vec<Edge> = now.members().iter().filter_map(Member::edge).collect();
-        (!leads_to(known, missing, &edges)).then_some(Self { held: held.version, missing })
-    }
-}
-
-impl Member {
-    /// Returns the states that the event leads from and to. A creation has no state to lead from.
-    pub fn edge(&self) -> Option<Edge> {
-        Some((self.parent?, self.version))
-    }
 }
 
 impl Lineage {
@@ -168,26 +142,6 @@ impl Followed {
     }
 }
 
-/// Returns whether a path of events leads from one of the states in `reached` to `missing`.
-///
-/// A user can return to an earlier state (a switch turned off and on again), so several events can leave one state. The
-/// search follows all paths.
-fn leads_to(mut reached: Vec<Version>, missing: Version, events: &[Edge]) -> bool {
-    let mut next = 0;
-    while let Some(at) = reached.get(next).copied() {
-        if at == missing {
-            return true;
-        }
-        next += 1;
-        for (_, to) in events.iter().filter(|(from, _)| *from == at) {
-            if !reached.contains(to) {
-                reached.push(*to);
-            }
-        }
-    }
-    false
-}
-
 /// Returns the names of the fields that differ between the state after `held` and the state before `next`, in
 /// alphabetical order. Returns none when `next` has no parent state.
 ///
@@ -204,7 +158,7 @@ pub fn changed_fields(held: &UserEvent, next: &UserEvent) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Facts, UnixMillis, User, UserId};
+    use crate::{Facts, UnixMillis, User, UserId, Version};
 
     fn version(number: usize) -> Version {
         let mut bytes = [0; 16];

@@ -22,36 +22,19 @@ mod current;
 
 mod facets;
 
-use std::borrow::Cow;
+mod error;
 
-use crate::{EventId, Head, UnixMillis, User, UserEvent};
+use crate::{Head, UserEvent};
 
+use error::FRAME_LEN;
+
+pub use current::Current;
+pub use error::DecodeError;
 pub use facets::Facets;
 pub use schema::SCHEMA_V1;
 
 /// The two bytes that open a single-object encoding.
 pub const MARKER: [u8; 2] = [0xc3, 0x01];
-
-const FRAME_LEN: usize = 10;
-
-/// The reason why bytes are not a user event.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    #[error("value is shorter than the {FRAME_LEN} bytes that open a single-object encoding")]
-    Short,
-    #[error("value does not open with the marker C3 01 of a single-object encoding")]
-    NoMarker,
-    #[error("value has the fingerprint {0}, which no released schema has")]
-    UnknownSchema(String),
-    #[error("value has the event type {0:?}, which no release defines")]
-    UnknownType(String),
-    #[error("value does not match the schema of its fingerprint")]
-    Avro(#[source] Box<apache_avro::Error>),
-    #[error("eventId is not a UUID")]
-    EventId(#[source] uuid::Error),
-    #[error("{0} bytes follow the end of the event")]
-    Trailing(usize),
-}
 
 /// Returns `event` in the newest released version.
 ///
@@ -97,15 +80,6 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
     }
 }
 
-/// The current state for readers: the user after the event, and the time of the event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Current<'b> {
-    pub occurred_at: UnixMillis,
-    pub event_id: EventId,
-    pub received_at: UnixMillis,
-    pub user: User<Cow<'b, str>>,
-}
-
 /// Returns the state after the event in `bytes`, borrowed from them, at a small part of the cost of [`decode`]. The
 /// fields after it, such as the state before, are not read.
 ///
@@ -125,16 +99,6 @@ pub fn decode_current(bytes: &[u8]) -> Result<Current<'_>, DecodeError> {
 /// As [`decode_current`].
 pub fn facets(bytes: &[u8]) -> Result<Facets<'_>, DecodeError> {
     decode_current(bytes).map(Facets::from)
-}
-
-impl DecodeError {
-    /// Returns whether another build may know the bytes: their framing, schema or event type is not known here.
-    pub fn is_unknown(&self) -> bool {
-        match self {
-            Self::NoMarker | Self::UnknownSchema(_) | Self::UnknownType(_) => true,
-            Self::Short | Self::Avro(_) | Self::EventId(_) | Self::Trailing(_) => false,
-        }
-    }
 }
 
 /// Returns the bytes after the framing of a value that could be decoded.
@@ -157,7 +121,7 @@ fn datum(bytes: &[u8]) -> Result<&[u8], DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventType, UserId};
+    use crate::{EventType, User, UserId};
 
     const GOLDEN: &[u8] = include_bytes!("../../../schemas/golden/v1/user-changed.avro");
 

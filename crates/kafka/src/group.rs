@@ -1,6 +1,7 @@
 //! Membership in a consumer group. The group serves only to assign partitions: no record is read through it, and no
 //! offset is committed.
 
+mod event;
 mod member;
 
 use std::fmt;
@@ -11,29 +12,11 @@ use tokio::sync::mpsc;
 use crate::tail::join;
 use crate::{ClientOptions, Unavailable};
 
+pub use event::{Error, GroupEvent};
 use member::Member;
 
 /// The most changes that can wait for the caller.
 const CHANGES_WAITING: usize = 64;
-
-/// A change of the assignment of this member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GroupEvent {
-    /// These partitions are now assigned to this member, in addition to its others.
-    Assigned(Vec<i32>),
-    /// These partitions are no longer assigned to this member.
-    Revoked(Vec<i32>),
-}
-
-/// The reason why a membership cannot start or has ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// The membership ended earlier, and its error was returned then.
-    #[error("the membership has ended")]
-    Ended,
-}
 
 /// A running membership. Dropping it leaves the group after a delay; [`Membership::leave`] leaves at once.
 pub struct Membership {

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
 mod message;
+mod queue;
 mod topic_id;
 
 use std::ffi::{CStr, CString, c_int};
@@ -23,6 +24,7 @@ use crate::client::TracingContext;
 use crate::tail::cut_at;
 
 pub(crate) use message::Message;
+use queue::Queue;
 pub(crate) use topic_id::topic_id;
 
 /// The most records taken from librdkafka in one call.
@@ -151,22 +153,6 @@ fn classify(message: Message<'_>) -> Taken<'_> {
             Some(end) => Taken::Cut { partition, end },
             None => Taken::Fault(Code::from(code).into()),
         },
-    }
-}
-
-/// A reference to a queue.
-struct Queue(NonNull<c::rd_kafka_queue_t>);
-
-impl Queue {
-    fn owned(queue: *mut c::rd_kafka_queue_t) -> Self {
-        Self(NonNull::new(queue).expect("the library allocates or aborts"))
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: the reference is ours and freed once.
-        unsafe { c::rd_kafka_queue_destroy(self.0.as_ptr()) };
     }
 }
 

@@ -6,17 +6,20 @@
 
 mod as_of;
 
+mod error;
+
 mod late;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use domain::topics::Names;
 use domain::{Letter, Position, UnixMillis, UserId};
 use kafka::ClientOptions;
 use kafka::publish::{Outgoing, Publisher};
 
+use crate::SILENCE_MAX;
 use crate::letters::{self, Kept};
+pub use error::Error;
 pub use late::Late;
 
 /// Whether a dead letter is about the user.
@@ -59,33 +62,6 @@ pub struct Deadlines {
     /// files.
     pub late: Option<UnixMillis>,
 }
-
-/// The reason why a user is not, or not completely, forgotten. Running it again is safe.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the user's events could not be read")]
-    Users(#[source] kafka::scan::Error),
-    #[error(
-        "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, \
-         so nothing was done; choose a later time, or none"
-    )]
-    Outdated { at: UnixMillis, newest: UnixMillis },
-    #[error("the tombstone was not published")]
-    Tombstone(#[source] Box<kafka::publish::Error>),
-    #[error("the dead letters could not be read")]
-    DeadLetters(#[source] kafka::scan::Error),
-    #[error("dead letter {key} was not removed")]
-    Remove { key: String, source: Box<kafka::publish::Error> },
-    #[error("the late deliveries could not be read")]
-    Late(#[source] kafka::scan::Error),
-    #[error("a late delivery of another user was not appended again, so none was deleted")]
-    LateNotKept(#[source] Box<kafka::publish::Error>),
-    #[error("the late deliveries were not deleted")]
-    LateNotDeleted(#[source] kafka::topics::NotDeleted),
-}
-
-/// The longest silence of the cluster.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Forgets `user_id` as of `at`. Without `at`, forgets as of the later of `now` and the user's newest event. Later
 /// events bring the user back, earlier ones do not. `mentions` returns whether a dead letter is about the user.

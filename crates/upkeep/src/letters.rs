@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use domain::{Letter, Position, UnixMillis};
 use kafka::ClientOptions;
 use kafka::publish::Outgoing;
 use kafka::scan;
 
-/// The longest silence of the cluster while the topic is read.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+use crate::SILENCE_MAX;
 
 /// A dead letter with its position.
 #[derive(Clone, Debug)]

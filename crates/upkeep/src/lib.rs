@@ -66,3 +66,6 @@ mod fixture;
 pub use follow::Upkeep;
 pub use gate::Gate;
 pub use table::Table;
+
+/// The longest silence of the cluster while a topic is read as a whole.
+pub(crate) const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(30);

@@ -26,21 +26,28 @@ pub enum Reason {
     Syntax { problem: &'static str, line: usize, column: usize },
 }
 
-pub(super) fn read(text: &[u8], depth_max: usize) -> Result<Json<'_>, Fault> {
-    let text = match std::str::from_utf8(text) {
-        Ok(text) => text,
-        Err(error) => return Err(syntax(text, error.valid_up_to() + 1, "invalid unicode code point")),
-    };
-    let mut parser = Parser { text, at: 0, depth_max };
-    let value = parser.value(0);
-    let whole = value.and_then(|value| match parser.peek() {
-        None => Ok(value),
-        Some(_) => Err(parser.here("trailing characters")),
-    });
-    whole.map_err(|mut fault| {
-        fault.path.reverse();
-        fault
-    })
+impl<'t> Json<'t> {
+    /// Parses `text`.
+    ///
+    /// # Errors
+    /// [`Fault`] for text that is not JSON, for a duplicate key in an object, for nesting deeper than `depth_max`, or
+    /// for a number whose exponent does not fit `i32`.
+    pub fn read(text: &'t [u8], depth_max: usize) -> Result<Self, Fault> {
+        let text = match std::str::from_utf8(text) {
+            Ok(text) => text,
+            Err(error) => return Err(syntax(text, error.valid_up_to() + 1, "invalid unicode code point")),
+        };
+        let mut parser = Parser { text, at: 0, depth_max };
+        let value = parser.value(0);
+        let whole = value.and_then(|value| match parser.peek() {
+            None => Ok(value),
+            Some(_) => Err(parser.here("trailing characters")),
+        });
+        whole.map_err(|mut fault| {
+            fault.path.reverse();
+            fault
+        })
+    }
 }
 
 struct Parser<'t> {

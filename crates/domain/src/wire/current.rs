@@ -5,8 +5,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::head::{self, long, text};
-use crate::wire::Current;
-use crate::{FieldSource, User, UserId};
+use crate::{EventId, FieldSource, UnixMillis, User, UserId};
+
+/// The current state for readers: the user after the event, and the time of the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current<'b> {
+    pub occurred_at: UnixMillis,
+    pub event_id: EventId,
+    pub received_at: UnixMillis,
+    pub user: User<Cow<'b, str>>,
+}
 
 /// Returns the state in `datum`, or `None` when the library must report the fault.
 pub(super) fn read(datum: &[u8]) -> Option<Current<'_>> {

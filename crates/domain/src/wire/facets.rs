@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::wire::Current;
+use super::Current;
 
 /// The searchable fields of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

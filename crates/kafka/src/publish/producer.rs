@@ -15,7 +15,8 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerConte
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Error, Limits, NotFlushed, Outgoing, not_enqueued};
+use super::error::not_enqueued;
+use super::{Error, Limits, NotFlushed, Outgoing};
 use crate::client::TracingContext;
 use crate::{ClientOptions, Fault};
 

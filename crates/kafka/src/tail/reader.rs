@@ -11,13 +11,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cursors::Cursors;
-use super::{Batch, Error, Limits, POLL, TailEvent};
+use super::{Batch, Error, Limits, TailEvent};
 use crate::native::{Intake, Taken, topic_name};
 use crate::topics::{self, Watch};
 use crate::{ClientOptions, Fault, Record, Unavailable};
 
 /// The pause between checks of the cursors while the cluster does not answer.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest single wait for records. It bounds how long a tail outlives its handle, not the delay of a record.
+const POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct TailReader {
     options: ClientOptions,

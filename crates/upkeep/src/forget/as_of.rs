@@ -7,7 +7,8 @@ use domain::roll::{self, Roll};
 use domain::{UnixMillis, UserId};
 use kafka::{ClientOptions, scan};
 
-use super::{Error, SILENCE_MAX};
+use super::Error;
+use crate::SILENCE_MAX;
 
 /// Returns the state of the user over all partitions. Blocks.
 pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<Option<Roll>, kafka::scan::Error> {

@@ -20,7 +20,8 @@ use kafka::{ClientOptions, Record};
 use service::telemetry::chain;
 use tokio::sync::mpsc;
 
-use super::{Error, SILENCE_MAX};
+use super::Error;
+use crate::SILENCE_MAX;
 
 /// The late deliveries of the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

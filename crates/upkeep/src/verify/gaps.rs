@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 
 use domain::gap::{Lineage, OpenGap, changed_fields};
 use domain::roll::{self, Applied, Effect, Member, Reading, Roll};
+use domain::topics::Names;
 use domain::{Position, UserEvent, UserId, wire};
-use kafka::{Record, Unavailable, scan};
+use kafka::{ClientOptions, Record, Unavailable, scan};
 
-use super::{Found, Gap, Options, SILENCE_MAX};
+use super::{Found, Gap};
+use crate::SILENCE_MAX;
 use crate::keeper::refetch::refetch;
 
 /// The users with gaps or late events, as far as the log has been read.
@@ -53,19 +55,23 @@ impl Suspects {
 }
 
 /// Returns the confirmed gaps: not filled from the late topic, and with at least one field that differs.
-pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Found<Gap>, scan::Error> {
+pub(super) fn confirm(
+    kafka: &ClientOptions,
+    topics: &Names,
+    mut suspects: Suspects,
+) -> Result<Found<Gap>, scan::Error> {
     let mut found = Found::default();
     suspects.lineages.retain(|_, lineage| !lineage.gaps.is_empty());
     if suspects.lineages.is_empty() {
         return Ok(found);
     }
-    read_late_topic(options, &mut suspects.lineages)?;
+    read_late_topic(kafka, &topics.late, &mut suspects.lineages)?;
     let open: BTreeMap<UserId, Vec<OpenGap>> =
         suspects.lineages.into_iter().map(|(user_id, lineage)| (user_id, lineage.gaps)).collect();
     let positions =
         open.values().flatten().flat_map(|gap| [Some(gap.position), suspects.held.get(&gap.position).copied()]);
     let wanted: BTreeSet<Position> = positions.flatten().collect();
-    let records = refetch(&options.kafka, &options.topics.users, &wanted, || true)?.unwrap_or_default();
+    let records = refetch(kafka, &topics.users, &wanted, || true)?.unwrap_or_default();
     for (user_id, gaps) in open {
         for OpenGap { gap, position, .. } in gaps {
             let held = suspects.held.get(&position).and_then(|held| records.get(held));
@@ -94,15 +100,18 @@ fn event(record: &Record, is_it: impl Fn(&Member) -> bool) -> Option<UserEvent> 
 }
 
 /// Fills gaps with late deliveries.
-fn read_late_topic(options: &Options, lineages: &mut HashMap<UserId, Lineage>) -> Result<(), scan::Error> {
-    let topic = &options.topics.late;
-    let ranges = match scan::ranges(&options.kafka, topic, SILENCE_MAX) {
+fn read_late_topic(
+    kafka: &ClientOptions,
+    topic: &str,
+    lineages: &mut HashMap<UserId, Lineage>,
+) -> Result<(), scan::Error> {
+    let ranges = match scan::ranges(kafka, topic, SILENCE_MAX) {
         Ok(ranges) => ranges,
         // The check of settings reports the missing topic. Here it fills no gap.
         Err(scan::Error::Unavailable(Unavailable::Missing { .. })) => return Ok(()),
         Err(error) => return Err(error),
     };
-    scan::scan(&options.kafka, topic, &ranges, SILENCE_MAX, |record| {
+    scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
         if let Some(head) = record.value().and_then(|value| wire::decode_head(value).ok())
             && let (Some(parent), Some(lineage)) = (head.parent, lineages.get_mut(&head.user_id))
         {

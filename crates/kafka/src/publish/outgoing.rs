@@ -1,0 +1,73 @@
+//! The records to be published.
+
+use domain::{Letter, UnixMillis, UserEvent, UserId, headers, wire};
+
+use crate::Record;
+
+/// A record to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub topic: String,
+    pub key: Vec<u8>,
+    /// `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Kafka's timestamp of the record: the time of receipt.
+    pub timestamp: UnixMillis,
+    /// `None` places the record by its key. Only a repair that must stay on the partition of its record sets it.
+    pub partition: Option<i32>,
+}
+
+impl Outgoing {
+    /// Returns the record of `event` for `topic`, with the trace of its delivery.
+    pub fn event(event: &UserEvent, topic: &str, traceparent: Option<&str>) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: event.user_id.to_string().into_bytes(),
+            value: Some(wire::encode(event)),
+            headers: owned(headers::for_event(event, traceparent)),
+            timestamp: event.received_at,
+            partition: None,
+        }
+    }
+
+    /// Returns the tombstone that forgets `user_id` as of `at`, appended at `now`.
+    pub fn forgotten(user_id: UserId, topic: &str, at: UnixMillis, now: UnixMillis) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: user_id.to_string().into_bytes(),
+            value: None,
+            headers: owned(headers::for_forgotten(user_id, at)),
+            timestamp: now,
+            partition: None,
+        }
+    }
+
+    /// Returns the record of a dead letter for `topic`.
+    pub fn letter(letter: &Letter, topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: letter.key().into_bytes(),
+            value: Some(letter.body.clone()),
+            headers: letter.headers(),
+            timestamp: letter.received_at,
+            partition: None,
+        }
+    }
+
+    /// Returns a copy of a record, to be appended to the same partition.
+    pub fn again(topic: &str, record: Record) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: record.key.unwrap_or_default(),
+            value: record.value,
+            headers: record.headers,
+            timestamp: record.timestamp,
+            partition: Some(record.position.partition),
+        }
+    }
+}
+
+fn owned(headers: Vec<(&str, String)>) -> Vec<(String, Vec<u8>)> {
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect()
+}

@@ -1,0 +1,27 @@
+//! The reasons why a user is not forgotten.
+
+use domain::UnixMillis;
+
+/// The reason why a user is not, or not completely, forgotten. Running it again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the user's events could not be read")]
+    Users(#[source] kafka::scan::Error),
+    #[error(
+        "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, \
+         so nothing was done; choose a later time, or none"
+    )]
+    Outdated { at: UnixMillis, newest: UnixMillis },
+    #[error("the tombstone was not published")]
+    Tombstone(#[source] Box<kafka::publish::Error>),
+    #[error("the dead letters could not be read")]
+    DeadLetters(#[source] kafka::scan::Error),
+    #[error("dead letter {key} was not removed")]
+    Remove { key: String, source: Box<kafka::publish::Error> },
+    #[error("the late deliveries could not be read")]
+    Late(#[source] kafka::scan::Error),
+    #[error("a late delivery of another user was not appended again, so none was deleted")]
+    LateNotKept(#[source] Box<kafka::publish::Error>),
+    #[error("the late deliveries were not deleted")]
+    LateNotDeleted(#[source] kafka::topics::NotDeleted),
+}
