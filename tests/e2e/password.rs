@@ -30,7 +30,6 @@ const IV_HEX: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 /// Over the limit of a body.
 const OVERSIZED: usize = 300 * 1024;
 
-#[expect(clippy::too_many_lines, reason = "the steps of one story, in their order")]
 async fn a_password_is_in_no_byte_that_was_written(broker: &Broker) {
     let names = broker.make_topics(1).await;
     let options = broker.client_options();
