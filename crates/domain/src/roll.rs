@@ -1,7 +1,7 @@
 //! The roll: the effect of one record on one user. This is the only definition. The keeper, the gate, `verify`,
 //! `forget`, the live table and a rebuild all use it and add no rule of their own.
 //!
-//! The state of a key is a *join* of its records ([`Roll`]): the highest [`Rank`](crate::order::Rank) seen and, if that
+//! The state of a key is a *join* of its records ([`Roll`]): the highest [`Rank`] seen and, if that
 //! rank belongs to events, the *set* of the events of that rank, nearly always one. The **winner** is a function of the
 //! set alone. Offset, partition, reading order and repetition have no influence. A live table therefore equals a table
 //! rebuilt from the compacted log, provided that the last record of the key yields the whole state by itself: such a
