@@ -11,7 +11,7 @@ mod late;
 
 use std::sync::Arc;
 
-use domain::topics::{DELETE_RETENTION, MIN_COMPACTION_LAG, Spec};
+use domain::topics::{DELETE_RETENTION, Spec};
 use kafka::topics::{self, Severity};
 use kafka::{scan, tail};
 use service::telemetry::chain;
@@ -118,7 +118,6 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             name: name.clone(),
             identity: description.identity(),
             delete_retention_ms: setting(DELETE_RETENTION),
-            min_compaction_lag_ms: setting(MIN_COMPACTION_LAG),
             log,
         }));
     }

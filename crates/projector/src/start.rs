@@ -3,7 +3,7 @@
 use std::fmt;
 
 use domain::order::RULE_VERSION;
-use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS, MIN_COMPACTION_LAG, MIN_COMPACTION_LAG_MS};
+use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS};
 use domain::{Checkpoint, UnixMillis};
 use kafka::topics::Watermarks;
 
@@ -36,14 +36,11 @@ pub(crate) enum RebuildReason {
     PartitionGone {
         partition: i32,
     },
-    /// Records written after the store was last up to date may be gone from the log. Without a tombstone the store
-    /// would go on holding a user that was forgotten; without one of several changes of the same second it could choose
-    /// another than a rebuilt table does.
+    /// Tombstones written after the store was last up to date may be gone from the log: the store would keep a user
+    /// who was forgotten.
     TooOld {
         age_ms: i64,
         limit_ms: i64,
-        /// The topic's setting that the limit is.
-        setting: &'static str,
     },
 }
 
@@ -54,7 +51,6 @@ pub(crate) struct Topic {
     pub identity: String,
     pub log: Vec<Watermarks>,
     pub delete_retention_ms: Option<i64>,
-    pub min_compaction_lag_ms: Option<i64>,
 }
 
 /// Returns why the store cannot be gone on with; `None` when it can.
@@ -84,12 +80,9 @@ pub(crate) fn judge(
         }
     }
     // Where the broker does not tell its settings, the contract stands in.
-    let retention_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
-    let lag_ms = topic.min_compaction_lag_ms.unwrap_or(MIN_COMPACTION_LAG_MS);
-    let (limit_ms, setting) =
-        if lag_ms <= retention_ms { (lag_ms, MIN_COMPACTION_LAG) } else { (retention_ms, DELETE_RETENTION) };
+    let limit_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
     let age_ms = now.millis().saturating_sub(meta.committed_at.millis());
-    (age_ms > limit_ms).then_some(RebuildReason::TooOld { age_ms, limit_ms, setting })
+    (age_ms > limit_ms).then_some(RebuildReason::TooOld { age_ms, limit_ms })
 }
 
 impl fmt::Display for RebuildReason {
@@ -106,9 +99,9 @@ impl fmt::Display for RebuildReason {
                 "the store stands at {partition}:{next_offset}, and the log of that partition holds {low} up to {high}"
             ),
             Self::PartitionGone { partition } => write!(f, "the topic has no partition {partition} any more"),
-            Self::TooOld { age_ms, limit_ms, setting } => write!(
+            Self::TooOld { age_ms, limit_ms } => write!(
                 f,
-                "the store was last up to date {} hours ago, and the topic's {setting} keeps records for {} hours",
+                "the store was last up to date {} hours ago, and tombstones last {} hours ({DELETE_RETENTION})",
                 age_ms / 3_600_000,
                 limit_ms / 3_600_000
             ),
@@ -128,7 +121,6 @@ mod tests {
             identity: "c/t".to_owned(),
             log: vec![Watermarks { partition: 0, low: 10, high: 20 }],
             delete_retention_ms: None,
-            min_compaction_lag_ms: None,
         }
     }
 
@@ -144,7 +136,7 @@ mod tests {
             assert_eq!(check(|_| {}, checkpoint), None, "{checkpoint}");
         }
         assert_eq!(
-            check(|meta| meta.committed_at = UnixMillis::from_millis(NOW.millis() - MIN_COMPACTION_LAG_MS), ""),
+            check(|meta| meta.committed_at = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS), ""),
             None
         );
     }
@@ -161,30 +153,19 @@ mod tests {
             check(|meta| meta.topic_identity = "x".to_owned(), ""),
             Some(RebuildReason::OtherTopic { .. })
         ));
-        let too_old = UnixMillis::from_millis(NOW.millis() - MIN_COMPACTION_LAG_MS - 1);
+        let too_old = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS - 1);
         assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(RebuildReason::TooOld { .. })));
     }
 
     #[test]
-    fn the_smaller_of_two_settings_limits_the_age() {
+    fn the_topics_setting_limits_the_age() {
         let committed_at = UnixMillis::from_millis(NOW.millis() - 1_001);
         let meta = StoreMeta { committed_at, ..StoreMeta::new("vcc.users", "c/t", NOW) };
-        for (retention, lag, expected) in [
-            (Some(1_001), Some(1_001), None),
-            (Some(1_000), Some(1_001), Some((1_000, DELETE_RETENTION))),
-            (Some(1_001), Some(1_000), Some((1_000, MIN_COMPACTION_LAG))),
-            (None, Some(0), Some((0, MIN_COMPACTION_LAG))),
-            (Some(5_000), None, None),
-            (None, None, None),
-        ] {
-            let topic = Topic { delete_retention_ms: retention, min_compaction_lag_ms: lag, ..topic() };
+        for (retention, expected) in [(Some(1_001), None), (Some(1_000), Some(1_000)), (None, None)] {
+            let topic = Topic { delete_retention_ms: retention, ..topic() };
             let reason = judge(&meta, &Checkpoint::default(), &topic, NOW);
-            let expected =
-                expected.map(|(limit_ms, setting)| RebuildReason::TooOld { age_ms: 1_001, limit_ms, setting });
-            assert_eq!(reason, expected, "{retention:?} {lag:?}");
-            if let Some(reason) = reason {
-                assert!(reason.to_string().contains(".ms"), "{reason}");
-            }
+            let expected = expected.map(|limit_ms| RebuildReason::TooOld { age_ms: 1_001, limit_ms });
+            assert_eq!(reason, expected, "{retention:?}");
         }
     }
 }
