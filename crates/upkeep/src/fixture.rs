@@ -6,12 +6,17 @@ use kafka::Record;
 
 pub(crate) const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
 
-/// Returns the event of a user's change from one state to another (`A>B`) at that second.
-pub(crate) fn change(user: i64, states: &str, second: u32) -> UserEvent {
-    let (from, to) = states.split_once('>').unwrap();
-    let user = |state: &str| User { name: Some(state.to_owned()), ..User::new(UserId::new(user).unwrap()) };
+/// Returns the event that changed a user's name (`A>B`) at that second.
+pub(crate) fn change(user: i64, names: &str, second: u32) -> UserEvent {
+    let (from, to) = names.split_once('>').unwrap();
+    event(user, Some(from), to, second)
+}
+
+/// Returns the event that gave a user the name `to` at that second; without `from` it is the creation.
+pub(crate) fn event(user: i64, from: Option<&str>, to: &str, second: u32) -> UserEvent {
+    let user = |name: &str| User { name: Some(name.to_owned()), ..User::new(UserId::new(user).unwrap()) };
     UserEvent::new(Facts {
-        old: Some(user(from)),
+        old: from.map(user),
         new: user(to),
         timestamp: format!("2017-06-06T10:00:{second:02}Z"),
         received_at: NOW,

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use domain::{Facts, User, UserEvent, UserId};
+use domain::{UserEvent, UserId};
 use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
 
 use super::*;
-use crate::fixture::{NOW, change};
+use crate::fixture::{NOW, change, event};
 use crate::gate::Verdict;
 
 const TOPIC: &str = "users";
@@ -51,20 +51,6 @@ impl Running {
     }
 }
 
-/// Returns an event of user `id` at that second, with the length of `name`.
-fn event(id: i64, name: String, second: u32) -> UserEvent {
-    UserEvent::new(Facts {
-        old: None,
-        new: User { name: Some(name), ..User::new(UserId::new(id).unwrap()) },
-        timestamp: format!("2017-06-06T10:00:{second:02}Z"),
-        received_at: NOW,
-        password_changed: false,
-        extra: Default::default(),
-        omitted: Vec::new(),
-    })
-    .unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet() {
     let broker = EmbeddedBroker::start(&[(TOPIC, 2)]).unwrap();
@@ -72,15 +58,15 @@ async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet
     let on =
         |partition, event: &UserEvent| Outgoing { partition: Some(partition), ..Outgoing::event(event, TOPIC, None) };
     // The winner exceeds the keeper's message limit. The late record that makes the key dirty does not.
-    sender.publish(on(0, &event(1, "x".repeat(4_000), 9))).await.unwrap();
-    sender.publish(on(0, &event(1, "x".to_owned(), 1))).await.unwrap();
+    sender.publish(on(0, &event(1, None, &"x".repeat(4_000), 9))).await.unwrap();
+    sender.publish(on(0, &event(1, None, "x", 1))).await.unwrap();
     let mut narrow = broker.client_options();
     narrow.properties.insert("message.max.bytes".to_owned(), "2000".to_owned());
     let keeper = Running::start(&broker, &narrow);
 
     let traffic = tokio::spawn(async move {
         for second in (0..60).cycle() {
-            sender.publish(on(1, &event(2, "y".to_owned(), second))).await.unwrap();
+            sender.publish(on(1, &event(2, None, "y", second))).await.unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
@@ -94,7 +80,7 @@ async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet
 async fn the_newest_record_is_appended_again_after_one_that_cannot_be_read() {
     let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
     let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
-    let winner = Outgoing::event(&event(1, "x".to_owned(), 1), TOPIC, None);
+    let winner = Outgoing::event(&event(1, None, "x", 1), TOPIC, None);
     sender.publish(winner.clone()).await.unwrap();
     let broken = winner.value.as_deref().unwrap()[..20].to_vec();
     sender.publish(Outgoing { value: Some(broken), ..winner }).await.unwrap();
@@ -109,7 +95,7 @@ async fn a_keeper_stops_in_the_middle_of_a_repair() {
     let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
     let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
     for second in [9, 1] {
-        sender.publish(Outgoing::event(&event(1, "x".to_owned(), second), TOPIC, None)).await.unwrap();
+        sender.publish(Outgoing::event(&event(1, None, "x", second), TOPIC, None)).await.unwrap();
     }
     // Kafka acknowledges none of its records.
     let nowhere = ClientOptions::new("127.0.0.1:1");
