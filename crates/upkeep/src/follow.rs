@@ -212,7 +212,6 @@ impl<'u> Follower<'u> {
         loop {
             let wait = self.act(shutdown);
             tokio::select! {
-                biased;
                 owned = group.next() => self.plan.on(&owned, self.began.elapsed()),
                 event = tail.next() => self.take(event?),
                 round = next_round(&mut self.round) => self.finish(round),
