@@ -112,7 +112,7 @@ mod tests {
             "happened at 1969-12-31T23:59:59Z, and",
             "by 1970-01-02T00:00:00Z",
             "1 removed",
-            "read: 2",
+            "unreadable dead letters: 2",
             "user: 3, which stay",
             "(no permission)",
             "does not report",
