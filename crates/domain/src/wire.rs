@@ -20,6 +20,8 @@ mod head;
 
 mod current;
 
+mod whole;
+
 mod facets;
 
 mod error;
@@ -77,6 +79,17 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
     match head::take(&mut { datum }) {
         Some(head) => Ok(head),
         None => v1::read_head(&mut datum),
+    }
+}
+
+/// Returns the head of the event in `bytes`, once all of them have been read as an event.
+///
+/// # Errors
+/// As [`decode`].
+pub fn check(bytes: &[u8]) -> Result<Head, DecodeError> {
+    match whole::head(datum(bytes)?) {
+        Some(head) => Ok(head),
+        None => decode(bytes).map(|event| event.head()),
     }
 }
 
@@ -224,12 +237,15 @@ mod tests {
         full.new.mobile_project_id = Some(-7);
         full.new.is_agent = None;
         full.new.extra = [("team", "1"), ("skills", "[]")].map(|(name, text)| (name.into(), text.into())).into();
+        full.extra = [("source", "\"é\"")].map(|(name, text)| (name.into(), text.into())).into();
+        full.omitted = vec!["hourly".into()];
         let bare = UserEvent { new: User::new(full.user_id), parent: None, old: None, ..full.clone() };
         for event in [decode(GOLDEN).unwrap(), full, bare] {
             let bytes = encode(&event);
             let datum = &bytes[FRAME_LEN..];
             let by_hand = current::read(datum).expect("a valid datum is read by hand");
             assert_eq!(by_hand, v1::read_current(&mut { datum }).unwrap());
+            assert_eq!(whole::head(datum), Some(event.head()));
             for end in 0..datum.len() {
                 for bit in 0..8 {
                     let mut flipped = datum.to_vec();
@@ -237,6 +253,10 @@ mod tests {
                     for datum in [&flipped[..], &flipped[..end]] {
                         if let Some(by_hand) = current::read(datum) {
                             assert_eq!(v1::read_current(&mut { datum }).unwrap(), by_hand, "bit {bit} of byte {end}");
+                        }
+                        if let Some(head) = whole::head(datum) {
+                            let framed = [&bytes[..FRAME_LEN], datum].concat();
+                            assert_eq!(decode(&framed).unwrap().head(), head, "bit {bit} of byte {end}");
                         }
                     }
                 }

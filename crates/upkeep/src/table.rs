@@ -23,6 +23,8 @@ pub struct UnreadCount {
     pub unreadable: i64,
     /// A later build may know them.
     pub unknown: i64,
+    /// Entries of their header that are of another user or rank, in records that can be read.
+    pub ignored_entries: i64,
 }
 
 impl Table {
@@ -35,6 +37,10 @@ impl Table {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let read = roll::read(record.position, key, value, |name| record.header(name), record.timestamp);
         let reading = read.inspect_err(|unread| self.pass_over(record, unread))?;
+        if reading.ignored > 0 {
+            let count = self.unread.entry(record.position.partition).or_default();
+            count.ignored_entries += i64::try_from(reading.ignored).unwrap_or(i64::MAX);
+        }
         let applied = match self.keys.entry(reading.user_id) {
             Entry::Occupied(mut key) => key.get_mut().apply(&reading),
             Entry::Vacant(vacant) => {

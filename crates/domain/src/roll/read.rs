@@ -93,7 +93,7 @@ pub fn read<'r>(
         let says = Roll::forgotten(at, position);
         return Ok(Reading { user_id, position, says, value: None, payloads: Vec::new(), ignored: 0 });
     };
-    let head = wire::decode_head(value).map_err(|source| Unread::Value { key: user_id, source })?;
+    let head = wire::check(value).map_err(|source| Unread::Value { key: user_id, source })?;
     if head.user_id != user_id {
         return Err(Unread::OtherUser { key: user_id, value: head.user_id });
     }
@@ -132,7 +132,7 @@ impl<'r> Reading<'r> {
         let key = self.user_id;
         let entries = second::decode(header).map_err(|source| Unread::Header { key, source })?;
         for entry in entries {
-            let head = wire::decode_head(entry).map_err(|source| Unread::Entry { key, source })?;
+            let head = wire::check(entry).map_err(|source| Unread::Entry { key, source })?;
             if head.user_id != key || Rank::of_event(&head) != rank {
                 self.ignored += 1;
                 continue;
@@ -237,11 +237,15 @@ mod tests {
         let mut later_schema = GOLDEN.to_vec();
         later_schema[wire::MARKER.len()] ^= 1;
         let broken = &GOLDEN[..20];
+        // The head can be read, and the body cannot.
+        let (cut, longer) = (&GOLDEN[..GOLDEN.len() - 20], [GOLDEN, &[0]].concat());
         for (key, value, user, unknown) in [
             (None, GOLDEN, None, false),
             (Some("x"), GOLDEN, None, false),
             (Some("180"), b"{}", Some(180), true),
             (Some("180"), broken, Some(180), false),
+            (Some("180"), cut, Some(180), false),
+            (Some("180"), &longer, Some(180), false),
             (Some("1"), GOLDEN, Some(1), false),
             (Some("180"), &later_schema, Some(180), true),
         ] {

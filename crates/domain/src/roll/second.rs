@@ -14,6 +14,8 @@ const VERSION: u8 = 1;
 pub enum HeaderError {
     #[error("its version is {0}, not {VERSION}")]
     Version(u8),
+    #[error("it has {0} events, and not 1 to {max}", max = SET_MAX - 1)]
+    Count(u8),
     #[error("it ends early")]
     Short,
     #[error("{0} bytes follow its last event")]
@@ -48,6 +50,9 @@ pub fn decode(header: &[u8]) -> Result<Vec<&[u8]>, HeaderError> {
         return Err(HeaderError::Version(version));
     }
     let (&count, mut rest) = rest.split_first().ok_or(HeaderError::Short)?;
+    if !(1..SET_MAX).contains(&usize::from(count)) {
+        return Err(HeaderError::Count(count));
+    }
     let mut values = Vec::new();
     for _ in 0..count {
         let (length, after) = rest.split_first_chunk::<4>().ok_or(HeaderError::Short)?;
@@ -75,6 +80,8 @@ mod tests {
         longer.push(0);
         assert_eq!(decode(&longer), Err(HeaderError::Trailing(1)));
         assert_eq!(decode(&[2, 0]), Err(HeaderError::Version(2)));
+        assert_eq!(decode(&[1, 0]), Err(HeaderError::Count(0)));
+        assert_eq!(decode(&[1, 8]), Err(HeaderError::Count(8)));
         assert_eq!(encode([].into_iter()), None);
     }
 }

@@ -72,7 +72,7 @@ impl<'b> Datum<'b> {
     }
 }
 
-fn boolean(bytes: &mut &[u8]) -> Option<bool> {
+pub(super) fn boolean(bytes: &mut &[u8]) -> Option<bool> {
     let (&byte, rest) = bytes.split_first()?;
     *bytes = rest;
     match byte {
@@ -84,7 +84,7 @@ fn boolean(bytes: &mut &[u8]) -> Option<bool> {
 
 /// Reads an array or a map: blocks of items, each preceded by its count, the last one empty. A negative count is
 /// followed by the block's length in bytes. Rollcall never writes that form, so it is left to the library.
-fn items<'b, T>(bytes: &mut &'b [u8], read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Option<Vec<T>> {
+pub(super) fn items<'b, T>(bytes: &mut &'b [u8], read: impl Fn(&mut &'b [u8]) -> Option<T>) -> Option<Vec<T>> {
     let mut items = Vec::new();
     loop {
         match long(bytes)? {

@@ -39,7 +39,7 @@ pub(super) fn long(bytes: &mut &[u8]) -> Option<i64> {
 }
 
 /// Reads bytes, preceded by their length.
-fn sized<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+pub(super) fn sized<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
     let length = usize::try_from(long(bytes)?).ok()?;
     let (sized, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;

@@ -98,8 +98,8 @@ fn rejected(refused: &Refused, policy: &BodyPolicy) {
         }
         Err(_) => {}
     }
-    // A replay may pass, or be refused for another reason: the fault may have been in a part that is blanked, or in an iv
-    // that is too long to be kept.
+    // A replay may pass, or be refused for another reason: the fault may have been in a part that is blanked, or in an
+    // iv that is too long to be kept.
     if let Err(again) = pipeline::accept_again(&kept, policy, NOW) {
         assert!(again.is_kept(), "a replay that is refused leaves the letter");
     }

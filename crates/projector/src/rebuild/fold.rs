@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use domain::{UserId, roll};
 use kafka::scan::{self, Coverage, Range, Scanned};
+use service::telemetry::chain;
 
 use super::plan::Plan;
 use super::progress::Meter;
@@ -138,7 +139,7 @@ impl<'r> Worker<'r> {
         match roll::read(scanned.position(), key, value, |name| scanned.header(name), scanned.timestamp()) {
             Ok(reading) => self.table.take(&reading, value),
             Err(error) => {
-                let unread = Unread { position: scanned.position(), reason: error.to_string() };
+                let unread = Unread { position: scanned.position(), reason: chain(&error) };
                 self.unreadable.push((counted_by(error.user_id()), unread));
             }
         }

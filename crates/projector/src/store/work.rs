@@ -6,6 +6,7 @@ use domain::roll::{self, Effect, Unread as Fault};
 use domain::{Checkpoint, UnixMillis, UserId};
 use kafka::Record;
 use rusqlite::{Connection, params};
+use service::telemetry::chain;
 
 use super::key::Key;
 use super::unreadable::note_unreadable;
@@ -69,7 +70,7 @@ impl<'c> Work<'c> {
 
     fn pass_over(&mut self, record: &Record, fault: &Fault) {
         self.commit.effects.count(fault.effect());
-        self.commit.unreadable.push(Unread { position: record.position, reason: fault.to_string() });
+        self.commit.unreadable.push(Unread { position: record.position, reason: chain(fault) });
     }
 
     pub(super) fn finish(mut self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {

@@ -16,6 +16,7 @@ pub(super) struct Gauges {
     pub(super) dirty: Gauge,
     pub(super) unreadable: Gauge,
     pub(super) unknown: Gauge,
+    ignored: Gauge,
     pub(super) dropped: Counter,
     pub(super) repairs: RepairCounters,
 }
@@ -39,8 +40,10 @@ impl Gauges {
             gauge("rollcall_keeper_dirty_keys", "Keys whose last record is not the newest", &gauges.dirty);
             let unreadable = "Records with broken bytes in the partitions that this keeper owns";
             gauge("rollcall_keeper_unreadable_records", unreadable, &gauges.unreadable);
-            let unknown = "Records that a later build may know in the partitions that this keeper owns";
+            let unknown = "Records of an unknown format in the partitions that this keeper owns";
             gauge("rollcall_keeper_unknown_records", unknown, &gauges.unknown);
+            let ignored = "Entries of rollcall-second of another user or rank in the partitions that this keeper owns";
+            gauge("rollcall_keeper_ignored_entries", ignored, &gauges.ignored);
             let mut counter = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
             counter("rollcall_keeper_repairs", "Records appended again", &gauges.repairs.appended);
             let failed = "Attempts to append a record again that Kafka did not acknowledge";
@@ -63,6 +66,7 @@ impl Gauges {
             let counts = || plan.owned().map(|partition| table.unread(partition));
             self.unreadable.set(counts().map(|count| count.unreadable).sum());
             self.unknown.set(counts().map(|count| count.unknown).sum());
+            self.ignored.set(counts().map(|count| count.ignored_entries).sum());
         });
     }
 }

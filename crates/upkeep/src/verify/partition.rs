@@ -7,6 +7,7 @@ use domain::roll::{self, Applied, KeyState, Reading, Roll, Unread};
 use domain::{EventId, UserId};
 use kafka::placement::partition_for;
 use kafka::scan::Scanned;
+use service::telemetry::chain;
 
 use super::gaps::Suspects;
 use super::{Found, Misplaced, Report, Unreadable, Winner};
@@ -94,7 +95,7 @@ impl Partition {
     fn pass_over(&mut self, scanned: &Scanned<'_>, unread: &Unread) {
         let position = scanned.position();
         let found = if unread.is_unknown() { &mut self.unknown } else { &mut self.unreadable };
-        found.push(Unreadable { position, reason: unread.to_string() });
+        found.push(Unreadable { position, reason: chain(unread) });
         if let Some(key) = unread.user_id().and_then(|user_id| self.keys.get_mut(&user_id)) {
             key.pass_over(position, scanned.timestamp(), unread);
         }
