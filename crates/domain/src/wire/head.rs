@@ -24,21 +24,38 @@ pub(super) fn take(bytes: &mut &[u8]) -> Option<Head> {
     Some(Head { user_id, kind, occurred_at, version, parent, event_id, received_at })
 }
 
-/// Reads a long: zigzag, seven bits per byte, least significant first (Avro 1.12, "Binary Encoding").
+/// Reads a long: zigzag, seven bits per byte, least significant first (Avro 1.12, "Binary Encoding"). Nearly all are of
+/// one byte: lengths, branches of unions, small numbers.
+#[inline]
 pub(super) fn long(bytes: &mut &[u8]) -> Option<i64> {
+    let (&byte, rest) = bytes.split_first()?;
+    if byte & 0x80 != 0 {
+        return long_of_several(bytes);
+    }
+    *bytes = rest;
+    Some(from_zigzag(u64::from(byte)))
+}
+
+fn long_of_several(bytes: &mut &[u8]) -> Option<i64> {
     let mut number = 0_u64;
     for shift in (0..u64::BITS).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
         *bytes = rest;
         number |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed());
+            return Some(from_zigzag(number));
         }
     }
     None
 }
 
+#[inline]
+fn from_zigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
 /// Reads bytes, preceded by their length.
+#[inline]
 pub(super) fn sized<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
     let length = usize::try_from(long(bytes)?).ok()?;
     let (sized, rest) = bytes.split_at_checked(length)?;

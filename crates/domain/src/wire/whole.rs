@@ -1,5 +1,5 @@
-//! Reads through the whole of an event of version 1 without keeping it, by hand: a record counts only if all of it can be
-//! read. Unexpected bytes are left to the library.
+//! Reads through the whole of an event of version 1 without keeping it, by hand: a record counts only if all of it can
+//! be read. Unexpected bytes are left to the library.
 
 use std::collections::BTreeMap;
 
@@ -69,6 +69,7 @@ impl<'b> Skimmed<'b> {
     }
 }
 
+#[inline]
 fn text(bytes: &mut &[u8]) -> Option<()> {
     let text = sized(bytes)?;
     (text.is_ascii() || std::str::from_utf8(text).is_ok()).then_some(())
