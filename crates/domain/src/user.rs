@@ -214,14 +214,14 @@ impl FieldSource<String> for Unknown {
 mod tests {
     use super::*;
 
-    fn rachel() -> User {
+    pub(super) fn rachel() -> User {
         let mut user = User::new(UserId::new(180).unwrap());
         user.name = Some("Rachel Smith".into());
         user.extra.insert("skills".into(), r#"["hu",{"b":1,"a":2}]"#.into());
         user
     }
 
-    fn with_extra(name: &str, text: &str) -> User {
+    pub(super) fn with_extra(name: &str, text: &str) -> User {
         let mut user = rachel();
         user.extra.insert(name.into(), text.into());
         user

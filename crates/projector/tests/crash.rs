@@ -12,9 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use domain::UnixMillis;
-use history::{Random, assert_is_fold, records};
+use history::{assert_is_fold, records};
 use kafka::Record;
 use projector::store::{LogBatch, StoreMeta, StoreReader, Writer};
+use testkit::random::Random;
 
 const SEEDS: u64 = 24;
 const RECORDS: usize = 250;

@@ -13,13 +13,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use domain::topics::Spec;
-use history::{Random, assert_is_fold, records};
+use history::{assert_is_fold, records};
 use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::topics;
 use kafka::{ClientOptions, Record};
 use projector::store::StoreReader;
 use projector::{Options, Projection};
+use testkit::random::Random;
 
 const TOPIC: &str = "vcc.users";
 const PARTITIONS: i32 = 3;

@@ -9,10 +9,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use domain::{Checkpoint, UnixMillis, UserId, wire};
-use history::{Random, assert_is_fold, changed, records};
+use history::{assert_is_fold, changed, records};
 use projector::store::{Commit, Effects, Error, LogBatch, Lookup, Since, StoreMeta, StoreReader, UserFilter, Writer};
 use rusqlite::Connection;
 use tempfile::TempDir;
+use testkit::random::Random;
 
 fn meta() -> StoreMeta {
     StoreMeta::new("vcc.users", "cluster/topic", UnixMillis::from_millis(5))

@@ -149,9 +149,8 @@ fn unchunk(mut body: &str) -> String {
     let mut whole = String::new();
     while let Some((size, rest)) = body.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap();
-        let (Some(chunk), Some(next)) = (rest.get(..size), rest.get(size + 2..)) else { break };
-        whole.push_str(chunk);
-        body = next;
+        whole.push_str(rest.get(..size).unwrap());
+        body = rest.get(size + 2..).unwrap();
     }
     whole
 }

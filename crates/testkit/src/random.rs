@@ -13,4 +13,14 @@ impl Random {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % bound
     }
+
+    /// Like [`Random::below`], for a small bound, as the type of identifiers and offsets.
+    pub fn small(&mut self, bound: u64) -> i64 {
+        i64::try_from(self.below(bound)).unwrap()
+    }
+
+    /// Returns one of the items, of which there must be one.
+    pub fn one_of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
+        &items[usize::try_from(self.below(items.len() as u64)).unwrap()]
+    }
 }

@@ -103,19 +103,7 @@ mod tests {
 
     use super::*;
     use crate::UserId;
-
-    fn rachel() -> User {
-        let mut user = User::new(UserId::new(180).unwrap());
-        user.name = Some("Rachel Smith".into());
-        user.extra.insert("skills".into(), r#"["hu",{"b":1,"a":2}]"#.into());
-        user
-    }
-
-    fn with_extra(name: &str, text: &str) -> User {
-        let mut user = rachel();
-        user.extra.insert(name.into(), text.into());
-        user
-    }
+    use crate::user::tests::{rachel, with_extra};
 
     #[test]
     fn version_follows_every_member() {

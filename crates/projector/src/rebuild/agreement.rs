@@ -6,8 +6,9 @@ use domain::{Checkpoint, UnixMillis, UserId, roll};
 use kafka::Record;
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use testkit::random::Random;
 
-use super::history::{Log, Random};
+use super::history::Log;
 use super::load::Loader;
 use super::progress::Meter;
 use super::table::Table;

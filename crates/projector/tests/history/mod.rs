@@ -9,31 +9,11 @@ use domain::roll::{self, KeyState, second};
 use domain::{Checkpoint, EventId, Facts, Position, UnixMillis, User, UserEvent, UserId, headers, wire};
 use kafka::Record;
 use projector::store::{Lookup, StoreReader, UserFilter};
+use testkit::random::Random;
 
 /// The Kafka timestamp of a repair: later than every receipt.
 const REPAIRED_AT: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
 const PARTITIONS: u64 = 3;
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    pub fn small(&mut self, bound: u64) -> i64 {
-        i64::try_from(self.below(bound)).unwrap()
-    }
-
-    pub fn one_of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
-        &items[usize::try_from(self.below(items.len() as u64)).unwrap()]
-    }
-}
 
 /// Records of some users on some partitions: created, changed (many in one second), forgotten, late, repeated, copied,
 /// missed, repaired, and some that cannot be read or are unknown.

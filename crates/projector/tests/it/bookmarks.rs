@@ -1,9 +1,11 @@
 //! Readers that come back with an id of another log, or of a log that this replica has not read so far.
 
 use domain::Position;
+use testkit::broker::Log;
+use testkit::event::{event, user};
 
 use crate::events::{Event, Events, last_id, positions};
-use crate::support::{Kafka, Service, event, user};
+use crate::support::Service;
 
 const fn at(offset: i64) -> Position {
     Position { partition: 0, offset }
@@ -13,15 +15,15 @@ fn names(events: &[Event]) -> Vec<&str> {
     events.iter().filter_map(|event| event.name.as_deref()).collect()
 }
 
-async fn create(kafka: &Kafka, users: std::ops::Range<i64>) {
+async fn create(kafka: &Log, users: std::ops::Range<i64>) {
     for id in users {
-        kafka.publish(&event(None, user(id, "a"), id)).await;
+        kafka.event(&event(None, user(id, "a"), id)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_of_a_topic_that_was_made_anew_starts_over() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     create(&kafka, 0..3).await;
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
@@ -29,7 +31,7 @@ async fn an_id_of_a_topic_that_was_made_anew_starts_over() {
     service.stop().await;
 
     // Another topic of the same name, which has grown past what the reader has read of the first.
-    let anew = Kafka::start(1);
+    let anew = Log::start(1);
     create(&anew, 10..15).await;
     let service = Service::start(&anew, &store).await;
     service.ready().await;
@@ -46,7 +48,7 @@ async fn an_id_of_a_topic_that_was_made_anew_starts_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_without_a_tag_is_believed_as_far_as_the_log_goes() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     create(&kafka, 0..3).await;
@@ -65,7 +67,7 @@ async fn an_id_without_a_tag_is_believed_as_far_as_the_log_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_is_ahead_of_its_replica_does_not_start_over() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     create(&kafka, 0..3).await;
     let service = Service::start(&kafka, &store).await;
     service.ready().await;

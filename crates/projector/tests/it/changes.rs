@@ -3,27 +3,29 @@
 use std::collections::BTreeMap;
 
 use domain::{Position, User};
+use testkit::broker::Log;
+use testkit::event::{at, event, user, user_id};
 use tokio::io::AsyncReadExt as _;
 
 use crate::events::{Events, last_id, positions};
-use crate::support::{Kafka, Service, event, send, user};
+use crate::support::{Service, send};
 
 /// Publishes one more change of each of the users.
-async fn change_all(kafka: &Kafka, users: i64, round: i64) -> Vec<Position> {
+async fn change_all(kafka: &Log, users: i64, round: i64) -> Vec<Position> {
     let mut published = Vec::new();
     for id in 0..users {
         let old = (round > 0).then(|| user(id, &format!("round {}", round - 1)));
-        published.push(kafka.publish(&event(old, user(id, &format!("round {round}")), round * 100 + id)).await);
+        published.push(kafka.event(&event(old, user(id, &format!("round {round}")), round * 100 + id)).await);
     }
     published
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn first_the_table_then_caught_up_then_every_change() {
-    let (kafka, store) = (Kafka::start(3), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(3), tempfile::tempdir().unwrap());
     change_all(&kafka, 5, 0).await;
     let newest = change_all(&kafka, 5, 1).await;
-    kafka.forget(4, 150_000).await;
+    kafka.forget(user_id(4), at(150)).await;
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
 
@@ -51,7 +53,7 @@ async fn first_the_table_then_caught_up_then_every_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_comes_back_misses_nothing_and_hears_nothing_twice() {
-    let (kafka, store, other_store) = (Kafka::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (kafka, store, other_store) = (Log::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (mut service, replica) = (Service::start(&kafka, &store).await, Service::start(&kafka, &other_store).await);
     service.ready().await;
     replica.ready().await;
@@ -97,7 +99,7 @@ async fn a_reader_that_comes_back_misses_nothing_and_hears_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_older_than_the_history_is_told_each_user_s_newest_state() {
-    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     change_all(&kafka, 6, 0).await;
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
@@ -120,7 +122,7 @@ async fn a_reader_older_than_the_history_is_told_each_user_s_newest_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_lets_through_who_comes_stays_and_leaves() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let mut inactive = Events::open(&service, "/changes?state=inactive", None).await;
@@ -129,12 +131,12 @@ async fn a_filter_lets_through_who_comes_stays_and_leaves() {
     two.until("caught-up").await;
     let (mut away, back) = (user(1, "a"), user(1, "b"));
     away.state = Some("inactive".to_owned());
-    kafka.publish(&event(None, user(1, "a"), 1)).await;
-    let left = kafka.publish(&event(Some(user(1, "a")), away.clone(), 2)).await;
-    let came_back = kafka.publish(&event(Some(away), back, 3)).await;
-    let other = kafka.publish(&event(None, user(3, "c"), 4)).await;
-    let forgotten = kafka.forget(3, 5_000).await;
-    let last = kafka.publish(&event(None, user(2, "d"), 6)).await;
+    kafka.event(&event(None, user(1, "a"), 1)).await;
+    let left = kafka.event(&event(Some(user(1, "a")), away.clone(), 2)).await;
+    let came_back = kafka.event(&event(Some(away), back, 3)).await;
+    let other = kafka.event(&event(None, user(3, "c"), 4)).await;
+    let forgotten = kafka.forget(user_id(3), at(5)).await;
+    let last = kafka.event(&event(None, user(2, "d"), 6)).await;
     assert_eq!(positions(&inactive.take(3).await), [left, came_back, forgotten]);
     let heard = positions(&two.take(4).await);
     assert!(heard.contains(&last) && !heard.contains(&other));
@@ -155,21 +157,21 @@ fn in_state(id: i64, name: &str, state: &str) -> User {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_a_set_is_told_though_the_delivery_that_said_so_was_lost() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
-    kafka.publish(&event(None, user(1, "a"), 1)).await;
-    kafka.publish(&event(None, user(2, "a"), 1)).await;
-    let at = kafka.publish(&event(None, in_state(3, "a", "inactive"), 1)).await;
+    kafka.event(&event(None, user(1, "a"), 1)).await;
+    kafka.event(&event(None, user(2, "a"), 1)).await;
+    let at = kafka.event(&event(None, in_state(3, "a", "inactive"), 1)).await;
     assert_eq!(service.get(&format!("/status?at_least={at}")).await.status, 200);
     let mut active = Events::open(&service, "/changes?state=active", None).await;
     let id = last_id(&active.until("caught-up").await);
 
     // What made the first inactive never came: the next change says that it was inactive before.
-    let left = kafka.publish(&event(Some(in_state(1, "b", "inactive")), in_state(1, "c", "inactive"), 10)).await;
-    kafka.publish(&event(Some(in_state(1, "c", "inactive")), in_state(1, "d", "inactive"), 11)).await;
-    kafka.publish(&event(Some(user(3, "b")), in_state(3, "c", "inactive"), 12)).await;
-    let last = kafka.publish(&event(Some(user(2, "a")), user(2, "b"), 13)).await;
+    let left = kafka.event(&event(Some(in_state(1, "b", "inactive")), in_state(1, "c", "inactive"), 10)).await;
+    kafka.event(&event(Some(in_state(1, "c", "inactive")), in_state(1, "d", "inactive"), 11)).await;
+    kafka.event(&event(Some(user(3, "b")), in_state(3, "c", "inactive"), 12)).await;
+    let last = kafka.event(&event(Some(user(2, "a")), user(2, "b"), 13)).await;
     assert_eq!(positions(&active.take(2).await), [left, last], "live, and of a stranger to the set nothing");
     let mut again = Events::open(&service, "/changes?state=active", Some(&id)).await;
     assert_eq!(positions(&again.until("caught-up").await), [left, last], "from the history");
@@ -178,9 +180,9 @@ async fn who_leaves_a_set_is_told_though_the_delivery_that_said_so_was_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_is_whole_and_no_larger_after_coming_back_from_before_the_history() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     for id in 1..=3 {
-        kafka.publish(&event(None, user(id, "a"), id)).await;
+        kafka.event(&event(None, user(id, "a"), id)).await;
     }
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
@@ -189,9 +191,9 @@ async fn a_set_is_whole_and_no_larger_after_coming_back_from_before_the_history(
     assert_eq!(positions(&had).len(), 3);
     service.stop().await;
     // Of the two changes the table made anew tells the second alone, which leads from inactive to inactive.
-    kafka.publish(&event(Some(user(1, "a")), in_state(1, "b", "inactive"), 10)).await;
-    let left = kafka.publish(&event(Some(in_state(1, "b", "inactive")), in_state(1, "c", "inactive"), 11)).await;
-    let gone = kafka.publish(&event(Some(user(2, "a")), in_state(2, "b", "inactive"), 12)).await;
+    kafka.event(&event(Some(user(1, "a")), in_state(1, "b", "inactive"), 10)).await;
+    let left = kafka.event(&event(Some(in_state(1, "b", "inactive")), in_state(1, "c", "inactive"), 11)).await;
+    let gone = kafka.event(&event(Some(user(2, "a")), in_state(2, "b", "inactive"), 12)).await;
     let service = Service::start_with(&kafka, &store, |raw| raw.store.rebuild = true).await;
     service.ready().await;
     let mut again = Events::open(&service, "/changes?state=active", Some(&last_id(&had))).await;
@@ -205,7 +207,7 @@ async fn a_set_is_whole_and_no_larger_after_coming_back_from_before_the_history(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_readers_hear_every_change_beside_one_that_does_not_read() {
     const READERS: usize = 1_000;
-    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     change_all(&kafka, 3, 0).await;
     let service = Service::start_with(&kafka, &store, |raw| raw.http.connections_max = READERS + 10).await;
     service.ready().await;

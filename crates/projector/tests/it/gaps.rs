@@ -3,29 +3,31 @@
 use std::time::Duration;
 
 use serde_json::json;
+use testkit::broker::Log;
+use testkit::event::{event, user};
 
-use crate::support::{Kafka, PATIENCE, Service, event, user};
+use crate::support::{PATIENCE, Service};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missed_delivery_is_told_and_closed_by_the_late_one_wherever_it_is_kept() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let (mut first, mut second, mut third) = (user(7, "first"), user(7, "second"), user(7, "third"));
     first.state = Some("inactive".to_owned());
     (second.hourly, third.hourly) = (Some(1), Some(2));
-    kafka.publish(&event(None, first.clone(), 10)).await;
-    let at = kafka.publish(&event(Some(third.clone()), user(7, "newest"), 40)).await;
+    kafka.event(&event(None, first.clone(), 10)).await;
+    let at = kafka.event(&event(Some(third.clone()), user(7, "newest"), 40)).await;
     let broken = service.get(&format!("/users/7?at_least={at}")).await;
     let gaps = json!([{"position": at.to_string(), "fields": ["hourly", "name", "state"]}]);
     assert_eq!(broken.json()["_meta"]["continuity"], json!({"unbroken": false, "gaps": gaps}));
     assert_eq!(service.get("/status").await.json()["gaps"]["open"], 1);
 
     // One of the two missed deliveries comes late and is appended all the same; the other the gate has kept apart.
-    let at = kafka.publish(&event(Some(first), second.clone(), 20)).await;
+    let at = kafka.event(&event(Some(first), second.clone(), 20)).await;
     let half = service.get(&format!("/users/7?at_least={at}")).await;
     assert_eq!(half.json()["_meta"]["continuity"]["unbroken"], false);
-    kafka.publish_late(&event(Some(second), third, 30)).await;
+    kafka.late(&event(Some(second), third, 30)).await;
     let closed = async {
         while service.get("/users/7").await.json()["_meta"]["continuity"]["unbroken"] != true {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -43,18 +45,18 @@ async fn a_missed_delivery_is_told_and_closed_by_the_late_one_wherever_it_is_kep
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_delivery_that_is_seen_before_its_gap_leaves_none() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let (first, second, other) = (user(7, "first"), user(7, "second"), user(8, "other"));
-    kafka.publish(&event(None, first.clone(), 10)).await;
-    kafka.publish_late(&event(Some(first), second.clone(), 20)).await;
+    kafka.event(&event(None, first.clone(), 10)).await;
+    kafka.late(&event(Some(first), second.clone(), 20)).await;
     // The late topic is read in its order: when the second user's gap is closed, the first user's late event has been
     // read.
-    kafka.publish(&event(None, user(8, "one"), 10)).await;
-    let at = kafka.publish(&event(Some(other.clone()), user(8, "newest"), 30)).await;
+    kafka.event(&event(None, user(8, "one"), 10)).await;
+    let at = kafka.event(&event(Some(other.clone()), user(8, "newest"), 30)).await;
     assert_eq!(service.get(&format!("/users/8?at_least={at}")).await.json()["_meta"]["continuity"]["unbroken"], false);
-    kafka.publish_late(&event(Some(user(8, "one")), other, 20)).await;
+    kafka.late(&event(Some(user(8, "one")), other, 20)).await;
     let closed = async {
         while service.get("/users/8").await.json()["_meta"]["continuity"]["unbroken"] != true {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -62,7 +64,7 @@ async fn a_late_delivery_that_is_seen_before_its_gap_leaves_none() {
     };
     tokio::time::timeout(PATIENCE, closed).await.unwrap();
 
-    let at = kafka.publish(&event(Some(second), user(7, "newest"), 30)).await;
+    let at = kafka.event(&event(Some(second), user(7, "newest"), 30)).await;
     let whole = service.get(&format!("/users/7?at_least={at}")).await;
     assert_eq!(whole.json()["name"], "newest");
     assert_eq!(whole.json()["_meta"]["continuity"]["unbroken"], true);

@@ -1,17 +1,19 @@
 //! The service from outside: records in, answers out.
 
 use domain::{UnixMillis, UserEvent};
+use testkit::broker::Log;
+use testkit::event::{at, event, user, user_id};
 
 use crate::events::{Events, positions};
-use crate::support::{Kafka, Service, event, get, request, user};
+use crate::support::{Service, get, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_answered_as_the_newest_event_says() {
-    let (kafka, store) = (Kafka::start(3), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(3), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     let (first, second) = (user(180, "Rachel"), user(180, "Rachel Smith"));
-    kafka.publish(&event(None, first.clone(), 10)).await;
-    let position = kafka.publish(&event(Some(first), second, 20)).await;
+    kafka.event(&event(None, first.clone(), 10)).await;
+    let position = kafka.event(&event(Some(first), second, 20)).await;
     service.ready().await;
 
     let answer = service.get(&format!("/users/180?at_least={position}")).await;
@@ -26,7 +28,7 @@ async fn a_user_is_answered_as_the_newest_event_says() {
     let lines = [("if-none-match", "\"9-9\""), ("if-none-match", etag.as_str())];
     assert_eq!(get(service.http, "/users/180", &lines).await.status, 304, "several lines are one list");
     let head = request(service.http, "HEAD", "/users/180", &[]).await;
-    assert_eq!((head.status, head.body.as_str(), head.header("etag")), (200, "", Some(etag.as_str())));
+    assert_eq!((head.status.as_u16(), head.body_text(), head.header("etag")), (200, "", Some(etag.as_str())));
     assert_eq!(service.get("/users/181").await.status, 404);
     assert_eq!(service.get("/users/x").await.status, 400);
     assert_eq!(request(service.http, "POST", "/users/180", &[]).await.status, 405);
@@ -35,19 +37,19 @@ async fn a_user_is_answered_as_the_newest_event_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_user_is_gone_until_something_newer() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
-    kafka.publish(&event(None, user(7, "A"), 10)).await;
-    let at = kafka.forget(7, 20_000).await;
+    kafka.event(&event(None, user(7, "A"), 10)).await;
+    let at = kafka.forget(user_id(7), at(20)).await;
     service.ready().await;
     assert_eq!(service.get(&format!("/users/7?at_least={at}")).await.status, 410);
-    let at = kafka.publish(&event(Some(user(7, "A")), user(7, "late"), 15)).await;
+    let at = kafka.event(&event(Some(user(7, "A")), user(7, "late"), 15)).await;
     assert_eq!(
         service.get(&format!("/users/7?at_least={at}")).await.status,
         410,
         "an older event does not bring it back"
     );
-    let at = kafka.publish(&event(Some(user(7, "A")), user(7, "back"), 30)).await;
+    let at = kafka.event(&event(Some(user(7, "A")), user(7, "back"), 30)).await;
     let answer = service.get(&format!("/users/7?at_least={at}")).await;
     assert_eq!(answer.json()["name"], "back");
     assert_eq!(service.get("/status").await.json()["forgotten"], 0);
@@ -56,11 +58,11 @@ async fn a_forgotten_user_is_gone_until_something_newer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_that_does_not_come_is_503_after_the_wait() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let answer = service.get("/users/1?at_least=0:99&wait_ms=20").await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")));
     assert!(answer.json()["detail"].as_str().unwrap().contains("0:99"));
     for path in [
         "/users?at_least=x",
@@ -85,7 +87,7 @@ async fn a_position_that_does_not_come_is_503_after_the_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_on_no_partition_is_refused_at_once() {
-    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let refused = service.get("/users/1?at_least=2:0&wait_ms=30000").await;
@@ -97,13 +99,13 @@ async fn a_position_on_no_partition_is_refused_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_filtered_searched_and_paged() {
-    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     for id in 1..=20 {
-        kafka.publish(&event(None, user(id, &format!("Name {id}")), id)).await;
+        kafka.event(&event(None, user(id, &format!("Name {id}")), id)).await;
     }
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
-    let ids = |answer: &crate::support::Answer| -> Vec<i64> {
+    let ids = |answer: &testkit::Answer| -> Vec<i64> {
         answer.json()["users"].as_array().unwrap().iter().map(|user| user["userId"].as_i64().unwrap()).collect()
     };
     let mut found = Vec::new();
@@ -126,23 +128,23 @@ async fn lists_are_filtered_searched_and_paged() {
 
     let all = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await;
     assert_eq!(all.header("content-type"), Some("application/x-ndjson"));
-    assert_eq!(all.body.lines().count(), 20);
+    assert_eq!(all.body_text().lines().count(), 20);
     assert_eq!(all.header("vary"), Some("accept"));
     let refused = [("accept", "application/x-ndjson;q=0, */*")];
     let page = get(service.http, "/users", &refused).await;
     assert_eq!((page.header("content-type"), page.header("vary")), (Some("application/json"), Some("accept")));
     let some = get(service.http, "/users?limit=4&after=5", &[("accept", "application/x-ndjson")]).await;
-    assert_eq!(some.body.lines().count(), 4);
+    assert_eq!(some.body_text().lines().count(), 4);
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_committed_is_there_after_a_restart() {
-    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     let mut summary = None;
     for round in 0..4_i64 {
         let service = Service::start(&kafka, &store).await;
-        let position = kafka.publish(&event(None, user(round, "x"), round)).await;
+        let position = kafka.event(&event(None, user(round, "x"), round)).await;
         service.ready().await;
         assert_eq!(service.get(&format!("/status?at_least={position}&wait_ms=20000")).await.status, 200);
         for known in 0..=round {
@@ -156,26 +158,27 @@ async fn what_was_committed_is_there_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_and_its_page_are_there_without_any_other_network() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     assert!(service.get("/openapi.json").await.json()["paths"]["/users/{userId}"].is_object());
     assert_eq!(service.get("/docs").await.header("location"), Some("/docs/"));
     let page = service.get("/docs/").await;
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
-    let sources: Vec<&str> = page.body.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let sources: Vec<&str> =
+        page.body_text().split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(!sources.is_empty());
     for source in sources {
         assert!(!source.contains("://"), "{source}");
         assert_eq!(service.get(&format!("/docs/{}", source.trim_start_matches("./"))).await.status, 200, "{source}");
     }
-    assert!(service.get("/docs/swagger-initializer.js").await.body.contains("/openapi.json"));
+    assert!(service.get("/docs/swagger-initializer.js").await.body_text().contains("/openapi.json"));
     assert_eq!(service.get("/docs/nothing.js").await.status, 404);
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_origins_read_answers_only_when_told_so() {
-    let (kafka, store, other) = (Kafka::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (kafka, store, other) = (Log::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let origin = [("origin", "https://desk.example")];
     let closed = Service::start(&kafka, &store).await;
     assert_eq!(get(closed.http, "/status", &origin).await.header("access-control-allow-origin"), None);
@@ -192,15 +195,15 @@ async fn pages_of_other_origins_read_answers_only_when_told_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_positions_of_an_answer_are_what_another_replica_waits_for() {
-    let (kafka, store, other) = (Kafka::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (kafka, store, other) = (Log::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (first, second) = (Service::start(&kafka, &store).await, Service::start(&kafka, &other).await);
     first.ready().await;
     second.ready().await;
     assert_eq!(first.get("/users/1").await.header("rollcall-positions"), None, "nothing has been read");
     for id in 0..9 {
-        kafka.publish(&event(None, user(id, "x"), id)).await;
+        kafka.event(&event(None, user(id, "x"), id)).await;
     }
-    let last = kafka.publish(&event(Some(user(8, "x")), user(8, "y"), 20)).await;
+    let last = kafka.event(&event(Some(user(8, "x")), user(8, "y"), 20)).await;
     let answer = first.get(&format!("/users/8?at_least={last}")).await;
     let positions = answer.header("rollcall-positions").unwrap();
     assert!(positions.split(',').any(|position| position == last.to_string()), "{positions}");
@@ -213,12 +216,12 @@ async fn the_positions_of_an_answer_are_what_another_replica_waits_for() {
 /// Shows, with `--nocapture`, how long a reader waits for what was just written; asserts only that it is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_just_written_is_read_on_an_idle_topic() {
-    let (kafka, store) = (Kafka::start(3), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(3), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let mut waits = Vec::new();
     for id in 0..20 {
-        let position = kafka.publish(&event(None, user(id, "x"), id)).await;
+        let position = kafka.event(&event(None, user(id, "x"), id)).await;
         let began = tokio::time::Instant::now();
         let answer = service.get(&format!("/users/{id}?at_least={position}")).await;
         waits.push(began.elapsed());
@@ -233,7 +236,7 @@ async fn what_was_just_written_is_read_on_an_idle_topic() {
 /// compaction or a repair has left of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_tie_the_answer_and_its_tag_are_those_of_a_rebuilt_table() {
-    let (kafka, store, other) = (Kafka::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (kafka, store, other) = (Log::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let change = |from: &str, to: &str| event(Some(user(7, from)), user(7, to), 10);
@@ -242,7 +245,7 @@ async fn after_a_tie_the_answer_and_its_tag_are_those_of_a_rebuilt_table() {
     changes.until("caught-up").await;
     let mut tags = Vec::new();
     for tied in [&last, &middle, &first, &last] {
-        let at = kafka.publish(tied).await;
+        let at = kafka.event(tied).await;
         let answer = service.get(&format!("/users/7?at_least={at}")).await;
         assert_eq!(answer.json()["name"], "D");
         tags.push(answer.header("etag").unwrap().to_owned());
@@ -257,14 +260,14 @@ async fn after_a_tie_the_answer_and_its_tag_are_those_of_a_rebuilt_table() {
     rebuilt.stop().await;
 
     // An event that lost wins by one that it is built on, and is the change that is told, at the position of that one.
-    kafka.publish(&event(Some(user(8, "A")), user(8, "B"), 10)).await;
+    kafka.event(&event(Some(user(8, "A")), user(8, "B"), 10)).await;
     kafka
-        .publish(&UserEvent {
+        .event(&UserEvent {
             received_at: UnixMillis::from_millis(10_001),
             ..event(Some(user(8, "C")), user(8, "D"), 10)
         })
         .await;
-    let at = kafka.publish(&event(Some(user(8, "D")), user(8, "A"), 10)).await;
+    let at = kafka.event(&event(Some(user(8, "D")), user(8, "A"), 10)).await;
     assert_eq!(service.get(&format!("/users/8?at_least={at}")).await.json()["name"], "B");
     let told = changes.take(4).await;
     let names: Vec<_> = told.iter().map(|event| event.data.as_ref().unwrap()["name"].as_str().unwrap()).collect();

@@ -6,18 +6,20 @@ use domain::{Checkpoint, Position, UserId};
 use projector::store::Lookup;
 use projector::{Ended, Item, Options, Projection};
 use tempfile::TempDir;
+use testkit::broker::Log;
+use testkit::event::{event, user};
 
-use crate::support::{Kafka, PATIENCE, TOPIC, event, user};
+use crate::support::{PATIENCE, TOPIC};
 
-fn options(kafka: &Kafka, store: &TempDir) -> Options {
-    Options { kafka: kafka.broker.client_options(), ..Options::new("", TOPIC, store.path()) }
+fn options(kafka: &Log, store: &TempDir) -> Options {
+    Options { kafka: kafka.options(), ..Options::new("", TOPIC, store.path()) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_one_s_own() {
-    let (kafka, store) = (Kafka::start(2), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     for id in 0..5 {
-        kafka.publish(&event(None, user(id, "a"), id)).await;
+        kafka.event(&event(None, user(id, "a"), id)).await;
     }
     let table = Projection::open(options(&kafka, &store)).unwrap();
     table.ready().await.unwrap();
@@ -30,7 +32,7 @@ async fn a_table_of_one_s_own() {
         .await
         .unwrap();
     assert_eq!(seen, [0, 1, 2, 3, 4]);
-    let position = kafka.publish(&event(Some(user(3, "a")), user(3, "b"), 10)).await;
+    let position = kafka.event(&event(Some(user(3, "a")), user(3, "b"), 10)).await;
     table.wait_for(position, Duration::from_secs(20)).await.unwrap();
     let Lookup::Found(row) = table.get(UserId::new(3).unwrap()).unwrap() else { panic!("user 3 is there") };
     assert_eq!(row.position, position);
@@ -45,14 +47,14 @@ async fn a_table_of_one_s_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_is_cut_off_and_goes_on_from_its_checkpoint() {
     const CHANGES: i64 = 40;
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let table = Projection::open(Options { changes_waiting_max: 8, ..options(&kafka, &store) }).unwrap();
     table.ready().await.unwrap();
     let mut slow = table.subscribe(Checkpoint::default());
     assert!(matches!(slow.next().await, Ok(Item::CaughtUp)));
     let mut last = Position { partition: 0, offset: 0 };
     for id in 0..CHANGES {
-        last = kafka.publish(&event(None, user(id, "a"), id)).await;
+        last = kafka.event(&event(None, user(id, "a"), id)).await;
     }
     table.wait_for(last, Duration::from_secs(20)).await.unwrap();
     assert!(matches!(slow.next().await, Err(Ended::TooSlow(behind)) if behind >= 8));
@@ -67,7 +69,7 @@ async fn a_slow_reader_is_cut_off_and_goes_on_from_its_checkpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_there_is_an_error_that_says_so() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let table = Projection::open(Options { topic: "nowhere".to_owned(), ..options(&kafka, &store) }).unwrap();
     let error = table.ready().await.unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
@@ -76,8 +78,8 @@ async fn a_topic_that_is_not_there_is_an_error_that_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_another_process_has_locked_at_start_is_waited_for() {
-    let (kafka, store) = (Kafka::start(1), tempfile::tempdir().unwrap());
-    kafka.publish(&event(None, user(3, "a"), 1)).await;
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
+    kafka.event(&event(None, user(3, "a"), 1)).await;
     let table = Projection::open(options(&kafka, &store)).unwrap();
     table.ready().await.unwrap();
     table.close().await.unwrap();

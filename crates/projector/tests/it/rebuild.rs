@@ -2,40 +2,41 @@
 
 use std::time::Duration;
 
-use domain::{UnixMillis, UserId, wire};
+use domain::{UnixMillis, wire};
 use kafka::scan;
 use projector::rebuild::{Meter, Plan, make};
 use projector::store::{StoreMeta, StoreReader, UserFilter};
+use testkit::broker::{Log, record};
+use testkit::event::{at, event, user, user_id};
 
-use crate::support::{Kafka, PATIENCE, Service, TOPIC, event, get, user};
+use crate::support::{PATIENCE, Service, TOPIC, get};
 
 /// Users change, are forgotten, come late, come twice, are missed; some records are none.
-async fn live(kafka: &Kafka, users: i64) {
+async fn live(kafka: &Log, users: i64) {
     for round in 0..3 {
         for id in 0..users {
             let old = (round > 0).then(|| user(id, &format!("round {}", round - 1)));
             let next = event(old, user(id, &format!("round {round}")), 1_000 * round + id);
             match (round, id % 10) {
                 (1, 3) => {}
-                (2, 7) => drop(kafka.forget(id, (1_000 * round + id) * 1_000).await),
+                (2, 7) => drop(kafka.forget(user_id(id), at(1_000 * round + id)).await),
                 (2, 5) => {
-                    kafka.publish(&next).await;
-                    kafka.publish(&event(None, user(id, "late"), 1)).await;
-                    kafka.publish(&next).await;
+                    kafka.event(&next).await;
+                    kafka.event(&event(None, user(id, "late"), 1)).await;
+                    kafka.event(&next).await;
                 }
-                _ => drop(kafka.publish(&next).await),
+                _ => drop(kafka.event(&next).await),
             }
         }
     }
-    let at = UnixMillis::from_millis(0);
     let misplaced = wire::encode(&event(None, user(1, "x"), 1));
-    kafka.append(UserId::new(2).unwrap(), Some(misplaced), Vec::new(), at).await;
-    kafka.append(UserId::new(users + 9).unwrap(), Some(b"none".to_vec()), Vec::new(), at).await;
+    kafka.append(record(TOPIC, "2", Some(misplaced), at(0))).await;
+    kafka.append(record(TOPIC, &(users + 9).to_string(), Some(b"none".to_vec()), at(0))).await;
 }
 
 /// Everything that can be asked: the table, and what is told of the records that are not in it.
 async fn everything(service: &Service) -> (String, serde_json::Value) {
-    let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await.body;
+    let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await.body_text().to_owned();
     let mut status = service.get("/status").await.json();
     for time in ["asOf", "cluster"] {
         status.as_object_mut().unwrap().remove(time);
@@ -45,7 +46,7 @@ async fn everything(service: &Service) -> (String, serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_equals_a_life() {
-    let (kafka, lived, made) = (Kafka::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (kafka, lived, made) = (Log::start(3), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &lived).await;
     service.ready().await;
     live(&kafka, 60).await;
@@ -73,11 +74,11 @@ async fn a_rebuild_equals_a_life() {
 #[tokio::test(flavor = "multi_thread")]
 async fn users_that_do_not_fit_the_memory_are_folded_in_several_readings() {
     const USERS: i64 = 4_000;
-    let kafka = Kafka::start(3);
+    let kafka = Log::start(3);
     let events: Vec<_> = (0..USERS).map(|id| event(None, user(id, "x"), id)).collect();
-    futures_util::future::join_all(events.iter().map(|event| kafka.publish(event))).await;
-    kafka.append(UserId::new(USERS).unwrap(), Some(b"none".to_vec()), Vec::new(), UnixMillis::from_millis(0)).await;
-    let options = kafka.broker.client_options();
+    futures_util::future::join_all(events.iter().map(|event| kafka.event(event))).await;
+    kafka.append(record(TOPIC, &USERS.to_string(), Some(b"none".to_vec()), at(0))).await;
+    let options = kafka.options();
     let dir = tempfile::tempdir().unwrap();
     let made = tokio::task::spawn_blocking(move || {
         let ranges = scan::ranges(&options, TOPIC, Duration::from_secs(10)).unwrap();
