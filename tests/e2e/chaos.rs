@@ -18,8 +18,7 @@ use testkit::random::Random;
 use testkit::{Http, eventually};
 
 use crate::support::broker::{Broker, on_both_brokers};
-use crate::support::engine::free_port;
-use crate::support::process::Process;
+use crate::support::process::{Ports, Process, cluster_arguments, service_arguments};
 use crate::support::system::{SECRET, WEBHOOK};
 
 on_both_brokers!(verify_is_clean_after_kills_at_random_moments);
@@ -48,9 +47,9 @@ const SETTLED_MAX: Duration = Duration::from_secs(120);
 
 async fn verify_is_clean_after_kills_at_random_moments(broker: &Broker) {
     let names = broker.make_topics(PARTITIONS).await;
-    let cluster = cluster_arguments(broker, &names);
+    let cluster = cluster_arguments(&broker.client_options(), &names);
     let dir = TempDir::new().expect("a folder can be made");
-    let ports = [free_port(), free_port(), free_port()];
+    let ports = [Ports::free(), Ports::free(), Ports::free()];
     let secret = format!("security.secret_keys=['{SECRET}']");
     let store = format!("store.dir='{}'", dir.path().join("store").display());
     let mut victims = [
@@ -82,9 +81,9 @@ async fn verify_is_clean_after_kills_at_random_moments(broker: &Broker) {
     // The log first: what the projector must have read is known when the keeper is at rest.
     let log = verify(&cluster, &expected, &[]).await;
     assert!(log.status.success(), "seed {seed}, kills {kills:?}: {}", text(&log));
-    let projector = Http::to(([127, 0, 0, 1], ports[2]).into());
+    let projector = ports[2].http();
     until_read(broker, &names, &projector).await;
-    let url = format!("http://127.0.0.1:{}", ports[2]);
+    let url = ports[2].url();
     let all = verify(&cluster, &expected, &["--projector", &url]).await;
     println!("seed {seed}: {kills:?} kills of the two replicas and the projector\n{}", text(&all));
     assert!(all.status.success(), "seed {seed}, kills {kills:?}: {}", text(&all));
@@ -115,19 +114,15 @@ struct Victim {
 }
 
 impl Victim {
-    fn start(command: &str, port: u16, setting: &str, cluster: &[String]) -> Self {
-        let listen = [format!("http.listen=127.0.0.1:{port}"), format!("admin.listen=127.0.0.1:{}", free_port())];
-        let mut arguments = vec![command.to_owned()];
-        arguments.extend_from_slice(cluster);
-        arguments.extend(listen.into_iter().chain([setting.to_owned()]).flat_map(|set| ["--set".to_owned(), set]));
+    fn start(command: &str, ports: Ports, setting: &str, cluster: &[String]) -> Self {
+        let arguments = service_arguments(command, cluster, ports, &[setting.to_owned()]);
         let mut victim = Self { arguments, process: None, kills: 0 };
         victim.start_again();
         victim
     }
 
     fn start_again(&mut self) {
-        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        self.process = Some(Process::start(&arguments));
+        self.process = Some(Process::start(&self.arguments));
     }
 
     fn kill(&mut self) {
@@ -138,18 +133,8 @@ impl Victim {
     }
 }
 
-/// Returns the arguments by which a command finds the topics.
-fn cluster_arguments(broker: &Broker, names: &Names) -> Vec<String> {
-    let options = broker.client_options();
-    let topics = [("users", &names.users), ("late", &names.late), ("dead_letter", &names.dead_letter)];
-    let topics = topics.map(|(topic, name)| format!("topics.{topic}={name}"));
-    let properties = options.properties.iter().map(|(name, value)| format!("kafka.properties.{name}={value}"));
-    let settings = topics.into_iter().chain(properties).flat_map(|setting| ["--set".to_owned(), setting]);
-    ["--bootstrap".to_owned(), options.bootstrap.clone()].into_iter().chain(settings).collect()
-}
-
-async fn simulate(port: u16, first_user: &str, seed: u64, expect: PathBuf) -> Output {
-    let (url, seed) = (format!("http://127.0.0.1:{port}{WEBHOOK}"), seed.to_string());
+async fn simulate(ports: Ports, first_user: &str, seed: u64, expect: PathBuf) -> Output {
+    let (url, seed) = (format!("{}{WEBHOOK}", ports.url()), seed.to_string());
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall-under-test"));
     command.args(["simulate", &url, "--late", "0.3", "--repeat", "0.1", "--events", EVENTS, "--rate", RATE]);
     command.args(["--users", USERS, "--first-user", first_user, "--seed", &seed, "--minute-ms", MINUTE_MS]);

@@ -7,9 +7,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use testkit::deliveries::CREATED;
 
 use crate::support::broker::{Broker, on_both_brokers};
-use crate::support::deliveries::CREATED;
 use crate::support::engine::tell_left_out;
 use crate::support::system::System;
 

@@ -13,8 +13,7 @@ use testkit::wait::PATIENCE;
 use testkit::{Http, eventually};
 
 use crate::support::broker::{Broker, on_both_brokers};
-use crate::support::engine::free_port;
-use crate::support::process::Process;
+use crate::support::process::{Ports, Process};
 use crate::support::system::{SECRET, WEBHOOK};
 use search::{Written, contains, forms};
 
@@ -94,30 +93,20 @@ async fn a_password_is_in_no_byte_that_was_written(broker: &Broker) {
 /// A service as a process that logs everything.
 struct Talkative {
     process: Process,
-    port: u16,
+    ports: Ports,
 }
 
 impl Talkative {
     fn start(command: &str, options: &ClientOptions, names: &Names, more: &[String]) -> Self {
-        let port = free_port();
-        let mut settings = vec![
-            "log.filter=trace".to_owned(),
-            format!("topics.users={}", names.users),
-            format!("topics.late={}", names.late),
-            format!("topics.dead_letter={}", names.dead_letter),
-            format!("http.listen=127.0.0.1:{port}"),
-            format!("admin.listen=127.0.0.1:{}", free_port()),
-        ];
-        settings.extend(options.properties.iter().map(|(name, value)| format!("kafka.properties.{name}={value}")));
-        let settings = settings.iter().chain(more).flat_map(|setting| ["--set", setting]);
-        let arguments: Vec<&str> = [command, "--bootstrap", &options.bootstrap].into_iter().chain(settings).collect();
-        Self { process: Process::start(&arguments), port }
+        let ports = Ports::free();
+        let settings = [&["log.filter=trace".to_owned()], more].concat();
+        Self { process: Process::service(command, options, names, ports, &settings), ports }
     }
 
     /// Returns a client with connections of its own: a body over the limit may be refused before it is read, which ends
     /// the connection.
     fn http(&self) -> Http {
-        Http::to(([127, 0, 0, 1], self.port).into())
+        self.ports.http()
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use ingest::dead_letter::{self, Replayed};
+use kafka::ClientOptions;
 use upkeep::letters::{self, Kept};
 
 use crate::cluster::Cluster;
@@ -44,13 +45,16 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { sources } => {
-            for kept in read(Cluster::load(&sources)?, String::new()).await? {
+            let Cluster { options, names, .. } = Cluster::load(&sources)?;
+            for kept in read(options, names.dead_letter).await? {
                 print(&format!("{}\n", line(&kept)))?;
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { key, sources } => {
-            let found = read(Cluster::load(&sources)?, key.clone()).await?;
+            let Cluster { options, names, .. } = Cluster::load(&sources)?;
+            let mut found = read(options, names.dead_letter).await?;
+            found.retain(|kept| kept.key.starts_with(&key));
             let [kept] = found.as_slice() else {
                 anyhow::bail!("{} dead letters have a key that begins with {key:?}; one is expected", found.len());
             };
@@ -63,13 +67,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
-    let publisher = publisher(&config)?;
-    let publisher = (!dry_run).then_some(&publisher);
-    let mut letters = read(
-        Cluster { options: config.kafka.clone(), names: config.topics.clone(), body_bytes_max: config.body_bytes_max },
-        String::new(),
-    )
-    .await?;
+    let publisher = if dry_run { None } else { Some(publisher(&config)?) };
+    let mut letters = read(config.kafka.clone(), config.topics.dead_letter.clone()).await?;
     // Checked before any letter is replayed, so that a mistyped key changes nothing.
     for key in keys {
         let known = letters.iter().any(|kept| kept.key.starts_with(key));
@@ -78,7 +77,8 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
     let mut refused = 0;
     for kept in letters {
-        let replayed = dead_letter::replay(&kept, &config.topics, &config.policy.body, publisher, now()).await?;
+        let replayed =
+            dead_letter::replay(&kept, &config.topics, &config.policy.body, publisher.as_ref(), now()).await?;
         let outcome = match replayed {
             Replayed::WouldPass { user_id, event_id } => format!("would pass: user {user_id}, event {event_id}"),
             Replayed::Published { user_id, event_id, position } => {
@@ -94,13 +94,9 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns the dead letters whose key begins with `prefix`.
-async fn read(cluster: Cluster, prefix: String) -> anyhow::Result<Vec<Kept>> {
-    let Cluster { options, names, .. } = cluster;
-    let read = tokio::task::spawn_blocking(move || letters::list(&options, &names.dead_letter)).await?;
-    let mut letters = read.context("the dead letters cannot be read")?;
-    letters.retain(|kept| kept.key.starts_with(&prefix));
-    Ok(letters)
+async fn read(options: ClientOptions, topic: String) -> anyhow::Result<Vec<Kept>> {
+    let read = tokio::task::spawn_blocking(move || letters::list(&options, &topic)).await?;
+    read.context("the dead letters cannot be read")
 }
 
 fn line(kept: &Kept) -> String {

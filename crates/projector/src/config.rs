@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_the_default() {
-        let raw: Raw = service::config::load(None, &[], toml_table("")).unwrap();
+        let raw: Raw = service::config::load(None, &[], toml::Table::new()).unwrap();
         assert_eq!(raw, Raw::default());
         Config::try_from(raw).unwrap();
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn the_example_is_the_default_written_out() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/projector.toml");
-        let raw: Raw = service::config::load(Some(&example), &[], toml_table("")).unwrap();
+        let raw: Raw = service::config::load(Some(&example), &[], toml::Table::new()).unwrap();
         let config = Config::try_from(raw.clone()).unwrap();
         assert_eq!((config.listen, config.admin_listen), (LISTEN, ADMIN_LISTEN));
         assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));
@@ -160,9 +160,5 @@ mod tests {
             keys,
             ["topics.users", "log.filter", "store.dir", "store.rebuild_memory_mib", "cors.origins", "admin.listen"]
         );
-    }
-
-    fn toml_table(text: &str) -> toml::Table {
-        text.parse().unwrap()
     }
 }

@@ -156,56 +156,30 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use domain::{Facts, UnixMillis, User, UserEvent, UserId, wire};
-    use kafka::embedded::EmbeddedBroker;
-    use kafka::publish::{Limits, Outgoing, Publisher};
+    use domain::UserId;
+    use testkit::broker::Log;
+    use testkit::event::{event, user};
 
     use super::*;
     use crate::rebuild::full_disk;
     use crate::store::Lookup;
     use crate::{Options, Projection};
 
-    const TOPIC: &str = "vcc.users";
     /// How long a condition is waited for before the test fails.
     const PATIENCE: Duration = Duration::from_secs(20);
-
-    async fn publish(publisher: &Publisher, user_id: UserId) {
-        let at = UnixMillis::from_millis(1_000);
-        let mut new = User::new(user_id);
-        new.name = Some("a name of some length ".repeat(40));
-        let facts = Facts {
-            old: None,
-            new,
-            timestamp: at.to_string(),
-            received_at: at,
-            password_changed: false,
-            extra: Default::default(),
-            omitted: Vec::new(),
-        };
-        let outgoing = Outgoing {
-            topic: TOPIC.to_owned(),
-            key: user_id.to_string().into_bytes(),
-            value: Some(wire::encode(&UserEvent::new(facts).unwrap())),
-            headers: Vec::new(),
-            timestamp: at,
-            partition: None,
-        };
-        publisher.publish(outgoing).await.unwrap();
-    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_rebuild_waits_for_room_on_the_disk() {
         // The empty tables have it; the users do not.
         const PAGES: u32 = 20;
         const USERS: i64 = 300;
-        let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
-        let publisher = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+        let log = Log::start(1);
         for id in 0..USERS {
-            publish(&publisher, UserId::new(id).unwrap()).await;
+            log.event(&event(None, user(id, &"a name of some length ".repeat(40)), 1)).await;
         }
         full_disk::PAGES_MAX.store(PAGES, Ordering::Relaxed);
         let store = tempfile::tempdir().unwrap();
-        let options = Options { kafka: broker.client_options(), ..Options::new("", TOPIC, store.path()) };
+        let options = Options { kafka: log.options(), ..Options::new("", &log.names.users, store.path()) };
         let table = Projection::open(options).unwrap();
         let mut phase = table.phase();
         let full = phase.wait_for(|phase| phase.to_string().contains("full") || phase.is_final());

@@ -17,5 +17,3 @@ pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod system;
-
-pub(crate) use testkit::deliveries;

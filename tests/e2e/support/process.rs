@@ -1,6 +1,7 @@
 //! The command `rollcall` as a process of its own: its output, its end, and the signals that an operator or a crash
 //! sends.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -32,10 +33,32 @@ impl Ports {
         Self { http: free_port(), admin: free_port() }
     }
 
+    /// Returns the URL of the service's own listener.
+    pub(crate) fn url(self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
     /// Returns a client of the service's own listener.
     pub(crate) fn http(self) -> Http {
         Http::to(SocketAddr::from((Ipv4Addr::LOCALHOST, self.http)))
     }
+}
+
+/// Returns the arguments by which a command finds the topics.
+pub(crate) fn cluster_arguments(options: &ClientOptions, names: &Names) -> Vec<String> {
+    let topics = [("users", &names.users), ("late", &names.late), ("dead_letter", &names.dead_letter)];
+    let topics = topics.map(|(topic, name)| format!("topics.{topic}={name}"));
+    let properties = options.properties.iter().map(|(name, value)| format!("kafka.properties.{name}={value}"));
+    let settings = topics.into_iter().chain(properties).flat_map(|setting| ["--set".to_owned(), setting]);
+    ["--bootstrap".to_owned(), options.bootstrap.clone()].into_iter().chain(settings).collect()
+}
+
+/// Returns the arguments of a service on these ports, with more settings.
+pub(crate) fn service_arguments(command: &str, cluster: &[String], ports: Ports, more: &[String]) -> Vec<String> {
+    let Ports { http, admin } = ports;
+    let listen = [format!("http.listen=127.0.0.1:{http}"), format!("admin.listen=127.0.0.1:{admin}")];
+    let settings = listen.iter().chain(more).flat_map(|setting| ["--set".to_owned(), setting.clone()]);
+    [command.to_owned()].into_iter().chain(cluster.iter().cloned()).chain(settings).collect()
 }
 
 /// A running `rollcall`. It is killed when this is dropped.
@@ -47,7 +70,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts the command with these arguments.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[impl AsRef<OsStr>]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rollcall-under-test"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -63,27 +86,23 @@ impl Process {
     /// Starts ingest on these ports.
     pub(crate) fn ingest(options: &ClientOptions, names: &Names, ports: Ports) -> Self {
         let secret = format!("security.secret_keys=['{SECRET}']");
-        Self::service("ingest", options, names, ports, &secret)
+        Self::service("ingest", options, names, ports, &[secret])
     }
 
     /// Starts a projector on these ports, with its store in a folder.
     pub(crate) fn projector(options: &ClientOptions, names: &Names, ports: Ports, dir: &Path) -> Self {
-        Self::service("projector", options, names, ports, &format!("store.dir='{}'", dir.display()))
+        Self::service("projector", options, names, ports, &[format!("store.dir='{}'", dir.display())])
     }
 
-    fn service(command: &str, options: &ClientOptions, names: &Names, ports: Ports, more: &str) -> Self {
-        let mut settings = vec![
-            format!("topics.users={}", names.users),
-            format!("topics.late={}", names.late),
-            format!("topics.dead_letter={}", names.dead_letter),
-            format!("http.listen=127.0.0.1:{}", ports.http),
-            format!("admin.listen=127.0.0.1:{}", ports.admin),
-            more.to_owned(),
-        ];
-        settings.extend(options.properties.iter().map(|(name, value)| format!("kafka.properties.{name}={value}")));
-        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
-        let arguments: Vec<&str> = [command, "--bootstrap", &options.bootstrap].into_iter().chain(settings).collect();
-        Self::start(&arguments)
+    /// Starts a service on these ports, with more settings.
+    pub(crate) fn service(
+        command: &str,
+        options: &ClientOptions,
+        names: &Names,
+        ports: Ports,
+        more: &[String],
+    ) -> Self {
+        Self::start(&service_arguments(command, &cluster_arguments(options, names), ports, more))
     }
 
     /// Waits until standard output is as it must be, and returns it.

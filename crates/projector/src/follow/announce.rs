@@ -77,7 +77,8 @@ impl<'s> Announcer<'s> {
     }
 
     fn progress(&self) {
-        let committed = self.shared.committed.borrow().checkpoint.clone();
+        let committed = Arc::clone(&self.shared.committed.borrow());
+        let committed = &committed.checkpoint;
         {
             let ends = &mut self.shared.ends.lock().offsets;
             for (partition, next) in committed.iter() {

@@ -25,19 +25,24 @@ pub(super) fn user(row: &UserRow) -> Result<Vec<u8>, Refusal> {
 
 /// Appends the JSON of users. One that cannot be read is left out of a list; asking for it says so.
 pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8]) {
-    for (index, rendered) in users.iter().filter_map(|row| user(row).ok()).enumerate() {
+    let readable = users.iter().filter_map(|row| Some((row, wire::decode_current(&row.event).ok()?)));
+    for (index, (row, current)) in readable.enumerate() {
         if index > 0 {
             json.extend(between);
         }
-        json.extend(rendered);
+        write_state(json, &current, row.position, &row.gaps);
     }
 }
 
 /// Returns the JSON of a state.
 pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[OpenGap]) -> Vec<u8> {
     let mut json = Vec::with_capacity(1024);
-    serde_json::to_writer(&mut json, &Rendered { current, position, gaps }).expect("texts and numbers are JSON");
+    write_state(&mut json, current, position, gaps);
     json
+}
+
+fn write_state(json: &mut Vec<u8>, current: &Current<'_>, position: Position, gaps: &[OpenGap]) {
+    serde_json::to_writer(json, &Rendered { current, position, gaps }).expect("texts and numbers are JSON");
 }
 
 struct Rendered<'e> {
@@ -86,7 +91,7 @@ impl Serialize for RenderedMeta<'_> {
 }
 
 /// Whether deliveries of this user are missing, and what they changed.
-pub(super) struct Continuity<'g>(pub(super) &'g [OpenGap]);
+struct Continuity<'g>(&'g [OpenGap]);
 
 impl Serialize for Continuity<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

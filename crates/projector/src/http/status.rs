@@ -81,6 +81,7 @@ mod tests {
 
     use kafka::embedded::EmbeddedBroker;
     use service::Shutdown;
+    use testkit::eventually;
 
     use super::*;
     use crate::{Options, Phase, Projection};
@@ -92,16 +93,11 @@ mod tests {
 
     /// Asks until the cluster answers, or does not.
     async fn until(api: &Arc<Api>, answers: bool) -> StatusBody {
-        let asked = async {
-            loop {
-                let Json(now) = status(State(Arc::clone(api)), OnlyAtLeast).await.unwrap();
-                if now.cluster.answers == answers {
-                    return now;
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
+        let asked = async || {
+            let Json(now) = status(State(Arc::clone(api)), OnlyAtLeast).await.unwrap();
+            (now.cluster.answers == answers).then_some(now)
         };
-        tokio::time::timeout(PATIENCE, asked).await.unwrap()
+        eventually("the cluster answers, or does not", PATIENCE, asked).await
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -96,9 +96,7 @@ impl Loader {
             self.index()?;
             let transaction = self.connection.unchecked_transaction()?;
             meta.write(&transaction)?;
-            if !unreadable.is_empty() {
-                note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
-            }
+            note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
             // Single changes before this position are not known.
             for (partition, next) in checkpoint.iter() {
                 transaction.execute("INSERT INTO checkpoint VALUES (?1, ?2, ?2)", params![partition, next])?;

@@ -115,6 +115,7 @@ impl Drop for Writing<'_> {
 mod tests {
     use domain::{Position, UnixMillis, User, UserId, headers, wire};
     use kafka::Record;
+    use testkit::event;
 
     use crate::store::{LogBatch, Lookup, StoreMeta, StoreReader, Writer};
 
@@ -122,17 +123,9 @@ mod tests {
 
     /// The user is there, or forgotten, by the record at that second and offset.
     fn record(second: i64, is_there: bool) -> LogBatch {
-        let (user_id, at) = (UserId::new(ID).unwrap(), UnixMillis::from_millis(second * 1_000));
-        let facts = domain::Facts {
-            old: Some(User::new(user_id)),
-            new: User::new(user_id),
-            timestamp: at.to_string(),
-            received_at: at,
-            password_changed: false,
-            extra: Default::default(),
-            omitted: Vec::new(),
-        };
-        let value = is_there.then(|| wire::encode(&domain::UserEvent::new(facts).unwrap()));
+        let (user_id, at) = (event::user_id(ID), event::at(second));
+        let changed = event::event(Some(User::new(user_id)), User::new(user_id), second);
+        let value = is_there.then(|| wire::encode(&changed));
         let headers = if is_there { Vec::new() } else { headers::for_forgotten(user_id, at) };
         let record = Record {
             position: Position { partition: 0, offset: second },

@@ -16,8 +16,11 @@ pub struct Unread {
     pub reason: String,
 }
 
-/// Lists the newest of these records, and sets the count of all.
+/// Lists the newest of these records, if there are any, and sets the count of all.
 pub(crate) fn note_unreadable(connection: &Connection, unreadable: &[Unread], count: u64) -> rusqlite::Result<()> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
     let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO unreadable VALUES (?1, ?2, ?3)")?;
     for Unread { position, reason } in unreadable.iter().rev().take(LISTED_MAX) {
         insert.execute(params![position.partition, position.offset, reason])?;

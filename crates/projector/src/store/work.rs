@@ -73,7 +73,7 @@ impl<'c> Work<'c> {
         self.commit.unreadable.push(Unread { position: record.position, reason: chain(fault) });
     }
 
-    pub(super) fn finish(mut self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
+    pub(super) fn finish(self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
         let connection = self.connection;
         for key in self.keys.values() {
             key.store(connection)?;
@@ -85,12 +85,9 @@ impl<'c> Work<'c> {
         for (partition, next) in self.commit.checkpoint.iter() {
             statement.execute(params![partition, next])?;
         }
-        if !self.commit.unreadable.is_empty() {
-            let count = meta.records_unreadable + self.commit.unreadable.len() as u64;
-            note_unreadable(connection, &self.commit.unreadable, count)?;
-        }
+        let count = meta.records_unreadable + self.commit.unreadable.len() as u64;
+        note_unreadable(connection, &self.commit.unreadable, count)?;
         meta::put(connection, "committed_at", &as_of.millis().to_string())?;
-        self.keys.clear();
         Ok(self.commit)
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use domain::roll::{self, KeyState, second};
-use domain::{Checkpoint, EventId, Facts, Position, UnixMillis, User, UserEvent, UserId, headers, wire};
+use domain::{Checkpoint, EventId, Position, UnixMillis, User, UserEvent, UserId, headers, wire};
 use kafka::Record;
 use projector::store::{Lookup, StoreReader, UserFilter};
 use testkit::random::Random;
@@ -159,16 +159,8 @@ fn change_at_random(
 
 /// Returns the event that made `new` out of `old` at that second, received at that millisecond.
 pub fn event(old: Option<User>, new: User, second: i64, received: i64) -> UserEvent {
-    UserEvent::new(Facts {
-        old,
-        new,
-        timestamp: UnixMillis::from_millis(second * 1_000).to_string(),
-        received_at: UnixMillis::from_millis(received),
-        password_changed: false,
-        extra: BTreeMap::new(),
-        omitted: Vec::new(),
-    })
-    .unwrap()
+    let received_at = UnixMillis::from_millis(received);
+    UserEvent { received_at, ..testkit::event::event(old, new, second) }
 }
 
 /// Returns the changes of user 1 in one second that `deliveries` lists as `A>B B>C`, received in that order; one that

@@ -1,12 +1,16 @@
 //! Deliveries that never came, and what closes the gaps they left.
 
-use std::time::Duration;
-
 use serde_json::json;
 use testkit::broker::Log;
 use testkit::event::{event, user};
+use testkit::eventually;
 
 use crate::support::{PATIENCE, Service};
+
+async fn until_unbroken(service: &Service, user: &str) {
+    let unbroken = async || (service.get(user).await.json()["_meta"]["continuity"]["unbroken"] == true).then_some(());
+    eventually("the gap is closed", PATIENCE, unbroken).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missed_delivery_is_told_and_closed_by_the_late_one_wherever_it_is_kept() {
@@ -28,12 +32,7 @@ async fn a_missed_delivery_is_told_and_closed_by_the_late_one_wherever_it_is_kep
     let half = service.get(&format!("/users/7?at_least={at}")).await;
     assert_eq!(half.json()["_meta"]["continuity"]["unbroken"], false);
     kafka.late(&event(Some(second), third, 30)).await;
-    let closed = async {
-        while service.get("/users/7").await.json()["_meta"]["continuity"]["unbroken"] != true {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, closed).await.unwrap();
+    until_unbroken(&service, "/users/7").await;
     let whole = service.get("/users/7").await;
     assert_eq!(
         (whole.json()["name"].as_str(), service.get("/status").await.json()["gaps"]["open"].as_u64()),
@@ -57,12 +56,7 @@ async fn a_late_delivery_that_is_seen_before_its_gap_leaves_none() {
     let at = kafka.event(&event(Some(other.clone()), user(8, "newest"), 30)).await;
     assert_eq!(service.get(&format!("/users/8?at_least={at}")).await.json()["_meta"]["continuity"]["unbroken"], false);
     kafka.late(&event(Some(user(8, "one")), other, 20)).await;
-    let closed = async {
-        while service.get("/users/8").await.json()["_meta"]["continuity"]["unbroken"] != true {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, closed).await.unwrap();
+    until_unbroken(&service, "/users/8").await;
 
     let at = kafka.event(&event(Some(second), user(7, "newest"), 30)).await;
     let whole = service.get(&format!("/users/7?at_least={at}")).await;
