@@ -33,7 +33,17 @@ fn a_failure_is_one_line_and_status_1() {
     let below_a_file = file.path().join("data");
     let cases = [
         (vec!["dev", "--port-webhooks", &port], "is taken by another process; choose another with --port-webhooks"),
-        (vec!["dev", "--port-queries", &port, "--port-webhooks", "0"], "choose another with --port-queries"),
+        (
+            vec![
+                "dev",
+                "--port-queries",
+                &port,
+                "--port-webhooks=0",
+                "--port-ingest-admin=0",
+                "--port-projector-admin=0",
+            ],
+            "choose another with --port-queries",
+        ),
         (
             vec![
                 "dev",
