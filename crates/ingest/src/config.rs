@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use domain::topics::Names;
+use ipnet::IpNet;
 use kafka::ClientOptions;
 use service::config::Faults;
 use service::serve::ServerLimits;
@@ -30,6 +31,8 @@ pub struct Config {
     /// The section of the listener, for its TLS files: [`Http::tls`] needs a runtime.
     pub http: Http,
     pub limits: ServerLimits,
+    /// The networks whose connections are preferred.
+    pub preferred: Vec<IpNet>,
     pub kafka: ClientOptions,
     pub topics: Names,
     pub policy: Policy,
@@ -62,6 +65,7 @@ impl TryFrom<Raw> for Config {
             http_listen: listen_address("http.listen", &http.listen, HTTP_DEFAULT, &mut faults),
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_DEFAULT, &mut faults),
             limits: http.limits(&mut faults),
+            preferred: http.preferred(&mut faults),
             http,
             kafka,
             topics: topics.into(),

@@ -56,9 +56,11 @@ pub async fn run(
     parts.spawn(upkeep.run(stop.clone()).map(Ok));
 
     let (deadline, limits, path) = (config.publish.deadline, config.limits, config.path.clone());
+    let sender = &config.policy.sender;
+    let preferred = [config.preferred.as_slice(), &sender.allowed, &sender.trusted_proxies].concat();
     let receiver = receiver(config, publisher.clone(), gate, counters.clone(), clock);
     let router = http::router(&path, Arc::new(receiver));
-    let service = Service { router, tls, limits, metrics, readiness, parts, stop };
+    let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
     let summary = counters.summary();
     account(&summary, stopped.connections);

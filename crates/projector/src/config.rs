@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
@@ -68,6 +69,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub limits: ServerLimits,
+    /// The networks whose connections are preferred.
+    pub preferred: Vec<IpNet>,
     /// The listener's section, for its TLS files.
     pub http: Http,
     pub log: Log,
@@ -107,6 +110,7 @@ impl TryFrom<Raw> for Config {
             listen: listen_address("http.listen", &http.listen, LISTEN, &mut faults),
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_LISTEN, &mut faults),
             limits: http.limits(&mut faults),
+            preferred: http.preferred(&mut faults),
             http,
             log,
             projection: Options {

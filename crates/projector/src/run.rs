@@ -58,7 +58,8 @@ pub async fn run_watched(
     parts.spawn(report(projection.clone(), readiness.clone(), stop.clone()));
 
     let router = http::router(projection.clone(), stop.clone(), &config.cors_origins);
-    let service = Service { router, tls, limits: config.limits, metrics, readiness, parts, stop };
+    let (limits, preferred) = (config.limits, config.preferred);
+    let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let last = async { projection.close().await.map_err(Error::Projection) };
     let stopped = service.run(listeners, &shutdown, last).await;
     let summary = Summary { checkpoint: projection.checkpoint(), connections_aborted: stopped.connections.aborted };

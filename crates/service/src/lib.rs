@@ -33,8 +33,8 @@
 //!     }
 //! });
 //! let router = axum::Router::new().route("/", axum::routing::get(|| async { "hello" }));
-//! let service =
-//!     Service { router, tls: None, limits: Default::default(), metrics: Metrics::new(), readiness, parts, stop };
+//! let (limits, preferred) = (Default::default(), Vec::new());
+//! let service = Service { router, tls: None, limits, preferred, metrics: Metrics::new(), readiness, parts, stop };
 //!
 //! let bind = || TcpListener::bind("127.0.0.1:0");
 //! let listeners = Listeners { http: bind().await?, admin: bind().await? };

@@ -14,11 +14,12 @@
 use std::time::Duration;
 
 use axum::Router;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::admin::{self, Readiness};
-use crate::serve::{Drained, ServerLimits, serve};
+use crate::serve::{Drained, Places, ServerLimits, serve};
 use crate::tls::Tls;
 use crate::{Metrics, Shutdown};
 
@@ -40,6 +41,8 @@ pub struct Service<E> {
     pub router: Router,
     pub tls: Option<Tls>,
     pub limits: ServerLimits,
+    /// The networks whose connections are preferred: see [`Places`].
+    pub preferred: Vec<IpNet>,
     pub metrics: Metrics,
     pub readiness: Readiness,
     /// Each part ends when `stop` is requested. A part that ends earlier, or fails, stops the service.
@@ -68,12 +71,20 @@ impl<E: Send + 'static> Service<E> {
         shutdown: &Shutdown,
         last: impl Future<Output = Result<(), E>>,
     ) -> Stopped<E> {
-        let Self { router, tls, limits, metrics, readiness, mut parts, stop } = self;
+        let Self { router, tls, limits, preferred, metrics, readiness, mut parts, stop } = self;
         let admin_stop = Shutdown::new();
         let admin_limits = ServerLimits { drain: ADMIN_DRAIN, ..ServerLimits::default() };
         let admin_router = admin::router(readiness.clone(), metrics.clone());
-        let admin = tokio::spawn(serve(listeners.admin, None, admin_limits, admin_router, admin_stop.clone()));
-        let server = tokio::spawn(serve(listeners.http, tls, limits, metrics.instrument(router), stop.clone()));
+        let admin = tokio::spawn({
+            let (places, stop) = (Places::new(&admin_limits, Vec::new()), admin_stop.clone());
+            async move { serve(listeners.admin, None, admin_limits, &places, admin_router, stop).await }
+        });
+        let places = Places::new(&limits, preferred);
+        places.register(&metrics);
+        let server = tokio::spawn({
+            let (router, stop) = (metrics.instrument(router), stop.clone());
+            async move { serve(listeners.http, tls, limits, &places, router, stop).await }
+        });
 
         let mut outcome = tokio::select! {
             () = shutdown.requested() => Ok(()),

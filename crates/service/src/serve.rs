@@ -1,7 +1,10 @@
 //! The accept loop of an HTTP server: a limit on every resource that a peer can hold, and an orderly stop.
 
+mod head;
+
+mod places;
+
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,22 +19,30 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutWriter;
 use tower::ServiceExt;
 
 use crate::Shutdown;
 use crate::tls::Tls;
+use head::{HeadLimit, Phase};
+pub use places::Places;
+use places::Place;
 
 /// The resources that a server grants its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// The most open connections. Further ones wait in the kernel's queue.
+    /// The most open connections. Further ones wait in the kernel's queue, or are closed where places are reserved.
     pub connections_max: usize,
-    /// The time limit for the head of a request, counted from the end of the previous request. It also limits idle
-    /// connections.
+    /// The most open connections of one source: an address, or a /64 network of IPv6. Preferred sources have no share.
+    pub connections_per_source_max: usize,
+    /// The places that only preferred sources can take, where there are any.
+    pub connections_reserved: usize,
+    /// The time limit for the head of a request, from its first byte.
     pub header_read: Duration,
+    /// The time after which an idle connection is closed. Longer than a proxy keeps its own end: it would otherwise send
+    /// a request on a connection that is being closed.
+    pub idle: Duration,
     /// The largest head of a request in bytes. At least 8 KiB, hyper's minimum.
     pub header_bytes_max: usize,
     /// The longest time that a peer may stop reading an answer while the buffers are full. Its connection is then
@@ -45,7 +56,11 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections_max: 1024,
+            connections_per_source_max: 256,
+            connections_reserved: 64,
             header_read: Duration::from_secs(10),
+            // nginx keeps the connections to its upstream for 60 s.
+            idle: Duration::from_secs(75),
             header_bytes_max: 16 * 1024,
             write_stall: Duration::from_secs(30),
             drain: Duration::from_secs(20),
@@ -71,17 +86,18 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Serves `router` on `listener` until `shutdown`, then finishes the requests in flight within `limits.drain`.
 ///
-/// Requests have [`PeerAddr`] and the [`Scheme`] of the connection as extensions.
+/// Requests have [`PeerAddr`] and the [`Scheme`] of the connection as extensions. Who gets a place is decided by
+/// `places`.
 ///
 /// Invariant: when this returns, no connection is left open.
 pub async fn serve(
     listener: TcpListener,
     mut tls: Option<Tls>,
     limits: ServerLimits,
+    places: &Places,
     router: Router,
     shutdown: Shutdown,
 ) -> Drained {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -89,8 +105,9 @@ pub async fn serve(
             () = shutdown.requested() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
             () = next_reload(tls.as_ref()) => { tls.as_mut().map(Tls::reload_if_changed); }
-            (place, accepted) = accept(&listener, Arc::clone(&places)) => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    let Some(place) = place_for(peer, places, &shutdown).await else { continue };
                     let acceptor = tls.as_ref().map(Tls::acceptor);
                     let (router, shutdown) = (router.clone(), shutdown.clone());
                     connections.spawn(async move {
@@ -109,13 +126,13 @@ pub async fn serve(
     drain(connections, limits.drain).await
 }
 
-/// Waits for a place before it accepts: peers over the limit stay in the kernel's queue. Cancel-safe.
-async fn accept(
-    listener: &TcpListener,
-    places: Arc<Semaphore>,
-) -> (tokio::sync::OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
-    let place = places.acquire_owned().await.expect("the semaphore is never closed");
-    (place, listener.accept().await)
+/// Returns a place for a connection that was accepted. Returns none when its source gets no place, or at the stop. While
+/// it waits, further connections wait in the kernel's queue.
+async fn place_for(peer: SocketAddr, places: &Places, shutdown: &Shutdown) -> Option<Place> {
+    tokio::select! {
+        place = places.take(peer.ip()) => place.ok(),
+        () = shutdown.requested() => None,
+    }
 }
 
 async fn next_reload(tls: Option<&Tls>) {
@@ -157,19 +174,27 @@ async fn speak_http<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let phase = Phase::default();
+    let of_service = phase.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let phase = of_service.clone();
+        phase.head_ended();
         request.extensions_mut().insert(PeerAddr(peer));
         request.extensions_mut().insert(scheme.clone());
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        async move {
+            let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            phase.answered();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write_stall));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read)
+        .header_read_timeout(limits.idle)
         .max_buf_size(limits.header_bytes_max)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(HeadLimit::new(Box::pin(stream), limits.header_read, phase)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -4,9 +4,10 @@ mod http;
 
 mod kafka;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use domain::topics::Names;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Faults;
@@ -106,6 +107,19 @@ pub fn listen_address(key: &str, listen: &str, default: SocketAddr, faults: &mut
         }
     }
 }
+
+/// Returns the networks in `texts`; a bare address is a network of one address. Any other text adds a fault of `key`.
+pub fn networks(key: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> {
+    let network = |text: &String| {
+        let read = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        if read.is_none() {
+            faults.push(key, format!("{text:?} is not a network in CIDR notation"));
+        }
+        read
+    };
+    texts.iter().filter_map(network).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

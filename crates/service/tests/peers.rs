@@ -16,7 +16,7 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::{X509, X509NameBuilder};
-use service::serve::{Drained, PeerAddr, ServerLimits, serve};
+use service::serve::{Drained, PeerAddr, Places, ServerLimits, serve};
 use service::tls::Tls;
 use service::{Problem, Shutdown};
 use testkit::http::{Http, read_to_end, request};
@@ -60,7 +60,10 @@ impl Server {
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed("GET") });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
-        let ended = tokio::spawn(serve(listener, tls, limits, router, shutdown.clone()));
+        let ended = tokio::spawn({
+            let (places, shutdown) = (Places::new(&limits, Vec::new()), shutdown.clone());
+            async move { serve(listener, tls, limits, &places, router, shutdown).await }
+        });
         Self { address, shutdown, entered, release, ended }
     }
 
@@ -100,13 +103,30 @@ async fn requests_are_answered_and_know_their_peer() {
 
 #[tokio::test]
 async fn silent_and_slow_peers_are_let_go() {
-    let limits = ServerLimits { header_read: Duration::from_millis(50), ..ServerLimits::default() };
+    let brief = Duration::from_millis(50);
+    let limits = ServerLimits { header_read: brief, idle: brief, ..ServerLimits::default() };
     let server = Server::start(limits, None).await;
     assert_eq!(server.exchange("").await, "", "a peer that says nothing");
     let slow = server.exchange("GET /fast HTTP/1.1\r\nhost").await;
     assert!(!slow.contains("200"), "a peer that never ends its head: {slow}");
     let idle = server.exchange("GET /fast HTTP/1.1\r\nhost: t\r\n\r\n").await;
     assert!(idle.ends_with("fast\n"), "a connection kept open is closed once it is idle: {idle}");
+    server.stop().await;
+}
+
+/// An idle connection and a slow head have limits of their own.
+#[tokio::test]
+async fn a_head_is_limited_from_its_first_byte() {
+    let limits = ServerLimits { header_read: Duration::from_millis(50), idle: PATIENCE, ..ServerLimits::default() };
+    let server = Server::start(limits, None).await;
+    let mut kept = server.open("GET /fast HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    let mut answer = [0; 15];
+    kept.read_exact(&mut answer).await.unwrap();
+    let slow = server.exchange("GET /fast HTTP/1.1\r\nhost").await;
+    assert!(!slow.contains("200"), "a peer that never ends its head: {slow}");
+    // Longer than the limit of a head has passed by now.
+    kept.write_all(get_request("/fast").as_bytes()).await.unwrap();
+    assert!(read_to_end(&mut kept).await.ends_with("fast\n"), "the idle connection is still open");
     server.stop().await;
 }
 

@@ -55,6 +55,7 @@ impl Running {
             router: Router::new().route("/slow", get(slow)),
             tls: None,
             limits: ServerLimits::default(),
+            preferred: Vec::new(),
             metrics: Metrics::new(),
             readiness,
             parts,

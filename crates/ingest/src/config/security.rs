@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use ipnet::IpNet;
 use service::config::Faults;
 use service::secret::Secret;
+use service::settings::networks;
 
 use super::raw::{RawBodyKey, Security};
 use crate::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
@@ -58,16 +58,4 @@ fn from_file(key: &str, path: &Path, faults: &mut Faults) -> Option<Secret> {
     Secret::from_file(path)
         .map_err(|error| faults.push(key, format!("{} cannot be read: {error}", path.display())))
         .ok()
-}
-
-/// A bare address is a network of one address.
-fn networks(key: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> {
-    let network = |text: &String| {
-        let read = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
-        if read.is_none() {
-            faults.push(key, format!("{text:?} is not a network in CIDR notation"));
-        }
-        read
-    };
-    texts.iter().filter_map(network).collect()
 }

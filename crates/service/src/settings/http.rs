@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Faults;
 use crate::serve::ServerLimits;
+use crate::settings::networks;
 use crate::telemetry::chain;
 use crate::tls::{self, Tls};
 
@@ -17,7 +19,12 @@ pub struct Http {
     /// `address:port`. Empty means the service's default.
     pub listen: String,
     pub connections_max: usize,
+    pub connections_per_source_max: usize,
+    pub connections_reserved: usize,
+    /// The networks that the reserve is for, and that have no share: a proxy, a gateway.
+    pub preferred_sources: Vec<String>,
     pub header_read_ms: u64,
+    pub idle_ms: u64,
     pub header_bytes_max: usize,
     pub drain_ms: u64,
     pub tls_certificate_file: Option<PathBuf>,
@@ -31,7 +38,11 @@ impl Default for Http {
         Self {
             listen: String::new(),
             connections_max: limits.connections_max,
+            connections_per_source_max: limits.connections_per_source_max,
+            connections_reserved: limits.connections_reserved,
+            preferred_sources: Vec::new(),
             header_read_ms: millis(limits.header_read),
+            idle_ms: millis(limits.idle),
             header_bytes_max: limits.header_bytes_max,
             drain_ms: millis(limits.drain),
             tls_certificate_file: None,
@@ -46,22 +57,35 @@ impl Http {
 
     /// Returns the limits of the section. Adds a fault for each limit out of range.
     pub fn limits(&self, faults: &mut Faults) -> ServerLimits {
-        if self.connections_max == 0 {
-            faults.push("http.connections_max", "expected at least 1");
+        let at_least_one = [
+            ("http.connections_max", self.connections_max as u64),
+            ("http.connections_per_source_max", self.connections_per_source_max as u64),
+            ("http.header_read_ms", self.header_read_ms),
+            ("http.idle_ms", self.idle_ms),
+        ];
+        for (key, value) in at_least_one {
+            if value == 0 {
+                faults.push(key, "expected at least 1");
+            }
         }
         if self.header_bytes_max < Self::HEADER_BYTES_MIN {
             faults.push("http.header_bytes_max", format!("expected at least {}", Self::HEADER_BYTES_MIN));
         }
-        if self.header_read_ms == 0 {
-            faults.push("http.header_read_ms", "expected at least 1");
-        }
         ServerLimits {
             connections_max: self.connections_max.max(1),
+            connections_per_source_max: self.connections_per_source_max,
+            connections_reserved: self.connections_reserved,
             header_read: Duration::from_millis(self.header_read_ms),
+            idle: Duration::from_millis(self.idle_ms),
             header_bytes_max: self.header_bytes_max.max(Self::HEADER_BYTES_MIN),
             drain: Duration::from_millis(self.drain_ms),
             ..ServerLimits::default()
         }
+    }
+
+    /// Returns the networks that are preferred. Adds a fault for each text that is none.
+    pub fn preferred(&self, faults: &mut Faults) -> Vec<IpNet> {
+        networks("http.preferred_sources", &self.preferred_sources, faults)
     }
 
     /// Returns the TLS settings of the section, if present. Must be called inside a Tokio runtime.
