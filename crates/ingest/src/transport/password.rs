@@ -156,30 +156,28 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
 }
 
 /// Returns `lower` with JSON's `\u00xx` (after any number of backslashes) and the `%xx` of forms decoded, and otherwise
-/// unchanged.
+/// unchanged. Every byte is looked at a bounded number of times: a run of backslashes is taken as a whole.
 fn unescaped(lower: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(lower.len());
     let mut rest = lower;
-    while let Some((byte, after)) = rest.split_first() {
-        let digits = match byte {
-            // The escapes of JSON in a string within JSON are escaped again at each level.
-            b'\\' => {
-                let more = after.iter().take_while(|byte| **byte == b'\\').count();
-                let digits = after[more..].strip_prefix(b"u00").and_then(|digits| digits.get(..2));
-                digits.map(|digits| (digits, more + 5))
-            }
-            b'%' => after.get(..2).map(|digits| (digits, 2)),
-            _ => None,
+    while let Some(byte) = rest.first() {
+        // The escapes of JSON in a string within JSON are escaped again at each level.
+        let backslashes = rest.iter().take_while(|byte| **byte == b'\\').count();
+        let (introducer, digits) = match byte {
+            b'\\' => (backslashes, rest[backslashes..].strip_prefix(b"u00")),
+            b'%' => (1, rest.get(1..)),
+            _ => (1, None),
         };
-        let character = digits.and_then(|(digits, length)| Some((hex::decode(digits).ok()?, length)));
+        let digits = digits.and_then(|digits| digits.split_at_checked(2));
+        let character = digits.and_then(|(digits, after)| Some((hex::decode(digits).ok()?, after)));
         match character {
-            Some((character, length)) => {
+            Some((character, after)) => {
                 decoded.extend(character.to_ascii_lowercase());
-                rest = &after[length..];
+                rest = after;
             }
             None => {
-                decoded.push(*byte);
-                rest = after;
+                decoded.extend(&rest[..introducer]);
+                rest = &rest[introducer..];
             }
         }
     }
