@@ -26,8 +26,8 @@ use tower::ServiceExt;
 use crate::Shutdown;
 use crate::tls::Tls;
 use head::{HeadLimit, Phase};
-pub use places::Places;
 use places::Place;
+pub use places::Places;
 
 /// The resources that a server grants its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub struct ServerLimits {
     pub connections_reserved: usize,
     /// The time limit for the head of a request, from its first byte.
     pub header_read: Duration,
-    /// The time after which an idle connection is closed. Longer than a proxy keeps its own end: it would otherwise send
-    /// a request on a connection that is being closed.
+    /// The time after which an idle connection is closed. Longer than a proxy keeps its own end: a shorter one makes it
+    /// send requests on connections that are being closed.
     pub idle: Duration,
     /// The largest head of a request in bytes. At least 8 KiB, hyper's minimum.
     pub header_bytes_max: usize,
@@ -126,8 +126,8 @@ pub async fn serve(
     drain(connections, limits.drain).await
 }
 
-/// Returns a place for a connection that was accepted. Returns none when its source gets no place, or at the stop. While
-/// it waits, further connections wait in the kernel's queue.
+/// Returns a place for a connection that was accepted. Returns none when its source gets no place, or at the stop.
+/// While it waits, further connections wait in the kernel's queue.
 async fn place_for(peer: SocketAddr, places: &Places, shutdown: &Shutdown) -> Option<Place> {
     tokio::select! {
         place = places.take(peer.ip()) => place.ok(),
