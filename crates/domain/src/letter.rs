@@ -1,10 +1,10 @@
-//! A dead letter: an unreadable body, as a record keeps it.
+//! A dead letter: a body or a record's value that cannot be read, as a record keeps it.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::UnixMillis;
+use crate::{UnixMillis, UserId};
 
 /// Header: the label of the rejection.
 const REJECTION: &str = "rollcall-rejection";
@@ -16,8 +16,13 @@ const POINTER: &str = "rollcall-pointer";
 const IV: &str = "rollcall-iv";
 /// Header: when the body was received, RFC 3339.
 const RECEIVED_AT: &str = "rollcall-received-at";
+/// Header: the user of the record that the letter is a copy of.
+const RECORD_USER: &str = "rollcall-record-user";
+/// Header: the position of the record that the letter is a copy of.
+const RECORD_POSITION: &str = "rollcall-record-position";
 
-/// An unreadable body with any readable password blanked, and the reason.
+/// An unreadable body with any readable password blanked, or the value of an unreadable record of the topic of users,
+/// and the reason.
 ///
 /// On the dead-letter topic the record's value is the body, its key is [`Letter::key`], and the rest is in headers.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,14 +31,48 @@ pub struct Letter {
     pub body: Vec<u8>,
     /// The initialization vector as received: hexadecimal text if the sender follows the vendor's format.
     pub iv: Option<String>,
-    /// The label of the rejection: `undecryptable` or `not_an_event`.
+    /// The label of the rejection: `undecryptable`, `not_an_event` or [`Letter::UNREADABLE_RECORD`].
     pub rejection: String,
     pub reason: String,
     pub pointer: String,
+    /// When the body was received; the Kafka timestamp of a record.
     pub received_at: UnixMillis,
+    /// The record that this is a copy of; `None` for a body.
+    pub record: Option<Original>,
+}
+
+/// The record of the topic of users that a letter is a copy of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// The user that its key names.
+    pub user_id: UserId,
+    /// Its position: `<topic id>/<partition>:<offset>`, without the id where the broker has none.
+    pub position: String,
 }
 
 impl Letter {
+    /// The label of a letter that is the value of an unreadable record. Such a letter is not a delivery, so it is never
+    /// replayed.
+    pub const UNREADABLE_RECORD: &str = "unreadable_record";
+
+    /// Returns the copy of an unreadable record with this value, which was appended at `timestamp`.
+    pub fn of_record(value: Vec<u8>, record: Original, reason: String, timestamp: UnixMillis) -> Self {
+        Self {
+            body: value,
+            iv: None,
+            rejection: Self::UNREADABLE_RECORD.to_owned(),
+            reason,
+            pointer: String::new(),
+            received_at: timestamp,
+            record: Some(record),
+        }
+    }
+
+    /// Returns whether the letter is the copy of a record, and not a body.
+    pub fn is_of_record(&self) -> bool {
+        self.rejection == Self::UNREADABLE_RECORD
+    }
+
     /// Returns the letter of a record. A missing header leaves its field empty.
     pub fn from_record<'r>(value: &[u8], header: impl Fn(&str) -> Option<&'r [u8]>, timestamp: UnixMillis) -> Self {
         let text = |name: &str| header(name).map(|value| String::from_utf8_lossy(value).into_owned());
@@ -45,6 +84,9 @@ impl Letter {
             reason: text(REASON).unwrap_or_default(),
             pointer: text(POINTER).unwrap_or_default(),
             received_at: received_at.unwrap_or(timestamp),
+            record: text(RECORD_USER).and_then(|user| {
+                Some(Original { user_id: user.parse().ok()?, position: text(RECORD_POSITION).unwrap_or_default() })
+            }),
         }
     }
 
@@ -63,6 +105,9 @@ impl Letter {
             (RECEIVED_AT, self.received_at.to_string()),
         ];
         headers.extend(self.iv.clone().map(|iv| (IV, iv)));
+        if let Some(Original { user_id, position }) = &self.record {
+            headers.extend([(RECORD_USER, user_id.to_string()), (RECORD_POSITION, position.clone())]);
+        }
         headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect()
     }
 }
@@ -73,5 +118,22 @@ impl fmt::Debug for Letter {
             .field("rejection", &self.rejection)
             .field("pointer", &self.pointer)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_of_a_record_reads_back() {
+        let record = Original { user_id: UserId::new(180).unwrap(), position: "abc/3:1042".to_owned() };
+        let written = UnixMillis::from_millis(1_000);
+        let letter = Letter::of_record(b"broken".to_vec(), record, "ends early".to_owned(), written);
+        let headers = letter.headers();
+        let header = |name: &str| headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_slice());
+        let read = Letter::from_record(&letter.body, header, UnixMillis::from_millis(2_000));
+        assert!(read == letter && read.is_of_record(), "{headers:?}");
+        assert_eq!(letter.key(), hex::encode(Sha256::digest(b"broken")));
     }
 }

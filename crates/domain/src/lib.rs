@@ -71,7 +71,7 @@ mod letter;
 
 pub use digest::{EventId, Version};
 pub use event::{EventType, Facts, FactsError, Head, UserEvent};
-pub use letter::Letter;
+pub use letter::{Letter, Original};
 pub use position::{Checkpoint, Position, PositionError};
 pub use time::{TimestampError, UnixMillis};
 pub use user::{Field, FieldSource, User};

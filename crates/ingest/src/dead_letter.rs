@@ -34,6 +34,7 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
         reason: rejection.to_string(),
         pointer,
         received_at,
+        record: None,
     })
 }
 
@@ -122,6 +123,7 @@ mod tests {
                 reason: String::new(),
                 pointer: String::new(),
                 received_at: UnixMillis::from_millis(0),
+                record: None,
             };
             mentions(&letter, &BodyPolicy::default(), UserId::new(180).unwrap())
         };

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use domain::roll::Standing;
 use domain::topics::Names;
 use domain::{UnixMillis, UserEvent};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -17,7 +18,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service::serve::PeerAddr;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use upkeep::gate::{Gate, Verdict};
+use upkeep::gate::Gate;
 
 use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
@@ -118,16 +119,16 @@ impl Receiver {
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
         let started = Instant::now();
         let (status, position) = match self.gate.judge(&event.head()) {
-            Verdict::Append => {
+            Standing::News => {
                 let position = users::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
                 (Status::Stored, position)
             }
-            Verdict::Stored { position } => return Ok(Answer::new(Status::Duplicate, event, position)),
-            Verdict::Late { newer } => {
+            Standing::Known(position) => return Ok(Answer::new(Status::Duplicate, event, position)),
+            Standing::Older(newer) => {
                 users::put_aside(&self.publisher, event, &self.topics.late, traceparent, newer, Whole::Event).await?;
                 (Status::Superseded, newer)
             }
-            Verdict::Forgotten { marker } => {
+            Standing::Forgotten(marker) => {
                 users::put_aside(&self.publisher, event, &self.topics.late, traceparent, marker, Whole::HeadersOnly)
                     .await?;
                 (Status::Superseded, marker)

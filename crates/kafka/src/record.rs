@@ -1,5 +1,6 @@
 //! A record that was read, owned.
 
+use domain::roll::{self, Reading, Unread};
 use domain::{Position, UnixMillis};
 
 use crate::native::Message;
@@ -20,6 +21,15 @@ impl Record {
     /// Returns the value of the last header with that name: a later header overrides an earlier one.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().rev().find(|(header, _)| header == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// Reads the record as one of the topic of users.
+    ///
+    /// # Errors
+    /// As [`roll::read`].
+    pub fn read(&self) -> Result<Reading<'_>, Unread> {
+        let (key, value) = (self.key.as_deref(), self.value.as_deref());
+        roll::read(self.position, key, value, |name| self.header(name), self.timestamp)
     }
 
     pub(crate) fn copy(message: Message<'_>) -> Self {

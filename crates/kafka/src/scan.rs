@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use domain::roll::{self, Reading, Unread};
 use domain::{Position, UnixMillis};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -68,6 +69,14 @@ impl<'a> Scanned<'a> {
     /// librdkafka copies all headers of a record on the first access: about 0.4 µs for the six headers of an event.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.0.header(name)
+    }
+
+    /// Reads the record as one of the topic of users.
+    ///
+    /// # Errors
+    /// As [`roll::read`].
+    pub fn read(&self) -> Result<Reading<'a>, Unread> {
+        roll::read(self.position(), self.key(), self.value(), |name| self.header(name), self.timestamp())
     }
 
     /// Returns an owned copy.

@@ -244,8 +244,8 @@ impl<'u> Follower<'u> {
     fn take(&mut self, event: TailEvent) {
         match event {
             TailEvent::Records(records) => {
-                let upkeep = self.upkeep;
-                upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record)));
+                let (upkeep, now) = (self.upkeep, self.began.elapsed());
+                upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record, now)));
             }
             TailEvent::EndReached { partition, next_offset } => {
                 self.upkeep.gate.update(|table| table.reach(partition, next_offset));
@@ -264,9 +264,8 @@ impl<'u> Follower<'u> {
         }
     }
 
-    fn take_record(&mut self, table: &mut crate::Table, record: &Record) {
+    fn take_record(&mut self, table: &mut crate::Table, record: &Record, now: Duration) {
         let partition = record.position.partition;
-        let now = self.began.elapsed();
         self.plan.on(&keeper::Event::Read { partition }, now);
         let user_id = match table.take(record) {
             Ok((user_id, applied)) => {

@@ -10,37 +10,20 @@
 
 use std::sync::Arc;
 
+use domain::Head;
 use domain::roll::Standing;
-use domain::{Head, Position};
 use parking_lot::RwLock;
 use prometheus_client::metrics::gauge::Gauge;
 use service::Metrics;
 
 use crate::Table;
 
-/// The judgement on a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The delivery must be appended.
-    Append,
-    /// A newer event of the user is at that position.
-    Late { newer: Position },
-    /// The user was forgotten after the event, by the marker at that position.
-    Forgotten { marker: Position },
-    /// The same event is stored at that position.
-    Stored { position: Position },
-}
-
 impl Table {
-    /// Returns the judgement on a delivery whose event has this head.
-    pub fn judge(&self, head: &Head) -> Verdict {
-        let Some(key) = self.key(head.user_id) else { return Verdict::Append };
-        match key.roll.standing(head) {
-            Standing::News => Verdict::Append,
-            Standing::Known(position) => Verdict::Stored { position },
-            Standing::Older(newer) => Verdict::Late { newer },
-            Standing::Forgotten(marker) => Verdict::Forgotten { marker },
-        }
+    /// Returns how a delivery whose event has this head stands to what is known of its user.
+    ///
+    /// Called by [`Gate::judge`] for requests and replays, and by the tests that model a replica.
+    pub fn judge(&self, head: &Head) -> Standing {
+        self.key(head.user_id).map_or(Standing::News, |key| key.roll.standing(head))
     }
 }
 
@@ -71,10 +54,10 @@ impl Gate {
         gate
     }
 
-    /// Returns the judgement on a delivery; [`Verdict::Append`] while the gate is not in force.
-    pub fn judge(&self, head: &Head) -> Verdict {
+    /// Returns how a delivery stands to what is known of its user; [`Standing::News`] while the gate is not in force.
+    pub fn judge(&self, head: &Head) -> Standing {
         let known = self.known.read();
-        if known.in_force { known.table.judge(head) } else { Verdict::Append }
+        if known.in_force { known.table.judge(head) } else { Standing::News }
     }
 
     /// Calls `look` with the table.
@@ -106,10 +89,12 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use domain::Position;
+
     use super::*;
     use crate::fixture::{change, record, tombstone};
 
-    fn judged(table: &Table, delivery: &domain::UserEvent) -> Verdict {
+    fn judged(table: &Table, delivery: &domain::UserEvent) -> Standing {
         table.judge(&delivery.head())
     }
 
@@ -118,17 +103,17 @@ mod tests {
         let at = |offset| Position { partition: 3, offset };
         let mut table = Table::default();
         let event = |second: u32| change(1, "A>B", second);
-        assert_eq!(judged(&table, &event(5)), Verdict::Append, "nothing is known");
+        assert_eq!(judged(&table, &event(5)), Standing::News, "nothing is known");
         table.take(&record(at(0), &event(5))).unwrap();
-        assert_eq!(judged(&table, &event(5)), Verdict::Stored { position: at(0) });
-        assert_eq!(judged(&table, &event(4)), Verdict::Late { newer: at(0) });
-        assert_eq!(judged(&table, &event(6)), Verdict::Append);
-        assert_eq!(judged(&table, &change(1, "B>C", 5)), Verdict::Append, "a tie");
+        assert_eq!(judged(&table, &event(5)), Standing::Known(at(0)));
+        assert_eq!(judged(&table, &event(4)), Standing::Older(at(0)));
+        assert_eq!(judged(&table, &event(6)), Standing::News);
+        assert_eq!(judged(&table, &change(1, "B>C", 5)), Standing::News, "a tie");
         table.take(&record(at(1), &change(1, "B>C", 5))).unwrap();
-        assert_eq!(judged(&table, &event(5)), Verdict::Stored { position: at(0) }, "it has not won, and is there");
+        assert_eq!(judged(&table, &event(5)), Standing::Known(at(0)), "it has not won, and is there");
         table.take(&tombstone(at(2), 1, 6)).unwrap();
-        assert_eq!(judged(&table, &event(5)), Verdict::Forgotten { marker: at(2) });
-        assert_eq!(judged(&table, &event(7)), Verdict::Append, "a newer one brings the user back");
+        assert_eq!(judged(&table, &event(5)), Standing::Forgotten(at(2)));
+        assert_eq!(judged(&table, &event(7)), Standing::News, "a newer one brings the user back");
         assert_eq!(table.checkpoint().to_string(), "3:3");
     }
 
@@ -138,7 +123,7 @@ mod tests {
         let mut table = Table::default();
         table.take(&record(at(0), &change(1, "A>B", 9))).unwrap();
         table.take(&record(at(1), &change(1, "B>C", 5))).unwrap();
-        assert_eq!(judged(&table, &change(1, "B>C", 5)), Verdict::Late { newer: at(0) });
-        assert_eq!(judged(&table, &change(1, "A>B", 9)), Verdict::Stored { position: at(0) });
+        assert_eq!(judged(&table, &change(1, "B>C", 5)), Standing::Older(at(0)));
+        assert_eq!(judged(&table, &change(1, "A>B", 9)), Standing::Known(at(0)));
     }
 }

@@ -13,8 +13,9 @@
 //! effect of a record.
 //!
 //! ```
+//! use domain::roll::Standing;
 //! use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId, wire};
-//! use upkeep::{Table, gate::Verdict};
+//! use upkeep::Table;
 //!
 //! let event = |time: &str| {
 //!     UserEvent::new(Facts {
@@ -39,8 +40,8 @@
 //!     value: Some(wire::encode(&newer)),
 //!     headers: Vec::new(),
 //! })?;
-//! assert_eq!(table.judge(&newer.head()), Verdict::Stored { position });
-//! assert_eq!(table.judge(&older.head()), Verdict::Late { newer: position });
+//! assert_eq!(table.judge(&newer.head()), Standing::Known(position));
+//! assert_eq!(table.judge(&older.head()), Standing::Older(position));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use domain::roll::{self, Applied, KeyState, Unread};
+use domain::roll::{Applied, KeyState, Unread};
 use domain::{Checkpoint, UserId};
 use kafka::Record;
 
@@ -34,9 +34,7 @@ impl Table {
     /// [`Unread`] when the record cannot be read. The table has counted it.
     pub fn take(&mut self, record: &Record) -> Result<(UserId, Applied), Unread> {
         self.read.reach(record.position.partition, record.position.offset + 1);
-        let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        let read = roll::read(record.position, key, value, |name| record.header(name), record.timestamp);
-        let reading = read.inspect_err(|unread| self.pass_over(record, unread))?;
+        let reading = record.read().inspect_err(|unread| self.pass_over(record, unread))?;
         if reading.ignored > 0 {
             let count = self.unread.entry(record.position.partition).or_default();
             count.ignored_entries += i64::try_from(reading.ignored).unwrap_or(i64::MAX);

@@ -26,7 +26,6 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::roll::KeyState;
 use domain::topics::{Names, Spec};
 use kafka::ClientOptions;
 use kafka::scan::{self, Range};
@@ -134,13 +133,11 @@ fn read(
 /// Returns whether a key is dirty: on one partition, and not clean by its records on another.
 fn is_dirty(partitions: &BTreeMap<i32, Partition>) -> bool {
     partitions.values().flat_map(Partition::dirty).any(|user_id| {
-        let mut whole: Option<KeyState> = None;
-        for key in partitions.values().filter_map(|partition| partition.key(user_id)) {
-            match &mut whole {
-                Some(whole) => whole.join(key.clone()),
-                None => whole = Some(key.clone()),
-            }
-        }
+        let keys = partitions.values().filter_map(|partition| partition.key(user_id)).cloned();
+        let whole = keys.reduce(|mut whole, key| {
+            whole.join(key);
+            whole
+        });
         whole.is_some_and(|whole| whole.needs_repair())
     })
 }

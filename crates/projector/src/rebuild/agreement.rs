@@ -2,7 +2,7 @@
 //!
 //! `AGREEMENT_CASES=10000 cargo test -p rollcall-projector agreement` tries more of them than the default.
 
-use domain::{Checkpoint, UnixMillis, UserId, roll};
+use domain::{Checkpoint, UnixMillis, UserId};
 use kafka::Record;
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -87,12 +87,10 @@ impl World {
 fn share(records: &[Record], thread: u64, threads: u64) -> Table {
     let mut table = Table::default();
     for record in records {
-        let Record { position, timestamp, key, value, .. } = record;
-        if u64::try_from(position.partition).unwrap() % threads == thread
-            && let Ok(reading) =
-                roll::read(*position, key.as_deref(), value.as_deref(), |name| record.header(name), *timestamp)
+        if u64::try_from(record.position.partition).unwrap() % threads == thread
+            && let Ok(reading) = record.read()
         {
-            table.take(&reading, value.as_deref());
+            table.take(&reading, record.value.as_deref());
         }
     }
     table.flush();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use domain::{UserId, roll};
+use domain::UserId;
 use kafka::scan::{self, Coverage, Range, Scanned};
 use service::telemetry::chain;
 
@@ -135,9 +135,8 @@ impl<'r> Worker<'r> {
         if self.bounds.leave_out(key) {
             return;
         }
-        let value = scanned.value();
-        match roll::read(scanned.position(), key, value, |name| scanned.header(name), scanned.timestamp()) {
-            Ok(reading) => self.table.take(&reading, value),
+        match scanned.read() {
+            Ok(reading) => self.table.take(&reading, scanned.value()),
             Err(error) => {
                 let unread = Unread { position: scanned.position(), reason: chain(&error) };
                 self.unreadable.push((counted_by(error.user_id()), unread));

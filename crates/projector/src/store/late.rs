@@ -1,7 +1,7 @@
 //! Deliveries that came after a newer one: they change no user, but they may be what a gap is missing, now or later.
 
 use domain::gap::{Edge, Followed, Lineage};
-use domain::roll::{self, Member, Roll};
+use domain::roll::{Member, Roll};
 use domain::{Checkpoint, UnixMillis, UserId, Version};
 use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -25,11 +25,8 @@ pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records
 }
 
 fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
-    let (key, value) = (late.key.as_deref(), late.value.as_deref());
     // A record that cannot be read closes nothing; `rollcall verify` reports it.
-    let Ok(reading) = roll::read(late.position, key, value, |name| late.header(name), late.timestamp) else {
-        return Ok(0);
-    };
+    let Ok(reading) = late.read() else { return Ok(0) };
     let user_id = reading.user_id;
     let forgotten_at: Option<i64> = connection
         .prepare_cached("SELECT forgotten_at FROM forgotten WHERE user_id = ?1")?

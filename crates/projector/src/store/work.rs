@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::roll::{self, Effect, Unread as Fault};
+use domain::roll::{Effect, Unread as Fault};
 use domain::{Checkpoint, UnixMillis, UserId};
 use kafka::Record;
 use rusqlite::{Connection, params};
@@ -37,8 +37,7 @@ impl<'c> Work<'c> {
     }
 
     fn apply(&mut self, record: &Record) -> rusqlite::Result<()> {
-        let (position, key, value) = (record.position, record.key.as_deref(), record.value.as_deref());
-        let reading = match roll::read(position, key, value, |name| record.header(name), record.timestamp) {
+        let reading = match record.read() {
             Ok(reading) => reading,
             Err(fault) => {
                 self.pass_over(record, &fault);
@@ -57,13 +56,13 @@ impl<'c> Work<'c> {
         commit.effects.count(applied.effect);
         commit.gaps_closed += followed.closed as u64;
         if let Effect::Newer { gap: Some(_) } = applied.effect {
-            let found = key.gaps().last().is_some_and(|gap| gap.position == position);
+            let found = key.gaps().last().is_some_and(|gap| gap.position == record.position);
             commit.gaps_found += u64::from(found);
         }
         if applied.changed
             && let Some(state) = key.state()
         {
-            commit.changes.push(Change::new(position, user_id, state, key.event(), key.gaps().to_vec(), before));
+            commit.changes.push(Change::new(record.position, user_id, state, key.event(), key.gaps().to_vec(), before));
         }
         Ok(())
     }

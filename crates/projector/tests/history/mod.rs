@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::roll::{self, KeyState, second};
+use domain::roll::{KeyState, second};
 use domain::{Checkpoint, EventId, Position, UnixMillis, User, UserEvent, UserId, headers, wire};
 use kafka::Record;
 use projector::store::{Lookup, StoreReader, UserFilter};
@@ -200,8 +200,7 @@ pub fn fold(records: &[Record], checkpoint: &Checkpoint) -> State {
 }
 
 fn take(state: &mut State, record: &Record) {
-    let (key, value) = (record.key.as_deref(), record.value.as_deref());
-    let reading = match roll::read(record.position, key, value, |name| record.header(name), record.timestamp) {
+    let reading = match record.read() {
         Ok(reading) => reading,
         Err(unread) => {
             if let Some(known) = unread.user_id().and_then(|user_id| state.get_mut(&user_id)) {

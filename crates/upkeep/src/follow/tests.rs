@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use domain::roll::Standing;
 use domain::{UserEvent, UserId};
 use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
 
 use super::*;
 use crate::fixture::{NOW, change, event};
-use crate::gate::Verdict;
 
 const TOPIC: &str = "users";
 /// Long enough for a busy machine. A test that waits this long fails.
@@ -134,7 +134,7 @@ async fn a_tied_second_ends_in_one_record_that_carries_it() {
     let keeper = Running::start(&broker, &broker.client_options());
     keeper.until("a repair", |gauges| gauges.repairs.appended.get() == 1 && gauges.dirty.get() == 0).await;
     let stored = |event: &UserEvent| match keeper.gate.judge(&event.head()) {
-        Verdict::Stored { position } => Some(position.offset),
+        Standing::Known(position) => Some(position.offset),
         _ => None,
     };
     assert_eq!(events.each_ref().map(stored), [Some(3); 3], "one record carries all three");

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use domain::roll::{self, Roll};
+use domain::roll::Roll;
 use domain::{UnixMillis, UserId};
 use kafka::{ClientOptions, scan};
 
@@ -17,13 +17,7 @@ pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Res
     let mut state: Option<Roll> = None;
     scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
         if record.key() == Some(key.as_bytes())
-            && let Ok(reading) = roll::read(
-                record.position(),
-                record.key(),
-                record.value(),
-                |name| record.header(name),
-                record.timestamp(),
-            )
+            && let Ok(reading) = record.read()
         {
             match &mut state {
                 Some(state) => drop(state.apply(&reading)),

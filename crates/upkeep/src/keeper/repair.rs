@@ -44,9 +44,7 @@ pub fn repair(user_id: UserId, state: &Roll, fetched: &Fetched, topic: &str, now
 }
 
 fn payload<'r>(member: &Member, fetched: &'r Fetched) -> Option<&'r [u8]> {
-    let record = fetched.get(&member.at)?;
-    let (key, value) = (record.key.as_deref(), record.value.as_deref());
-    roll::read(member.at, key, value, |name| record.header(name), record.timestamp).ok()?.payload(member)
+    fetched.get(&member.at)?.read().ok()?.payload(member)
 }
 
 /// Returns the headers of a tombstone. A tombstone that only its Kafka timestamp dates gets the header with that time.

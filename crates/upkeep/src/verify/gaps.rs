@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use domain::gap::{Lineage, OpenGap, changed_fields};
-use domain::roll::{self, Applied, Effect, Member, Reading, Roll};
+use domain::roll::{Applied, Effect, Member, Reading, Roll};
 use domain::topics::Names;
 use domain::{Position, UserEvent, UserId, wire};
 use kafka::{ClientOptions, Record, Unavailable, scan};
@@ -93,8 +93,7 @@ pub(super) fn confirm(
 
 /// Returns the event of a record for which `is_it` returns true, including the other events of its second.
 fn event(record: &Record, is_it: impl Fn(&Member) -> bool) -> Option<UserEvent> {
-    let (key, value) = (record.key.as_deref(), record.value.as_deref());
-    let reading = roll::read(record.position, key, value, |name| record.header(name), record.timestamp).ok()?;
+    let reading = record.read().ok()?;
     let member = reading.says().members().iter().find(|member| is_it(member))?;
     wire::decode(reading.payload(member)?).ok()
 }

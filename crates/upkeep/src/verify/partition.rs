@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 
 use domain::headers::REASSERTED;
-use domain::roll::{self, Applied, KeyState, Reading, Roll, Unread};
+use domain::roll::{Applied, KeyState, Reading, Roll, Unread};
 use domain::{EventId, UserId};
 use kafka::placement::partition_for;
 use kafka::scan::Scanned;
@@ -67,8 +67,7 @@ impl Partition {
         self.records += 1;
         // Counted for every effect: a repair overtaken by a newer event is stale, but was appended.
         self.reasserted += u64::from(scanned.header(REASSERTED).is_some());
-        let header = |name: &str| scanned.header(name);
-        let reading = match roll::read(position, scanned.key(), scanned.value(), header, scanned.timestamp()) {
+        let reading = match scanned.read() {
             Ok(reading) => reading,
             Err(unread) => return self.pass_over(scanned, &unread),
         };

@@ -15,14 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::order::Rank;
-use domain::roll::Roll;
+use domain::roll::{Roll, Standing};
 use domain::{Head, UnixMillis, UserEvent, UserId};
 use kafka::placement::partition_for;
 use log::{Happened, Topic};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use upkeep::Table;
-use upkeep::gate::Verdict;
 use upkeep::keeper::{Action, BACKOFF_MAX, Event, Plan, needed, repair};
 
 const CASES: u32 = 2_000;
@@ -137,7 +136,7 @@ struct World {
     /// The number of times that a keeper restarted, without its back-offs.
     restarts: usize,
     /// Every delivery with its answer.
-    answered: Vec<(Head, Verdict)>,
+    answered: Vec<(Head, Standing)>,
     repairs: BTreeMap<UserId, usize>,
 }
 
@@ -197,11 +196,11 @@ impl World {
 
     fn deliver_event(&mut self, replica: usize, event: &UserEvent) {
         let Replica { table, in_force, .. } = &self.replicas[replica];
-        let verdict = if *in_force { table.judge(&event.head()) } else { Verdict::Append };
-        if verdict == Verdict::Append {
+        let standing = if *in_force { table.judge(&event.head()) } else { Standing::News };
+        if standing == Standing::News {
             self.topic.append_event(event);
         }
-        self.answered.push((event.head(), verdict));
+        self.answered.push((event.head(), standing));
     }
 
     fn read(&mut self, replica: usize, records: usize) {
@@ -316,14 +315,14 @@ proptest! {
         }
 
         // No acknowledged event is lost, and no answer was wrong in hindsight.
-        for (head, verdict) in &world.answered {
+        for (head, standing) in &world.answered {
             let state = &compacted.key(head.user_id).unwrap().roll;
             let is_in_set = state.members().iter().any(|member| member.event_id == head.event_id);
             match Rank::of_event(head).cmp(&state.rank()) {
                 std::cmp::Ordering::Less => {}
                 std::cmp::Ordering::Equal => {
                     prop_assert!(is_in_set, "{head:?} is lost");
-                    prop_assert!(!matches!(verdict, Verdict::Late { .. } | Verdict::Forgotten { .. }), "{head:?}");
+                    prop_assert!(!matches!(standing, Standing::Older(_) | Standing::Forgotten(_)), "{head:?}");
                 }
                 std::cmp::Ordering::Greater => prop_assert!(false, "{head:?} is lost"),
             }
