@@ -7,6 +7,8 @@ mod follower;
 
 mod announce;
 
+mod erase;
+
 mod late;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use crate::phase::Phase;
 use crate::rebuild;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
 use crate::start::{self, RebuildReason, Topic};
-use crate::store::{self, StoreFolder, StoreMeta, Writer};
+use crate::store::{self, Erased, StoreFolder, StoreMeta, Writer};
 use follower::{Follower, Stop};
 
 /// How often a topic may be missing at first: a broker may hear of a new topic a moment after it was made.
@@ -40,6 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), 
 
 async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
     let folder = Arc::new(folder);
+    erase_what_waits(&folder).await?;
     let mut forced = shared.options.rebuild.then_some(RebuildReason::Asked);
     loop {
         let Some(topic) = ask_topic(shared).await? else { return Ok(()) };
@@ -70,6 +73,18 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<
             }
         }
     }
+}
+
+/// Erases what the last process left to be erased: the file is here, and the cluster may be away for long.
+async fn erase_what_waits(folder: &Arc<StoreFolder>) -> Result<(), Error> {
+    let Some(path) = folder.current() else { return Ok(()) };
+    match blocking(move || Writer::open(&path)?.erase()).await? {
+        Ok(Erased::Done | Erased::InPart) => {}
+        Ok(Erased::HeldBack(by)) => tracing::warn!(%by, "erasing forgotten users is held back"),
+        // Whether the store can be used at all is judged with the topic.
+        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "nothing can be erased now"),
+    }
+    Ok(())
 }
 
 /// Returns whether the table may be opened, or made from the log, a moment later.

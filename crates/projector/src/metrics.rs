@@ -1,6 +1,7 @@
 //! The numbers of a projection.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::Effects;
+use crate::store::{Effects, Erasures};
 
 /// The effect of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,9 @@ pub(crate) struct Metrics {
     pub(crate) waiters: Gauge,
     pub(crate) rebuilds: Counter,
     pub(crate) rebuild_progress: Gauge<f64, AtomicU64>,
+    pub(crate) erasures_pending: Gauge,
+    /// The time of the first tombstone that waits, in seconds since 1970; 0 when none does.
+    pub(crate) erasures_pending_since: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -56,6 +60,8 @@ impl Default for Metrics {
             waiters: Gauge::default(),
             rebuilds: Counter::default(),
             rebuild_progress: Gauge::default(),
+            erasures_pending: Gauge::default(),
+            erasures_pending_since: Gauge::default(),
         };
         // Each is there from zero.
         metrics.count(Effects::default());
@@ -93,6 +99,25 @@ impl Metrics {
         registry.register("rollcall_projector_rebuilds", "Rebuilds begun", self.rebuilds.clone());
         let progress = self.rebuild_progress.clone();
         registry.register("rollcall_projector_rebuild_progress", "Part of the rebuild that is done, 0 to 1", progress);
+        let pending = self.erasures_pending.clone();
+        registry.register(
+            "rollcall_projector_erasures_pending",
+            "Tombstones whose users are still to be erased from the files of the store",
+            pending,
+        );
+        registry.register_with_unit(
+            "rollcall_projector_erasures_pending_since_timestamp",
+            "Time of the oldest of them since 1970, 0 without any",
+            Unit::Seconds,
+            self.erasures_pending_since.clone(),
+        );
+    }
+
+    pub(crate) fn see_erasures(&self, erasures: &Erasures) {
+        self.erasures_pending.set(i64::try_from(erasures.tombstones()).unwrap_or(i64::MAX));
+        let since = erasures.since().map_or(0, |since| since.millis().max(0));
+        let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
+        self.erasures_pending_since.set(since.as_secs_f64());
     }
 
     pub(crate) fn count(&self, effects: Effects) {

@@ -25,8 +25,6 @@ mod table;
 
 mod load;
 
-mod temp;
-
 mod progress;
 
 #[cfg(test)]

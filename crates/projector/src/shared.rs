@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// Where each partition was last seen to end.
     pub(crate) ends: Mutex<LogEnds>,
     asked: tokio::sync::Mutex<AskedEnds>,
+    /// Why erasing forgotten users does not get on.
+    pub(crate) erasure_held_back: Mutex<Option<String>>,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     long_reads: Semaphore,
@@ -84,6 +86,7 @@ impl Shared {
             committed: watch::Sender::new(Arc::default()),
             ends: Mutex::default(),
             asked: tokio::sync::Mutex::default(),
+            erasure_held_back: Mutex::default(),
             metrics: Metrics::default(),
             shutdown: Shutdown::new(),
             long_reads: Semaphore::new(LONG_READS_MAX),

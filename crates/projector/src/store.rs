@@ -7,12 +7,20 @@
 //!
 //! Invariant: state and checkpoint change in one transaction; at every instant, the state of every user is what the
 //! records below the checkpoint join to (`domain::roll`).
+//!
+//! The transaction that forgets a user removes every row about it, its changes included; [`Writer::erase`] then removes
+//! what is left in free space of the file and in its write-ahead log. The folder holds nothing else: no table is kept
+//! aside, and temporary files are in memory, or in the folder without a name.
 
 mod schema;
 
 mod folder;
 
 mod meta;
+
+mod temp;
+
+mod erasure;
 
 mod rows;
 
@@ -47,6 +55,7 @@ mod late;
 mod error;
 
 pub use batch::{Commit, Effects, LogBatch};
+pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
 pub use error::Error;
 pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};
@@ -61,6 +70,7 @@ pub(crate) use rows::{differing_fields, write_gaps};
 pub(crate) use schema::{SCHEMA_VERSION, create_indexes, create_tables};
 pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};
+pub(crate) use temp::TempFolder;
 pub use unreadable::Unread;
 pub(crate) use unreadable::note_unreadable;
 pub use writer::Writer;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use domain::{Checkpoint, UnixMillis, UserId, wire};
 use history::{assert_is_fold, changed, records};
-use projector::store::{Commit, Effects, Error, LogBatch, Lookup, Since, StoreMeta, StoreReader, UserFilter, Writer};
+use projector::store::{
+    Change, Commit, Effects, Error, LogBatch, Lookup, Since, StoreMeta, StoreReader, UserFilter, Writer,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use testkit::random::Random;
@@ -75,19 +77,27 @@ fn the_size_of_batches_does_not_matter() {
 fn every_change_is_told_since_any_checkpoint_and_none_twice() {
     let (_dir, mut writer) = store();
     let batch = batch(4, 200);
-    let (mut all, mut before) = (Vec::new(), Vec::new());
+    let mut kept: Vec<Change> = Vec::new();
     let mut checkpoints = vec![Checkpoint::default()];
     for records in batch.records.chunks(7) {
         let commit = writer.commit(&LogBatch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
-        all.extend(commit.changes.iter().map(|change| change.position));
-        before.extend(commit.changes.into_iter().map(|change| change.before));
+        for change in commit.changes {
+            if change.forgotten_at.is_some() {
+                kept.retain(|former| former.user_id != change.user_id);
+            }
+            kept.push(change);
+        }
         checkpoints.push(commit.checkpoint);
     }
     let reader = StoreReader::open(writer.path()).unwrap();
-    let Since::Each { changes, .. } = reader.since(&Checkpoint::default(), 0, all.len()).unwrap() else {
+    let Since::Each { changes, .. } = reader.since(&Checkpoint::default(), 0, kept.len()).unwrap() else {
         panic!("all")
     };
-    assert_eq!(changes.into_iter().map(|change| change.before).collect::<Vec<_>>(), before, "what was there before");
+    let told = |changes: &[Change]| -> Vec<_> {
+        changes.iter().map(|change| (change.position, change.event.clone(), change.before.clone())).collect()
+    };
+    assert_eq!(told(&changes), told(&kept), "of those who were forgotten, nothing before");
+    let all: Vec<_> = kept.iter().map(|change| change.position).collect();
     for from in checkpoints {
         let (mut told, mut seq) = (Vec::new(), 0);
         loop {

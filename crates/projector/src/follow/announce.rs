@@ -41,7 +41,7 @@ impl<'s> Announcer<'s> {
     /// Announces a commit: first the position, so that whoever waits for it can read, then the changes, then the
     /// metrics.
     pub(super) fn commit(&self, commit: Commit) {
-        let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable } = commit;
+        let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable, erasures: _ } = commit;
         self.shared.committed.send_replace(Committed::new(checkpoint));
         {
             let subscribers = self.shared.changes.read();

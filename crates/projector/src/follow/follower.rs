@@ -10,12 +10,13 @@ use service::telemetry::chain;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
+use super::erase::Eraser;
 use super::late::LateTail;
 use crate::error::Error;
 use crate::phase::Phase;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
 use crate::start::{RebuildReason, Topic};
-use crate::store::{self, LogBatch, Writer};
+use crate::store::{self, Erased, LogBatch, Writer};
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 const RECORDS_PER_COMMIT: usize = 8_000;
@@ -28,6 +29,7 @@ pub(super) struct Follower<'s> {
     announcer: Announcer<'s>,
     /// Opened once the table is up to date: a gap is found before the delivery that closes it is looked for.
     late: LateTail,
+    eraser: Eraser,
 }
 
 /// Why following stopped.
@@ -39,7 +41,10 @@ pub(super) enum Stop {
 impl<'s> Follower<'s> {
     pub(super) fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
         let announcer = Announcer::begin(shared, &writer, topic);
-        Self { shared, writer: Some(writer), announcer, late: LateTail::default() }
+        let eraser = Eraser::default();
+        let mut follower = Self { shared, writer: Some(writer), announcer, late: LateTail::default(), eraser };
+        follower.see_erasures();
+        follower
     }
 
     /// Follows until there is a reason to stop. No thread of a Kafka client that reads outlives the call.
@@ -54,6 +59,12 @@ impl<'s> Follower<'s> {
         let shared = self.shared;
         let (kafka, topic) = (&shared.options.kafka, &shared.options.topic);
         loop {
+            // A log that cannot be read keeps nobody from being erased.
+            if self.eraser.is_due()
+                && let Some(stop) = self.erase().await?
+            {
+                return Ok(stop);
+            }
             let opening = Tail::open(kafka, topic, self.checkpoint(), tail::Limits::default());
             let stop = match shared.until_shutdown(opening).await {
                 None => return Ok(Stop::Shutdown),
@@ -80,6 +91,12 @@ impl<'s> Follower<'s> {
             let event = tokio::select! {
                 biased;
                 () = shared.shutdown.requested() => return Ok(Some(Stop::Shutdown)),
+                () = self.eraser.due() => {
+                    if let Some(stop) = self.erase().await? {
+                        return Ok(Some(stop));
+                    }
+                    continue;
+                }
                 late = self.late.next() => {
                     self.take_late(late).await?;
                     continue;
@@ -134,6 +151,7 @@ impl<'s> Follower<'s> {
                 Ok(commit) => {
                     shared.metrics.commit.observe(began.elapsed().as_secs_f64());
                     self.announcer.commit(commit);
+                    self.see_erasures();
                     return Ok(None);
                 }
                 Err(error) if error.is_transient() => {
@@ -148,6 +166,31 @@ impl<'s> Follower<'s> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Looks whether something waits to be erased, and sets the time for it.
+    fn see_erasures(&mut self) {
+        let Some(writer) = &self.writer else { return };
+        let erasures = writer.erasures();
+        self.shared.metrics.see_erasures(&erasures);
+        self.eraser.see(&erasures);
+    }
+
+    /// Erases what is left of those who were forgotten. A failure of it is not the table's: it is tried again.
+    async fn erase(&mut self) -> Result<Option<Stop>, Error> {
+        let began = Instant::now();
+        let held_back = match self.with_writer(Writer::erase).await? {
+            Ok(Erased::Done | Erased::InPart) => None,
+            Ok(Erased::HeldBack(by)) => Some(by.to_string()),
+            Err(error @ store::Error::Damaged { .. }) => {
+                return Ok(Some(Stop::Rebuild(RebuildReason::Damaged(chain(&error)))));
+            }
+            Err(error) => Some(chain(&error)),
+        };
+        self.eraser.tried(began.elapsed(), held_back.as_deref());
+        *self.shared.erasure_held_back.lock() = held_back;
+        self.see_erasures();
+        Ok(None)
     }
 
     /// Begins to follow the late deliveries when it is time.

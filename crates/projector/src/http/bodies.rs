@@ -124,6 +124,8 @@ pub(super) struct StatusBody {
     pub(super) topic: String,
     pub(super) checkpoint: String,
     pub(super) partitions: Vec<PartitionStatus>,
+    /// Why erasing forgotten users does not get on; null when it does, or nothing waits.
+    pub(super) erasure_held_back: Option<String>,
     pub(super) users: u64,
     pub(super) forgotten: u64,
     pub(super) gaps: GapStatus,
@@ -149,6 +151,9 @@ pub(super) struct PartitionStatus {
     pub(super) next_offset: i64,
     pub(super) end_offset: i64,
     pub(super) lag: i64,
+    /// The user of every tombstone below this offset is gone from every file of the store; `nextOffset` when nothing
+    /// waits to be erased.
+    pub(super) erased_up_to: i64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -31,9 +31,9 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
     // All of one moment, the checkpoint too.
     let read = projection.read(|reader| {
         let (gaps, unreadable) = (reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?);
-        Ok((reader.checkpoint()?, reader.counts()?, gaps, unreadable, reader.meta()?))
+        Ok((reader.checkpoint()?, reader.counts()?, gaps, unreadable, reader.meta()?, reader.erasures()?))
     });
-    let (checkpoint, counts, gaps, unreadable, meta) = read.await?;
+    let (checkpoint, counts, gaps, unreadable, meta, erasures) = read.await?;
     let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
     let last_answer = known_at.map(|at| at.to_string());
     let phase = projection.phase().borrow().to_string();
@@ -43,7 +43,8 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
     };
     let partitions = offsets.iter().map(|(partition, end_offset)| {
         let next_offset = checkpoint.next(partition).unwrap_or(0);
-        PartitionStatus { partition, next_offset, end_offset, lag: (end_offset - next_offset).max(0) }
+        let (erased_up_to, lag) = (erasures.erased_up_to(partition, next_offset), (end_offset - next_offset).max(0));
+        PartitionStatus { partition, next_offset, end_offset, lag, erased_up_to }
     });
     Ok(Json(StatusBody {
         phase,
@@ -51,6 +52,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         topic: meta.topic,
         checkpoint: checkpoint.to_string(),
         partitions: partitions.collect(),
+        erasure_held_back: projection.shared.erasure_held_back.lock().clone(),
         users: counts.users,
         forgotten: counts.forgotten,
         gaps: GapStatus {

@@ -11,10 +11,9 @@ use rusqlite::{Connection, params};
 use super::progress::{Meter, Stage};
 use super::slot::KeySlot;
 use super::table::Table;
-use super::temp::TempFolder;
 use crate::store::{
-    Error, PutUser, StoreMeta, Unread, create_indexes, create_tables, facets_of, note_unreadable, put_forgotten,
-    write_gaps, write_late, write_seconds,
+    Error, PutUser, StoreMeta, TempFolder, Unread, create_indexes, create_tables, facets_of, note_unreadable,
+    put_forgotten, write_gaps, write_late, write_seconds,
 };
 
 /// How many rows one thread hands to the other at once.

@@ -4,7 +4,7 @@ use domain::roll::Effect;
 use domain::{Checkpoint, UnixMillis};
 use kafka::Record;
 
-use super::{Change, Unread};
+use super::{Change, Erasures, Unread};
 
 /// The input of one transaction.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ impl LogBatch {
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     pub checkpoint: Checkpoint,
-    /// Every change of a user, in the order of the records.
+    /// Every change of a user, in the order of the records; of one who was forgotten, none before that.
     pub changes: Vec<Change>,
     pub effects: Effects,
     pub gaps_found: u64,
@@ -40,6 +40,8 @@ pub struct Commit {
     pub gaps_closed: u64,
     /// The records that could not be read or are unknown.
     pub unreadable: Vec<Unread>,
+    /// The tombstones that removed rows.
+    pub erasures: Erasures,
 }
 
 /// How many records had each effect.

@@ -1,12 +1,13 @@
 //! Opens the database, to write and to read.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
 /// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
-const BUSY_MAX: Duration = Duration::from_secs(5);
+pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
 /// users.
 const WRITER_CACHE_KIB: i64 = -64 * 1024;
@@ -15,12 +16,18 @@ const READER_CACHE_KIB: i64 = -4 * 1024;
 /// Statements that a reader keeps prepared: all there are, for every set of conditions in use.
 const STATEMENTS: usize = 64;
 
+/// Interrupts the statements that a connection is executing, from any thread.
+pub(super) struct Interrupt(InterruptHandle);
+
 pub(super) fn to_write(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A crash of the machine may take back the last commits, whole and with their checkpoint: they are read again then.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+    // What is deleted is overwritten. The moving of rows between pages leaves copies all the same: `erasure` sees to
+    // those.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     Ok(connection)
 }
 
@@ -34,5 +41,23 @@ pub(super) fn to_read(path: &Path) -> rusqlite::Result<Connection> {
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_MAX)?;
+    // A temporary file would be a copy outside of the folder.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
+}
+
+impl Interrupt {
+    pub(super) fn of(connection: &Connection) -> Self {
+        Self(connection.get_interrupt_handle())
+    }
+
+    pub(super) fn now(&self) {
+        self.0.interrupt();
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupt")
+    }
 }

@@ -17,6 +17,8 @@ pub enum Error {
     Damaged { path: PathBuf, source: rusqlite::Error },
     #[error("{} is locked by another process", path.display())]
     Locked { path: PathBuf, source: rusqlite::Error },
+    #[error("a read of {} was interrupted: it lasted too long, and an erasure waited for it", path.display())]
+    Interrupted { path: PathBuf, source: rusqlite::Error },
     #[error("{} is in use by another projector", path.display())]
     InUse { path: PathBuf },
     #[error("{} cannot be written: it is read-only or belongs to another user", path.display())]
@@ -39,6 +41,7 @@ impl Error {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
                 Self::Locked { path, source }
             }
+            Some(ErrorCode::OperationInterrupted) => Self::Interrupted { path, source },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::NotWritable { path, source },
             Some(ErrorCode::CannotOpen) => Self::NotOpened { path, source },
             _ => Self::Other { path, source },
@@ -48,7 +51,7 @@ impl Error {
     /// Returns whether the same call may succeed later: the disk was given room, the lock was let go.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::DiskFull { .. } | Self::Locked { .. } => true,
+            Self::DiskFull { .. } | Self::Locked { .. } | Self::Interrupted { .. } => true,
             Self::Folder { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
             Self::Damaged { .. }
             | Self::InUse { .. }

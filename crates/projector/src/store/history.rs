@@ -30,7 +30,7 @@ pub struct Change {
     pub forgotten_at: Option<UnixMillis>,
     pub gaps: Vec<OpenGap>,
     /// The user as this table held it before, by which a filtered subscription knows who leaves the filter: the
-    /// vendor's `old` is not it when a delivery is missing.
+    /// vendor's `old` is not it when a delivery is missing. Somebody, when the user was forgotten.
     pub before: Seen,
 }
 
@@ -54,8 +54,15 @@ impl Change {
     ) -> Self {
         let rank = state.rank();
         let forgotten_at = rank.is_forgotten().then(|| rank.time());
+        // The states before are erased, and everybody who may hold one of them has to hear of it.
+        let before = if forgotten_at.is_some() { Seen::Somebody } else { before };
         Self { position, user_id, event: event.map(Arc::from), forgotten_at, gaps, before }
     }
+}
+
+/// Removes the changes of a user. Returns how many there were.
+pub(super) fn remove(connection: &Connection, user_id: UserId) -> rusqlite::Result<usize> {
+    connection.prepare_cached("DELETE FROM changes WHERE user_id = ?1")?.execute([user_id.get()])
 }
 
 /// Adds changes and lets the oldest go.

@@ -25,6 +25,8 @@ pub(super) struct Key {
     /// As the row in `users` has them, if there is one.
     facets_stored: Option<Facets<'static>>,
     has_seconds_stored: bool,
+    /// Rows had a state of the user, or traces of one.
+    was_stored: bool,
     /// An event of the state, or its marker, is in a record that was read since.
     has_moved: bool,
     followed: Followed,
@@ -40,11 +42,14 @@ impl Key {
             lineage: Lineage { gaps: Vec::new(), late: read_late(connection, user_id)? },
             facets_stored: None,
             has_seconds_stored: false,
+            was_stored: false,
             has_moved: false,
             followed: Followed::default(),
         };
-        if !key.load_events(connection)? {
+        key.was_stored = key.load_events(connection)?;
+        if !key.was_stored {
             key.state = read_forgotten(connection, user_id)?;
+            key.was_stored = !key.lineage.is_empty();
         }
         Ok(key)
     }
@@ -129,6 +134,11 @@ impl Key {
 
     pub(super) fn state(&self) -> Option<&Roll> {
         self.state.as_ref()
+    }
+
+    /// Returns whether rows had something of the user that is to be erased when it is forgotten.
+    pub(super) fn was_stored(&self) -> bool {
+        self.was_stored
     }
 
     /// The event that wins; `None` when the user is forgotten or unknown.

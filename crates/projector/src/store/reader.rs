@@ -1,18 +1,23 @@
 //! One connection that reads: every question that the store answers, each as of one moment.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::gap::OpenGap;
 use domain::{Checkpoint, UserId};
 use rusqlite::Connection;
 
+use super::connection::Interrupt;
 use super::history::{self, Change, Since};
-use super::{Error, Lookup, StoreMeta, Unread, UserFilter, UserRows, connection, meta, query, rows, unreadable};
+use super::{
+    Erasures, Error, Lookup, StoreMeta, Unread, UserFilter, UserRows, connection, meta, query, rows, unreadable,
+};
 
 /// One connection that reads.
 #[derive(Debug)]
 pub struct StoreReader {
     path: PathBuf,
+    interrupt: Arc<Interrupt>,
     connection: Connection,
 }
 
@@ -31,7 +36,7 @@ impl StoreReader {
     /// [`Error`], by what is wrong with the file.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = connection::to_read(path).map_err(|source| Error::of(path, source))?;
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self { path: path.to_owned(), interrupt: Arc::new(Interrupt::of(&connection)), connection })
     }
 
     /// Returns what is known of a user.
@@ -116,9 +121,21 @@ impl StoreReader {
         self.read(|connection| unreadable::listed(connection, limit))
     }
 
+    /// Returns the forgotten users of whom something may still be in the file.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub fn erasures(&self) -> Result<Erasures, Error> {
+        self.read(Erasures::read)
+    }
+
     /// Keeps what is read next as it is at that moment, until [`StoreReader::let_go`].
     pub(super) fn hold(&self) -> rusqlite::Result<()> {
         self.execute("BEGIN")
+    }
+
+    pub(super) fn interrupt(&self) -> Arc<Interrupt> {
+        Arc::clone(&self.interrupt)
     }
 
     /// Lets go of what was kept, if anything was.

@@ -5,16 +5,27 @@
 //! look into the table: two locks on the file, in turn with every other connection of the process. While the writer
 //! writes, none is kept: the write-ahead log can begin anew at each commit, as if every reader had let go by itself,
 //! and nobody who begins to read after a commit sees what was before it.
+//!
+//! A read that is under way holds its snapshot, and an erasure has to wait for it: it is interrupted in the end.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::{Error, StoreReader};
+use super::connection::Interrupt;
+use super::erasure::READERS_WAIT;
+use super::{Error, HeldBy, StoreReader};
 use crate::bookmark::TopicTag;
 
 /// How many idle connections are kept, each with its page cache.
 const IDLE_MAX: usize = 16;
+/// How long a read may let an erasure wait before it is interrupted. A page takes milliseconds, and a walk over the
+/// whole table of a million users less than a second.
+const READ_MAX: Duration = Duration::from_secs(30);
 
 /// The readers of one generation of the store, from [`super::Writer::readers`] alone: without the writer's word a
 /// snapshot would be kept for ever.
@@ -32,6 +43,22 @@ struct Pool {
     writes: u64,
     /// While a write is under way, and for ever once the writer is gone: no snapshot is kept then.
     writing: bool,
+    /// The reads that are under way, by number.
+    under_way: BTreeMap<u64, UnderWay>,
+    /// How many reads there were.
+    reads: u64,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    began: Instant,
+    interrupt: Arc<Interrupt>,
+}
+
+/// A read that is under way while this lives.
+struct Reading<'r> {
+    readers: &'r StoreReaders,
+    number: u64,
 }
 
 /// No reader keeps a snapshot beyond what it reads while this lives.
@@ -63,12 +90,35 @@ impl StoreReaders {
             Some(reader) => reader,
             None => StoreReader::open(&self.path)?,
         };
+        let reading = self.begin(&reader);
         if !reader.holds() {
             reader.hold().map_err(|source| Error::of(&self.path, source))?;
         }
         let answer = read(&reader)?;
+        // First, so that no other read with this connection is interrupted for it.
+        drop(reading);
         self.put_back(reader, may_hold);
         Ok(answer)
+    }
+
+    fn begin(&self, reader: &StoreReader) -> Reading<'_> {
+        let one = UnderWay { began: Instant::now(), interrupt: reader.interrupt() };
+        let mut pool = self.pool.lock();
+        pool.reads += 1;
+        let number = pool.reads;
+        pool.under_way.insert(number, one);
+        Reading { readers: self, number }
+    }
+
+    /// Returns who holds a snapshot that the writer has just waited for in vain: the read of this process that lasts
+    /// longest, if there is one. Such reads are interrupted once they have lasted for long enough.
+    pub(super) fn held_by(&self) -> HeldBy {
+        let pool = self.pool.lock();
+        for read in pool.under_way.values().filter(|read| read.began.elapsed() >= READ_MAX) {
+            read.interrupt.now();
+        }
+        let longest = pool.under_way.values().map(|read| read.began.elapsed()).max();
+        longest.filter(|lasts| *lasts >= READERS_WAIT).map_or(HeldBy::AnotherProcess, HeldBy::OwnRead)
     }
 
     /// Lets go of all snapshots, and has none kept until what is returned is dropped: to be called before each write.
@@ -102,6 +152,12 @@ impl StoreReaders {
         if reader.let_go().is_ok() {
             keep(&mut self.pool.lock(), reader);
         }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.readers.pool.lock().under_way.remove(&self.number);
     }
 }
 

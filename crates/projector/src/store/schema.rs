@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 const TABLES: &str = "
 -- What the store is: topic, identity of the topic, rule_version, created_at and committed_at (milliseconds since 1970,
@@ -84,7 +84,17 @@ CREATE TABLE late_events (
   PRIMARY KEY (user_id, from_version, to_version)
 ) STRICT, WITHOUT ROWID;
 
--- The newest changes in the order of their commits, so that a subscriber who was away misses none.
+-- Tombstones whose users are in no row any more, and may still be in free space of this file or in its write-ahead
+-- log; no row when there are none.
+CREATE TABLE erasures (
+  partition    INTEGER PRIMARY KEY,
+  first_offset INTEGER NOT NULL,   -- the first of them
+  tombstones   INTEGER NOT NULL,   -- how many
+  since        INTEGER NOT NULL    -- the time of the first, milliseconds since 1970, UTC
+) STRICT;
+
+-- The newest changes in the order of their commits, so that a subscriber who was away misses none. Of a user who was
+-- forgotten, those before are removed.
 CREATE TABLE changes (
   seq          INTEGER PRIMARY KEY,
   partition    INTEGER NOT NULL,
@@ -120,6 +130,7 @@ CREATE INDEX users_by_state ON users (state) WHERE state IS NOT NULL;
 CREATE INDEX users_by_priv_group ON users (priv_group) WHERE priv_group IS NOT NULL;
 CREATE INDEX users_by_is_agent ON users (is_agent) WHERE is_agent IS NOT NULL;
 CREATE INDEX seconds_by_position ON seconds (partition, offset);
+CREATE INDEX changes_by_user ON changes (user_id);
 CREATE INDEX forgotten_by_position ON forgotten (partition, winner_offset);
 ";
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::roll::{Effect, Unread as Fault};
-use domain::{Checkpoint, UnixMillis, UserId};
+use domain::{Checkpoint, Position, UnixMillis, UserId};
 use kafka::Record;
 use rusqlite::{Connection, params};
 use service::telemetry::chain;
@@ -16,12 +16,24 @@ use super::{Change, Commit, LogBatch, Seen, StoreMeta, Unread, history, meta};
 pub(super) struct Work<'c> {
     connection: &'c Connection,
     keys: BTreeMap<UserId, Key>,
+    /// Those who were forgotten on the way.
+    forgotten: BTreeMap<UserId, Forgotten>,
     commit: Commit,
+}
+
+/// A user that was forgotten by a record of the transaction.
+struct Forgotten {
+    /// The first tombstone.
+    tombstone: Position,
+    since: UnixMillis,
+    /// Which of the transaction's changes is that of the last one.
+    change: usize,
 }
 
 impl<'c> Work<'c> {
     pub(super) fn new(connection: &'c Connection, checkpoint: Checkpoint) -> Self {
-        Self { connection, keys: BTreeMap::new(), commit: Commit { checkpoint, ..Commit::default() } }
+        let commit = Commit { checkpoint, ..Commit::default() };
+        Self { connection, keys: BTreeMap::new(), forgotten: BTreeMap::new(), commit }
     }
 
     pub(super) fn take(&mut self, batch: &LogBatch) -> rusqlite::Result<()> {
@@ -62,6 +74,10 @@ impl<'c> Work<'c> {
         if applied.changed
             && let Some(state) = key.state()
         {
+            if state.rank().is_forgotten() {
+                let first = Forgotten { tombstone: record.position, since: record.timestamp, change: 0 };
+                self.forgotten.entry(user_id).or_insert(first).change = commit.changes.len();
+            }
             commit.changes.push(Change::new(record.position, user_id, state, key.event(), key.gaps().to_vec(), before));
         }
         Ok(())
@@ -72,8 +88,26 @@ impl<'c> Work<'c> {
         self.commit.unreadable.push(Unread { position: record.position, reason: chain(fault) });
     }
 
-    pub(super) fn finish(self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
+    /// Removes what those who were forgotten were before, from the history and from the changes on their way to it.
+    fn remove_former(&mut self) -> rusqlite::Result<()> {
+        let (forgotten, mut number) = (&self.forgotten, 0);
+        self.commit.changes.retain(|change| {
+            let is_former = forgotten.get(&change.user_id).is_some_and(|forgotten| number < forgotten.change);
+            number += 1;
+            !is_former
+        });
+        for (user_id, Forgotten { tombstone, since, .. }) in forgotten {
+            let changes = history::remove(self.connection, *user_id)?;
+            if changes > 0 || self.keys.get(user_id).is_some_and(Key::was_stored) {
+                self.commit.erasures.add(*tombstone, *since);
+            }
+        }
+        self.commit.erasures.note(self.connection)
+    }
+
+    pub(super) fn finish(mut self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
         let connection = self.connection;
+        self.remove_former()?;
         for key in self.keys.values() {
             key.store(connection)?;
         }

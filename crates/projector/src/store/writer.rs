@@ -7,6 +7,7 @@ use domain::{Checkpoint, UnixMillis};
 use kafka::Record;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::erasure::{self, Erased, Erasures};
 use super::work::Work;
 use super::{Commit, Error, LogBatch, StoreMeta, StoreReaders, connection, create_indexes, create_tables, late, meta};
 use crate::bookmark::TopicTag;
@@ -19,6 +20,10 @@ pub struct Writer {
     checkpoint: Checkpoint,
     late_checkpoint: Checkpoint,
     meta: StoreMeta,
+    /// The forgotten users of whom something may be in free space of the file.
+    erasures: Erasures,
+    /// The same, of the write-ahead log alone: the file has been written anew since.
+    erasures_in_log: Erasures,
     readers: Arc<StoreReaders>,
 }
 
@@ -53,7 +58,8 @@ impl Writer {
         let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, StoreMeta::read(&connection)?);
         let late_checkpoint = meta::read_late_checkpoint(&connection)?;
         let readers = Arc::new(StoreReaders::new(path, TopicTag::of(&meta.topic_identity)));
-        Ok(Self { path: path.to_owned(), connection, checkpoint, late_checkpoint, meta, readers })
+        let (path, erasures, erasures_in_log) = (path.to_owned(), Erasures::read(&connection)?, Erasures::default());
+        Ok(Self { path, connection, checkpoint, late_checkpoint, meta, erasures, erasures_in_log, readers })
     }
 
     pub fn path(&self) -> &Path {
@@ -109,9 +115,49 @@ impl Writer {
         let commit = work.finish(&self.meta, as_of).map_err(fault)?;
         transaction.commit().map_err(fault)?;
         self.checkpoint = commit.checkpoint.clone();
+        self.erasures.join(&commit.erasures);
         self.meta.committed_at = as_of;
         self.meta.records_unreadable += commit.unreadable.len() as u64;
         Ok(commit)
+    }
+
+    /// Returns the forgotten users of whom something may still be in the file or in its write-ahead log.
+    pub fn erasures(&self) -> Erasures {
+        let mut erasures = self.erasures.clone();
+        erasures.join(&self.erasures_in_log);
+        erasures
+    }
+
+    /// Erases what is left of those who were forgotten: writes the file anew, and empties the write-ahead log. Readers
+    /// go on; nothing else is written meanwhile.
+    ///
+    /// # Errors
+    /// [`Error`]; what was to be erased still is then, at the next call or by the next process.
+    pub fn erase(&mut self) -> Result<Erased, Error> {
+        let readers = Arc::clone(&self.readers);
+        let _writing = readers.writing();
+        self.erase_anew().map_err(|source| Error::of(&self.path, source))
+    }
+
+    fn erase_anew(&mut self) -> rusqlite::Result<Erased> {
+        let connection = &self.connection;
+        if self.erasures_in_log.is_empty() && self.erasures.is_empty() {
+            return Ok(Erased::Done);
+        }
+        // Whoever holds the log would let it grow by a whole file.
+        if !erasure::truncate_log(connection)? {
+            return Ok(Erased::HeldBack(self.readers.held_by()));
+        }
+        if self.erasures_in_log.is_empty() {
+            erasure::vacuum(connection, &self.path)?;
+            self.erasures_in_log = std::mem::take(&mut self.erasures);
+            if !erasure::truncate_log(connection)? {
+                return Ok(Erased::HeldBack(self.readers.held_by()));
+            }
+        }
+        self.erasures.replace(connection)?;
+        self.erasures_in_log = Erasures::default();
+        Ok(if self.erasures.is_empty() { Erased::Done } else { Erased::InPart })
     }
 
     /// Returns how far the topic of late deliveries was read.

@@ -1,4 +1,4 @@
-//! Where SQLite puts the files of a sort: one setting for the whole process, taken in turn and given back.
+//! Where SQLite puts its temporary files: one setting for the whole process, taken in turn and given back.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 const PRAGMA: &str = "temp_store_directory";
 
-/// Held by whoever has set it: several projections may be in one process, and each sorts in its own folder.
+/// Held by whoever has set it: several projections may be in one process, each with its own folder.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// While this lives, temporary files are put into a folder of the caller's choice; then where they were before, which
 /// the host of the library may have chosen.
-pub(super) struct TempFolder<'c> {
+pub(crate) struct TempFolder<'c> {
     connection: &'c Connection,
     /// The folder to set again; `None` when nothing was changed.
     before: Option<String>,
@@ -20,8 +20,8 @@ pub(super) struct TempFolder<'c> {
 }
 
 impl<'c> TempFolder<'c> {
-    /// Waits for its turn and sets the folder. A folder that cannot be set is logged, and SQLite sorts where it likes.
-    pub(super) fn set(connection: &'c Connection, folder: &Path) -> Self {
+    /// Waits for its turn and sets the folder. A folder that cannot be set is logged, and SQLite chooses.
+    pub(crate) fn set(connection: &'c Connection, folder: &Path) -> Self {
         let turn = TURN.lock();
         let set = || -> rusqlite::Result<String> {
             let before = current(connection)?;
