@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use domain::wire::Framing;
 use ingest::dead_letter::{self, Replayed};
 use kafka::ClientOptions;
 use upkeep::letters::{self, Kept};
@@ -77,8 +78,8 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
     let mut refused = 0;
     for kept in letters {
-        let replayed =
-            dead_letter::replay(&kept, &config.topics, &config.policy.body, publisher.as_ref(), now()).await?;
+        let (topics, policy, publisher) = (&config.topics, &config.policy.body, publisher.as_ref());
+        let replayed = dead_letter::replay(&kept, topics, Framing::default(), policy, publisher, now()).await?;
         let outcome = match replayed {
             Replayed::WouldPass { user_id, event_id } => format!("would pass: user {user_id}, event {event_id}"),
             Replayed::Published { user_id, event_id, position } => {

@@ -1,11 +1,13 @@
-//! The bytes of a record's value: Avro, single-object encoding (Avro 1.12, "Single-object encoding").
+//! The bytes of a record's value: Avro binary after one of two framings that name the writer's schema ([`Framing`]).
 //!
 //! ```text
-//! C3 01 | CRC-64-AVRO of the writer's schema, 8 bytes little-endian | Avro binary
+//! C3 01 | CRC-64-AVRO of the schema, 8 bytes little-endian | Avro binary     Avro 1.12, "Single-object encoding"
+//! 00    | id in a schema registry, 4 bytes big-endian      | Avro binary     Confluent's framing
 //! ```
 //!
 //! The fingerprint names `schemas/user-event.v1.avsc` as Java and fastavro compute it, so a generic reader finds the
-//! schema.
+//! schema. Readers take both framings, mixed. [`Ids`] knows the schemas of a registry by their ids, and translates a
+//! value to the single-object encoding of the newest release; everything else reads that encoding alone.
 //!
 //! Invariant: a released schema file is never edited, and every released version stays readable. `schemas/golden` holds
 //! bytes of each version, with a test that they still decode to the same values.
@@ -24,21 +26,26 @@ mod whole;
 
 mod facets;
 
+mod framing;
+
+mod ids;
+
+mod foreign;
+
 mod error;
 
 use crate::{Head, UserEvent};
 
-use error::FRAME_LEN;
+use framing::Name;
 
 pub use current::Current;
 pub use error::DecodeError;
 pub use facets::Facets;
-pub use schema::SCHEMA_V1;
+pub use framing::{Framing, MARKER, schema_id};
+pub use ids::{Ids, Listed, Translated};
+pub use schema::{NAME, SCHEMA_V1, SCHEMAS};
 
-/// The two bytes that open a single-object encoding.
-pub const MARKER: [u8; 2] = [0xc3, 0x01];
-
-/// Returns `event` in the newest released version.
+/// Returns `event` in the newest released version, in single-object encoding.
 ///
 /// ```
 /// # use domain::{wire, Facts, UnixMillis, User, UserEvent, UserId};
@@ -52,14 +59,10 @@ pub const MARKER: [u8; 2] = [0xc3, 0x01];
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn encode(event: &UserEvent) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
-    bytes.extend(MARKER);
-    bytes.extend(schema::v1().fingerprint);
-    v1::write(event, &mut bytes);
-    bytes
+    Framing::SingleObject.encode(event)
 }
 
-/// Returns the event in `bytes`, written by any released version.
+/// Returns the event in `bytes`, written by any released version, in single-object encoding.
 ///
 /// # Errors
 /// [`DecodeError`], by the fault in the bytes.
@@ -116,19 +119,15 @@ pub fn facets(bytes: &[u8]) -> Result<Facets<'_>, DecodeError> {
 
 /// Returns the bytes after the framing of a value that could be decoded.
 pub(crate) fn unframed(bytes: &[u8]) -> &[u8] {
-    bytes.get(FRAME_LEN..).unwrap_or_default()
+    datum(bytes).unwrap_or_default()
 }
 
 fn datum(bytes: &[u8]) -> Result<&[u8], DecodeError> {
-    if !bytes.starts_with(&MARKER) {
-        return Err(DecodeError::NoMarker);
+    match framing::split(bytes)? {
+        (Name::Fingerprint(fingerprint), datum) if fingerprint == schema::v1().fingerprint => Ok(datum),
+        (Name::Fingerprint(fingerprint), _) => Err(DecodeError::UnknownSchema(hex::encode(fingerprint))),
+        (Name::Id(id), _) => Err(DecodeError::UnknownId(id)),
     }
-    let (frame, datum) = bytes.split_at_checked(FRAME_LEN).ok_or(DecodeError::Short)?;
-    let fingerprint = &frame[MARKER.len()..];
-    if fingerprint != schema::v1().fingerprint {
-        return Err(DecodeError::UnknownSchema(hex::encode(fingerprint)));
-    }
-    Ok(datum)
 }
 
 #[cfg(test)]
@@ -137,6 +136,7 @@ mod tests {
     use crate::{EventType, User, UserId};
 
     const GOLDEN: &[u8] = include_bytes!("../../../schemas/golden/v1/user-changed.avro");
+    const FRAME_LEN: usize = 10;
 
     #[test]
     fn every_cut_of_a_value_is_an_error_not_a_panic() {
@@ -283,6 +283,9 @@ mod tests {
         other[2] ^= 1;
         assert!(matches!(decode(&other), Err(DecodeError::UnknownSchema(_))));
         other[0] = 0;
+        assert!(matches!(decode(&other), Err(DecodeError::UnknownId(_))));
+        assert!(matches!(decode(&other[..4]), Err(DecodeError::NoMarker)));
+        other[0] = 1;
         assert!(matches!(decode(&other), Err(DecodeError::NoMarker)));
         assert!(matches!(decode(&[]), Err(DecodeError::NoMarker)));
         let longer = [GOLDEN, &[0]].concat();

@@ -4,6 +4,7 @@
 //! guesses of a password.
 
 use domain::topics::Names;
+use domain::wire::Framing;
 use domain::{EventId, Letter, Position, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
 use serde_json::Value;
@@ -86,6 +87,7 @@ pub enum ReplayError {
 pub async fn replay(
     kept: &Kept,
     topics: &Names,
+    framing: Framing,
     policy: &BodyPolicy,
     publisher: Option<&Publisher>,
     now: UnixMillis,
@@ -101,7 +103,7 @@ pub async fn replay(
     };
     // The cleaner measures age by the record's timestamp. A record with an old one could be compacted before it is
     // read.
-    let record = Outgoing { timestamp: now, ..Outgoing::event(&event, &topics.users, None) };
+    let record = Outgoing { timestamp: now, ..Outgoing::framed(&event, framing, &topics.users, None) };
     let published = publisher.publish(record).await;
     let position = published.map_err(|source| ReplayError::Publish { key: key(), source: Box::new(source) })?;
     let removed = publisher.publish(kept.removal(&topics.dead_letter, now)).await;

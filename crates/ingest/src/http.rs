@@ -11,6 +11,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use domain::roll::Standing;
 use domain::topics::Names;
+use domain::wire::Framing;
 use domain::{UnixMillis, UserEvent};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, request::Parts};
@@ -31,6 +32,7 @@ pub(crate) struct Receiver {
     pub(crate) policy: Policy,
     pub(crate) publisher: kafka::publish::Publisher,
     pub(crate) topics: Names,
+    pub(crate) framing: Framing,
     pub(crate) limits: RequestLimits,
     pub(crate) counters: Counters,
     pub(crate) gate: Gate,
@@ -117,20 +119,21 @@ impl Receiver {
     }
 
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
-        let started = Instant::now();
+        let (started, framing, topics) = (Instant::now(), self.framing, &self.topics);
         let (status, position) = match self.gate.judge(&event.head()) {
             Standing::News => {
-                let position = users::publish(&self.publisher, event, &self.topics.users, traceparent).await?;
+                let position = users::publish(&self.publisher, event, framing, &topics.users, traceparent).await?;
                 (Status::Stored, position)
             }
             Standing::Known(position) => return Ok(Answer::new(Status::Duplicate, event, position)),
             Standing::Older(newer) => {
-                users::put_aside(&self.publisher, event, &self.topics.late, traceparent, newer, Whole::Event).await?;
+                let whole = Whole::Event;
+                users::put_aside(&self.publisher, event, framing, &topics.late, traceparent, newer, whole).await?;
                 (Status::Superseded, newer)
             }
             Standing::Forgotten(marker) => {
-                users::put_aside(&self.publisher, event, &self.topics.late, traceparent, marker, Whole::HeadersOnly)
-                    .await?;
+                let whole = Whole::HeadersOnly;
+                users::put_aside(&self.publisher, event, framing, &topics.late, traceparent, marker, whole).await?;
                 (Status::Superseded, marker)
             }
         };

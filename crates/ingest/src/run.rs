@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::UnixMillis;
+use domain::wire::Framing;
 use futures_util::FutureExt as _;
 use kafka::publish::Publisher;
 use service::serve::Drained;
@@ -80,7 +81,8 @@ fn receiver(
         refused_is_ok: config.refused_is_ok,
     };
     let places = Semaphore::new(config.requests_max);
-    Receiver { policy: config.policy, publisher, topics: config.topics, limits, counters, gate, clock, places }
+    let (topics, framing) = (config.topics, Framing::default());
+    Receiver { policy: config.policy, publisher, topics, framing, limits, counters, gate, clock, places }
 }
 
 /// Waits until no record waits for its acknowledgement. A remaining record is not a failure: its sender got no 200.

@@ -5,6 +5,7 @@ mod support;
 
 use domain::topics::Names;
 use domain::wire;
+use domain::wire::Framing;
 use ingest::dead_letter::{Replayed, replay};
 use ingest::transport::BodyPolicy;
 use support::{PATH, Service, arrival};
@@ -133,10 +134,10 @@ async fn a_dead_letter_is_replayed_once_it_can_be_read() {
     let now = kept.letter.received_at;
     let (clear, topics) = (BodyPolicy::default(), Names::default());
 
-    let dry = replay(&kept, &topics, &clear, None, now).await.unwrap();
+    let dry = replay(&kept, &topics, Framing::default(), &clear, None, now).await.unwrap();
     assert!(matches!(dry, Replayed::WouldPass { user_id, .. } if user_id.get() == 180));
     assert!(service.values("vcc.users").await.is_empty(), "a dry run writes nothing");
-    let replayed = replay(&kept, &topics, &clear, Some(&service.log.publisher), now).await.unwrap();
+    let replayed = replay(&kept, &topics, Framing::default(), &clear, Some(&service.log.publisher), now).await.unwrap();
     assert!(matches!(replayed, Replayed::Published { .. }));
     assert_eq!(service.values("vcc.users").await.len(), 1);
     assert!(letters_of(&service).await.is_empty(), "the letter is removed");

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use domain::topics::Names;
+use domain::wire::Framing;
 use domain::{Position, UnixMillis, UserEvent, UserId};
 use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
@@ -33,7 +34,12 @@ impl Log {
 
     /// Publishes an event on the topic of users.
     pub async fn event(&self, event: &UserEvent) -> Position {
-        self.append(Outgoing::event(event, &self.names.users, None)).await
+        self.framed(event, Framing::SingleObject).await
+    }
+
+    /// Publishes an event on the topic of users, in this framing.
+    pub async fn framed(&self, event: &UserEvent, framing: Framing) -> Position {
+        self.append(Outgoing::framed(event, framing, &self.names.users, None)).await
     }
 
     /// Publishes an event on the topic of late deliveries.

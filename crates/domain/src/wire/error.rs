@@ -1,17 +1,16 @@
 //! The reasons why bytes are not a user event.
 
-/// The length of the marker and the fingerprint that open a single-object encoding.
-pub(super) const FRAME_LEN: usize = 10;
-
 /// The reason why bytes are not a user event.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    #[error("value is shorter than the {FRAME_LEN} bytes that open a single-object encoding")]
+    #[error("value is shorter than the 10 bytes that open a single-object encoding")]
     Short,
-    #[error("value does not open with the marker C3 01 of a single-object encoding")]
+    #[error("value opens neither with the marker C3 01 of a single-object encoding nor with 00 and a schema id")]
     NoMarker,
     #[error("value has the fingerprint {0}, which no released schema has")]
     UnknownSchema(String),
+    #[error("value names schema id {0}, which is not known to be of a user event")]
+    UnknownId(u32),
     #[error("value has the event type {0:?}, which no release defines")]
     UnknownType(String),
     #[error("value does not match the schema of its fingerprint")]
@@ -26,7 +25,7 @@ impl DecodeError {
     /// Returns whether another build may know the bytes: their framing, schema or event type is not known here.
     pub fn is_unknown(&self) -> bool {
         match self {
-            Self::NoMarker | Self::UnknownSchema(_) | Self::UnknownType(_) => true,
+            Self::NoMarker | Self::UnknownSchema(_) | Self::UnknownId(_) | Self::UnknownType(_) => true,
             Self::Short | Self::Avro(_) | Self::EventId(_) | Self::Trailing(_) => false,
         }
     }

@@ -150,7 +150,7 @@ fn ties_of_one_second_end_where_the_sender_ended() {
         let log = Log::of(changed(deliveries));
         assert_eq!(log.winner_state(&log.fold().unwrap()), end, "{deliveries}");
     }
-    assert_eq!(RULE_VERSION, 1, "the version of these endings");
+    assert_eq!(RULE_VERSION, 1_001, "the version of these endings");
 }
 
 /// The gaps that are left after these deliveries: each a letter, the second of its event, and its states.

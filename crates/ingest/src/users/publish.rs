@@ -1,21 +1,23 @@
 //! Stage 5: publishes an event and waits for its acknowledgement.
 
+use domain::wire::Framing;
 use domain::{Letter, Position, UserEvent};
 use kafka::publish::{Error, Outgoing, Publisher};
 
 use crate::Rejection;
 
-/// Publishes `event` on `topic` and returns its position once Kafka has acknowledged it.
+/// Publishes `event` in `framing` on `topic`, and returns its position once Kafka has acknowledged it.
 ///
 /// # Errors
 /// [`Rejection::NotAcknowledged`] or [`Rejection::Overloaded`]. The sender then retries.
 pub(crate) async fn publish(
     publisher: &Publisher,
     event: &UserEvent,
+    framing: Framing,
     topic: &str,
     traceparent: Option<&str>,
 ) -> Result<Position, Rejection> {
-    publisher.publish(Outgoing::event(event, topic, traceparent)).await.map_err(|error| refuse(&error))
+    publisher.publish(Outgoing::framed(event, framing, topic, traceparent)).await.map_err(|error| refuse(&error))
 }
 
 /// The part of a late event that is kept.
@@ -36,12 +38,13 @@ const SUPERSEDED_BY: &str = "rollcall-superseded-by";
 pub(crate) async fn put_aside(
     publisher: &Publisher,
     event: &UserEvent,
+    framing: Framing,
     topic: &str,
     traceparent: Option<&str>,
     newer: Position,
     whole: Whole,
 ) -> Result<(), Rejection> {
-    let mut record = Outgoing::event(event, topic, traceparent);
+    let mut record = Outgoing::framed(event, framing, topic, traceparent);
     record.headers.push((SUPERSEDED_BY.to_owned(), newer.to_string().into_bytes()));
     if whole == Whole::HeadersOnly {
         record.value = None;

@@ -1,6 +1,7 @@
 //! The records to be published.
 
-use domain::{Letter, UnixMillis, UserEvent, UserId, headers, wire};
+use domain::wire::Framing;
+use domain::{Letter, UnixMillis, UserEvent, UserId, headers};
 
 use crate::Record;
 
@@ -19,12 +20,17 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Returns the record of `event` for `topic`, with the trace of its delivery.
+    /// Returns the record of `event` for `topic` in single-object encoding, with the trace of its delivery.
     pub fn event(event: &UserEvent, topic: &str, traceparent: Option<&str>) -> Self {
+        Self::framed(event, Framing::SingleObject, topic, traceparent)
+    }
+
+    /// Returns the record of `event` for `topic`, in this framing and with the trace of its delivery.
+    pub fn framed(event: &UserEvent, framing: Framing, topic: &str, traceparent: Option<&str>) -> Self {
         Self {
             topic: topic.to_owned(),
             key: event.user_id.to_string().into_bytes(),
-            value: Some(wire::encode(event)),
+            value: Some(framing.encode(event)),
             headers: owned(headers::for_event(event, traceparent)),
             timestamp: event.received_at,
             partition: None,
