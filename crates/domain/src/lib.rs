@@ -13,6 +13,7 @@
 //! | [`roll`] | the effect of a record on its user, and the state of a key: the only definition |
 //! | [`gap`] | missed deliveries, derived from the parents of events |
 //! | [`Position`], [`Checkpoint`] | places in the log, and the progress of a reader |
+//! | [`TopicPosition`], [`Positions`] | their names outside the process, with the [`TopicId`]: unique for ever |
 //! | [`wire`], [`headers`], [`Letter`] | the bytes of a record's value, its headers, and a dead letter |
 //! | [`topics`], [`client_property`] | the contract of the topics, and the secret properties of a Kafka client |
 //!
@@ -57,7 +58,7 @@ pub mod gap;
 
 pub mod roll;
 
-mod position;
+pub mod position;
 
 pub mod wire;
 
@@ -72,7 +73,9 @@ mod letter;
 pub use digest::{EventId, Version};
 pub use event::{EventType, Facts, FactsError, Head, UserEvent};
 pub use letter::{Letter, Original};
-pub use position::{Checkpoint, Position, PositionError};
+pub use position::{
+    Checkpoint, EpochMatch, LeaderEpochs, LogId, Position, PositionError, Positions, TopicId, TopicIdError, TopicPosition,
+};
 pub use time::{TimestampError, UnixMillis};
 pub use user::{Field, FieldSource, User};
 pub use user_id::{UserId, UserIdError};

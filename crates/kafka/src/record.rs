@@ -13,6 +13,8 @@ use crate::native::Message;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub position: Position,
+    /// The epoch of the leader that appended the record; `None` where the broker does not tell.
+    pub leader_epoch: Option<i32>,
     /// Kafka's timestamp of the record; in Rollcall's topics the time of receipt.
     pub timestamp: UnixMillis,
     pub key: Option<Vec<u8>>,
@@ -54,6 +56,7 @@ impl Record {
         message.for_each_header(|name, value| headers.push((name.to_owned(), value.to_vec())));
         Self {
             position: message.position(),
+            leader_epoch: message.leader_epoch(),
             timestamp: message.timestamp(),
             key: message.key().map(<[u8]>::to_vec),
             value: message.value().map(<[u8]>::to_vec),

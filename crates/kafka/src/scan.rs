@@ -51,6 +51,11 @@ impl<'a> Scanned<'a> {
         self.0.position()
     }
 
+    /// Returns the epoch of the leader that appended the record; `None` where the broker does not tell.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        self.0.leader_epoch()
+    }
+
     pub fn timestamp(&self) -> UnixMillis {
         self.0.timestamp()
     }

@@ -1,7 +1,7 @@
 //! Follows a topic from a checkpoint without end.
 //!
 //! The callbacks of librdkafka become [`TailEvent`]s on a bounded channel. The tail waits out an outage of the cluster.
-//! A condition that the reader must decide about is an [`Error`] and ends the tail: above all a position that is no
+//! It passes on only what it has confirmed to be of the log that it began with. A condition that the reader must decide about is an [`Error`] and ends the tail: above all a position that is no
 //! longer in the log, which librdkafka would skip silently.
 
 mod batch;
@@ -14,7 +14,7 @@ mod truncation;
 use std::fmt;
 use std::thread::JoinHandle;
 
-use domain::Checkpoint;
+use domain::{Checkpoint, LogId};
 use tokio::sync::mpsc;
 
 use crate::ClientOptions;
@@ -30,11 +30,12 @@ pub(crate) use truncation::cut_at;
 pub struct Tail {
     events: mpsc::Receiver<Result<TailEvent, Error>>,
     thread: JoinHandle<()>,
+    log: LogId,
 }
 
 impl Tail {
     /// Follows all partitions of a topic, each from its offset in the checkpoint, or from its beginning if the
-    /// checkpoint has none.
+    /// checkpoint has none. The leader checks each offset of which the checkpoint has the epoch (KIP-320).
     ///
     /// # Errors
     /// If the cluster does not answer in time, or the topic does not hold the checkpoint.
@@ -44,11 +45,17 @@ impl Tail {
         let reader = tokio::task::spawn_blocking(move || TailReader::open(&options, topic, &from, limits, sender))
             .await
             .expect("opening does not panic")?;
+        let log = reader.log().clone();
         let thread = std::thread::Builder::new()
             .name("kafka-tail".to_owned())
             .spawn(move || reader.run())
             .expect("the system can start a thread");
-        Ok(Self { events, thread })
+        Ok(Self { events, thread, log })
+    }
+
+    /// Returns the log that every record of this tail is of.
+    pub fn log(&self) -> &LogId {
+        &self.log
     }
 
     /// Waits for the next event.

@@ -1,10 +1,11 @@
-//! Topics on the cluster: created, described, and compared with their contract ([`domain::topics`]).
+//! Topics on the cluster: created, described, told apart, and compared with their contract ([`domain::topics`]).
 
 mod admin;
 mod check;
 mod delete;
 mod description;
 mod error;
+mod log_probe;
 mod watch;
 
 use std::time::Duration;
@@ -20,7 +21,8 @@ pub use check::{Finding, Severity, judge};
 pub use delete::{NotDeleted, delete_before};
 pub use description::Description;
 pub use error::Error;
-pub(crate) use watch::{Changed, Watch};
+pub use log_probe::LogProbe;
+pub(crate) use watch::{Changed, Confirmed, Watch};
 
 /// Compares the topics with their contract, and the retention of deliveries with that of tombstones.
 ///

@@ -131,7 +131,7 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
         let setting = |name| description.settings.as_ref()?.get(name)?.parse().ok();
         return Ok(Some(Topic {
             name: name.clone(),
-            identity: description.identity(),
+            identity: description.log.to_string(),
             delete_retention_ms: setting(DELETE_RETENTION),
             log,
         }));

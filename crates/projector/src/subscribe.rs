@@ -109,7 +109,7 @@ impl Changes {
             if let Some(item) = self.ready.pop_front() {
                 if let Item::State(announced) | Item::Change(announced) = &item {
                     // A ready item was not covered when it was read, and only this moves the checkpoint.
-                    let _advanced = self.at.checkpoint.advance(announced.change.position);
+                    let _advanced = self.at.checkpoint.advance(announced.change.position, None);
                 }
                 return Ok(item);
             }

@@ -31,6 +31,7 @@ pub(crate) fn record(position: Position, event: &UserEvent) -> Record {
     let headers = for_event(event, None).into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes()));
     Record {
         position,
+        leader_epoch: None,
         timestamp: event.received_at,
         key: Some(event.user_id.to_string().into_bytes()),
         value: Some(wire::encode(event)),
@@ -42,6 +43,7 @@ pub(crate) fn tombstone(position: Position, user: i64, second: u32) -> Record {
     let at = format!("2017-06-06T10:00:{second:02}Z");
     Record {
         position,
+        leader_epoch: None,
         timestamp: NOW,
         key: Some(user.to_string().into_bytes()),
         value: None,

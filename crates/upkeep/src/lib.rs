@@ -35,6 +35,7 @@
 //! let mut table = Table::default();
 //! table.take(&kafka::Record {
 //!     position,
+//!     leader_epoch: None,
 //!     timestamp: newer.received_at,
 //!     key: Some(b"180".to_vec()),
 //!     value: Some(wire::encode(&newer)),

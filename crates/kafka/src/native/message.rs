@@ -44,6 +44,13 @@ impl<'a> Message<'a> {
         Position { partition, offset }
     }
 
+    /// Returns the epoch of the leader that appended the record; `None` where the broker does not tell.
+    pub(crate) fn leader_epoch(self) -> Option<i32> {
+        // SAFETY: the message is alive.
+        let epoch = unsafe { c::rd_kafka_message_leader_epoch(self.place.as_ptr()) };
+        (epoch >= 0).then_some(epoch)
+    }
+
     /// Returns the record's timestamp. A record without one (message format 0) has the epoch as its timestamp.
     pub(crate) fn timestamp(self) -> UnixMillis {
         let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;

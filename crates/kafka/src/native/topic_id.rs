@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
 use std::time::Duration;
 
+use domain::TopicId;
 use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -17,7 +18,7 @@ pub(crate) fn topic_id<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &CStr,
     deadline: Duration,
-) -> Result<Option<String>, Fault> {
+) -> Result<Option<TopicId>, Fault> {
     let client = consumer.client().native_ptr();
     let deadline_ms = c_int::try_from(deadline.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: the client is alive, and the call returns a new queue that is ours.
@@ -39,7 +40,7 @@ pub(crate) fn topic_id<C: ConsumerContext>(
 struct Answer(NonNull<c::rd_kafka_event_t>);
 
 impl Answer {
-    fn topic_id(&self) -> Result<Option<String>, Fault> {
+    fn topic_id(&self) -> Result<Option<TopicId>, Fault> {
         // SAFETY: the event is alive.
         let code = unsafe { c::rd_kafka_event_error(self.0.as_ptr()) };
         if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -78,7 +79,7 @@ impl Answer {
         }
         // SAFETY: the text is a C string that belongs to the id.
         let text = unsafe { CStr::from_ptr(c::rd_kafka_Uuid_base64str(id)) };
-        Ok(Some(text.to_string_lossy().into_owned()))
+        text.to_string_lossy().parse().map(Some).map_err(|_| Code::Fail.into())
     }
 }
 

@@ -41,6 +41,7 @@ mod tests {
     fn record(value_bytes: usize) -> Record {
         Record {
             position: Position { partition: 0, offset: 0 },
+            leader_epoch: None,
             timestamp: UnixMillis::from_millis(0),
             key: None,
             value: Some(vec![0; value_bytes]),

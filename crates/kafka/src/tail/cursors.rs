@@ -12,6 +12,8 @@ use crate::topics::Watermarks;
 pub(crate) struct Cursor {
     /// Every record below was delivered.
     pub(crate) next: i64,
+    /// The leader epoch of the last record that was read, where it is known.
+    pub(crate) epoch: Option<i32>,
     /// Whether nothing was read and no position requested. The beginning of the log may then move without loss.
     pub(crate) at_beginning: bool,
 }
@@ -28,10 +30,10 @@ impl Cursors {
         let mut cursors = BTreeMap::new();
         for found in log {
             let cursor = match from.next(found.partition) {
-                None => Cursor { next: found.low, at_beginning: true },
+                None => Cursor { next: found.low, epoch: None, at_beginning: true },
                 Some(next) => {
                     within(found, next)?;
-                    Cursor { next, at_beginning: false }
+                    Cursor { next, epoch: from.epoch(found.partition), at_beginning: false }
                 }
             };
             cursors.insert(found.partition, cursor);
@@ -54,21 +56,21 @@ impl Cursors {
 
     /// Moves past a record. Returns false if it was passed before (librdkafka may deliver a record again after a
     /// reassignment), or if its partition is not followed.
-    pub(crate) fn pass(&mut self, position: Position) -> bool {
+    pub(crate) fn pass(&mut self, position: Position, epoch: Option<i32>) -> bool {
         let Some(cursor) = self.0.get_mut(&position.partition) else {
             return false;
         };
         if position.offset < cursor.next {
             return false;
         }
-        *cursor = Cursor { next: position.offset + 1, at_beginning: false };
+        *cursor = Cursor { next: position.offset + 1, epoch, at_beginning: false };
         true
     }
 
     /// Moves to the end of a partition, beyond offsets that compaction has removed. Returns the new offset.
     pub(crate) fn reach(&mut self, partition: i32, end: i64) -> Option<i64> {
         let cursor = self.0.get_mut(&partition)?;
-        *cursor = Cursor { next: cursor.next.max(end), at_beginning: false };
+        *cursor = Cursor { next: cursor.next.max(end), at_beginning: false, ..*cursor };
         Some(cursor.next)
     }
 
@@ -76,7 +78,7 @@ impl Cursors {
     pub(crate) fn add(&mut self, partitions: impl Iterator<Item = i32>) -> Vec<i32> {
         let added: Vec<i32> = partitions.filter(|partition| !self.0.contains_key(partition)).collect();
         for partition in &added {
-            self.0.insert(*partition, Cursor { next: 0, at_beginning: true });
+            self.0.insert(*partition, Cursor { next: 0, epoch: None, at_beginning: true });
         }
         added
     }
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(untouched.iter().next().map(|(_, cursor)| cursor.next), Some(15));
 
         let mut read = place("").unwrap();
-        assert!(read.pass(Position { partition: 0, offset: 12 }));
+        assert!(read.pass(Position { partition: 0, offset: 12 }, None));
         assert_eq!(
             read.verify(&later),
             Err(Error::PositionOutsideLog { partition: 0, next_offset: 13, low: 15, high: 20 })
@@ -157,9 +159,19 @@ mod tests {
     fn a_record_is_passed_once() {
         let mut cursors = place("0:12").unwrap();
         for (offset, passes) in [(11, false), (12, true), (12, false), (14, true), (13, false)] {
-            assert_eq!(cursors.pass(Position { partition: 0, offset }), passes, "{offset}");
+            assert_eq!(cursors.pass(Position { partition: 0, offset }, None), passes, "{offset}");
         }
-        assert!(!cursors.pass(Position { partition: 9, offset: 0 }));
+        assert!(!cursors.pass(Position { partition: 9, offset: 0 }, None));
+    }
+
+    #[test]
+    fn the_epoch_is_of_the_last_record_read() {
+        let mut cursors = place("0:12@3").unwrap();
+        let epoch = |cursors: &Cursors| cursors.iter().next().and_then(|(_, cursor)| cursor.epoch);
+        assert_eq!(epoch(&cursors), Some(3));
+        assert!(cursors.pass(Position { partition: 0, offset: 12 }, Some(5)));
+        assert_eq!(cursors.reach(0, 20), Some(20));
+        assert_eq!(epoch(&cursors), Some(5));
     }
 
     #[test]
@@ -173,7 +185,7 @@ mod tests {
     #[test]
     fn a_cut_matters_to_a_reader_that_was_beyond_it() {
         let mut cursors = place("0:12").unwrap();
-        assert!(cursors.pass(Position { partition: 0, offset: 19 }));
+        assert!(cursors.pass(Position { partition: 0, offset: 19 }, None));
         let outside = Error::PositionOutsideLog { partition: 0, next_offset: 20, low: 0, high: 17 };
         assert_eq!(cursors.cut(0, 17), Some(outside), "though the log may reach beyond 20 again");
         assert_eq!(cursors.cut(0, 20), None);

@@ -3,21 +3,23 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use domain::Checkpoint;
+use domain::{Checkpoint, LogId};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::cursors::Cursors;
+use super::cursors::{Cursor, Cursors};
 use super::{Batch, Error, Limits, TailEvent};
-use crate::native::{Intake, Taken, topic_name};
-use crate::topics::{self, Watch};
+use crate::native::{Intake, Place, Taken, seek, topic_name};
+use crate::topics::{self, Confirmed, Watch};
 use crate::{ClientOptions, Fault, Record, Unavailable};
 
 /// The pause between checks of the cursors while the cluster does not answer.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause between questions whether the log is still the same, while the cluster does not answer.
+const CONFIRM_INTERVAL: Duration = Duration::from_millis(200);
 /// The longest single wait for records. It bounds how long a tail outlives its handle, not the delay of a record.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -28,6 +30,8 @@ pub(super) struct TailReader {
     limits: Limits,
     cursors: Cursors,
     batch: Batch,
+    /// Events that are not yet confirmed to be of the log that the reader began with.
+    round: Vec<TailEvent>,
     events: mpsc::Sender<Result<TailEvent, Error>>,
     watch: Watch,
     /// The time of the next check, set while a cursor may be outside the log.
@@ -49,9 +53,8 @@ impl TailReader {
         events: mpsc::Sender<Result<TailEvent, Error>>,
     ) -> Result<Self, Error> {
         let consumer = options.reader().map_err(Unavailable::from)?;
+        let watch = Watch::begin(&consumer, &topic, limits.open_deadline)?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
-        let mut watch = Watch::new(&topic);
-        watch.look(&consumer)?;
         let reader = Self {
             options: options.clone(),
             intake: Intake::new(consumer),
@@ -59,6 +62,7 @@ impl TailReader {
             cursors: Cursors::place(&log, from)?,
             limits,
             batch: Batch::new(limits.records_per_batch, limits.bytes_per_batch),
+            round: Vec::new(),
             events,
             watch,
             check_at: None,
@@ -67,57 +71,93 @@ impl TailReader {
         Ok(reader)
     }
 
+    pub(super) fn log(&self) -> &LogId {
+        self.watch.log()
+    }
+
     pub(super) fn run(mut self) {
         while !self.events.is_closed() {
-            if self.poll().is_break() || self.check().is_break() || self.look().is_break() {
+            let ended = self.poll();
+            if self.deliver().is_break() {
+                return;
+            }
+            if let ControlFlow::Break(error) = ended {
+                // The handle may be gone.
+                let _ended = fail(&self.events, error);
+                return;
+            }
+            if self.check().is_break() || self.look().is_break() {
                 return;
             }
         }
     }
 
     /// Waits for the first item, then takes all items without waiting.
-    fn poll(&mut self) -> Step {
-        let Self { intake, topic, cursors, batch, events, check_at, .. } = self;
-        intake.take(POLL, |taken| {
+    fn poll(&mut self) -> ControlFlow<Error> {
+        let Self { intake, topic, cursors, batch, round, check_at, .. } = self;
+        let ended = intake.take(POLL, |taken| {
             match taken {
                 Taken::Record(message) => {
-                    if cursors.pass(message.position()) {
+                    if cursors.pass(message.position(), message.leader_epoch()) {
                         batch.push(Record::copy(message));
                     }
                     if batch.is_full() {
-                        flush(batch, events)?;
+                        round.extend(batch.take().map(TailEvent::Records));
                     }
                 }
                 Taken::End { partition, offset } => {
-                    flush(batch, events)?;
-                    if let Some(next_offset) = cursors.reach(partition, offset) {
-                        send(events, Ok(TailEvent::EndReached { partition, next_offset }))?;
-                    }
+                    round.extend(batch.take().map(TailEvent::Records));
+                    let next_offset = cursors.reach(partition, offset);
+                    round.extend(next_offset.map(|next_offset| TailEvent::EndReached { partition, next_offset }));
                 }
                 Taken::Cut { partition, end } => match cursors.cut(partition, end) {
-                    Some(error) => {
-                        flush(batch, events)?;
-                        return fail(events, error);
-                    }
+                    Some(error) => return ControlFlow::Break(error),
                     None => *check_at = Some(Instant::now()),
                 },
                 Taken::Fault(fault) => match verdict(fault, topic) {
                     Verdict::Wait => {}
                     Verdict::Check => *check_at = Some(Instant::now()),
-                    Verdict::End(error) => {
-                        flush(batch, events)?;
-                        return fail(events, error.into());
-                    }
+                    Verdict::End(error) => return ControlFlow::Break(error.into()),
                 },
             }
-            Step::Continue(())
-        })?;
-        flush(&mut self.batch, &self.events)
+            ControlFlow::Continue(())
+        });
+        round.extend(batch.take().map(TailEvent::Records));
+        ended
+    }
+
+    /// Passes the round on once the log is confirmed to be the one that the reader began with. Until then nothing more
+    /// is taken.
+    fn deliver(&mut self) -> Step {
+        if self.round.is_empty() {
+            return Step::Continue(());
+        }
+        while self.confirm()? == Confirmed::NotYet {
+            if self.events.is_closed() {
+                return Step::Break(End);
+            }
+            std::thread::sleep(CONFIRM_INTERVAL);
+        }
+        self.round.drain(..).try_for_each(|event| send(&self.events, Ok(event)))
+    }
+
+    fn confirm(&mut self) -> ControlFlow<End, Confirmed> {
+        match self.watch.confirm(self.intake.consumer()) {
+            Ok(confirmed) => ControlFlow::Continue(confirmed),
+            Err(changed) => {
+                fail(&self.events, changed.into())?;
+                ControlFlow::Break(End)
+            }
+        }
     }
 
     /// Handles librdkafka's report that a position is not in the log: checks it, and continues if the report is wrong.
     fn check(&mut self) -> Step {
         if self.check_at.is_none_or(|at| Instant::now() < at) {
+            return Step::Continue(());
+        }
+        if self.confirm()? == Confirmed::NotYet {
+            self.check_at = Some(Instant::now() + CHECK_INTERVAL);
             return Step::Continue(());
         }
         let verified = topics::watermarks_of(self.intake.consumer(), &self.topic, self.limits.open_deadline)
@@ -166,7 +206,15 @@ impl TailReader {
             list.add_partition_offset(&self.topic, partition, offset)?;
             self.intake.follow(&name, partition);
         }
-        Ok(self.intake.consumer().incremental_assign(&list)?)
+        self.intake.consumer().incremental_assign(&list)?;
+        let known = |(partition, cursor): (i32, Cursor)| {
+            let Cursor { next: offset, epoch, at_beginning } = cursor;
+            // librdkafka checks positions above 0 only; below it nothing was read.
+            let epoch = epoch.filter(|_| offset > 0 && !at_beginning && is_new(partition))?;
+            Some(Place { partition, offset, epoch })
+        };
+        let places: Vec<Place> = self.cursors.iter().filter_map(known).collect();
+        seek(self.intake.consumer(), &name, &places, self.limits.open_deadline)
     }
 }
 
@@ -191,13 +239,6 @@ pub(crate) fn verdict(fault: Fault, topic: &str) -> Verdict {
         Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => Verdict::Wait,
         _ if fault.is_transient() => Verdict::Wait,
         _ => Verdict::End(Unavailable::Refused(fault)),
-    }
-}
-
-fn flush(batch: &mut Batch, events: &mpsc::Sender<Result<TailEvent, Error>>) -> Step {
-    match batch.take() {
-        Some(records) => send(events, Ok(TailEvent::Records(records))),
-        None => Step::Continue(()),
     }
 }
 

@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use domain::topics::Spec;
+use domain::{LogId, TopicId};
 
 use super::{Description, Error};
 use crate::client::TracingContext;
@@ -89,17 +90,19 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
 pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Description, Error> {
     let client = reader(options)?;
     let name = topic.to_owned();
-    let (shape, topic_id) = tokio::task::spawn_blocking(move || identify(&client, &name, deadline))
-        .await
-        .expect("asking does not panic")?;
+    let (shape, log) = tokio::task::spawn_blocking(move || {
+        let shape = shape_of(&client, &name, deadline)?;
+        Ok::<_, Error>((shape, log_of(&client, &name, deadline)?))
+    })
+    .await
+    .expect("asking does not panic")?;
     let settings = if shape.is_embedded() { None } else { settings(options, topic, deadline).await? };
     Ok(Description {
         topic: topic.to_owned(),
         partitions: shape.partitions,
         replication: shape.replication,
         settings,
-        topic_id,
-        cluster_id: shape.cluster_id,
+        log,
     })
 }
 
@@ -163,23 +166,29 @@ async fn shape(options: &ClientOptions, topic: &str, deadline: Duration) -> Resu
     tokio::task::spawn_blocking(move || shape_of(&client, &topic, deadline)).await.expect("asking does not panic")
 }
 
-/// Returns the metadata of a topic, with the topic's id if there is one.
-pub(super) fn identify<C: ConsumerContext>(
+/// Returns the log that a topic's name stands for at this moment. One request.
+pub(crate) fn log_of<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     deadline: Duration,
-) -> Result<(Shape, Option<String>), Error> {
-    let shape = shape_of(client, topic, deadline)?;
-    if shape.is_embedded() {
-        return Ok((shape, None));
-    }
-    let topic_id = topic_name(topic)
-        .and_then(|name| topic_id(client, &name, deadline))
-        .map_err(|source| Error::NotDescribed { topic: topic.to_owned(), source })?;
-    Ok((shape, topic_id))
+) -> Result<LogId, Error> {
+    let cluster_id = || client.client().fetch_cluster_id(deadline).unwrap_or_default();
+    let id = if is_embedded_id(Some(&cluster_id())) {
+        shape_of(client, topic, deadline)?;
+        None
+    } else {
+        topic_name(topic).and_then(|name| topic_id(client, &name, deadline)).map_err(|source| match source.code() {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Error::Missing { topic: topic.to_owned() },
+            _ => Error::NotDescribed { topic: topic.to_owned(), source },
+        })?
+    };
+    // As the answer said: another cluster may stand at the address since the last one.
+    let cluster = cluster_id();
+    let topic = id.unwrap_or_else(|| TopicId::derived(&cluster, topic));
+    Ok(LogId { cluster, topic })
 }
 
-fn shape_of<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, deadline: Duration) -> Result<Shape, Error> {
+pub(super) fn shape_of<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, deadline: Duration) -> Result<Shape, Error> {
     let missing = || Error::Missing { topic: topic.to_owned() };
     let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
     let metadata = client.fetch_metadata(Some(topic), deadline).map_err(|error| not_described(error.into()))?;
@@ -243,7 +252,7 @@ pub(super) fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContex
     Ok(options.admin().create_with_context(options.context())?)
 }
 
-fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
+pub(super) fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
     options.reader().map_err(Error::Client)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use domain::position::PARTITIONS_MAX;
 use domain::topics::{
     CLEANUP_POLICY, DELETE_RETENTION, MAX_COMPACTION_LAG, MAX_MESSAGE_BYTES, MIN_COMPACTION_LAG, MIN_INSYNC, RETENTION,
     SEGMENT, Spec,
@@ -52,6 +53,10 @@ pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
         return vec![finding("topic", "present", "missing", Severity::Refuse)];
     };
     let mut findings = Vec::new();
+    if description.partitions > PARTITIONS_MAX {
+        let expected = format!("at most {PARTITIONS_MAX}: readers name a position of each in one header");
+        findings.push(finding("partitions", &expected, &description.partitions.to_string(), Severity::Refuse));
+    }
     if description.replication < spec.replication {
         findings.push(finding(
             "replication",
@@ -157,6 +162,7 @@ mod tests {
 
     use super::*;
     use domain::topics::{Names, RETENTION_MS, SEGMENT_MS};
+    use domain::{LogId, TopicId};
 
     fn as_asked(spec: &Spec) -> Description {
         Description {
@@ -164,8 +170,7 @@ mod tests {
             partitions: spec.partitions,
             replication: spec.replication,
             settings: Some(spec.settings.clone()),
-            topic_id: None,
-            cluster_id: None,
+            log: LogId { cluster: "c".to_owned(), topic: TopicId::from_bytes([0; 16]) },
         }
     }
 
@@ -256,6 +261,15 @@ mod tests {
         }
         let unknown = Description { settings: None, ..as_asked(&late) };
         assert_eq!(judge_together(&as_asked(&users), &unknown), None);
+    }
+
+    #[test]
+    fn more_partitions_than_a_header_holds_are_refused() {
+        for (partitions, severity) in [(PARTITIONS_MAX, None), (PARTITIONS_MAX + 1, Some(Severity::Refuse))] {
+            let spec = Spec::users("vcc.users", partitions, 3);
+            let findings = judge(&spec, Some(&as_asked(&spec)));
+            assert_eq!(findings.first().map(|finding| finding.severity), severity, "{findings:?}");
+        }
     }
 
     #[test]

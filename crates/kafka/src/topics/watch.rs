@@ -1,18 +1,22 @@
-//! Checks at intervals whether a topic still exists, is the same topic, and has new partitions.
+//! Checks whether a topic is still the log that a reader began with, and whether it has new partitions.
 //!
-//! librdkafka delivers nothing more to the reader of a topic that was deleted and created again, because it keeps
-//! requesting the old topic by its id.
+//! librdkafka reads on where a topic was deleted and created again, or where another cluster answers at the address: at
+//! the old offsets, among other records. So a reader has each round of records confirmed before it passes them on.
 
 use std::time::Duration;
 
+use domain::LogId;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use tokio::time::Instant;
 
 use super::Error;
-use super::admin::identify;
+use super::admin::{log_of, shape_of};
 
-/// The interval of checks: as long as librdkafka waits for a missing topic.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// The interval of checks of a quiet topic.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// How long a topic may be missing: as long as librdkafka waits for one. A broker that has just started may not know a
+/// topic yet, and one that was deleted may be created again.
+const MISSING_MAX: Duration = Duration::from_secs(30);
 /// The longest time that one check may block the reader.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -23,71 +27,124 @@ pub(crate) enum Changed {
     Replaced { topic: String },
 }
 
+/// Whether the topic is the same as before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    Yes,
+    /// The cluster does not answer, or does not know the topic at this moment.
+    NotYet,
+}
+
 pub(crate) struct Watch {
     topic: String,
-    /// The id at the first check. `None` until then, and where the broker has no topic ids.
-    topic_id: Option<String>,
+    log: LogId,
     look_at: Instant,
-    /// Whether the last check did not find the topic. A broker that has just started may not know it yet.
-    missed: bool,
+    missing_since: Option<Instant>,
 }
 
 impl Watch {
-    /// Starts to watch. The first check is due at once.
-    pub(crate) fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), topic_id: None, look_at: Instant::now(), missed: false }
+    /// Starts to watch the log that the topic's name stands for now.
+    ///
+    /// # Errors
+    /// If the topic does not exist or the cluster does not answer in time.
+    pub(crate) fn begin<C: ConsumerContext>(
+        consumer: &BaseConsumer<C>,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Self, Error> {
+        let log = log_of(consumer, topic, deadline)?;
+        Ok(Self { topic: topic.to_owned(), log, look_at: Instant::now() + INTERVAL, missing_since: None })
+    }
+
+    /// Returns the log that is watched.
+    pub(crate) fn log(&self) -> &LogId {
+        &self.log
+    }
+
+    /// Asks whether the topic is still that log.
+    ///
+    /// # Errors
+    /// If it is another one, or has been missing for too long.
+    pub(crate) fn confirm<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Result<Confirmed, Changed> {
+        let asked = log_of(consumer, &self.topic, DEADLINE);
+        self.judge(asked, Instant::now())
     }
 
     /// Returns the number of partitions if a check was due and the cluster answered.
     ///
     /// # Errors
-    /// If two successive checks do not find the topic, or if it is another topic.
+    /// As [`Watch::confirm`].
     pub(crate) fn look<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Result<Option<i32>, Changed> {
-        let now = Instant::now();
-        if now < self.look_at {
+        if Instant::now() < self.look_at {
             return Ok(None);
         }
-        self.look_at = now + INTERVAL;
-        match identify(consumer, &self.topic, DEADLINE) {
-            Ok((shape, topic_id)) => {
-                self.missed = false;
-                self.compare(topic_id)?;
-                Ok(Some(shape.partitions))
-            }
-            Err(Error::Missing { topic }) if self.missed => Err(Changed::Missing { topic }),
-            Err(Error::Missing { .. }) => {
-                self.missed = true;
-                Ok(None)
-            }
-            // The reader handles an outage. The next check comes soon.
-            Err(Error::NotCreated { .. } | Error::NotDescribed { .. } | Error::Client(_)) => Ok(None),
+        self.look_at = Instant::now() + INTERVAL;
+        match self.confirm(consumer)? {
+            // The reader handles an outage.
+            Confirmed::NotYet => Ok(None),
+            Confirmed::Yes => Ok(shape_of(consumer, &self.topic, DEADLINE).ok().map(|shape| shape.partitions)),
         }
     }
 
-    fn compare(&mut self, found: Option<String>) -> Result<(), Changed> {
-        match (&self.topic_id, found) {
-            (Some(known), Some(found)) if *known != found => Err(Changed::Replaced { topic: self.topic.clone() }),
-            (None, Some(found)) => {
-                self.topic_id = Some(found);
-                Ok(())
+    fn judge(&mut self, asked: Result<LogId, Error>, now: Instant) -> Result<Confirmed, Changed> {
+        match asked {
+            Ok(log) if log == self.log => {
+                self.missing_since = None;
+                Ok(Confirmed::Yes)
             }
-            _ => Ok(()),
+            Ok(_) => Err(Changed::Replaced { topic: self.topic.clone() }),
+            Err(Error::Missing { topic }) => {
+                let since = *self.missing_since.get_or_insert(now);
+                if now.duration_since(since) < MISSING_MAX {
+                    return Ok(Confirmed::NotYet);
+                }
+                Err(Changed::Missing { topic })
+            }
+            Err(Error::NotCreated { .. } | Error::NotDescribed { .. } | Error::Client(_)) => Ok(Confirmed::NotYet),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::TopicId;
+    use rdkafka::error::RDKafkaErrorCode as Code;
+
     use super::*;
 
+    const TOPIC: &str = "users";
+
+    fn log(cluster: &str, id: u8) -> LogId {
+        LogId { cluster: cluster.to_owned(), topic: TopicId::from_bytes([id; 16]) }
+    }
+
+    fn watch() -> Watch {
+        Watch { topic: TOPIC.to_owned(), log: log("c", 1), look_at: Instant::now(), missing_since: None }
+    }
+
     #[test]
-    fn another_id_is_another_topic() {
-        let mut watch = Watch::new("users");
-        let replaced = Err(Changed::Replaced { topic: "users".to_owned() });
-        for (found, expected) in
-            [(None, Ok(())), (Some("one"), Ok(())), (Some("one"), Ok(())), (None, Ok(())), (Some("other"), replaced)]
-        {
-            assert_eq!(watch.compare(found.map(str::to_owned)), expected, "{found:?}");
+    fn another_id_or_cluster_is_another_log() {
+        let replaced = Err(Changed::Replaced { topic: TOPIC.to_owned() });
+        let silent = || Err(Error::NotDescribed { topic: TOPIC.to_owned(), source: Code::OperationTimedOut.into() });
+        for (asked, expected) in [
+            (Ok(log("c", 1)), Ok(Confirmed::Yes)),
+            (silent(), Ok(Confirmed::NotYet)),
+            (Ok(log("c", 2)), replaced.clone()),
+            (Ok(log("d", 1)), replaced),
+        ] {
+            assert_eq!(watch().judge(asked.clone(), Instant::now()), expected, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn a_topic_may_be_missing_for_a_while() {
+        let (mut watch, start) = (watch(), Instant::now());
+        let missing = || Err(Error::Missing { topic: TOPIC.to_owned() });
+        let gone = Err(Changed::Missing { topic: TOPIC.to_owned() });
+        assert_eq!(watch.judge(missing(), start), Ok(Confirmed::NotYet));
+        assert_eq!(watch.judge(missing(), start + MISSING_MAX / 2), Ok(Confirmed::NotYet));
+        assert_eq!(watch.judge(Ok(log("c", 1)), start + MISSING_MAX / 2), Ok(Confirmed::Yes));
+        assert_eq!(watch.judge(missing(), start + MISSING_MAX), Ok(Confirmed::NotYet), "counted from here");
+        assert_eq!(watch.judge(missing(), start + MISSING_MAX * 2), gone);
     }
 }

@@ -38,7 +38,7 @@ async fn two_brokers_with_the_same_topic_are_distinguished() {
     let (one, other) = (broker(1), broker(1));
     let identity = |broker: &kafka::embedded::EmbeddedBroker| {
         let options = broker.client_options();
-        async move { describe(&options, TOPIC, PATIENCE).await.unwrap().identity() }
+        async move { describe(&options, TOPIC, PATIENCE).await.unwrap().log }
     };
     assert_eq!(identity(&one).await, identity(&one).await);
     assert_ne!(identity(&one).await, identity(&other).await);

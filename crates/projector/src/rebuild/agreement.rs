@@ -77,7 +77,7 @@ impl World {
         let mut loader = Loader::create(&path).unwrap();
         loader.load(&mut tables, &meter).unwrap();
         let mut checkpoint = Checkpoint::default();
-        records.iter().for_each(|record| checkpoint.advance(record.position).unwrap());
+        records.iter().for_each(|record| checkpoint.advance(record.position, None).unwrap());
         loader.finish(&StoreMeta::new("t", "c/t", NOW), &checkpoint, &[], &meter).unwrap();
         Connection::open(&path).unwrap()
     }

@@ -13,7 +13,7 @@ use super::rows::{read_gaps, replace_gaps, signed};
 pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records: &[Record]) -> rusqlite::Result<u64> {
     let mut closed = 0;
     for record in records {
-        if checkpoint.advance(record.position).is_ok() {
+        if checkpoint.advance(record.position, record.leader_epoch).is_ok() {
             closed += note(connection, record)?;
         }
     }

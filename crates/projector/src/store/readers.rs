@@ -185,6 +185,7 @@ mod tests {
         let headers = if is_there { Vec::new() } else { headers::for_forgotten(user_id, at) };
         let record = Record {
             position: Position { partition: 0, offset: second },
+            leader_epoch: None,
             timestamp: at,
             key: Some(ID.to_string().into_bytes()),
             value,

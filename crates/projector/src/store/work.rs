@@ -38,7 +38,7 @@ impl<'c> Work<'c> {
 
     pub(super) fn take(&mut self, batch: &LogBatch) -> rusqlite::Result<()> {
         for record in &batch.records {
-            if self.commit.checkpoint.advance(record.position).is_ok() {
+            if self.commit.checkpoint.advance(record.position, record.leader_epoch).is_ok() {
                 self.apply(record)?;
             }
         }

@@ -80,7 +80,7 @@ impl Log {
         // Compaction leaves holes.
         *offset += 1 + i64::from(random.below(7) == 0);
         let key = Some(user_id.to_string().into_bytes());
-        let record = Record { position, timestamp, key, value, headers };
+        let record = Record { position, leader_epoch: None, timestamp, key, value, headers };
         take(&mut self.state, &record);
         self.records.push(record);
     }
@@ -172,7 +172,7 @@ pub fn changed(deliveries: &str) -> Vec<Record> {
         let (from, to) = delivery_text.split_once('>').unwrap();
         let (value, headers, timestamp) = delivery(&event(Some(user(from)), user(to), 1, 1_000 + offset));
         let position = Position { partition: 0, offset };
-        Record { position, timestamp, key: Some(b"1".to_vec()), value, headers }
+        Record { position, leader_epoch: None, timestamp, key: Some(b"1".to_vec()), value, headers }
     };
     (0..).zip(deliveries.split(' ')).map(record).collect()
 }

@@ -94,7 +94,7 @@ mod tests {
         let again = repair(user_id, &state, &fetched, TOPIC, NOW).unwrap();
         let Outgoing { key, value, headers, timestamp, .. } = again.clone();
         let mut begun = Table::default();
-        begun.take(&Record { position: at(9), timestamp, key: Some(key), value, headers }).unwrap();
+        begun.take(&Record { position: at(9), leader_epoch: None, timestamp, key: Some(key), value, headers }).unwrap();
         let key = begun.key(user_id).unwrap();
         assert!(key.is_clean());
         (again, state, key.roll.clone())
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(again.value, records[0].value, "C>D wins");
         // The repair arrives again like a repeated delivery, with the winner in the header of another event's record.
         let Outgoing { key, value, headers, timestamp, .. } = again;
-        let third = Record { position: at(3), timestamp, key: Some(key), value, headers };
+        let third = Record { position: at(3), leader_epoch: None, timestamp, key: Some(key), value, headers };
         let (again, state, begun) = repaired(&[third, records[2].clone()]);
         assert_eq!(state.members().len(), 3);
         assert!(begun.is_same(&state) && again.value == records[0].value);

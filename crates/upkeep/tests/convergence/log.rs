@@ -70,7 +70,7 @@ impl Topic {
         let records = &mut self.partitions[usize::try_from(partition).unwrap()];
         let position = Position { partition, offset: i64::try_from(records.len()).unwrap() };
         let (key, timestamp) = (Some(key.as_bytes().to_vec()), UnixMillis::from_millis(0));
-        records.push(Some(Record { position, timestamp, key, value, headers }));
+        records.push(Some(Record { position, leader_epoch: None, timestamp, key, value, headers }));
         self.appended.push(position);
     }
 

@@ -1,0 +1,105 @@
+//! Asks which log a topic's name stands for, on behalf of many at once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::LogId;
+use parking_lot::Mutex;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use tokio::time::Instant;
+
+use super::Error;
+use super::admin::{log_of, reader};
+use crate::ClientOptions;
+use crate::client::TracingContext;
+
+type Client = Arc<BaseConsumer<TracingContext>>;
+
+/// Asks which log a topic's name stands for; clones share the connection and the answers. The connection is made with
+/// the first question.
+#[derive(Clone)]
+pub struct LogProbe(Arc<Probe>);
+
+struct Probe {
+    options: ClientOptions,
+    topic: String,
+    client: Mutex<Slot>,
+    last: tokio::sync::Mutex<Last>,
+}
+
+enum Slot {
+    NotMade,
+    Open(Client),
+    Closed,
+}
+
+/// The last question and its answer.
+#[derive(Default)]
+struct Last {
+    began: Option<Instant>,
+    answer: Option<Result<LogId, Error>>,
+}
+
+impl LogProbe {
+    /// Prepares questions about a topic. Nothing is sent yet.
+    pub fn new(options: &ClientOptions, topic: &str) -> Self {
+        let (options, topic, client) = (options.clone(), topic.to_owned(), Mutex::new(Slot::NotMade));
+        Self(Arc::new(Probe { options, topic, client, last: tokio::sync::Mutex::default() }))
+    }
+
+    /// Returns the log that the topic's name stood for at some moment of this call. One asks at a time, and all who
+    /// came before the question was sent share its answer.
+    ///
+    /// # Errors
+    /// If the topic does not exist, or the cluster does not answer within the deadline.
+    pub async fn now(&self, deadline: Duration) -> Result<LogId, Error> {
+        let came = Instant::now();
+        let mut last = self.0.last.lock().await;
+        if let (Some(began), Some(answer)) = (last.began, &last.answer)
+            && came <= began
+        {
+            return answer.clone();
+        }
+        let (began, probe) = (Instant::now(), Arc::clone(&self.0));
+        let answer = tokio::task::spawn_blocking(move || probe.ask(deadline)).await.expect("asking does not panic");
+        *last = Last { began: Some(began), answer: Some(answer.clone()) };
+        answer
+    }
+
+    /// Closes the connection and waits for the end, unless a question is still on its way. Later ones fail.
+    pub async fn close(&self) {
+        let client = std::mem::replace(&mut *self.0.client.lock(), Slot::Closed);
+        tokio::task::spawn_blocking(move || drop(client)).await.expect("closing does not panic");
+    }
+}
+
+impl Probe {
+    fn ask(&self, deadline: Duration) -> Result<LogId, Error> {
+        let client = self.client()?;
+        let answer = log_of(&client, &self.topic, deadline);
+        // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
+        while client.poll(Duration::ZERO).is_some() {}
+        answer
+    }
+
+    fn client(&self) -> Result<Client, Error> {
+        let mut slot = self.client.lock();
+        match &*slot {
+            Slot::Open(client) => Ok(Arc::clone(client)),
+            Slot::Closed => Err(Error::Client(Code::BrokerDestroy.into())),
+            Slot::NotMade => {
+                let client = Arc::new(reader(&self.options)?);
+                *slot = Slot::Open(Arc::clone(&client));
+                Ok(client)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for LogProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogProbe").field("topic", &self.0.topic).finish_non_exhaustive()
+    }
+}
