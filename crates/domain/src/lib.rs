@@ -74,7 +74,8 @@ pub use digest::{EventId, Version};
 pub use event::{EventType, Facts, FactsError, Head, UserEvent};
 pub use letter::{Letter, Original};
 pub use position::{
-    Checkpoint, EpochMatch, LeaderEpochs, LogId, Position, PositionError, Positions, TopicId, TopicIdError, TopicPosition,
+    Checkpoint, EpochMatch, LeaderEpochs, LogId, Position, PositionError, Positions, TopicId, TopicIdError,
+    TopicPosition,
 };
 pub use time::{TimestampError, UnixMillis};
 pub use user::{Field, FieldSource, User};

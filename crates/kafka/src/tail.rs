@@ -1,8 +1,9 @@
 //! Follows a topic from a checkpoint without end.
 //!
 //! The callbacks of librdkafka become [`TailEvent`]s on a bounded channel. The tail waits out an outage of the cluster.
-//! It passes on only what it has confirmed to be of the log that it began with. A condition that the reader must decide about is an [`Error`] and ends the tail: above all a position that is no
-//! longer in the log, which librdkafka would skip silently.
+//! It passes on only records that it has confirmed to be of the log that it began with. A condition that the reader
+//! must decide about is an [`Error`] and ends the tail: above all a position that is no longer in the log, which
+//! librdkafka would skip silently.
 
 mod batch;
 mod cursors;

@@ -87,7 +87,9 @@ mod tests {
         for text in ["AAAAAAAAAAAAAAAAAAAAAQ", "zuQxo-W8SfmGVIR3p0wXVg", "_____________________w"] {
             assert_eq!(text.parse::<TopicId>().unwrap().to_string(), text);
         }
-        for text in ["", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAQ==", "AAAAAAAAAAAAAAAAAAAAAAAA", "a/b", "users"] {
+        for text in
+            ["", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAQ==", "AAAAAAAAAAAAAAAAAAAAAAAA", "a/b", "users"]
+        {
             assert_eq!(text.parse::<TopicId>(), Err(TopicIdError), "{text}");
         }
         let log = LogId { cluster: "c/d".to_owned(), topic: TopicId::from_bytes([7; 16]) };

@@ -188,7 +188,11 @@ pub(crate) fn log_of<C: ConsumerContext>(
     Ok(LogId { cluster, topic })
 }
 
-pub(super) fn shape_of<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, deadline: Duration) -> Result<Shape, Error> {
+pub(super) fn shape_of<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    deadline: Duration,
+) -> Result<Shape, Error> {
     let missing = || Error::Missing { topic: topic.to_owned() };
     let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
     let metadata = client.fetch_metadata(Some(topic), deadline).map_err(|error| not_described(error.into()))?;
