@@ -18,8 +18,8 @@ use crate::sources::Sources;
 pub(crate) struct Args {
     /// The user's identifier
     user_id: UserId,
-    /// The time as of which the user is forgotten, ISO 8601 with an offset; by default now, or the time of the user's
-    /// newest event if that is later
+    /// The time as of which the user is forgotten, ISO 8601 with an offset, not in the future; by default now, or the
+    /// time of the user's newest event if that is later
     #[arg(long, value_parser = UnixMillis::parse_iso8601)]
     at: Option<UnixMillis>,
     /// Does not ask for confirmation

@@ -78,7 +78,7 @@ pub struct Head {
 pub enum FactsError {
     #[error("old and new are different users: {old} and {new}")]
     Identity { old: UserId, new: UserId },
-    #[error("timestamp is not an ISO 8601 date and time with an offset")]
+    #[error("timestamp is not an instant")]
     Timestamp(#[source] TimestampError),
 }
 
@@ -86,8 +86,7 @@ impl UserEvent {
     /// Returns the event with these facts.
     ///
     /// # Errors
-    /// [`FactsError`] when `old` and `new` have different identifiers, or when the timestamp is not ISO 8601 with an
-    /// offset.
+    /// [`FactsError`] when `old` and `new` have different identifiers, or when the timestamp is not an instant.
     pub fn new(facts: Facts) -> Result<Self, FactsError> {
         let Facts { old, new, timestamp, received_at, password_changed, extra, omitted } = facts;
         if let Some(old) = old.as_ref().filter(|old| old.user_id != new.user_id) {

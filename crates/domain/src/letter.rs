@@ -31,7 +31,7 @@ pub struct Letter {
     pub body: Vec<u8>,
     /// The initialization vector as received: hexadecimal text if the sender follows the vendor's format.
     pub iv: Option<String>,
-    /// The label of the rejection: `undecryptable`, `not_an_event` or [`Letter::UNREADABLE_RECORD`].
+    /// The label of the rejection: `undecryptable`, `not_an_event`, `ahead` or [`Letter::UNREADABLE_RECORD`].
     pub rejection: String,
     pub reason: String,
     pub pointer: String,

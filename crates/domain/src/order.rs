@@ -93,8 +93,14 @@ impl Rank {
 impl Head {
     /// Returns whether the event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt.
     pub fn is_ahead(&self) -> bool {
-        let ahead = i128::from(self.occurred_at.millis()) - i128::from(self.received_at.millis());
-        ahead > AHEAD_MAX.as_millis().cast_signed()
+        self.ahead_by().is_some()
+    }
+
+    /// Returns by how much the event occurred, by its own time, after its receipt, if that is more than [`AHEAD_MAX`].
+    pub fn ahead_by(&self) -> Option<Duration> {
+        let (occurred, received) = (i128::from(self.occurred_at.millis()), i128::from(self.received_at.millis()));
+        let ahead = u64::try_from(occurred - received).ok().map(Duration::from_millis);
+        ahead.filter(|ahead| *ahead > AHEAD_MAX)
     }
 }
 
@@ -145,6 +151,29 @@ mod tests {
         ];
         assert!(ranks.is_sorted_by(|low, high| low < high), "{ranks:?}");
         assert_eq!(RULE_VERSION, 1_001, "the version of this table");
+    }
+
+    #[test]
+    fn the_lead_of_an_event_over_its_receipt_counts_beyond_a_quarter_of_an_hour() {
+        let (user_id, version) = (UserId::new(180).unwrap(), Version::from_bytes([1; 16]));
+        let ahead_by = |occurred_at: i64, received_at: i64| {
+            let at = UnixMillis::from_millis;
+            let head = Head {
+                user_id,
+                kind: EventType::Changed,
+                occurred_at: at(occurred_at),
+                version,
+                parent: None,
+                event_id: EventId::of_text("x"),
+                received_at: at(received_at),
+            };
+            head.ahead_by().map(|lead| lead.as_millis())
+        };
+        assert_eq!(ahead_by(900_000, 0), None);
+        assert_eq!(ahead_by(900_001, 0), Some(900_001));
+        assert_eq!(ahead_by(0, 900_001), None);
+        assert_eq!(ahead_by(i64::MAX, i64::MIN), Some(u64::MAX.into()));
+        assert_eq!(ahead_by(i64::MIN, i64::MAX), None);
     }
 
     #[test]

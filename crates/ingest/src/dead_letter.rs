@@ -24,16 +24,12 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
     if !rejection.is_kept() {
         return None;
     }
-    let pointer = match rejection {
-        Rejection::NotAnEvent { pointer, .. } => pointer.clone(),
-        _ => String::new(),
-    };
     Some(Letter {
         body: blank_passwords(request.body()),
         iv: request.iv().filter(|iv| !iv.is_empty() && iv.len() <= IV_MAX).map(str::to_owned),
         rejection: rejection.label().to_owned(),
         reason: rejection.to_string(),
-        pointer,
+        pointer: rejection.pointer().to_owned(),
         received_at,
         record: None,
     })

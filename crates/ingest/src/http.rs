@@ -57,7 +57,7 @@ pub(crate) fn router(path: &str, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
         move |State(receiver): State<Arc<Receiver>>| async move {
             receiver.counters.begin().rejected(&rejection);
-            rejection.problem()
+            rejection.problem(false)
         }
     };
     Router::new()
@@ -79,8 +79,9 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
             tracing::debug!(rejection = rejection.label(), "request refused");
             in_hand.rejected(&rejection);
             match rejection {
+                // An event ahead is refused all the same: a retry stores it once its time has come.
                 Rejection::NotAnEvent { .. } if receiver.limits.refused_is_ok => kept_answer(&rejection),
-                rejection => rejection.problem().into_response(),
+                rejection => rejection.problem(!receiver.policy.body.keys.is_empty()).into_response(),
             }
         }
     }

@@ -5,6 +5,8 @@
 //!   ──decrypt──▶ Plaintext ──parse──▶ Delivery ──validate──▶ UserEvent
 //! ```
 //!
+//! The last check is the event's time: an event ahead of its receipt is refused.
+//!
 //! Keys and the time of arrival are arguments.
 
 use domain::{Letter, UnixMillis, UserEvent};
@@ -30,5 +32,9 @@ pub fn accept_again(letter: &Letter, policy: &BodyPolicy, now: UnixMillis) -> Re
 }
 
 fn read(plaintext: &Plaintext, now: UnixMillis) -> Result<UserEvent, Rejection> {
-    validate(parse(plaintext)?, now)
+    let event = validate(parse(plaintext)?, now)?;
+    match event.head().ahead_by() {
+        Some(by) => Err(Rejection::Ahead { by }),
+        None => Ok(event),
+    }
 }

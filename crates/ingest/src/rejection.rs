@@ -1,7 +1,9 @@
 //! The reasons to refuse a request: one closed set, with one mapping to status, label and text.
 
+use std::fmt;
 use std::time::Duration;
 
+use domain::order::AHEAD_MAX;
 use http::StatusCode;
 use service::Problem;
 
@@ -31,6 +33,9 @@ pub enum Rejection {
     /// value.
     #[error("the body is not a user event: {pointer:?} {reason}")]
     NotAnEvent { pointer: String, reason: String },
+    /// The event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt. Stored, it would freeze its user.
+    #[error("the event occurred {} after its receipt, more than {}: check both clocks", Lead(*by), Lead(AHEAD_MAX))]
+    Ahead { by: Duration },
     #[error("too many requests wait")]
     Overloaded,
     #[error("Kafka has not acknowledged the record")]
@@ -40,12 +45,15 @@ pub enum Rejection {
 /// The pause that the sender is asked for. Its own first retry comes after a minute anyway.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// The pointer of an event's time.
+const TIMESTAMP: &str = "/timestamp";
+
 /// The methods of the webhook's path, for `Allow`.
 const ALLOWED_METHODS: &str = "POST";
 
 impl Rejection {
     /// The labels of all rejections.
-    pub const LABELS: [&'static str; 12] = [
+    pub const LABELS: [&'static str; 13] = [
         "unauthenticated",
         "address_not_allowed",
         "not_found",
@@ -56,6 +64,7 @@ impl Rejection {
         "body_incomplete",
         "undecryptable",
         "not_an_event",
+        "ahead",
         "overloaded",
         "not_acknowledged",
     ];
@@ -81,28 +90,55 @@ impl Rejection {
             Self::BodyIncomplete => ("body_incomplete", StatusCode::BAD_REQUEST),
             Self::Undecryptable { .. } => ("undecryptable", StatusCode::BAD_REQUEST),
             Self::NotAnEvent { .. } => ("not_an_event", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Ahead { .. } => ("ahead", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::NotAcknowledged => ("not_acknowledged", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
     /// Returns the problem for the sender. It does not help an attacker, and names the place of a fault in the body.
-    pub fn problem(&self) -> Problem {
+    ///
+    /// Where bodies are encrypted, every refusal of a body is the same 400. The encryption has no authentication, so
+    /// any difference would let a stranger read a captured body by trials.
+    pub fn problem(&self, bodies_are_encrypted: bool) -> Problem {
+        if bodies_are_encrypted && self.is_kept() {
+            return Problem::new(StatusCode::BAD_REQUEST);
+        }
         let problem = Problem::new(self.status());
         match self {
             Self::Unauthenticated | Self::AddressNotAllowed | Self::NotFound | Self::Undecryptable { .. } => problem,
             Self::MethodNotAllowed => Problem::method_not_allowed(ALLOWED_METHODS),
             Self::LengthRequired => problem.detail("send Content-Length, or a chunked body"),
             Self::BodyTooLarge | Self::BodyTimeout | Self::BodyIncomplete => problem.detail(self.to_string()),
-            Self::NotAnEvent { pointer, reason } => problem.pointer(pointer.clone()).detail(reason.clone()),
+            Self::NotAnEvent { reason, .. } => problem.pointer(self.pointer()).detail(reason.clone()),
+            Self::Ahead { .. } => problem.pointer(self.pointer()).detail(self.to_string()),
             Self::Overloaded | Self::NotAcknowledged => problem.detail(self.to_string()).retry_after(RETRY_AFTER),
+        }
+    }
+
+    /// Returns the place of the fault in the body (RFC 6901); empty where there is none.
+    pub fn pointer(&self) -> &str {
+        match self {
+            Self::NotAnEvent { pointer, .. } => pointer,
+            Self::Ahead { .. } => TIMESTAMP,
+            Self::Unauthenticated
+            | Self::AddressNotAllowed
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::LengthRequired
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BodyIncomplete
+            | Self::Undecryptable { .. }
+            | Self::Overloaded
+            | Self::NotAcknowledged => "",
         }
     }
 
     /// Returns whether the body is kept as a dead letter: the sender will repeat the same body, and it may matter.
     pub fn is_kept(&self) -> bool {
         match self {
-            Self::Undecryptable { .. } | Self::NotAnEvent { .. } => true,
+            Self::Undecryptable { .. } | Self::NotAnEvent { .. } | Self::Ahead { .. } => true,
             Self::Unauthenticated
             | Self::AddressNotAllowed
             | Self::NotFound
@@ -114,6 +150,20 @@ impl Rejection {
             | Self::Overloaded
             | Self::NotAcknowledged => false,
         }
+    }
+}
+
+/// A length of time in days, hours, minutes and seconds: `29834 d 2 h 5 min`. Parts that are 0 are left out.
+struct Lead(Duration);
+
+impl fmt::Display for Lead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let parts =
+            [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+        let shown: Vec<String> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}")).collect();
+        f.write_str(&shown.join(" "))
     }
 }
 
@@ -134,9 +184,33 @@ mod tests {
             Rejection::BodyIncomplete,
             Rejection::Undecryptable { reason: "" },
             Rejection::NotAnEvent { pointer: String::new(), reason: String::new() },
+            Rejection::Ahead { by: Duration::ZERO },
             Rejection::Overloaded,
             Rejection::NotAcknowledged,
         ];
         assert_eq!(all.each_ref().map(Rejection::label), Rejection::LABELS);
+    }
+
+    #[test]
+    fn an_event_ahead_is_told_by_how_much() {
+        let ahead = |seconds| Rejection::Ahead { by: Duration::from_secs(seconds) }.to_string();
+        let text = |lead| format!("the event occurred {lead} after its receipt, more than 15 min: check both clocks");
+        assert_eq!(ahead(901), text("15 min 1 s"));
+        assert_eq!(ahead(3_600), text("1 h"));
+        assert_eq!(ahead(2_577_665_105), text("29834 d 2 h 5 min 5 s"));
+    }
+
+    #[test]
+    fn every_refusal_of_an_encrypted_body_is_one_answer() {
+        let kept = [
+            Rejection::Undecryptable { reason: "no live key decrypts it" },
+            Rejection::NotAnEvent { pointer: "/new".to_owned(), reason: "is missing".to_owned() },
+            Rejection::Ahead { by: AHEAD_MAX * 2 },
+        ];
+        for rejection in &kept {
+            assert_eq!(rejection.problem(true), kept[0].problem(true), "{rejection}");
+        }
+        assert_ne!(kept[1].problem(false), kept[2].problem(false));
+        assert_ne!(Rejection::NotFound.problem(true), kept[0].problem(true));
     }
 }

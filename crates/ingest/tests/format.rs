@@ -65,6 +65,41 @@ fn an_integer_is_that_integer_however_it_is_written() {
 }
 
 #[test]
+fn a_time_is_read_as_php_writes_it() {
+    let table = [
+        ("ts-expanded6", "2017-06-06T08:53:43Z"),
+        ("ts-php82-expanded", "2017-06-06T08:53:43Z"),
+        ("ts-h24", "2017-06-07T00:00:00Z"),
+        ("ts-leap60", "2017-06-06T10:53:59Z"),
+        ("ts-neg-zero", "2017-06-06T10:53:43Z"),
+    ];
+    for (name, utc) in table {
+        assert_eq!(event(name).occurred_at.to_string(), utc, "{name}");
+    }
+    assert_eq!(event("ts-y9999").occurred_at.millis(), 253_402_300_799_000);
+    assert_eq!(event("ts-expanded6").timestamp, "+002017-06-06T10:53:43+02:00", "as sent");
+}
+
+#[test]
+fn a_year_that_no_time_has_is_refused_by_name() {
+    for (timestamp, reason) in [
+        ("-0001-11-30T00:00:00+00:00", "before the year 0"),
+        ("10000-01-01T00:00:00Z", "after the year 9999"),
+        ("292278995-01-01T00:00:00Z", "after the year 9999"),
+        ("2017-06-06", "not an ISO 8601 date and time with an offset"),
+    ] {
+        let body = format!(r#"{{"new":{{"userId":1}},"timestamp":"{timestamp}"}}"#);
+        match accepted(body.as_bytes()) {
+            Err(Rejection::NotAnEvent { pointer, reason: found }) => {
+                assert_eq!(pointer, "/timestamp");
+                assert!(found.contains(reason), "{timestamp}: {found}");
+            }
+            other => panic!("{timestamp}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_number_for_a_text_is_its_text() {
     assert_eq!(event("text-float").new.extension.as_deref(), Some("189"));
     assert_eq!(event("text-u64").new.outbound_phone.as_deref(), Some("18446744073709551615"));

@@ -47,7 +47,7 @@ pub(crate) fn holds_no_password(outcome: &Result<UserEvent, Refused>) {
         }
         Err(refused) => {
             written.push(refused.rejection.to_string().into_bytes());
-            written.push(format!("{:?}", refused.rejection.problem()).into_bytes());
+            written.push(format!("{:?}", refused.rejection.problem(false)).into_bytes());
             if let Some(letter) = &refused.dead_letter {
                 written.push(letter.body.clone());
                 written.extend(letter.headers().into_iter().map(|(_, value)| value));

@@ -33,7 +33,7 @@ pub(crate) fn validate(delivery: Delivery<'_>, now: UnixMillis) -> Result<UserEv
     let facts = Facts { old, new, timestamp, received_at: now, password_changed, extra, omitted: Vec::new() };
     UserEvent::new(facts).map_err(|error| match error {
         FactsError::Identity { .. } => not_an_event("/old/userId", "is another user than /new/userId"),
-        FactsError::Timestamp(_) => not_an_event("/timestamp", "expected an ISO 8601 date and time with an offset"),
+        FactsError::Timestamp(error) => not_an_event("/timestamp", &format!("is {error}")),
     })
 }
 

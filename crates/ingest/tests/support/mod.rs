@@ -24,6 +24,11 @@ pub struct Service {
 
 impl Service {
     pub async fn start(settings: &str) -> Self {
+        Self::start_at(settings, arrival).await
+    }
+
+    /// Starts the service with another clock.
+    pub async fn start_at(settings: &str, clock: fn() -> UnixMillis) -> Self {
         let log = Log::start(3);
         let text = format!("[security]\nsecret_keys = ['s3cret']\n{settings}");
         let mut raw: Raw = toml::from_str(&text).unwrap();
@@ -34,7 +39,7 @@ impl Service {
         let client = |listener: &TcpListener| Http::to(listener.local_addr().unwrap());
         let (http, admin) = (client(&listeners.http), client(&listeners.admin));
         let shutdown = Shutdown::new();
-        let ended = tokio::spawn(ingest::run(config, listeners, arrival, shutdown.clone()));
+        let ended = tokio::spawn(ingest::run(config, listeners, clock, shutdown.clone()));
         Self { log, http, admin, shutdown, ended }
     }
 

@@ -34,14 +34,17 @@ pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Res
 /// any marker ranks above it.)
 ///
 /// # Errors
-/// [`Error::Outdated`] when the time that is asked for would lose.
+/// [`Error::Future`] when the time that is asked for is after `now`: later changes would be superseded without a word.
+/// [`Error::Outdated`] when it would lose.
 pub(super) fn as_of(asked: Option<UnixMillis>, now: UnixMillis, newest: Option<&Roll>) -> Result<UnixMillis, Error> {
-    let at = asked.unwrap_or(now);
-    let Some(newest) = newest else { return Ok(at) };
-    match asked {
-        _ if newest.is_forgotten_by(at) => Ok(at),
-        None => Ok(newest.rank().time()),
-        Some(at) => Err(Error::Outdated { at, newest: newest.rank().time() }),
+    let rank = newest.map(Roll::rank).filter(|rank| !rank.is_ahead());
+    match (asked, newest) {
+        (None, _) => Ok(rank.map_or(now, |rank| now.max(rank.time()))),
+        (Some(at), _) if at > now => Err(Error::Future { at, now }),
+        (Some(at), Some(newest)) if !newest.is_forgotten_by(at) => {
+            Err(Error::Outdated { at, newest: newest.rank().time() })
+        }
+        (Some(at), _) => Ok(at),
     }
 }
 
@@ -96,6 +99,11 @@ mod tests {
             ("the newest is past", None, changed(99), Some(now)),
             ("the newest is ahead of now", None, changed(fast), Some(fast)),
             ("the newest is ahead of its own receipt", None, changed(ahead), Some(now)),
+            ("a creation ahead of now", None, Some(event(false, fast)), Some(fast)),
+            ("asked for in the future", Some(101), None, None),
+            ("asked for in the future, after the newest", Some(201), changed(fast), None),
+            ("asked for now, before the newest", Some(100), changed(fast), None),
+            ("asked for now", Some(100), changed(99), Some(100)),
             ("asked for after the newest", Some(60), changed(50), Some(60)),
             ("asked for at the newest", Some(50), changed(50), Some(50)),
             ("asked for before the newest", Some(49), changed(50), None),

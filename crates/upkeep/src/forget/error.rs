@@ -7,6 +7,8 @@ use domain::UnixMillis;
 pub enum Error {
     #[error("the user's events could not be read")]
     Users(#[source] kafka::scan::Error),
+    #[error("{at} is in the future (it is {now}), so nothing was done; choose an earlier time, or none")]
+    Future { at: UnixMillis, now: UnixMillis },
     #[error(
         "the user's newest event happened at {newest}, which is after {at}: it would bring the user back, \
          so nothing was done; choose a later time, or none"
