@@ -76,7 +76,7 @@ struct Year<'t> {
     unreadable: Option<TimestampError>,
 }
 
-/// Returns the year at the beginning of `text`. Returns `None` when no hyphen follows it, as in ISO 8601's basic format.
+/// Returns the year at the beginning of `text`, or `None` when no hyphen follows it, as in ISO 8601's basic format.
 fn year(text: &str) -> Option<Year<'_>> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let length = unsigned.bytes().take_while(u8::is_ascii_digit).count();

@@ -33,7 +33,7 @@ pub enum Rejection {
     /// value.
     #[error("the body is not a user event: {pointer:?} {reason}")]
     NotAnEvent { pointer: String, reason: String },
-    /// The event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt. Stored, it would freeze its user.
+    /// The event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt.
     #[error("the event occurred {} after its receipt, more than {}: check both clocks", Lead(*by), Lead(AHEAD_MAX))]
     Ahead { by: Duration },
     #[error("too many requests wait")]
