@@ -78,6 +78,12 @@ impl Roll {
         Rank::of_forgotten(at) >= self.rank()
     }
 
+    /// Returns the time of a marker that forgets the user at `now`: the later of `now` and the time of the newest
+    /// record. An event ahead of its receipt does not count, because any marker ranks above it.
+    pub fn marker_time(&self, now: UnixMillis) -> UnixMillis {
+        if self.rank().is_ahead() { now } else { now.max(self.rank().time()) }
+    }
+
     /// Returns the state that the first record of a key gives, and what the record did.
     pub fn begin(reading: &Reading<'_>) -> (Self, Applied) {
         let state = reading.says().clone();

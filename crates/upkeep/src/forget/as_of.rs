@@ -37,9 +37,8 @@ pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Res
 /// [`Error::Future`] when the time that is asked for is after `now`: later changes would be superseded without a word.
 /// [`Error::Outdated`] when it would lose.
 pub(super) fn as_of(asked: Option<UnixMillis>, now: UnixMillis, newest: Option<&Roll>) -> Result<UnixMillis, Error> {
-    let rank = newest.map(Roll::rank).filter(|rank| !rank.is_ahead());
     match (asked, newest) {
-        (None, _) => Ok(rank.map_or(now, |rank| now.max(rank.time()))),
+        (None, newest) => Ok(newest.map_or(now, |newest| newest.marker_time(now))),
         (Some(at), _) if at > now => Err(Error::Future { at, now }),
         (Some(at), Some(newest)) if !newest.is_forgotten_by(at) => {
             Err(Error::Outdated { at, newest: newest.rank().time() })
