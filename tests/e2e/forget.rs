@@ -25,7 +25,7 @@ const PARTITIONS: i32 = 3;
 const AT: UnixMillis = UnixMillis::from_millis(1_600_000_000_000);
 const NEWER: &str = "2021-01-01T00:00:00+00:00";
 
-fn mentions(user_id: UserId) -> impl Fn(&Letter) -> Mention + Send + 'static {
+fn mentions(user_id: UserId) -> impl Fn(&Letter) -> Mention + Clone + Send + 'static {
     move |letter| dead_letter::mentions(letter, &BodyPolicy::default(), user_id)
 }
 
@@ -36,7 +36,7 @@ async fn forgotten_is_gone_and_only_what_is_newer_brings_it_back(broker: &Broker
     let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
     let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
     let forgotten = forget(&kafka, &system.names, &publisher, mentions(user_id), user_id, Some(AT), AT).await;
-    let tombstone = forgotten.expect("the user is forgotten").position;
+    let tombstone = forgotten.expect("the user is forgotten").positions[0];
     assert_eq!(user_at(&system, tombstone).await, StatusCode::GONE);
 
     // Past the gate, which would keep what is older off the topic that the projector follows.
@@ -69,7 +69,7 @@ async fn a_user_whose_events_are_ahead_of_the_clock_stays_forgotten(broker: &Bro
     let forgotten = forget(None).await.expect("the user is forgotten");
     let newer = UnixMillis::parse_iso8601(NEWER).expect("a time");
     assert_eq!((forgotten.at, forgotten.newest), (newer, Some(newer)));
-    assert_eq!(user_at(&system, forgotten.position).await, StatusCode::GONE);
+    assert_eq!(user_at(&system, forgotten.positions[0]).await, StatusCode::GONE);
     let records = ids().await;
     assert!(records.last().is_some_and(|last| last.value.is_none()), "{records:?}");
     system.stop().await;

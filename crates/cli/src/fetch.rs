@@ -38,6 +38,11 @@ impl ProjectorClient {
         Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
     }
 
+    /// Returns the address of the service.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Returns the status and the JSON of the answer to GET `path`; JSON null if the body is not JSON.
     ///
     /// # Errors

@@ -1,19 +1,28 @@
 //! `rollcall forget`: removes a user, and reports when each copy is gone.
 
+mod erasure;
+
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use domain::{Letter, UnixMillis, UserId};
+use domain::{Letter, Position, UnixMillis, UserId};
 use ingest::dead_letter;
-use upkeep::forget::{Forgotten, forget};
+use upkeep::forget::{Forgotten, Held, forget, look};
 
 use crate::environment::now;
+use crate::fetch::ProjectorClient;
 use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
 
-/// Forgets a user. Late deliveries of earlier events do not bring the user back, newer events do
+/// The default time limit for the erasure in a projector, in seconds: it writes its whole table again.
+const ERASURE_WAIT_SECONDS: u64 = 60;
+
+/// Forgets a user. Late deliveries of earlier events do not bring the user back, a newer change does. Exit status 1 if
+/// no topic has a record of the user, or if a projector has not erased the user in time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The user's identifier
@@ -25,6 +34,12 @@ pub(crate) struct Args {
     /// Does not ask for confirmation
     #[arg(long)]
     yes: bool,
+    /// Also waits until this projector has erased the user: http://127.0.0.1:8081; can be repeated
+    #[arg(long, value_name = "URL")]
+    projector: Vec<String>,
+    /// The time in seconds to wait for the projectors
+    #[arg(long, value_name = "SECONDS", default_value_t = ERASURE_WAIT_SECONDS)]
+    wait: u64,
     #[command(flatten)]
     sources: Sources,
 }
@@ -32,40 +47,72 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = without_requests(&args.sources)?;
-    if !args.yes && !confirmed(args.user_id)? {
-        print("nothing was done\n")?;
-        return Ok(ExitCode::FAILURE);
-    }
+    let projectors: Vec<ProjectorClient> =
+        args.projector.iter().map(|url| ProjectorClient::new(url)).collect::<anyhow::Result<_>>()?;
     let publisher = publisher(&config)?;
-    let now = now();
-    let (policy, user_id) = (config.policy.body, args.user_id);
+    let (policy, user_id) = (Arc::new(config.policy.body), args.user_id);
     let mentions = move |letter: &Letter| dead_letter::mentions(letter, &policy, user_id);
-    let forgotten = forget(&config.kafka, &config.topics, &publisher, mentions, user_id, args.at, now).await?;
-    print(&report(args.user_id, &forgotten))?;
-    Ok(ExitCode::SUCCESS)
+    if !args.yes {
+        anyhow::ensure!(std::io::stdin().is_terminal(), "there is no terminal to confirm on; use --yes");
+        let held = look(&config.kafka, &config.topics, mentions.clone(), user_id).await?;
+        if !held.is_nothing() && !confirmed(user_id, &held)? {
+            print("nothing was done\n")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    let forgotten = forget(&config.kafka, &config.topics, &publisher, mentions, user_id, args.at, now()).await?;
+    print(&report(user_id, &forgotten))?;
+    let wait = Duration::from_secs(args.wait);
+    let erased = erasure::wait(&projectors, &config.topics.users, &forgotten.positions, wait).await;
+    for line in erased.iter().map(erasure::Outcome::line) {
+        print(&line)?;
+    }
+    Ok(if erased.iter().all(erasure::Outcome::is_done) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn confirmed(user_id: UserId) -> anyhow::Result<bool> {
-    anyhow::ensure!(std::io::stdin().is_terminal(), "there is no terminal to confirm on; use --yes");
-    print(&format!("forget user {user_id}? This cannot be undone. [y/N] "))?;
+fn confirmed(user_id: UserId, held: &Held) -> anyhow::Result<bool> {
+    print(&format!("forget user {user_id}, {}? This cannot be undone. [y/N] ", described(held)))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
+/// Returns the words by which a person recognises the user.
+fn described(held: &Held) -> String {
+    match (&held.name, &held.state) {
+        (Some(name), _) => name.clone(),
+        (None, Some(state)) if state.rank().is_forgotten() => format!("forgotten as of {}", state.rank().time()),
+        (None, Some(_)) => "who has no name".to_owned(),
+        (None, None) if held.partitions.is_empty() => format!(
+            "who is not on the users topic, but in {} late deliveries and {} dead letters",
+            held.late, held.dead_letters
+        ),
+        (None, None) => "whose records cannot be read".to_owned(),
+    }
+}
+
 fn report(user_id: UserId, forgotten: &Forgotten) -> String {
-    let Forgotten { position, at, newest, dead_letters_removed, dead_letters_unreadable, late, deadlines } = forgotten;
+    let Forgotten { positions, at, newest, dead_letters_removed, dead_letters_unreadable, late, deadlines } = forgotten;
     let by = |deadline: Option<UnixMillis>| {
         deadline.map_or_else(|| "at a time that the broker does not report".to_owned(), |at| format!("by {at}"))
     };
-    let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {position}\n");
+    let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {}\n", listed(positions));
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes every character");
     say(match newest {
         Some(newest) => format!("the user's newest event: happened at {newest}, and does not bring the user back"),
         None => "the user's newest event: none was on the users topic".to_owned(),
     });
-    say(format!("events on the users topic: compaction may remove them {}", by(deadlines.events)));
-    say(format!("the tombstone itself: removed {}", by(deadlines.tombstone)));
+    say(match deadlines.events {
+        Some(at) => format!(
+            "events on the users topic: the keeper appends the tombstone once more at {at}, \
+             and the cleaner removes the events at its next pass"
+        ),
+        None => {
+            "events on the users topic: compaction removes them at a time that the broker does not report".to_owned()
+        }
+    });
+    say("the tombstone itself: stays, so that no older delivery brings the user back; it has the identifier only"
+        .to_owned());
     say(format!(
         "dead letters that named the user: {dead_letters_removed} removed; their bodies are gone {}",
         by(deadlines.dead_letters)
@@ -88,17 +135,21 @@ fn report(user_id: UserId, forgotten: &Forgotten) -> String {
     text
 }
 
+fn listed(positions: &[Position]) -> String {
+    positions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Position;
+    use domain::roll::Roll;
     use upkeep::forget::{Deadlines, Late};
 
     #[test]
     fn the_report_names_the_remaining_copies_and_their_deadlines() {
         let (id, at) = (UserId::new(180).unwrap(), UnixMillis::from_millis(0));
         let mut forgotten = Forgotten {
-            position: Position { partition: 0, offset: 7 },
+            positions: vec![Position { partition: 0, offset: 7 }, Position { partition: 2, offset: 5 }],
             at,
             newest: Some(UnixMillis::from_millis(-1000)),
             dead_letters_removed: 1,
@@ -108,9 +159,9 @@ mod tests {
         };
         let text = report(id, &forgotten);
         for part in [
-            "as of 1970-01-01T00:00:00Z: tombstone at 0:7",
+            &format!("as of 1970-01-01T00:00:00Z: tombstone at {}, {}", forgotten.positions[0], forgotten.positions[1]),
             "happened at 1969-12-31T23:59:59Z, and",
-            "by 1970-01-02T00:00:00Z",
+            "once more at 1970-01-02T00:00:00Z, and the cleaner",
             "1 removed",
             "unreadable dead letters: 2",
             "user: 3, which stay",
@@ -125,5 +176,16 @@ mod tests {
         (forgotten.late, forgotten.newest) = (Late::default(), None);
         let text = report(id, &forgotten);
         assert!(text.contains("late deliveries of the user: none") && text.contains("none was on the"), "{text}");
+    }
+    #[test]
+    fn the_question_shows_who_the_user_is() {
+        let mut held = Held { late: 2, ..Held::default() };
+        assert_eq!(described(&held), "who is not on the users topic, but in 2 late deliveries and 0 dead letters");
+        held.partitions.insert(0);
+        assert_eq!(described(&held), "whose records cannot be read");
+        held.state = Some(Roll::forgotten(UnixMillis::from_millis(0), Position { partition: 0, offset: 7 }));
+        assert_eq!(described(&held), "forgotten as of 1970-01-01T00:00:00Z");
+        held.name = Some("Rachel Smith".to_owned());
+        assert_eq!(described(&held), "Rachel Smith");
     }
 }

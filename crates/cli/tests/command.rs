@@ -7,8 +7,8 @@ mod support;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use serde_json::Value;
-use support::{Dev, Service, get, post, rollcall, run, stderr, stdout, text};
+use serde_json::{Value, json};
+use support::{Dev, Service, answering, get, post, rollcall, run, stderr, stdout, text};
 use testkit::deliveries::CHANGED;
 
 #[test]
@@ -171,6 +171,41 @@ fn forget_refuses_a_time_that_would_lose_and_says_what_it_did() {
     assert!(stdout(&done).contains(&format!("newest event: happened at {at}")), "{done:?}");
     let verified = run(&["verify", "--bootstrap", dev.address("Kafka")]);
     assert!(stdout(&verified).contains("0 users, 1 forgotten, 0 records appended again"), "{}", stdout(&verified));
+    assert_eq!(dev.signal("TERM").code(), Some(0));
+}
+
+#[test]
+fn forget_waits_for_projectors_and_says_which_are_pending() {
+    let dev = Dev::start(&[]);
+    assert_eq!(post(dev.address("webhooks"), CHANGED).0, 200);
+    let status = |erased_up_to: i64| {
+        let partition = |number: i32| json!({"partition": number, "nextOffset": 99, "erasedUpTo": erased_up_to});
+        let held = "another process reads the write-ahead log";
+        let partitions: Vec<Value> = (0..3).map(partition).collect();
+        json!({"topic": "vcc.users", "partitions": partitions, "erasureHeldBack": held}).to_string()
+    };
+    let (erased, stuck) = (answering(vec![status(0), status(0), status(99)]), answering(vec![status(0)]));
+    let forget = |user: &str, more: &[&str]| {
+        run(&[&["forget", user, "--yes", "--bootstrap", dev.address("Kafka")], more].concat())
+    };
+    let nobody = forget("181", &["--projector", &erased]);
+    assert_eq!((nobody.status.code(), stdout(&nobody).as_str()), (Some(1), ""));
+    assert!(stderr(&nobody).starts_with("rollcall: user 181 is on no topic: "), "{nobody:?}");
+
+    let done = forget("180", &["--projector", &erased]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(stdout(&done).contains(&format!("projector {erased}: erased\n")), "{done:?}");
+
+    let pending = forget("180", &["--projector", &erased, "--projector", &stuck, "--wait", "1"]);
+    assert_eq!(pending.status.code(), Some(1), "{pending:?}");
+    let said = stdout(&pending);
+    assert!(said.contains(&format!("projector {erased}: erased\n")), "{said}");
+    let reason = "pending: another process reads the write-ahead log";
+    assert!(said.contains(&format!("projector {stuck}: {reason}\n")), "{said}");
+
+    let gone = forget("180", &["--projector", "http://127.0.0.1:9", "--wait", "0"]);
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    assert!(stdout(&gone).contains("projector http://127.0.0.1:9: pending: "), "{gone:?}");
     assert_eq!(dev.signal("TERM").code(), Some(0));
 }
 

@@ -165,3 +165,55 @@ async fn forgetting_removes_every_copy_it_can_and_reports_the_rest() {
     log.event(&newer).await;
     assert_eq!(verified(&log, Duration::ZERO, true).await.users, 1);
 }
+
+#[tokio::test]
+async fn a_user_on_several_partitions_is_forgotten_on_each() {
+    let log = Log::start(PARTITIONS);
+    let id = event::user_id(180);
+    // As after an addition of partitions: the older records are where the key was before.
+    let home = partition_for(b"180", PARTITIONS);
+    let before = (home + 1) % PARTITIONS;
+    let older = Outgoing::event(&named(180, None, "a", 1), "vcc.users", None);
+    log.append(Outgoing { partition: Some(before), ..older }).await;
+    log.event(&named(180, Some("a"), "b", 2)).await;
+    log.event(&named(181, None, "c", 2)).await;
+    let mentions = move |letter: &Letter| dead_letter::mentions(letter, &BodyPolicy::default(), id);
+    let (kafka, topics) = (log.options(), Names::default());
+    let held = forget::look(&kafka, &topics, mentions, id).await.unwrap();
+    assert_eq!((held.name.as_deref(), held.partitions.len()), (Some("b"), 2));
+    let forgotten = forget::forget(&kafka, &topics, &log.publisher, mentions, id, None, NOW).await.unwrap();
+    assert_eq!(forgotten.positions.len(), 2);
+
+    let records = log.records("vcc.users").await;
+    for partition in [before, home] {
+        let of_user = |record: &&kafka::Record| {
+            record.position.partition == partition && record.key.as_deref() == Some(&b"180"[..])
+        };
+        let last = records.iter().filter(of_user).last().unwrap();
+        assert_eq!(last.value, None, "partition {partition} keeps the user");
+        assert!(forgotten.positions.contains(&last.position));
+    }
+}
+
+#[tokio::test]
+async fn a_user_on_no_topic_gets_no_tombstone() {
+    let log = Log::start(PARTITIONS);
+    log.event(&named(181, None, "a", 1)).await;
+    append(&log, "vcc.users.dead-letter", "a", Some(b"QmFzZTY0".to_vec())).await;
+    let (kafka, topics) = (log.options(), Names::default());
+    let forget = async |id| {
+        let id = event::user_id(id);
+        let mentions = move |letter: &Letter| dead_letter::mentions(letter, &BodyPolicy::default(), id);
+        forget::forget(&kafka, &topics, &log.publisher, mentions, id, None, NOW).await
+    };
+    let refused = forget(180).await.unwrap_err();
+    assert!(matches!(refused, forget::Error::Nowhere { dead_letters_unreadable: 1, .. }), "{refused}");
+    assert_eq!(log.records("vcc.users").await.len(), 1, "nothing was appended");
+    // A late delivery, a readable letter or an unreadable record is a record of the user.
+    log.late(&named(180, None, "b", 1)).await;
+    append(&log, "vcc.users.dead-letter", "b", Some(br#"{"new":{"userId":182}}"#.to_vec())).await;
+    append(&log, "vcc.users", "183", Some(b"{}".to_vec())).await;
+    for id in [180, 182, 183] {
+        assert_eq!(forget(id).await.unwrap().positions.len(), 1, "user {id}");
+    }
+}

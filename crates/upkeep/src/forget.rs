@@ -1,18 +1,22 @@
 //! Forgets a user: what is removed at once, what compaction removes, and by when.
 //!
-//! A tombstone on `vcc.users` ends the user's records. Compaction removes the earlier records, and later the tombstone.
-//! Dead letters that name the user get a tombstone each. Late deliveries are deleted, and those of other users are
-//! kept: see `late`.
+//! A tombstone on each partition of `vcc.users` that holds the user ends the user's records there, and compaction
+//! removes them. (Where partitions were added, a user has records on several.) The keeper appends each tombstone once
+//! more when `max.compaction.lag.ms` has passed, because a segment closes on an append only, and later again before it
+//! expires. Dead letters that name the user get a tombstone each. Late deliveries are deleted, and those of other
+//! users are kept: see `late`.
 
 mod as_of;
 
 mod error;
 
+mod held;
+
 mod late;
 
 use std::collections::BTreeMap;
 
-use domain::topics::Names;
+use domain::topics::{MAX_COMPACTION_LAG, Names, RETENTION, SEGMENT};
 use domain::{Letter, Position, UnixMillis, UserId};
 use kafka::ClientOptions;
 use kafka::publish::{Outgoing, Publisher};
@@ -20,6 +24,7 @@ use kafka::publish::{Outgoing, Publisher};
 use crate::SILENCE_MAX;
 use crate::letters::{self, Kept};
 pub use error::Error;
+pub use held::{Held, look};
 pub use late::Late;
 
 /// Whether a dead letter is about the user.
@@ -34,8 +39,8 @@ pub enum Mention {
 /// The result of forgetting a user.
 #[derive(Clone, Debug)]
 pub struct Forgotten {
-    /// The position of the tombstone.
-    pub position: Position,
+    /// The positions of the tombstones, one on each partition that holds a record of the user, and on that of the key.
+    pub positions: Vec<Position>,
     /// The time as of which the user is forgotten. Events up to this time do not bring the user back.
     pub at: UnixMillis,
     /// The time of the user's newest record before the tombstone. `None` when there was no record.
@@ -52,10 +57,9 @@ pub struct Forgotten {
 /// the broker does not describe them, or where they set no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The user's events on `vcc.users`: from this time the cleaner removes them at its next pass.
+    /// The user's events on `vcc.users`, on every partition: the keeper appends the tombstones once more at this time,
+    /// and the cleaner removes the events at its next pass.
     pub events: Option<UnixMillis>,
-    /// The tombstone.
-    pub tombstone: Option<UnixMillis>,
     /// The bodies of the dead letters.
     pub dead_letters: Option<UnixMillis>,
     /// The late deliveries, where the cluster does not permit their deletion, or else their bytes in the cluster's
@@ -64,25 +68,30 @@ pub struct Deadlines {
 }
 
 /// Forgets `user_id` as of `at`. Without `at`, forgets as of the later of `now` and the user's newest event. Later
-/// events bring the user back, earlier ones do not. `mentions` returns whether a dead letter is about the user.
+/// changes bring the user back, earlier ones do not. `mentions` returns whether a dead letter is about the user.
 ///
 /// # Errors
-/// [`Error`], by the step that failed.
+/// [`Error::Nowhere`] when no topic has a record of the user: nothing is written. Others by the step that failed.
 pub async fn forget(
     kafka: &ClientOptions,
     topics: &Names,
     publisher: &Publisher,
-    mentions: impl Fn(&Letter) -> Mention + Send + 'static,
+    mentions: impl Fn(&Letter) -> Mention + Clone + Send + 'static,
     user_id: UserId,
     at: Option<UnixMillis>,
     now: UnixMillis,
 ) -> Result<Forgotten, Error> {
-    let (options, topic) = (kafka.clone(), topics.users.clone());
-    let newest = tokio::task::spawn_blocking(move || as_of::newest(&options, &topic, user_id));
-    let newest = newest.await.expect("reading events does not panic").map_err(Error::Users)?;
-    let at = as_of::as_of(at, now, newest.as_ref())?;
-    let tombstone = Outgoing::forgotten(user_id, &topics.users, at, now);
-    let position = publisher.publish(tombstone).await.map_err(|error| Error::Tombstone(Box::new(error)))?;
+    let held = look(kafka, topics, mentions.clone(), user_id).await?;
+    if held.is_nothing() {
+        return Err(Error::Nowhere { user_id, dead_letters_unreadable: held.dead_letters_unreadable });
+    }
+    let at = as_of::as_of(at, now, held.state.as_ref())?;
+    let mut positions = Vec::new();
+    for partition in held.marked() {
+        let tombstone = Outgoing { partition: Some(partition), ..Outgoing::forgotten(user_id, &topics.users, at, now) };
+        let position = publisher.publish(tombstone).await;
+        positions.push(position.map_err(|error| Error::Tombstone { partition, source: Box::new(error) })?);
+    }
 
     let (options, topic) = (kafka.clone(), topics.dead_letter.clone());
     let about = tokio::task::spawn_blocking(move || Ok(sort(letters::list(&options, &topic)?, mentions)));
@@ -95,9 +104,9 @@ pub async fn forget(
 
     let late = late::remove(kafka, &topics.late, publisher, user_id).await?;
     Ok(Forgotten {
-        position,
+        positions,
         at,
-        newest: newest.map(|newest| newest.rank().time()),
+        newest: held.state.map(|newest| newest.rank().time()),
         dead_letters_removed: about.len(),
         dead_letters_unreadable: unreadable,
         deadlines: deadlines(kafka, topics, now, late.newest).await,
@@ -134,16 +143,14 @@ async fn deadlines(
     };
     let (users, dead_letter, late_topic) =
         (settings(&topics.users).await, settings(&topics.dead_letter).await, settings(&topics.late).await);
-    let events = after(now, &users, "max.compaction.lag.ms");
     Deadlines {
-        events,
-        tombstone: events.and_then(|events| after(events, &users, "delete.retention.ms")),
-        dead_letters: after(now, &dead_letter, "retention.ms"),
+        events: after(now, &users, MAX_COMPACTION_LAG),
+        dead_letters: after(now, &dead_letter, RETENTION),
         late: newest_late.and_then(|newest| {
             // Retention deletes a segment as a whole, once its last record is old enough. A segment is closed after
             // segment.ms at the latest.
-            let closed = after(newest, &late_topic, "segment.ms")?;
-            after(closed, &late_topic, "retention.ms")
+            let closed = after(newest, &late_topic, SEGMENT)?;
+            after(closed, &late_topic, RETENTION)
         }),
     }
 }
@@ -161,12 +168,12 @@ mod tests {
 
     #[test]
     fn deadlines_come_from_the_settings_or_are_not_known() {
-        let settings = |value: &str| BTreeMap::from([("retention.ms".to_owned(), value.to_owned())]);
+        let settings = |value: &str| BTreeMap::from([(RETENTION.to_owned(), value.to_owned())]);
         let from = UnixMillis::from_millis(1_000);
-        assert_eq!(after(from, &settings("500"), "retention.ms"), Some(UnixMillis::from_millis(1_500)));
+        assert_eq!(after(from, &settings("500"), RETENTION), Some(UnixMillis::from_millis(1_500)));
         for never in ["9223372036854775807", "-1", "x"] {
-            assert_eq!(after(from, &settings(never), "retention.ms"), None);
+            assert_eq!(after(from, &settings(never), RETENTION), None);
         }
-        assert_eq!(after(from, &BTreeMap::new(), "retention.ms"), None);
+        assert_eq!(after(from, &BTreeMap::new(), RETENTION), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Runs the built binary, and queries it over HTTP.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -137,6 +138,28 @@ impl Drop for Service {
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status().unwrap();
     assert!(sent.success());
+}
+
+/// Starts a server that answers each request with the next of these JSON texts, and the last one again and again.
+/// Returns its address.
+pub(crate) fn answering(texts: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut next = 0;
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).unwrap() > "\r\n".len() {
+                line.clear();
+            }
+            let text = &texts[next.min(texts.len() - 1)];
+            next += 1;
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
+            stream.get_mut().write_all((head + text).as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}")
 }
 
 /// Runs a curl line with single-quoted arguments: one address, and optionally a body.

@@ -15,7 +15,7 @@ pub struct Outgoing {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Kafka's timestamp of the record: the time of receipt.
     pub timestamp: UnixMillis,
-    /// `None` places the record by its key. Only a repair that must stay on the partition of its record sets it.
+    /// `None` places the record by its key. Set for a record that must follow others on their partition.
     pub partition: Option<i32>,
 }
 

@@ -1,33 +1,10 @@
 //! Chooses the time of a tombstone. A tombstone older than the user's newest event would count as a late delivery, and
 //! the keeper would bring the user back.
 
-use std::ops::ControlFlow;
-
+use domain::UnixMillis;
 use domain::roll::Roll;
-use domain::{UnixMillis, UserId};
-use kafka::{ClientOptions, scan};
 
 use super::Error;
-use crate::SILENCE_MAX;
-
-/// Returns the state of the user over all partitions. Blocks.
-pub(super) fn newest(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<Option<Roll>, kafka::scan::Error> {
-    let key = user_id.to_string();
-    let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
-    let mut state: Option<Roll> = None;
-    scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
-        if record.key() == Some(key.as_bytes())
-            && let Ok(reading) = record.read()
-        {
-            match &mut state {
-                Some(state) => drop(state.apply(&reading)),
-                None => state = Some(Roll::begin(&reading).0),
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(state)
-}
 
 /// Returns the time of a tombstone that wins against `newest`: `asked`, or without it the later of `now` and the time
 /// of the newest record, because the vendor's clock may be ahead. (An event ahead of its own receipt does not count:
@@ -52,7 +29,7 @@ mod tests {
     use super::*;
     use crate::Table;
     use crate::fixture::{record, tombstone};
-    use domain::{Facts, Position, User, UserEvent};
+    use domain::{Facts, Position, User, UserEvent, UserId};
 
     /// The time of receipt of every event; the times of the table are seconds.
     const RECEIVED: UnixMillis = UnixMillis::from_millis(0);

@@ -1,6 +1,6 @@
 //! The reasons why a user is not forgotten.
 
-use domain::UnixMillis;
+use domain::{UnixMillis, UserId};
 
 /// The reason why a user is not, or not completely, forgotten. Running it again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +14,13 @@ pub enum Error {
          so nothing was done; choose a later time, or none"
     )]
     Outdated { at: UnixMillis, newest: UnixMillis },
-    #[error("the tombstone was not published")]
-    Tombstone(#[source] Box<kafka::publish::Error>),
+    #[error(
+        "user {user_id} is on no topic: there is no record, no late delivery and no readable dead letter about it \
+         (unreadable dead letters: {dead_letters_unreadable}), so nothing was done"
+    )]
+    Nowhere { user_id: UserId, dead_letters_unreadable: usize },
+    #[error("the tombstone on partition {partition} was not published")]
+    Tombstone { partition: i32, source: Box<kafka::publish::Error> },
     #[error("the dead letters could not be read")]
     DeadLetters(#[source] kafka::scan::Error),
     #[error("dead letter {key} was not removed")]

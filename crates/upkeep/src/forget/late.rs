@@ -68,7 +68,7 @@ pub(super) async fn remove(
 
 /// Counts the user's records and returns the ranges to delete: in each partition all offsets up to the user's last
 /// record.
-fn find(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<(Late, Vec<Range>), scan::Error> {
+pub(super) fn find(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<(Late, Vec<Range>), scan::Error> {
     let (mut late, key) = (Late::default(), user_id.to_string());
     let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
     let mut ends = BTreeMap::new();
