@@ -13,6 +13,7 @@
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
+//! - [`registry`]: the schemas that records name by an id. [`client`] asks a server.
 //! - [`problem`]: errors in the format of RFC 9457. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
 //!
 //! Invariant: a service does not bind ports, install signal handlers or read the clock. Its caller provides all three.
@@ -73,6 +74,10 @@ pub mod telemetry;
 pub mod metrics;
 
 pub mod answer;
+
+pub mod client;
+
+pub mod registry;
 
 pub use admin::Readiness;
 pub use metrics::Metrics;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize, Serializer};
@@ -41,6 +41,27 @@ impl Secret {
     /// `candidate`, and reveals neither a common prefix nor the secret's length.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         openssl::memcmp::eq(&sha256(self.0.as_bytes()), &sha256(candidate))
+    }
+}
+
+/// A secret, or the file that has it.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    Text(Secret),
+    /// Read at each use, so that a secret can be renewed while the process runs.
+    File(PathBuf),
+}
+
+impl SecretSource {
+    /// Returns the secret as it is now.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not UTF-8.
+    pub fn read(&self) -> io::Result<Secret> {
+        match self {
+            Self::Text(secret) => Ok(secret.clone()),
+            Self::File(path) => Secret::from_file(path),
+        }
     }
 }
 

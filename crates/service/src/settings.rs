@@ -4,6 +4,8 @@ mod http;
 
 mod kafka;
 
+mod registry;
+
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use domain::topics::Names;
@@ -15,6 +17,7 @@ use crate::telemetry::{self, Format, chain};
 
 pub use http::Http;
 pub use kafka::Kafka;
+pub use registry::Registry;
 
 /// `[topics]`: the names of the three topics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

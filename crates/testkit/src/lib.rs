@@ -5,6 +5,7 @@
 //! | [`event`] | users and events from few arguments |
 //! | [`deliveries`] | bodies as the vendor sends them |
 //! | [`broker`] | the embedded broker with the topics, a publisher to it, and a topic read to its end |
+//! | [`registry`] | a schema registry in memory |
 //! | [`http`] | an HTTP client: well-formed requests, and raw bytes |
 //! | [`wait`] | waits for a condition, never for a fixed duration |
 //! | [`random`] | reproducible random numbers |
@@ -32,6 +33,7 @@ pub mod deliveries;
 pub mod event;
 pub mod http;
 pub mod random;
+pub mod registry;
 pub mod wait;
 
 pub use http::{Answer, Http};

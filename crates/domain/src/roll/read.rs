@@ -53,6 +53,15 @@ impl Unread {
         }
     }
 
+    /// Returns the id of the schema that the record names and that is not known to be of user events.
+    pub fn schema_id(&self) -> Option<u32> {
+        match self {
+            Self::Value { source: DecodeError::UnknownId(id), .. }
+            | Self::Entry { source: DecodeError::UnknownId(id), .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Returns the effect of the record on its user.
     pub fn effect(&self) -> Effect {
         if self.is_unknown() { Effect::Unknown } else { Effect::Unreadable }

@@ -75,6 +75,11 @@ impl Ids {
         self.0.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| &self.0[at].1)
     }
 
+    /// Returns whether it is known what `id` stands for.
+    pub fn is_listed(&self, id: u32) -> bool {
+        self.get(id).is_some()
+    }
+
     /// Returns the id that `value` names, if it is not listed.
     #[inline]
     pub fn unlisted(&self, value: &[u8]) -> Option<u32> {

@@ -1,0 +1,239 @@
+//! A small HTTP client, for the few requests that a service makes: one connection for each, JSON in and out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::uri::{InvalidUri, Scheme};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use openssl::error::ErrorStack;
+use openssl::ssl::{SslConnector, SslMethod};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+use crate::secret::SecretSource;
+
+/// The largest answer that is read: a schema has some kilobytes.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// A server, and how to ask it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// `http://host:port/path` without a slash at its end.
+    base: String,
+    host: String,
+    port: u16,
+    /// `None` for plain HTTP.
+    tls: Option<SslConnector>,
+    credentials: Credentials,
+    timeout: Duration,
+}
+
+/// What a request proves its sender by.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    None,
+    Basic { username: String, password: SecretSource },
+    Bearer(SecretSource),
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Bytes,
+}
+
+/// The reason why a server cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    #[error("{url:?} is not an address")]
+    Address { url: String, source: InvalidUri },
+    #[error("{url:?} is not of the form http://host:port/path or https://host:port/path")]
+    Form { url: String },
+    #[error("{path} has no certificate authorities that can be used")]
+    Authorities { path: PathBuf, source: ErrorStack },
+    #[error("OpenSSL refuses its own defaults")]
+    Defaults(#[source] ErrorStack),
+}
+
+/// The reason why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("not connected to {host}:{port}")]
+    Connect { host: String, port: u16, source: io::Error },
+    #[error("no TLS with {host}:{port}")]
+    Tls { host: String, port: u16, source: Box<openssl::ssl::Error> },
+    #[error("the secret cannot be read")]
+    Secret(#[source] io::Error),
+    #[error("the request cannot be made")]
+    Request(#[source] http::Error),
+    #[error("the connection broke")]
+    Exchange(#[source] hyper::Error),
+    #[error("the answer could not be read")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+}
+
+impl Endpoint {
+    /// Returns the server at `url`. The certificate of a server is checked against `authorities`, or those of the
+    /// system.
+    ///
+    /// # Errors
+    /// [`EndpointError`] when the address or the file cannot be used.
+    pub fn new(
+        url: &str,
+        credentials: Credentials,
+        authorities: Option<&Path>,
+        timeout: Duration,
+    ) -> Result<Self, EndpointError> {
+        let uri: Uri = url.parse().map_err(|source| EndpointError::Address { url: url.to_owned(), source })?;
+        let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
+        let (Some(host), true) = (uri.host(), is_tls || uri.scheme() == Some(&Scheme::HTTP)) else {
+            return Err(EndpointError::Form { url: url.to_owned() });
+        };
+        if uri.query().is_some() || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(EndpointError::Form { url: url.to_owned() });
+        }
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        Ok(Self {
+            base: url.trim_end_matches('/').to_owned(),
+            // An IPv6 address is in brackets in an address only.
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            tls: if is_tls { Some(connector(authorities)?) } else { None },
+            credentials,
+            timeout,
+        })
+    }
+
+    /// Returns the address, for messages.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends a request for `path`, which begins with a slash, and reads the answer. `media` is the type of both bodies.
+    ///
+    /// # Errors
+    /// [`Error`] when no answer came in time. A refusal is an answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        media: &'static str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        let request = self.request(method, path, media, body)?;
+        let exchange = async {
+            let (host, port) = (self.host.clone(), self.port);
+            let stream = match TcpStream::connect((self.host.as_str(), port)).await {
+                Ok(stream) => stream,
+                Err(source) => return Err(Error::Connect { host, port, source }),
+            };
+            match &self.tls {
+                None => exchange(stream, request).await,
+                Some(connector) => {
+                    let tls = |source| Error::Tls { host, port, source: Box::new(source) };
+                    let secured = handshake(connector, &self.host, stream).await.map_err(tls)?;
+                    exchange(secured, request).await
+                }
+            }
+        };
+        tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(Error::Timeout(self.timeout)))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        media: &'static str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, Error> {
+        let uri: Uri =
+            format!("{}{path}", self.base).parse().map_err(|error: InvalidUri| Error::Request(error.into()))?;
+        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let mut request = Request::builder().method(method).uri(target).header(HOST, authority).header(ACCEPT, media);
+        if let Some(proof) = self.credentials.header()? {
+            request = request.header(AUTHORIZATION, proof);
+        }
+        let body = match body {
+            None => Bytes::new(),
+            Some(body) => {
+                request = request.header(CONTENT_TYPE, media);
+                body.to_string().into()
+            }
+        };
+        request.body(Full::new(body)).map_err(Error::Request)
+    }
+}
+
+impl Credentials {
+    fn header(&self) -> Result<Option<HeaderValue>, Error> {
+        let proof = match self {
+            Self::None => return Ok(None),
+            Self::Basic { username, password } => {
+                let pair = format!("{username}:{}", password.read().map_err(Error::Secret)?.expose());
+                format!("Basic {}", openssl::base64::encode_block(pair.as_bytes()))
+            }
+            Self::Bearer(token) => format!("Bearer {}", token.read().map_err(Error::Secret)?.expose()),
+        };
+        let mut proof = HeaderValue::try_from(proof).map_err(|error| Error::Request(error.into()))?;
+        proof.set_sensitive(true);
+        Ok(Some(proof))
+    }
+}
+
+fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(EndpointError::Defaults)?;
+    // The OpenSSL that is built in does not know where the system has its authorities.
+    let found = authorities.is_none().then(openssl_probe::probe);
+    let found = found.and_then(|found| found.cert_file);
+    if let Some(path) = authorities.map(Path::to_owned).or(found) {
+        builder.set_ca_file(&path).map_err(|source| EndpointError::Authorities { path, source })?;
+    }
+    Ok(builder.build())
+}
+
+async fn handshake(
+    connector: &SslConnector,
+    host: &str,
+    stream: TcpStream,
+) -> Result<SslStream<TcpStream>, openssl::ssl::Error> {
+    let ssl = connector.configure()?.into_ssl(host)?;
+    let mut stream = SslStream::new(ssl, stream)?;
+    Pin::new(&mut stream).connect().await?;
+    Ok(stream)
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::Exchange)?;
+    let answer = async {
+        let answer = sender.send_request(request).await.map_err(Error::Exchange)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(Error::Body)?;
+        Ok(Answer { status, body: body.to_bytes() })
+    };
+    let (mut answer, mut connection) = (pin!(answer), pin!(connection));
+    // The connection moves the bytes of the exchange. It can end first, with all of them moved.
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = &mut connection => {
+            ended.map_err(Error::Exchange)?;
+            answer.await
+        }
+    }
+}
