@@ -153,12 +153,26 @@ impl User {
     /// assert!(domain::User::is_field("hourly") && !domain::User::is_field("skills"));
     /// ```
     pub fn is_field(name: &str) -> bool {
+        Self::names().binary_search(&name).is_ok()
+    }
+
+    /// Returns whether the vendor's table has a field of that name in another case.
+    ///
+    /// ```
+    /// assert!(domain::User::is_field_in_another_case("Email") && !domain::User::is_field_in_another_case("email"));
+    /// ```
+    pub fn is_field_in_another_case(name: &str) -> bool {
+        !Self::is_field(name) && Self::names().iter().any(|field| field.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns the names of the vendor's table in alphabetical order.
+    fn names() -> &'static [&'static str; FIELDS] {
         static NAMES: LazyLock<[&'static str; FIELDS]> = LazyLock::new(|| {
             let mut names = User::new(UserId::MIN).fields().map(|(name, _)| name);
             names.sort_unstable();
             names
         });
-        NAMES.binary_search(&name).is_ok()
+        &NAMES
     }
 
     /// Returns the user as a JSON object with the vendor's names: the fields, null where unknown, then the extra

@@ -1,8 +1,20 @@
 //! Stage 4: checks that the members are a user event. The spelling of a value may vary, its type may not.
 //!
-//! The sender is a PHP system. An integer may come as a decimal string or with a zero fraction, a boolean as 0 or 1, a
-//! numeric text as a number, and a list as an object with numeric keys. The identifier is `userId` in the vendor's
-//! samples and `userid` in its table. Text values are open sets, and unknown members are kept as sent.
+//! The sender is a PHP system:
+//!
+//! | field | also taken |
+//! | --- | --- |
+//! | an integer | a decimal string, any number without a fraction: `"4"`, `4.0`, `1e3` |
+//! | `redistribution`, a flag | `true` is 1, `false` is 0 |
+//! | a boolean | `0`, `1`, `1.0`, `"0"`, `"1"`, `"false"`, `"true"` |
+//! | a text | a number: an integer becomes its digits, any other number the text as sent |
+//! | a list of texts | an object: the list of its values |
+//! | null, of any optional field but a text | PHP's nothing: `""`, `false` (but of a boolean or flag), `[]`, `{}` (but of a list) |
+//! | null, of a text or of `old` | `[]`, `{}` |
+//!
+//! The identifier is `userId` in the vendor's samples and `userid` in its table. Names are case-sensitive: a required
+//! name in another case is refused, any other is an unknown member. Text values are open sets, and unknown members are
+//! kept as sent.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +26,10 @@ use crate::transport::{self, Delivery, token, type_name};
 
 /// The two spellings of the identifier.
 const IDENTIFIERS: [&str; 2] = ["userId", "userid"];
+/// The members of a delivery. In another case they would change its meaning.
+const MEMBERS: [&str; 3] = ["new", "old", "timestamp"];
+/// The integer that is a flag.
+const FLAG: &str = "redistribution";
 
 /// Returns the event received at `now`.
 ///
@@ -22,9 +38,10 @@ const IDENTIFIERS: [&str; 2] = ["userId", "userid"];
 pub(crate) fn validate(delivery: Delivery<'_>, now: UnixMillis) -> Result<UserEvent, Rejection> {
     let password_changed = delivery.password_changed();
     let mut members = Members { path: "", members: delivery.into_members() };
+    members.refuse_other_cases(&MEMBERS)?;
     let new = members.required("new")?;
     let new = user("/new", new)?;
-    let old = members.take("old").map(|old| user("/old", old)).transpose()?;
+    let old = members.take("old").filter(|old| !is_empty(old)).map(|old| user("/old", old)).transpose()?;
     let timestamp = match members.required("timestamp")? {
         Json::Text(timestamp) => timestamp.into_string(),
         other => return Err(expected("/timestamp", "a string", &other)),
@@ -43,9 +60,23 @@ pub(crate) fn fractional_amounts(event: &UserEvent) -> usize {
     event.new.extra.keys().filter(|name| User::is_field(name)).count()
 }
 
+/// Returns the names in the users of an event that are a field's name in another case: `Email`. Their values are in
+/// `extra`, and the fields are null.
+pub(crate) fn miscased(event: &UserEvent) -> impl Iterator<Item = &str> {
+    let users = std::iter::once(&event.new).chain(&event.old);
+    let names = users.flat_map(|user| user.extra.keys()).map(String::as_str);
+    names.filter(|name| User::is_field_in_another_case(name))
+}
+
 fn user(path: &'static str, value: Json<'_>) -> Result<User, Rejection> {
     match value {
-        Json::Object(members) => User::from_fields(&mut Members { path, members }),
+        Json::Object(members) => {
+            let mut members = Members { path, members };
+            if IDENTIFIERS.iter().all(|name| members.find(name).is_none()) {
+                members.refuse_other_cases(&IDENTIFIERS[..1])?;
+            }
+            User::from_fields(&mut members)
+        }
         other => Err(expected(path, "an object", &other)),
     }
 }
@@ -65,6 +96,24 @@ impl<'p> Members<'p> {
     fn take(&mut self, name: &str) -> Option<Json<'p>> {
         let (_, value) = self.members.swap_remove(self.find(name)?);
         (value != Json::Null).then_some(value)
+    }
+
+    /// Like [`Members::take`], and PHP's nothing counts as absent too.
+    fn something(&mut self, name: &str) -> Option<Json<'p>> {
+        self.take(name).filter(|value| !is_nothing(value))
+    }
+
+    /// # Errors
+    /// When a member has one of `names` in another case.
+    fn refuse_other_cases(&self, names: &[&str]) -> Result<(), Rejection> {
+        for (found, _) in &self.members {
+            let found = found.as_str();
+            let name = names.iter().find(|name| found.eq_ignore_ascii_case(name) && found != **name);
+            if let Some(name) = name {
+                return Err(not_an_event(&self.at(found), &format!("`{found}`: expected `{name}`")));
+            }
+        }
+        Ok(())
     }
 
     fn required(&mut self, name: &str) -> Result<Json<'p>, Rejection> {
@@ -96,12 +145,16 @@ impl FieldSource<String> for Members<'_> {
 
     fn text(&mut self, name: &'static str) -> Result<Option<String>, Rejection> {
         self.take(name)
+            .filter(|value| !is_empty(value))
             .map(|value| text(value).map_err(|value| expected(&self.at(name), "a string", &value)))
             .transpose()
     }
 
     fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Rejection> {
-        self.take(name).map(|value| integer(&self.at(name), &value)).transpose()
+        match self.take(name) {
+            Some(Json::Boolean(flag)) if name == FLAG => Ok(Some(flag.into())),
+            value => value.filter(|value| !is_nothing(value)).map(|value| integer(&self.at(name), &value)).transpose(),
+        }
     }
 
     /// A number with a fraction is not taken, so that it becomes an extra member.
@@ -114,25 +167,30 @@ impl FieldSource<String> for Members<'_> {
     }
 
     fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Rejection> {
-        self.take(name).map(|value| boolean(&self.at(name), &value)).transpose()
+        match self.take(name) {
+            Some(Json::Boolean(boolean)) => Ok(Some(boolean)),
+            value => value.filter(|value| !is_nothing(value)).map(|value| boolean(&self.at(name), &value)).transpose(),
+        }
     }
 
-    /// PHP writes a list whose keys are not 0, 1, 2 … as an object with those keys.
+    /// PHP writes a list whose keys are not 0, 1, 2 … as an object with those keys. Digits are sorted by their value.
     fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Rejection> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let items: Vec<(String, Json<'_>)> = match value {
-            Json::Array(items) => {
+        let items: Vec<(String, Json<'_>)> = match self.take(name) {
+            Some(Json::Array(items)) => {
                 items.into_iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect()
             }
-            Json::Object(members) if members.iter().all(|(key, _)| is_digits(key.as_str())) => {
+            Some(Json::Object(members)) => {
                 let mut items: Vec<_> = members.into_iter().map(|(key, item)| (key.into_string(), item)).collect();
-                items.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+                if items.iter().all(|(key, _)| is_digits(key)) {
+                    items.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+                }
                 items
             }
-            other => return Err(expected(&self.at(name), "an array", &other)),
+            Some(value) if !is_nothing(&value) => return Err(expected(&self.at(name), "an array", &value)),
+            Some(_) | None => return Ok(None),
         };
-        let item = |(key, item)| {
-            short_text(item).map_err(|item| expected(&format!("{}/{key}", self.at(name)), "a string", &item))
+        let item = |(key, item): (String, Json<'_>)| {
+            short_text(item).map_err(|item| expected(&format!("{}/{}", self.at(name), token(&key)), "a string", &item))
         };
         items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
     }
@@ -147,6 +205,20 @@ impl FieldSource<String> for Members<'_> {
         let members = std::mem::take(&mut self.members);
         Ok(members.into_iter().map(|(name, value)| (name.into_string(), written(&value))).collect())
     }
+}
+
+/// Returns whether the value is an array or an object without content.
+fn is_empty(value: &Json<'_>) -> bool {
+    match value {
+        Json::Array(items) => items.is_empty(),
+        Json::Object(members) => members.is_empty(),
+        Json::Null | Json::Boolean(_) | Json::Number(_) | Json::Text(_) => false,
+    }
+}
+
+/// Returns whether the value is what PHP has for nothing.
+fn is_nothing(value: &Json<'_>) -> bool {
+    is_empty(value) || *value == Json::Boolean(false) || matches!(value, Json::Text(text) if text.as_str().is_empty())
 }
 
 /// Returns the text of a value. A 64-bit integer becomes its digits, any other number the text that was sent.
@@ -199,7 +271,6 @@ fn is_digits(text: &str) -> bool {
 
 fn boolean(at: &str, value: &Json<'_>) -> Result<bool, Rejection> {
     match value {
-        Json::Boolean(boolean) => Ok(*boolean),
         Json::Number(number) if number.integer() == Some(0) => Ok(false),
         Json::Number(number) if number.integer() == Some(1) => Ok(true),
         Json::Text(text) if ["0", "false"].contains(&text.as_str()) => Ok(false),
@@ -218,137 +289,4 @@ fn not_an_event(pointer: &str, reason: &str) -> Rejection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transport::{Plaintext, parse};
-    use domain::EventType;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    const NOW: UnixMillis = UnixMillis::from_millis(1_496_739_300_000);
-
-    fn read(body: &str) -> Result<UserEvent, Rejection> {
-        parse(&Plaintext::for_tests(body)).and_then(|delivery| validate(delivery, NOW))
-    }
-
-    fn created(new: &str) -> Result<UserEvent, Rejection> {
-        read(&format!(r#"{{"old":null,"new":{new},"timestamp":"2017-06-06T10:53:43+02:00"}}"#))
-    }
-
-    #[test]
-    fn the_vendors_samples_are_events() {
-        let created = read(include_str!("../../../../schemas/golden/v1/user-created.json")).unwrap();
-        assert_eq!((created.kind, created.user_id.get()), (EventType::Created, 180));
-        let changed = read(include_str!("../../../../schemas/golden/v1/user-changed.json")).unwrap();
-        assert_eq!(changed.kind, EventType::Changed);
-        assert_eq!((changed.new.redistribution, changed.new.contact_phone.as_deref()), (Some(1), Some("")));
-        assert!(changed.new.extra.is_empty() && changed.extra.is_empty());
-        assert_eq!(changed.received_at, NOW);
-    }
-
-    #[test]
-    fn values_are_read_as_php_writes_them() {
-        let plain =
-            created(r#"{"userId":180,"privGroup":4,"isAgent":true,"extension":"189","messageLists":["a","b"]}"#)
-                .unwrap();
-        let table = [
-            r#"{"userid":180,"privGroup":"4","isAgent":1,"extension":189,"messageLists":{"0":"a","1":"b"}}"#,
-            r#"{"userId":"180","privGroup":4,"isAgent":"1","extension":"189","messageLists":{"2":"a","10":"b"}}"#,
-            r#"{"userid":"180","userId":180,"privGroup":"4","isAgent":"true","extension":"189","messageLists":["a","b"],
-                "email":null}"#,
-        ];
-        for new in table {
-            let read = created(new).unwrap();
-            assert_eq!((&read.new, read.event_id), (&plain.new, plain.event_id), "{new}");
-        }
-    }
-
-    #[test]
-    fn unknown_members_and_values_are_kept() {
-        let event = read(
-            r#"{"new":{"userId":1,"state":"on-leave","skills":[{"b":1,"a":2.50}]},"source":"test",
-                "timestamp":"2017-06-06T10:53:43Z"}"#,
-        )
-        .unwrap();
-        assert_eq!(event.new.state.as_deref(), Some("on-leave"));
-        assert_eq!(event.new.extra["skills"], r#"[{"b":1,"a":2.50}]"#);
-        assert_eq!(event.extra["source"], r#""test""#);
-    }
-
-    #[test]
-    fn amounts_with_a_fraction_are_counted() {
-        let count = |new| fractional_amounts(&created(new).unwrap());
-        assert_eq!(count(r#"{"userId":1,"hourly":1.0,"monthly":2e3,"x":1.5}"#), 0);
-        assert_eq!(count(r#"{"userId":1,"hourly":1.5,"monthly":1e-9}"#), 2);
-    }
-
-    #[test]
-    fn a_body_that_is_not_an_event_is_refused_with_the_place() {
-        let user = json!({"userId": 1});
-        let at = "2017-06-06T10:53:43Z";
-        let new =
-            |member: &str, value: serde_json::Value| json!({"new": {"userId": 1, member: value}, "timestamp": at});
-        let table = [
-            (json!({}), "/new"),
-            (json!({"new": null, "timestamp": at}), "/new"),
-            (json!({"new": [], "timestamp": at}), "/new"),
-            (json!({"new": {}, "timestamp": at}), "/new/userId"),
-            (json!({"new": {"userId": null}, "timestamp": at}), "/new/userId"),
-            (json!({"new": {"userId": "x"}, "timestamp": at}), "/new/userId"),
-            (json!({"new": {"userid": -1}, "timestamp": at}), "/new/userid"),
-            (json!({"new": {"userId": 1.5}, "timestamp": at}), "/new/userId"),
-            (json!({"new": {"userId": 9_007_199_254_740_992_i64}, "timestamp": at}), "/new/userId"),
-            (json!({"new": {"userId": "99999999999999999999"}, "timestamp": at}), "/new/userId"),
-            (json!({"new": {"userId": 1, "userid": 2}, "timestamp": at}), "/new/userid"),
-            (json!({"new": user, "old": {"userId": 2}, "timestamp": at}), "/old/userId"),
-            (json!({"new": user, "old": "x", "timestamp": at}), "/old"),
-            (json!({"new": user}), "/timestamp"),
-            (json!({"new": user, "timestamp": 1_496_739_223}), "/timestamp"),
-            (json!({"new": user, "timestamp": "2017-06-06T10:53:43"}), "/timestamp"),
-            (json!({"new": user, "timestamp": "yesterday"}), "/timestamp"),
-            (new("name", json!({})), "/new/name"),
-            (new("name", json!(true)), "/new/name"),
-            (new("hourly", json!("")), "/new/hourly"),
-            (new("hourly", json!("1e3")), "/new/hourly"),
-            (new("hourly", json!(1e300)), "/new/hourly"),
-            (new("isAgent", json!(2)), "/new/isAgent"),
-            (new("isAgent", json!([])), "/new/isAgent"),
-            (new("messageLists", json!("technical")), "/new/messageLists"),
-            (new("messageLists", json!(["a", {}])), "/new/messageLists/1"),
-            (new("messageLists", json!({"x": "a"})), "/new/messageLists"),
-        ];
-        for (body, place) in table {
-            match read(&body.to_string()) {
-                Err(Rejection::NotAnEvent { pointer, reason }) => {
-                    assert_eq!(pointer, place, "{body}");
-                    assert!(!reason.is_empty() && !reason.contains("hunter2"));
-                }
-                other => panic!("{body}: {other:?}"),
-            }
-        }
-    }
-
-    proptest! {
-        /// Every spelling of a value gives the same event.
-        #[test]
-        fn spelling_does_not_matter(
-            id in 0..=SAFE_INTEGER_MAX,
-            wage in -1_000_000..1_000_000_i64,
-            agent: bool,
-            digits in 0..1_000_000_u32,
-        ) {
-            let plain = json!({"userId": id, "monthly": wage, "isAgent": agent, "extension": digits.to_string()});
-            let (id, wage, agent) = (id.to_string(), wage.to_string(), i32::from(agent));
-            let spelled = json!({"userid": id, "monthly": wage, "isAgent": agent, "extension": digits});
-            let (plain, spelled) = (created(&plain.to_string()).unwrap(), created(&spelled.to_string()).unwrap());
-            prop_assert_eq!(plain, spelled);
-        }
-
-        #[test]
-        fn arbitrary_text_is_an_error_or_an_event(body in "[\\{\\}\\[\\]:,\"a-z0-9 ]{0,60}") {
-            if let Ok(event) = read(&body) {
-                prop_assert_eq!(event.received_at, NOW);
-            }
-        }
-    }
-}
+mod tests;
