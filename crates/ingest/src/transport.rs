@@ -4,6 +4,8 @@ mod request;
 
 mod authenticate;
 
+mod encoding;
+
 mod decrypt;
 
 mod json;

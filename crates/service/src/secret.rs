@@ -20,13 +20,21 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Returns the secret in the file `path`, without the trailing line break.
+    /// Returns the secret in the file `path`: its only line.
     ///
     /// # Errors
-    /// When the file cannot be read or is not UTF-8.
+    /// When the file cannot be read, is not UTF-8, or has what an editor or a tool left in it: a byte order mark, further
+    /// lines, a zero byte.
     pub fn from_file(path: &Path) -> io::Result<Self> {
         let text = std::fs::read_to_string(path)?;
-        Ok(Self(text.trim_end_matches(['\r', '\n']).to_owned()))
+        let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        let fault = match line {
+            _ if line.starts_with('\u{feff}') => "it begins with a byte order mark",
+            _ if line.contains(['\r', '\n']) => "it has several lines",
+            _ if line.contains('\0') => "it contains a zero byte",
+            _ => return Ok(Self(line.to_owned())),
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidData, fault))
     }
 
     pub fn expose(&self) -> &str {
@@ -105,10 +113,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_end_its_line() {
+    fn a_file_has_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        std::fs::write(&path, "s3cret \r\n").unwrap();
-        assert_eq!(Secret::from_file(&path).unwrap().expose(), "s3cret ");
+        for text in ["s3cret ", "s3cret \n", "s3cret \r\n"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(Secret::from_file(&path).unwrap().expose(), "s3cret ");
+        }
+        for (text, fault) in [
+            ("\u{feff}s3cret", "byte order mark"),
+            ("s3cret\nother\n", "several lines"),
+            ("s3cret\n\n", "several lines"),
+            ("s3\0cret", "zero byte"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert!(Secret::from_file(&path).unwrap_err().to_string().contains(fault), "{text:?}");
+        }
     }
 }

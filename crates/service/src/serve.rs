@@ -191,6 +191,8 @@ async fn speak_http<S>(
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write_stall));
     let connection = http1::Builder::new()
+        // A peer that has sent its request may close its sending half (RFC 9112, section 9.6); it still gets its answer.
+        .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
         .max_buf_size(limits.header_bytes_max)

@@ -102,6 +102,17 @@ async fn requests_are_answered_and_know_their_peer() {
 }
 
 #[tokio::test]
+async fn a_peer_that_closes_its_sending_half_gets_its_answer() {
+    let server = Server::start(ServerLimits::default(), None).await;
+    let mut stream = server.open("GET /slow HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    stream.shutdown().await.unwrap();
+    server.entered.notified().await;
+    server.release.notify_one();
+    assert!(read_to_end(&mut stream).await.ends_with("slow\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn silent_and_slow_peers_are_let_go() {
     let brief = Duration::from_millis(50);
     let limits = ServerLimits { header_read: brief, idle: brief, ..ServerLimits::default() };

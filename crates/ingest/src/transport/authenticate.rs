@@ -1,6 +1,6 @@
 //! Stage 1: checks by its head that the request comes from the vendor. The body of another sender is not read.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -101,14 +101,23 @@ pub fn authenticate(request: &RawRequest, policy: &SenderPolicy) -> Result<Sende
 fn source(request: &RawRequest, policy: &SenderPolicy) -> Option<IpAddr> {
     let mut source = request.peer.to_canonical();
     let hops = request.forwarded_for.iter().flat_map(|field| field.split(','));
-    let mut hops: Vec<&str> = hops.map(str::trim).collect();
+    // Empty elements of a list count for nothing (RFC 9110, section 5.6.1).
+    let mut hops: Vec<&str> = hops.map(str::trim).filter(|hop| !hop.is_empty()).collect();
     while contains(&policy.trusted_proxies, source) {
         match hops.pop() {
-            Some(hop) => source = hop.parse::<IpAddr>().ok()?.to_canonical(),
+            Some(hop) => source = address(hop)?.to_canonical(),
             None => break,
         }
     }
     Some(source)
+}
+
+/// Returns the address of a hop as proxies write it: bare, with a port, in brackets, or in quotation marks.
+fn address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.strip_prefix('"').and_then(|hop| hop.strip_suffix('"')).unwrap_or(hop);
+    let bracketed = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']'));
+    let bare = bracketed.unwrap_or(hop).parse().ok();
+    bare.or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {
@@ -181,7 +190,7 @@ mod tests {
     #[test]
     fn addresses_are_taken_from_trusted_proxies_only() {
         let policy = policy(&[], &["198.51.100.0/24", "2001:db8::/32"], &["10.0.0.0/8"]);
-        let table: [(&str, &[&str], bool, &str); 11] = [
+        let table: [(&str, &[&str], bool, &str); 17] = [
             ("198.51.100.7", &[], true, "directly"),
             ("::ffff:198.51.100.7", &[], true, "directly, as an IPv6 socket shows it"),
             ("2001:db8::1", &[], true, "directly over IPv6"),
@@ -191,6 +200,12 @@ mod tests {
             ("10.0.0.1", &["198.51.100.7, 10.0.0.2"], true, "through two proxies"),
             ("10.0.0.1", &["198.51.100.7, 203.0.113.1"], false, "a stranger who claims a hop before it"),
             ("10.0.0.1", &["203.0.113.1", "198.51.100.7"], true, "the last of several fields is the nearest"),
+            ("10.0.0.1", &["198.51.100.7:4711"], true, "with a port"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], true, "IPv6 with a port"),
+            ("10.0.0.1", &["[2001:db8::1]"], true, "IPv6 in brackets"),
+            ("10.0.0.1", &["\"[2001:db8::1]\""], true, "in quotation marks"),
+            ("10.0.0.1", &["198.51.100.7, , ", ","], true, "empty elements"),
+            ("10.0.0.1", &["198.51.100.7:x"], false, "no port"),
             ("10.0.0.1", &["unknown"], false, "no address"),
             ("10.0.0.1", &[], false, "a proxy that says nothing is the source itself"),
         ];

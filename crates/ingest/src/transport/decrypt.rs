@@ -10,6 +10,7 @@ use openssl::error::ErrorStack;
 use service::Secret;
 
 use super::Authentic;
+use super::encoding::{foreign, is_json, without_mark};
 use crate::Rejection;
 
 mod cipher;
@@ -52,7 +53,8 @@ impl std::fmt::Debug for Plaintext {
     }
 }
 
-/// Returns the clear text of the body, by the first live key that gives readable text, which means JSON.
+/// Returns the clear text of the body, by the first live key that gives readable text, which means JSON. JSON in another
+/// encoding than UTF-8 counts too: the next stage refuses it with that reason.
 ///
 /// # Errors
 /// [`Rejection::Undecryptable`] when no key does, or when the body is clear text and that is not accepted.
@@ -96,17 +98,17 @@ pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Resul
 
 /// A JSON object or array begins with a byte outside the base64 alphabet.
 fn looks_clear(body: &[u8]) -> bool {
-    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+    matches!(without_mark(body).trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 /// Stream modes "decrypt" with any key. Only the right key gives JSON.
 fn is_readable(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+    is_json(without_mark(text)) || foreign(text).is_some()
 }
 
 /// Decodes like PHP in its non-strict mode: bytes outside the alphabet, such as line breaks, are skipped, and an
 /// incomplete last group gives its complete bytes.
-fn decode_base64(body: &[u8]) -> Vec<u8> {
+pub(super) fn decode_base64(body: &[u8]) -> Vec<u8> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()

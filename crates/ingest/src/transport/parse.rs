@@ -3,6 +3,7 @@
 use domain::json::{Json, Text};
 
 use super::decrypt::Plaintext;
+use super::encoding::{foreign, without_mark};
 use super::json::{self, type_name};
 use super::password::{self, blank_text, is_password_name};
 use crate::Rejection;
@@ -39,8 +40,14 @@ impl<'p> Delivery<'p> {
 /// # Errors
 /// [`Rejection::NotAnEvent`] when the text is not a JSON object, has a duplicate key, or nests too deep.
 pub(crate) fn parse(plaintext: &Plaintext) -> Result<Delivery<'_>, Rejection> {
-    let value = json::read(plaintext.bytes(), DEPTH_MAX)
-        .map_err(|fault| Rejection::NotAnEvent { pointer: fault.pointer, reason: fault.reason })?;
+    let text = without_mark(plaintext.bytes());
+    let value = json::read(text, DEPTH_MAX).map_err(|fault| match foreign(text) {
+        Some(encoding) => {
+            let reason = format!("is JSON in {encoding}, and JSON must be UTF-8 (RFC 8259)");
+            Rejection::NotAnEvent { pointer: String::new(), reason }
+        }
+        None => Rejection::NotAnEvent { pointer: fault.pointer, reason: fault.reason },
+    })?;
     let Json::Object(mut members) = value else {
         let reason = format!("expected an object, found {}", type_name(&value));
         return Err(Rejection::NotAnEvent { pointer: String::new(), reason });

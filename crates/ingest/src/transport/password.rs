@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 
+use super::decrypt::decode_base64;
+use super::encoding::{is_json, readable, without_mark};
+
 /// Replaces a password in a kept body.
 const BLANK: &str = r#""[redacted]""#;
 /// Replaces a text that is JSON within JSON at too many levels to be searched.
@@ -21,23 +24,33 @@ pub(super) fn is_password_name(name: &str) -> bool {
     name.eq_ignore_ascii_case(NAME)
 }
 
-/// Returns a clear-text body with every password blanked, and otherwise unchanged.
+/// Returns a body with every readable password blanked, and otherwise unchanged.
 ///
-/// JSON is searched token by token, including strings that are JSON themselves. A body that is not JSON is cut off from
-/// the first word "password" on. If the word appears before that behind escapes, the whole body is cut.
+/// JSON is searched token by token, including strings that are JSON themselves, and also behind base64. A body that is
+/// not JSON is cut off from the first word "password" on. If the word appears before that behind escapes, the whole body
+/// is cut. UTF-16 and UTF-32 become UTF-8. Of bytes that may be a text in another encoding only the length and the
+/// digest are kept.
 pub fn blank(body: &[u8]) -> Vec<u8> {
-    if is_json(body) { blank_json(body, ENCODINGS_MAX) } else { cut(body) }
+    let Some(text) = readable(body) else {
+        let digest = hex::encode(openssl::sha::sha256(body));
+        return format!("[{} bytes that are not UTF-8, with SHA-256 {digest}]", body.len()).into_bytes();
+    };
+    let json = without_mark(&text);
+    if is_json(json) {
+        return [&text[..text.len() - json.len()], &blank_json(json, ENCODINGS_MAX)].concat();
+    }
+    let decoded = decode_base64(&text);
+    if is_json(&decoded) {
+        let blanked = blank_json(&decoded, ENCODINGS_MAX);
+        return if blanked == decoded { text.into_owned() } else { blanked };
+    }
+    cut(&text)
 }
 
 /// Returns a text from within JSON with its passwords blanked, or `None` when it needs no change. A text that merely
 /// mentions the word is neither JSON nor a piece of it.
 pub(super) fn blank_text(text: &str) -> Option<String> {
     blank_within(text.as_bytes(), ENCODINGS_MAX).map(|blanked| String::from_utf8_lossy(&blanked).into_owned())
-}
-
-/// Accepts duplicate keys, and any depth that the strict reader would reach.
-fn is_json(body: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 fn cut(body: &[u8]) -> Vec<u8> {
@@ -238,9 +251,32 @@ mod tests {
     }
 
     #[test]
+    fn no_encoding_of_characters_hides_the_password() {
+        let json = r#"{"new":{"password":"hunter2","name":"Zoë"}}"#;
+        let kept = r#"{"new":{"password":"[redacted]","name":"Zoë"}}"#;
+        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        assert_eq!(blank(&utf16(json)), kept.as_bytes());
+        assert_eq!(blank(&[b"\xef\xbb\xbf", json.as_bytes()].concat()), [b"\xef\xbb\xbf", kept.as_bytes()].concat());
+        assert_eq!(blank(&utf16(json)[..40]), br#"{"new":{"[redacted from here]"#);
+        let base64 = openssl::base64::encode_block(json.as_bytes());
+        assert_eq!(blanked(&base64), kept);
+        let without = openssl::base64::encode_block(br#"{"new":{}}"#);
+        assert_eq!(blanked(&without), without);
+        // The same in EBCDIC (code page 037).
+        let ebcdic = b"\xc0\x7f\x97\x81\xa2\xa2\xa6\x96\x99\x84\x7f\x7a\x7f\x88\xa4\x95\xa3\x85\x99\xf2\x7f\xd0";
+        assert!(blanked_bytes(ebcdic).starts_with("[22 bytes that are not UTF-8, with SHA-256 "));
+        // A text of one byte a character is cut like UTF-8 only if it is JSON.
+        assert_eq!(blank(b"{\"a\":\"\xff\",\"password\":1}"), b"{\"a\":\"\xff\",\"password\":\"[redacted]\"}");
+    }
+
+    fn blanked_bytes(body: &[u8]) -> String {
+        String::from_utf8(blank(body)).unwrap()
+    }
+
+    #[test]
     fn json_within_json_need_not_be_utf_8() {
-        let kept = blank(b"{\"new\":\"{\\\"password\\\":\\\"hunter2\xff\\\"}\"}");
-        assert_eq!(String::from_utf8(kept).unwrap(), r#"{"new":"{\"password\":\"[redacted]\"}"}"#);
+        let kept = blanked_bytes(b"{\"new\":\"{\\\"password\\\":\\\"hunter2\xff\\\"}\"}");
+        assert_eq!(kept, r#"{"new":"{\"password\":\"[redacted]\"}"}"#);
     }
 
     /// Encodes `json` as a string within JSON, `times` times.

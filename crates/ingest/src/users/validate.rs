@@ -98,11 +98,6 @@ impl<'p> Members<'p> {
         (value != Json::Null).then_some(value)
     }
 
-    /// Like [`Members::take`], and PHP's nothing counts as absent too.
-    fn something(&mut self, name: &str) -> Option<Json<'p>> {
-        self.take(name).filter(|value| !is_nothing(value))
-    }
-
     /// # Errors
     /// When a member has one of `names` in another case.
     fn refuse_other_cases(&self, names: &[&str]) -> Result<(), Rejection> {
