@@ -23,8 +23,8 @@ impl Secret {
     /// Returns the secret in the file `path`: its only line.
     ///
     /// # Errors
-    /// When the file cannot be read, is not UTF-8, or has what an editor or a tool left in it: a byte order mark, further
-    /// lines, a zero byte.
+    /// When the file cannot be read, is not UTF-8, or has what an editor or a tool left in it: a byte order mark,
+    /// further lines, a zero byte.
     pub fn from_file(path: &Path) -> io::Result<Self> {
         let text = std::fs::read_to_string(path)?;
         let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));

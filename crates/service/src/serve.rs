@@ -191,7 +191,7 @@ async fn speak_http<S>(
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write_stall));
     let connection = http1::Builder::new()
-        // A peer that has sent its request may close its sending half (RFC 9112, section 9.6); it still gets its answer.
+        // A peer that has sent its request may close its sending half, and still gets its answer (RFC 9112, 9.6).
         .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)

@@ -53,8 +53,8 @@ impl std::fmt::Debug for Plaintext {
     }
 }
 
-/// Returns the clear text of the body, by the first live key that gives readable text, which means JSON. JSON in another
-/// encoding than UTF-8 counts too: the next stage refuses it with that reason.
+/// Returns the clear text of the body, by the first live key that gives readable text, which means JSON. JSON in
+/// another encoding than UTF-8 counts too: the next stage refuses it with that reason.
 ///
 /// # Errors
 /// [`Rejection::Undecryptable`] when no key does, or when the body is clear text and that is not accepted.

@@ -27,8 +27,8 @@ pub(super) fn is_password_name(name: &str) -> bool {
 /// Returns a body with every readable password blanked, and otherwise unchanged.
 ///
 /// JSON is searched token by token, including strings that are JSON themselves, and also behind base64. A body that is
-/// not JSON is cut off from the first word "password" on. If the word appears before that behind escapes, the whole body
-/// is cut. UTF-16 and UTF-32 become UTF-8. Of bytes that may be a text in another encoding only the length and the
+/// not JSON is cut off from the first word "password" on. If the word appears before that behind escapes, the whole
+/// body is cut. UTF-16 and UTF-32 become UTF-8. Of bytes that may be a text in another encoding only the length and the
 /// digest are kept.
 pub fn blank(body: &[u8]) -> Vec<u8> {
     let Some(text) = readable(body) else {

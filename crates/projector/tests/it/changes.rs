@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{Position, User};
+use projector::Raw;
 use testkit::broker::Log;
 use testkit::event::{at, event, user, user_id};
 use tokio::io::AsyncReadExt as _;
@@ -209,7 +210,11 @@ async fn a_thousand_readers_hear_every_change_beside_one_that_does_not_read() {
     const READERS: usize = 1_000;
     let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     change_all(&kafka, 3, 0).await;
-    let service = Service::start_with(&kafka, &store, |raw| raw.http.connections_max = READERS + 10).await;
+    let places = |raw: &mut Raw| {
+        raw.http.connections_max = READERS + 10;
+        raw.http.preferred_sources = vec!["127.0.0.1".to_owned()];
+    };
+    let service = Service::start_with(&kafka, &store, places).await;
     service.ready().await;
     let asleep = Events::open(&service, "/changes", None).await;
     let mut readers = Vec::new();
