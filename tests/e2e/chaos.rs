@@ -172,7 +172,7 @@ async fn until_read(broker: &Broker, names: &Names, projector: &Http) {
         status = answered.await.json();
     }
     println!("projector: {status}");
-    assert_eq!(status["gaps"]["open"], 0, "{status}");
+    assert_eq!([&status["gaps"]["awaited"], &status["gaps"]["lost"]], [0, 0], "{status}");
 }
 
 fn seed() -> u64 {

@@ -4,11 +4,16 @@
 //! These cases are not gaps: the first event seen of a user is a change, the state held was imported, the vendor has
 //! added a new member, or either event omits the field that differs. Of the events of one second only the first one
 //! read is compared with the state before; the others lead to and from it.
+//!
+//! A gap is *awaited* while the vendor still retries the missing delivery, and *lost* afterwards. It ends when late
+//! events fill it, when the user is forgotten, or when newer gaps displace it. Whatever is missing, the state of the
+//! user is whole, because each event carries the whole user.
 
 mod suspected;
 
 use crate::roll::{Applied, Effect, Member, Reading, Roll};
-use crate::{Position, UserEvent};
+use crate::topics::RETRIES_MAX_MS;
+use crate::{Position, UnixMillis, UserEvent};
 
 use suspected::leads_to;
 pub use suspected::{Edge, Gap};
@@ -24,8 +29,45 @@ pub struct OpenGap {
     pub gap: Gap,
     /// The event whose parent was never seen.
     pub position: Position,
+    /// When that event was received. The missing delivery was first tried before it.
+    pub received_at: UnixMillis,
     /// The fields that differ between the known state and the missing state, in alphabetical order.
     pub fields: Vec<String>,
+}
+
+/// Whether the missing delivery of a gap can still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapState {
+    /// The vendor still retries.
+    Awaited,
+    /// The vendor has given up.
+    Lost,
+}
+
+impl GapState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Awaited => "awaited",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl OpenGap {
+    /// Returns the state of the gap at `now`.
+    pub fn state(&self, now: UnixMillis) -> GapState {
+        if self.received_at > lost_if_received_by(now) { GapState::Awaited } else { GapState::Lost }
+    }
+
+    /// Returns the instant at which an awaited gap becomes a lost one.
+    pub fn awaited_until(&self) -> UnixMillis {
+        UnixMillis::from_millis(self.received_at.millis().saturating_add(RETRIES_MAX_MS))
+    }
+}
+
+/// Returns the bound of lost gaps: those are lost at `now` whose events were received then or earlier.
+pub fn lost_if_received_by(now: UnixMillis) -> UnixMillis {
+    UnixMillis::from_millis(now.millis().saturating_sub(RETRIES_MAX_MS))
 }
 
 /// The lineage of a user: its open gaps and its late events.
@@ -87,23 +129,31 @@ impl Lineage {
             Effect::Newer { gap } => (gap, [].as_slice()),
             _ => (None, reading.says().members()),
         };
-        let opened = gap.is_some_and(|gap| self.open(gap, reading.position, differing));
+        let received_at = state.winner().map(|winner| winner.received_at);
+        let shown = gap.zip(received_at).map(|(gap, received_at)| OpenGap {
+            gap,
+            position: reading.position,
+            received_at,
+            fields: Vec::new(),
+        });
+        let opened = shown.is_some_and(|shown| self.open(shown, differing));
         let noted = late.iter().filter_map(Member::edge).map(|edge| self.note(edge));
         noted.fold(Followed { gaps_changed: opened, ..Followed::default() }, Followed::then)
     }
 
-    fn open(&mut self, gap: Gap, position: Position, differing: impl FnOnce() -> Vec<String>) -> bool {
-        if leads_to(vec![gap.held], gap.missing, &self.late) {
+    /// Adds a gap, unless late events bridge it or no field differs.
+    fn open(&mut self, mut shown: OpenGap, differing: impl FnOnce() -> Vec<String>) -> bool {
+        if leads_to(vec![shown.gap.held], shown.gap.missing, &self.late) {
             return false;
         }
-        let fields = differing();
-        if fields.is_empty() {
+        shown.fields = differing();
+        if shown.fields.is_empty() {
             return false;
         }
         if self.gaps.len() == GAPS_PER_USER_MAX {
             self.gaps.remove(0);
         }
-        self.gaps.push(OpenGap { gap, position, fields });
+        self.gaps.push(shown);
         true
     }
 
@@ -158,7 +208,7 @@ pub fn changed_fields(held: &UserEvent, next: &UserEvent) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Facts, UnixMillis, User, UserId, Version};
+    use crate::{Facts, User, UserId, Version};
 
     fn version(number: usize) -> Version {
         let mut bytes = [0; 16];
@@ -180,13 +230,36 @@ mod tests {
         }
     }
 
-    #[test]
-    fn late_events_close_every_gap_that_they_bridge() {
-        let gap = |held, missing| OpenGap {
+    fn gap(held: usize, missing: usize) -> OpenGap {
+        OpenGap {
             position: Position { partition: 0, offset: 9 },
+            received_at: UnixMillis::from_millis(0),
             gap: Gap { held: version(held), missing: version(missing) },
             fields: vec!["email".to_owned()],
-        };
+        }
+    }
+
+    #[test]
+    fn a_gap_is_awaited_while_the_vendor_retries_and_lost_from_then_on() {
+        for received in [0, -7, 1_496_739_223_000] {
+            let open = OpenGap { received_at: UnixMillis::from_millis(received), ..gap(1, 2) };
+            let until = open.awaited_until().millis();
+            assert_eq!(until - received, RETRIES_MAX_MS);
+            for (now, state) in [(until - 1, GapState::Awaited), (until, GapState::Lost)] {
+                let now = UnixMillis::from_millis(now);
+                assert_eq!(open.state(now), state, "received at {received}");
+                assert_eq!(
+                    open.received_at <= lost_if_received_by(now),
+                    state == GapState::Lost,
+                    "the bound to count by"
+                );
+            }
+        }
+        assert_eq!([GapState::Awaited, GapState::Lost].map(GapState::as_str), ["awaited", "lost"]);
+    }
+
+    #[test]
+    fn late_events_close_every_gap_that_they_bridge() {
         let mut lineage = Lineage { gaps: vec![gap(1, 3), gap(2, 3), gap(5, 6)], late: Vec::new() };
         assert_eq!(lineage.note((version(1), version(2))).closed, 0);
         assert_eq!(lineage.note((version(1), version(2))), Followed::default(), "seen before");

@@ -20,6 +20,7 @@ use upkeep::forget;
 use upkeep::verify::{Options, Report, verify};
 
 const PARTITIONS: i32 = 3;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The time of arrival of every event.
 const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
 
@@ -34,7 +35,12 @@ async fn append(log: &Log, topic: &str, key: &str, value: Option<Vec<u8>>) {
 }
 
 async fn verified(log: &Log, settle: Duration, keep_winners: bool) -> Report {
-    let options = Options { kafka: log.options(), topics: Names::default(), threads: 2, settle, keep_winners };
+    verified_at(log, settle, keep_winners, NOW).await
+}
+
+async fn verified_at(log: &Log, settle: Duration, keep_winners: bool, now: UnixMillis) -> Report {
+    let (kafka, topics) = (log.options(), Names::default());
+    let options = Options { kafka, topics, threads: 2, settle, now, since: WEEK, keep_winners };
     tokio::task::spawn_blocking(move || verify(&options, |_, _| ()).unwrap()).await.unwrap()
 }
 
@@ -101,13 +107,30 @@ async fn each_kind_of_fault_is_found() {
     let report = verified(&log, Duration::ZERO, true).await;
     assert!(!report.is_clean());
     assert_eq!((report.dirty.count, report.dirty.examples[0].user_id.get()), (1, 1));
-    assert_eq!(report.gaps.count, 1, "{:?}", report.gaps);
-    assert_eq!(
-        (report.gaps.examples[0].user_id.get(), &report.gaps.examples[0].fields[..]),
-        (2, &["name".to_owned()][..])
-    );
+    let awaited = &report.gaps.awaited;
+    assert_eq!((awaited.count, report.gaps.lost.count), (1, 0), "{:?}", report.gaps);
+    assert_eq!((awaited.examples[0].user_id.get(), &awaited.examples[0].fields[..]), (2, &["name".to_owned()][..]));
     assert_eq!((report.misplaced.count, report.misplaced.examples[0].partition), (1, partition_for(b"4", PARTITIONS)));
     assert_eq!((report.unreadable.count, report.unknown.count), (3, 1));
+}
+
+#[tokio::test]
+async fn a_missing_delivery_is_a_fault_from_the_day_it_is_lost_and_for_a_week() {
+    let log = Log::start(PARTITIONS);
+    log.event(&named(2, None, "b", 1)).await;
+    log.event(&named(2, Some("c"), "d", 2)).await;
+    let after = async |days: i64| {
+        let now = UnixMillis::from_millis(NOW.millis() + days * 24 * 60 * 60 * 1000);
+        let report = verified_at(&log, Duration::ZERO, false, now).await;
+        let gaps = &report.gaps;
+        (report.is_clean(), gaps.awaited.count, gaps.lost.count, gaps.lost_before.count)
+    };
+    assert_eq!(after(22).await, (true, 1, 0, 0), "a delivery on its way does not fail the run");
+    assert_eq!(after(23).await, (false, 0, 1, 0));
+    assert_eq!(after(29).await, (false, 0, 1, 0));
+    assert_eq!(after(30).await, (true, 0, 0, 1), "a lost delivery does not alarm for ever");
+    log.late(&named(2, Some("b"), "c", 1)).await;
+    assert_eq!(after(29).await, (true, 0, 0, 0), "it came after all");
 }
 
 #[tokio::test]

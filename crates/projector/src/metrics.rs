@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use domain::gap::GapState;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,12 +11,18 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::{Effects, Erasures};
+use crate::store::{Effects, Erasures, Tally};
 
 /// The effect of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OutcomeLabel {
     pub(crate) outcome: &'static str,
+}
+
+/// The state of a gap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct GapLabel {
+    pub(crate) state: &'static str,
 }
 
 /// A partition of the topic.
@@ -28,6 +35,8 @@ pub(crate) struct PartitionLabel {
 pub(crate) struct Metrics {
     /// By the names that [`Effects`] has.
     pub(crate) records: Family<OutcomeLabel, Counter>,
+    /// Deliveries that are missing, by the names that [`GapState`] has.
+    pub(crate) gaps: Family<GapLabel, Gauge>,
     pub(crate) gaps_found: Counter,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
@@ -49,6 +58,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             records: Family::default(),
+            gaps: Family::default(),
             gaps_found: Counter::default(),
             gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
@@ -65,6 +75,7 @@ impl Default for Metrics {
         };
         // Each is there from zero.
         metrics.count(Effects::default());
+        metrics.tally(Tally::default());
         metrics
     }
 }
@@ -72,6 +83,7 @@ impl Default for Metrics {
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("rollcall_projector_records", "Records read, by effect", self.records.clone());
+        registry.register("rollcall_projector_gaps", "Deliveries that are missing, by state", self.gaps.clone());
         registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
         let closed = self.gaps_closed_late.clone();
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
@@ -125,6 +137,19 @@ impl Metrics {
             self.records.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
         }
     }
+
+    /// Sets the gauges of what is amiss.
+    pub(crate) fn tally(&self, tally: Tally) {
+        let Tally { gaps_awaited, gaps_lost } = tally;
+        for (state, count) in [(GapState::Awaited, gaps_awaited), (GapState::Lost, gaps_lost)] {
+            self.gaps.get_or_create(&GapLabel { state: state.as_str() }).set(gauged(count));
+        }
+    }
+}
+
+/// Returns a count as a gauge has it.
+fn gauged(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Counts one more in a gauge until it is dropped.

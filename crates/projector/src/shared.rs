@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Checkpoint, Position};
+use domain::{Checkpoint, Position, UnixMillis};
 use http::HeaderValue;
 use kafka::topics;
 use parking_lot::{Mutex, RwLock};
@@ -93,6 +93,11 @@ impl Shared {
         }
     }
 
+    /// Returns the time.
+    pub(crate) fn now(&self) -> UnixMillis {
+        (self.options.clock)()
+    }
+
     /// Returns the readers of the table in use.
     pub(crate) fn readers(&self) -> Result<Arc<StoreReaders>, Error> {
         self.readers.read().clone().ok_or_else(|| Error::NotReady(self.phase.borrow().to_string()))
@@ -161,7 +166,7 @@ impl Shared {
 
     /// Notes that the cluster has answered where the log ends.
     pub(crate) fn ends_answered(&self) {
-        let now = (self.options.clock)();
+        let now = self.now();
         let was_silent = self.ends.lock().answered(now);
         let since = Duration::from_millis(u64::try_from(now.millis()).unwrap_or_default());
         self.metrics.as_of.set(since.as_secs_f64());

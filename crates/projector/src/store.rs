@@ -52,6 +52,8 @@ mod seen;
 
 mod late;
 
+mod tally;
+
 mod error;
 
 pub use batch::{Commit, Effects, LogBatch};
@@ -70,6 +72,7 @@ pub(crate) use rows::{differing_fields, write_gaps};
 pub(crate) use schema::{SCHEMA_VERSION, create_indexes, create_tables};
 pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};
+pub use tally::Tally;
 pub(crate) use temp::TempFolder;
 pub use unreadable::Unread;
 pub(crate) use unreadable::note_unreadable;

@@ -3,7 +3,7 @@
 //! | finding | meaning |
 //! | --- | --- |
 //! | dirty | the last record of a key does not yield its state: compaction would keep another one |
-//! | gap | an event was built on a state that no event gave: a delivery was missed |
+//! | gap | an event was built on a state that no event gave: a delivery is missing. A fault for a while after it is lost |
 //! | unreadable | a record has broken bytes |
 //! | unknown | a record has a framing, a schema or a type of event that this build does not know |
 //! | ahead | all that is known of a user is an event that occurred after its own receipt: a clock is wrong |
@@ -26,6 +26,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::UnixMillis;
 use domain::topics::{Names, Spec};
 use kafka::ClientOptions;
 use kafka::scan::{self, Range};
@@ -34,7 +35,7 @@ use kafka::topics::Finding as Setting;
 use crate::SILENCE_MAX;
 use gaps::Suspects;
 use partition::Partition;
-pub use report::{Ahead, Dirty, EXAMPLES_MAX, Found, Gap, Misplaced, Report, Unreadable, Winner};
+pub use report::{Ahead, Dirty, EXAMPLES_MAX, Found, Gap, Gaps, Misplaced, Report, Unreadable, Winner};
 
 /// The cluster, the topics, and how to verify them.
 #[derive(Clone, Debug)]
@@ -45,6 +46,10 @@ pub struct Options {
     pub threads: usize,
     /// The time that a dirty key has to become clean.
     pub settle: Duration,
+    /// The time at which the log is judged.
+    pub now: UnixMillis,
+    /// How long a lost gap is a fault, from the moment at which it became lost. An older one is counted.
+    pub since: Duration,
     /// Keep the value of every winning record, to compare it with an expected state.
     pub keep_winners: bool,
 }
@@ -77,7 +82,7 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
     for (user_id, key) in keys {
         report.note_key(user_id, &key);
     }
-    report.gaps = gaps::confirm(kafka, topics, suspects)?;
+    report.gaps = gaps::confirm(options, suspects)?;
     Ok(report)
 }
 

@@ -11,7 +11,7 @@ use crate::metrics::PartitionLabel;
 use crate::phase::Phase;
 use crate::shared::{Committed, Shared};
 use crate::start::Topic;
-use crate::store::{Commit, Writer};
+use crate::store::{self, Commit, Tally, Writer};
 
 /// The one that writes [`Shared`] while a table is followed.
 pub(super) struct Announcer<'s> {
@@ -34,6 +34,7 @@ impl<'s> Announcer<'s> {
         *shared.readers.write() = Some(Arc::clone(writer.readers()));
         shared.phase.send_replace(Phase::CatchingUp);
         let announcer = Self { shared, goal };
+        announcer.tally(writer.tally(shared.now()));
         announcer.progress();
         announcer
     }
@@ -41,7 +42,7 @@ impl<'s> Announcer<'s> {
     /// Announces a commit: first the position, so that whoever waits for it can read, then the changes, then the
     /// metrics.
     pub(super) fn commit(&self, commit: Commit) {
-        let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable, erasures: _ } = commit;
+        let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable, .. } = commit;
         self.shared.committed.send_replace(Committed::new(checkpoint));
         {
             let subscribers = self.shared.changes.read();
@@ -63,6 +64,16 @@ impl<'s> Announcer<'s> {
             );
         }
         self.progress();
+    }
+
+    /// Announces how much is amiss, as the store has counted it.
+    pub(super) fn tally(&self, counted: Result<Tally, store::Error>) {
+        match counted {
+            Ok(tally) => self.shared.metrics.tally(tally),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "gaps cannot be counted: trying again later")
+            }
+        }
     }
 
     /// Announces where the log was seen to end.

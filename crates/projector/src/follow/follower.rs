@@ -144,14 +144,18 @@ impl<'s> Follower<'s> {
         }
         let batch = Arc::new(batch);
         loop {
-            let as_of = batch.as_of((shared.options.clock)());
+            let as_of = batch.as_of(shared.now());
             let began = Instant::now();
             let batch = Arc::clone(&batch);
             match self.with_writer(move |writer| writer.commit(&batch, as_of)).await? {
                 Ok(commit) => {
                     shared.metrics.commit.observe(began.elapsed().as_secs_f64());
+                    let tally_changed = commit.tally_changed;
                     self.announcer.commit(commit);
                     self.see_erasures();
+                    if tally_changed {
+                        self.tally().await?;
+                    }
                     return Ok(None);
                 }
                 Err(error) if error.is_transient() => {
@@ -209,7 +213,10 @@ impl<'s> Follower<'s> {
             return Ok(());
         }
         match self.with_writer(move |writer| writer.take_late(&records)).await? {
-            Ok(closed) => drop(self.shared.metrics.gaps_closed_late.inc_by(closed)),
+            Ok(closed) => {
+                self.shared.metrics.gaps_closed_late.inc_by(closed);
+                self.tally().await?;
+            }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "late deliveries are not taken: trying again");
                 self.late.close().await;
@@ -218,10 +225,19 @@ impl<'s> Follower<'s> {
         Ok(())
     }
 
+    /// Counts what is amiss: after what may have changed it, and now and then, since a gap is lost as time passes.
+    async fn tally(&mut self) -> Result<(), Error> {
+        let now = self.shared.now();
+        let counted = self.with_writer(move |writer| writer.tally(now)).await?;
+        self.announcer.tally(counted);
+        Ok(())
+    }
+
     /// Asks where the log ends, and marks the store as up to date if it has been read so far.
     async fn look(&mut self) -> Result<(), Error> {
+        self.tally().await?;
         let options = &self.shared.options;
-        let now = (options.clock)();
+        let now = self.shared.now();
         let log = match topics::watermarks(&options.kafka, &options.topic, ASK_DEADLINE).await {
             Ok(log) => log,
             Err(error) => {

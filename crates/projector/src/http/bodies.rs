@@ -50,19 +50,31 @@ struct MetaBody {
     continuity: ContinuityBody,
 }
 
-/// Whether deliveries of this user are missing.
+/// Whether deliveries of this user are missing. The state is whole all the same: a missing delivery is a step of the
+/// user's history that nobody knows, not a field of the state.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = Continuity)]
 struct ContinuityBody {
+    /// Always true: each event carries the whole user.
+    state_is_whole: bool,
+    /// No delivery is missing.
     unbroken: bool,
     gaps: Vec<GapBody>,
 }
 
 /// An event that was built on a state never seen, and the fields in which that state and the one known before differ.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = Gap)]
 struct GapBody {
     position: String,
+    /// `awaited` while the vendor retries the missing delivery, `lost` once it has given up.
+    #[schema(example = "awaited")]
+    state: String,
+    /// When the vendor gives up: 22 days and 18 hours after the event was received.
+    #[schema(format = DateTime)]
+    awaited_until: String,
     fields: Vec<String>,
 }
 
@@ -159,7 +171,10 @@ pub(super) struct PartitionStatus {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GapStatus {
-    pub(super) open: u64,
+    /// Missing deliveries that the vendor still retries.
+    pub(super) awaited: u64,
+    /// Missing deliveries that the vendor has given up.
+    pub(super) lost: u64,
     pub(super) listed: Vec<ListedGap>,
 }
 
@@ -168,6 +183,11 @@ pub(super) struct GapStatus {
 pub(super) struct ListedGap {
     pub(super) user_id: i64,
     pub(super) position: String,
+    /// `awaited` or `lost`.
+    pub(super) state: &'static str,
+    /// When an awaited delivery is lost, or a lost one was.
+    #[schema(format = DateTime)]
+    pub(super) awaited_until: String,
     pub(super) fields: Vec<String>,
 }
 

@@ -32,7 +32,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::wire;
+use domain::{UnixMillis, wire};
 use futures_util::{StreamExt as _, stream};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -93,6 +93,7 @@ pub(super) async fn changes(
     let subscriber = Subscriber {
         changes: api.projection.subscribe(from),
         filter,
+        clock: shared.options.clock,
         cut_off: shared.metrics.subscribers_cut_off.clone(),
         shutdown: api.shutdown.clone(),
         ended: false,
@@ -114,6 +115,7 @@ pub(super) async fn changes(
 struct Subscriber {
     changes: Changes,
     filter: ChangeFilter,
+    clock: fn() -> UnixMillis,
     cut_off: Counter,
     shutdown: Shutdown,
     ended: bool,
@@ -161,7 +163,7 @@ impl Subscriber {
             return None;
         }
         let name = if announced.change.event.is_some() { name } else { "forgotten" };
-        Some(self.with_id().event(name).data(announced.json.get_or_init(|| data(announced))))
+        Some(self.with_id().event(name).data(announced.json.get_or_init(|| data(announced, (self.clock)()))))
     }
 
     fn end(&mut self, reason: &str) -> Event {
@@ -175,15 +177,15 @@ impl Subscriber {
     }
 }
 
-/// Returns a change as one line of JSON.
-fn data(announced: &Announced) -> String {
+/// Returns a change as one line of JSON, as sent at `now`.
+fn data(announced: &Announced, now: UnixMillis) -> String {
     let change = &announced.change;
     let position = change.position;
     let meta = json!({ "position": position.to_string() });
     let current = change.event.as_deref().and_then(|value| wire::decode_current(value).ok());
     let json = match (current, change.forgotten_at) {
         (Some(current), _) => {
-            let json = render::state_json(&current, position, &change.gaps);
+            let json = render::state_json(&current, position, &change.gaps, now);
             return String::from_utf8(json).expect("JSON is UTF-8");
         }
         (None, Some(at)) => json!({ "userId": change.user_id, "forgottenAt": at.to_string(), "_meta": meta }),

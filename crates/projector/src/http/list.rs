@@ -57,7 +57,7 @@ pub(super) async fn list(
     let page = api.projection.find(filter, after, query.page_limit()?).await?;
     let next = page.next_after.map(|last| next_page(&uri, last));
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",");
+    render::join(&mut json, &page.users, b",", api.projection.shared.now());
     json.extend(b"],\"next\":");
     json.extend(serde_json::to_vec(&next).expect("a text is JSON"));
     json.extend(b"}");
@@ -91,7 +91,7 @@ async fn stream_all(
     let lines = stream::try_unfold(begin, |(projection, filter, page, left)| async move {
         let Some(page) = page else { return Ok::<_, Error>(None) };
         let mut lines = Vec::new();
-        render::join(&mut lines, &page.users, b"\n");
+        render::join(&mut lines, &page.users, b"\n", projection.shared.now());
         if !lines.is_empty() {
             lines.push(b'\n');
         }

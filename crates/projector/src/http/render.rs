@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use domain::gap::OpenGap;
 use domain::wire::{self, Current};
-use domain::{Position, User};
+use domain::{Position, UnixMillis, User};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -18,37 +18,38 @@ use crate::store::UserRow;
 ///
 /// # Errors
 /// [`Refusal::Unreadable`] when the stored record's head alone can be read.
-pub(super) fn user(row: &UserRow) -> Result<Vec<u8>, Refusal> {
+pub(super) fn user(row: &UserRow, now: UnixMillis) -> Result<Vec<u8>, Refusal> {
     let current = wire::decode_current(&row.event).map_err(|_| Refusal::Unreadable(row.position))?;
-    Ok(state_json(&current, row.position, &row.gaps))
+    Ok(state_json(&current, row.position, &row.gaps, now))
 }
 
 /// Appends the JSON of users. One that cannot be read is left out of a list; asking for it says so.
-pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8]) {
+pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], now: UnixMillis) {
     let readable = users.iter().filter_map(|row| Some((row, wire::decode_current(&row.event).ok()?)));
     for (index, (row, current)) in readable.enumerate() {
         if index > 0 {
             json.extend(between);
         }
-        write_state(json, &current, row.position, &row.gaps);
+        write_state(json, &current, row.position, &row.gaps, now);
     }
 }
 
-/// Returns the JSON of a state.
-pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[OpenGap]) -> Vec<u8> {
+/// Returns the JSON of a state, as answered at `now`.
+pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[OpenGap], now: UnixMillis) -> Vec<u8> {
     let mut json = Vec::with_capacity(1024);
-    write_state(&mut json, current, position, gaps);
+    write_state(&mut json, current, position, gaps, now);
     json
 }
 
-fn write_state(json: &mut Vec<u8>, current: &Current<'_>, position: Position, gaps: &[OpenGap]) {
-    serde_json::to_writer(json, &Rendered { current, position, gaps }).expect("texts and numbers are JSON");
+fn write_state(json: &mut Vec<u8>, current: &Current<'_>, position: Position, gaps: &[OpenGap], now: UnixMillis) {
+    serde_json::to_writer(json, &Rendered { current, position, gaps, now }).expect("texts and numbers are JSON");
 }
 
 struct Rendered<'e> {
     current: &'e Current<'e>,
     position: Position,
     gaps: &'e [OpenGap],
+    now: UnixMillis,
 }
 
 impl Serialize for Rendered<'_> {
@@ -79,44 +80,56 @@ struct RenderedMeta<'r>(&'r Rendered<'r>);
 
 impl Serialize for RenderedMeta<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Rendered { current, position, gaps } = self.0;
+        let Rendered { current, position, gaps, now } = self.0;
         let mut map = serializer.serialize_map(Some(5))?;
         map.serialize_entry("position", &AsText(position))?;
         map.serialize_entry("occurredAt", &AsText(&current.occurred_at))?;
         map.serialize_entry("eventId", &AsText(&current.event_id))?;
         map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
-        map.serialize_entry("continuity", &Continuity(gaps))?;
+        map.serialize_entry("continuity", &Continuity { gaps, now: *now })?;
         map.end()
     }
 }
 
-/// Whether deliveries of this user are missing, and what they changed.
-struct Continuity<'g>(&'g [OpenGap]);
+/// Whether deliveries of this user are missing, and what they changed. The state is whole in any case, since each event
+/// carries the whole user.
+struct Continuity<'g> {
+    gaps: &'g [OpenGap],
+    now: UnixMillis,
+}
 
 impl Serialize for Continuity<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("unbroken", &self.0.is_empty())?;
-        map.serialize_entry("gaps", &Gaps(self.0))?;
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("stateIsWhole", &true)?;
+        map.serialize_entry("unbroken", &self.gaps.is_empty())?;
+        map.serialize_entry("gaps", &Gaps(self))?;
         map.end()
     }
 }
 
-struct Gaps<'g>(&'g [OpenGap]);
+struct Gaps<'g>(&'g Continuity<'g>);
 
 impl Serialize for Gaps<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(RenderedGap))
+        let Continuity { gaps, now } = self.0;
+        serializer.collect_seq(gaps.iter().map(|gap| RenderedGap { gap, now: *now }))
     }
 }
 
-struct RenderedGap<'g>(&'g OpenGap);
+struct RenderedGap<'g> {
+    gap: &'g OpenGap,
+    now: UnixMillis,
+}
 
 impl Serialize for RenderedGap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("position", &AsText(&self.0.position))?;
-        map.serialize_entry("fields", &self.0.fields)?;
+        let Self { gap, now } = self;
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("position", &AsText(&gap.position))?;
+        map.serialize_entry("state", gap.state(*now).as_str())?;
+        map.serialize_entry("awaitedUntil", &AsText(&gap.awaited_until()))?;
+        map.serialize_entry("fields", &gap.fields)?;
         map.end()
     }
 }
@@ -133,25 +146,26 @@ impl<T: std::fmt::Display> Serialize for AsText<'_, T> {
 #[cfg(test)]
 mod tests {
     use domain::gap::Gap;
-    use domain::{Facts, UnixMillis, UserEvent, UserId, Version};
+    use domain::{Facts, UserEvent, UserId, Version};
     use serde_json::{Value, json};
 
     use super::*;
 
     const AT: Position = Position { partition: 0, offset: 17 };
+    const RECEIVED: UnixMillis = UnixMillis::from_millis(1_496_739_224_000);
 
-    fn rendered(new: User, gaps: &[OpenGap]) -> Value {
+    fn rendered(new: User, gaps: &[OpenGap], now: UnixMillis) -> Value {
         let facts = Facts {
             old: None,
             new,
             timestamp: "2017-06-06T10:53:43+02:00".to_owned(),
-            received_at: UnixMillis::from_millis(1_496_739_224_000),
+            received_at: RECEIVED,
             password_changed: false,
             extra: Default::default(),
             omitted: Vec::new(),
         };
         let event = wire::encode(&UserEvent::new(facts).unwrap());
-        serde_json::from_slice(&state_json(&wire::decode_current(&event).unwrap(), AT, gaps)).unwrap()
+        serde_json::from_slice(&state_json(&wire::decode_current(&event).unwrap(), AT, gaps, now)).unwrap()
     }
 
     #[test]
@@ -163,24 +177,26 @@ mod tests {
         {
             user.extra.insert(name.to_owned(), text.to_owned());
         }
-        let mut rendered = rendered(user.clone(), &[]);
+        let mut rendered = rendered(user.clone(), &[], RECEIVED);
         let meta = rendered.as_object_mut().unwrap().remove("_meta").unwrap();
         user.extra.remove("_meta");
         assert_eq!(rendered, Value::Object(user.to_json()));
         assert_eq!(meta["position"], "0:17");
         assert_eq!(meta["occurredAt"], "2017-06-06T08:53:43Z");
         assert_eq!(meta["receivedAt"], "2017-06-06T08:53:44Z");
-        assert_eq!(meta["continuity"], json!({"unbroken": true, "gaps": []}));
+        assert_eq!(meta["continuity"], json!({"stateIsWhole": true, "unbroken": true, "gaps": []}));
     }
 
     #[test]
-    fn a_gap_says_where_and_what() {
-        let version = Version::from_bytes([0; 16]);
-        let gap =
-            OpenGap { position: AT, gap: Gap { held: version, missing: version }, fields: vec!["email".to_owned()] };
-        let rendered = rendered(User::new(UserId::new(180).unwrap()), &[gap]);
-        let expected = json!({"unbroken": false, "gaps": [{"position": "0:17", "fields": ["email"]}]});
-        assert_eq!(rendered["_meta"]["continuity"], expected);
+    fn a_gap_says_where_and_what_and_whether_the_delivery_can_still_come() {
+        let (version, fields) = (Version::from_bytes([0; 16]), vec!["email".to_owned()]);
+        let gap = OpenGap { position: AT, received_at: RECEIVED, gap: Gap { held: version, missing: version }, fields };
+        for (now, state) in [(RECEIVED, "awaited"), (gap.awaited_until(), "lost")] {
+            let rendered = rendered(User::new(UserId::new(180).unwrap()), std::slice::from_ref(&gap), now);
+            let gaps = json!([{"position": "0:17", "state": state, "awaitedUntil": "2017-06-29T03:00:44Z", "fields": ["email"]}]);
+            let expected = json!({"stateIsWhole": true, "unbroken": false, "gaps": gaps});
+            assert_eq!(rendered["_meta"]["continuity"], expected);
+        }
     }
 
     #[test]
@@ -188,6 +204,6 @@ mod tests {
         let golden = include_bytes!("../../../../schemas/golden/v1/user-changed.avro");
         let event = golden[..150].to_vec();
         let row = UserRow { user_id: UserId::new(180).unwrap(), position: AT, event, gaps: Vec::new() };
-        assert!(matches!(user(&row), Err(Refusal::Unreadable(AT))));
+        assert!(matches!(user(&row, RECEIVED), Err(Refusal::Unreadable(AT))));
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use domain::gap::OpenGap;
+use domain::{UnixMillis, UserId};
 
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
@@ -29,11 +31,13 @@ const LISTED_MAX: usize = 100;
 pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> Result<Json<StatusBody>, Refusal> {
     let projection = &api.projection;
     // All of one moment, the checkpoint too.
-    let read = projection.read(|reader| {
+    let now = projection.shared.now();
+    let read = projection.read(move |reader| {
         let (gaps, unreadable) = (reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?);
-        Ok((reader.checkpoint()?, reader.counts()?, gaps, unreadable, reader.meta()?, reader.erasures()?))
+        let (counts, tally) = (reader.counts()?, reader.tally(now)?);
+        Ok((reader.checkpoint()?, counts, tally, gaps, unreadable, reader.meta()?, reader.erasures()?))
     });
-    let (checkpoint, counts, gaps, unreadable, meta, erasures) = read.await?;
+    let (checkpoint, counts, tally, gaps, unreadable, meta, erasures) = read.await?;
     let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
     let last_answer = known_at.map(|at| at.to_string());
     let phase = projection.phase().borrow().to_string();
@@ -56,15 +60,9 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         users: counts.users,
         forgotten: counts.forgotten,
         gaps: GapStatus {
-            open: counts.gaps,
-            listed: gaps
-                .into_iter()
-                .map(|(user_id, gap)| ListedGap {
-                    user_id: user_id.get(),
-                    position: gap.position.to_string(),
-                    fields: gap.fields,
-                })
-                .collect(),
+            awaited: tally.gaps_awaited,
+            lost: tally.gaps_lost,
+            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, now)).collect(),
         },
         unreadable: UnreadableStatus {
             records: meta.records_unreadable,
@@ -75,6 +73,16 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         },
         as_of: meta.committed_at.to_string(),
     }))
+}
+
+fn listed(user_id: UserId, gap: OpenGap, now: UnixMillis) -> ListedGap {
+    ListedGap {
+        user_id: user_id.get(),
+        position: gap.position.to_string(),
+        state: gap.state(now).as_str(),
+        awaited_until: gap.awaited_until().to_string(),
+        fields: gap.fields,
+    }
 }
 
 #[cfg(test)]

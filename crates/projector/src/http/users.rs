@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use domain::{UserId, wire};
+use domain::{UnixMillis, UserId, wire};
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
@@ -47,20 +47,20 @@ pub(super) async fn one(
     let Path(id) = id?;
     let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
     match api.projection.get(user_id)? {
-        Lookup::Found(row) => found(&row, &known),
+        Lookup::Found(row) => found(&row, &known, api.projection.shared.now()),
         Lookup::Forgotten(_) => Err(Refusal::ForgottenUser),
         Lookup::Unknown => Err(Refusal::UnknownUser),
     }
 }
 
-fn found(row: &UserRow, known: &IfNoneMatch) -> Result<Response, Refusal> {
+fn found(row: &UserRow, known: &IfNoneMatch, now: UnixMillis) -> Result<Response, Refusal> {
     let etag = etag(row)?;
     let is_known = known.names(&etag);
     let etag = HeaderValue::try_from(etag).expect("a UUID and quotes make a header");
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     }
-    let json = render::user(row)?;
+    let json = render::user(row, now)?;
     Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
 }
 
@@ -128,7 +128,7 @@ async fn matching(
         return Err(Refusal::UnknownUser);
     }
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",");
+    render::join(&mut json, &page.users, b",", api.projection.shared.now());
     json.extend(b"]}");
     Ok(([(CONTENT_TYPE, JSON)], json).into_response())
 }

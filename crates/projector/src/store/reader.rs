@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::gap::OpenGap;
-use domain::{Checkpoint, UserId};
+use domain::{Checkpoint, UnixMillis, UserId};
 use rusqlite::Connection;
 
 use super::connection::Interrupt;
 use super::history::{self, Change, Since};
 use super::{
-    Erasures, Error, Lookup, StoreMeta, Unread, UserFilter, UserRows, connection, meta, query, rows, unreadable,
+    Erasures, Error, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, meta, query, rows, tally,
+    unreadable,
 };
 
 /// One connection that reads.
@@ -26,7 +27,6 @@ pub struct StoreReader {
 pub struct Counts {
     pub users: u64,
     pub forgotten: u64,
-    pub gaps: u64,
 }
 
 impl StoreReader {
@@ -89,7 +89,7 @@ impl StoreReader {
         self.read(StoreMeta::read)
     }
 
-    /// Counts users, forgotten users and gaps: a walk over an index, some ten milliseconds for a million users.
+    /// Counts users and forgotten users: a walk over an index, some ten milliseconds for a million users.
     ///
     /// # Errors
     /// As [`StoreReader::get`].
@@ -101,8 +101,16 @@ impl StoreReader {
                     .query_row([], |row| row.get(0))?;
                 Ok(count.try_into().unwrap_or_default())
             };
-            Ok(Counts { users: count("users")?, forgotten: count("forgotten")?, gaps: count("gaps")? })
+            Ok(Counts { users: count("users")?, forgotten: count("forgotten")? })
         })
+    }
+
+    /// Counts what is amiss at `now`.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub fn tally(&self, now: UnixMillis) -> Result<Tally, Error> {
+        self.read(|connection| tally::tally(connection, now))
     }
 
     /// Returns up to `limit` open gaps with their users.

@@ -1,7 +1,7 @@
 //! The rows that readers are given, and the gaps of a user.
 
 use domain::gap::{self, Gap, OpenGap};
-use domain::{Position, UserId, Version, wire};
+use domain::{Position, UnixMillis, UserId, Version, wire};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
@@ -22,7 +22,8 @@ pub struct UserRow {
 /// Returns the gaps of a user, oldest first.
 pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<OpenGap>> {
     let mut statement = connection.prepare_cached(
-        "SELECT partition, offset, held, missing, fields FROM gaps WHERE user_id = ?1 ORDER BY partition, offset",
+        "SELECT partition, offset, received_at, held, missing, fields FROM gaps WHERE user_id = ?1 \
+         ORDER BY partition, offset",
     )?;
     let rows = statement.query_map([user_id.get()], gap_row)?;
     rows.collect()
@@ -30,9 +31,9 @@ pub(super) fn read_gaps(connection: &Connection, user_id: UserId) -> rusqlite::R
 
 /// Returns up to `limit` gaps with their users.
 pub(super) fn all_gaps(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<(UserId, OpenGap)>> {
-    let mut statement =
-        connection.prepare_cached("SELECT partition, offset, held, missing, fields, user_id FROM gaps LIMIT ?1")?;
-    let rows = statement.query_map([signed(limit)], |row| Ok((user_id(row, 5)?, gap_row(row)?)))?;
+    let mut statement = connection
+        .prepare_cached("SELECT partition, offset, received_at, held, missing, fields, user_id FROM gaps LIMIT ?1")?;
+    let rows = statement.query_map([signed(limit)], |row| Ok((user_id(row, 6)?, gap_row(row)?)))?;
     rows.collect()
 }
 
@@ -43,22 +44,24 @@ pub(super) fn user_id(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> 
 }
 
 fn gap_row(row: &Row<'_>) -> rusqlite::Result<OpenGap> {
-    let fields: String = row.get(4)?;
+    let fields: String = row.get(5)?;
     Ok(OpenGap {
         position: Position { partition: row.get(0)?, offset: row.get(1)? },
-        gap: Gap { held: Version::from_bytes(row.get(2)?), missing: Version::from_bytes(row.get(3)?) },
+        received_at: UnixMillis::from_millis(row.get(2)?),
+        gap: Gap { held: Version::from_bytes(row.get(3)?), missing: Version::from_bytes(row.get(4)?) },
         fields: serde_json::from_str(&fields).unwrap_or_default(),
     })
 }
 
 pub(crate) fn write_gaps(connection: &Connection, user_id: UserId, gaps: &[OpenGap]) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached("INSERT INTO gaps VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for OpenGap { position, gap, fields } in gaps {
+    let mut statement = connection.prepare_cached("INSERT INTO gaps VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for OpenGap { position, received_at, gap, fields } in gaps {
         let fields = serde_json::to_string(fields).expect("texts are JSON");
         statement.execute(params![
             user_id.get(),
             position.partition,
             position.offset,
+            received_at.millis(),
             gap.held.as_bytes(),
             gap.missing.as_bytes(),
             fields

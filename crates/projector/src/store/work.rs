@@ -67,6 +67,7 @@ impl<'c> Work<'c> {
         let commit = &mut self.commit;
         commit.effects.count(applied.effect);
         commit.gaps_closed += followed.closed as u64;
+        commit.tally_changed |= followed.gaps_changed;
         if let Effect::Newer { gap: Some(_) } = applied.effect {
             let found = key.gaps().last().is_some_and(|gap| gap.position == record.position);
             commit.gaps_found += u64::from(found);

@@ -9,7 +9,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::erasure::{self, Erased, Erasures};
 use super::work::Work;
-use super::{Commit, Error, LogBatch, StoreMeta, StoreReaders, connection, create_indexes, create_tables, late, meta};
+use super::{
+    Commit, Error, LogBatch, StoreMeta, StoreReaders, Tally, connection, create_indexes, create_tables, late, meta,
+    tally,
+};
 use crate::bookmark::TopicTag;
 
 /// The connection that writes.
@@ -178,6 +181,14 @@ impl Writer {
         transaction.commit().map_err(fault)?;
         self.late_checkpoint = checkpoint;
         Ok(closed)
+    }
+
+    /// Counts what is amiss at `now`.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub(crate) fn tally(&self, now: UnixMillis) -> Result<Tally, Error> {
+        tally::tally(&self.connection, now).map_err(|source| Error::of(&self.path, source))
     }
 
     /// Records that the store was up to date at `now`, though nothing was there to be committed.

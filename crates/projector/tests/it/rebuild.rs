@@ -55,7 +55,7 @@ async fn a_rebuild_equals_a_life() {
     service.ready().await;
     let expected = everything(&service).await;
     assert!(
-        expected.1["gaps"]["open"].as_u64() > Some(0) && expected.1["unreadable"]["records"] == 2,
+        expected.1["gaps"]["lost"].as_u64() > Some(0) && expected.1["unreadable"]["records"] == 2,
         "{}",
         expected.1
     );

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use domain::UnixMillis;
 use projector::{Config, Listeners, Raw, RunError, Summary};
 use service::Shutdown;
 use tempfile::TempDir;
@@ -14,6 +15,8 @@ use tokio::task::JoinHandle;
 pub(crate) const TOPIC: &str = "vcc.users";
 /// How long a condition is waited for before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a service that goes by a clock of the test looks at it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A running service.
 pub(crate) struct Service {
@@ -28,13 +31,18 @@ impl Service {
         Self::start_with(kafka, store, |_| {}).await
     }
 
+    /// Starts a service that goes by this clock, and looks at it often.
+    pub(crate) async fn start_at(kafka: &Log, store: &TempDir, clock: fn() -> UnixMillis) -> Self {
+        let mut config = config(kafka, store, |_| {});
+        (config.projection.clock, config.projection.look_interval) = (clock, LOOK_INTERVAL);
+        Self::run(config).await
+    }
+
     pub(crate) async fn start_with(kafka: &Log, store: &TempDir, change: impl FnOnce(&mut Raw)) -> Self {
-        let mut raw = Raw::default();
-        raw.store.dir = store.path().to_owned();
-        raw.kafka.bootstrap = kafka.broker.bootstrap();
-        raw.kafka.properties = kafka.options().properties;
-        change(&mut raw);
-        let config = Config::try_from(raw).unwrap();
+        Self::run(config(kafka, store, change)).await
+    }
+
+    async fn run(config: Config) -> Self {
         let bind = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let listeners = Listeners { http: bind().await, admin: bind().await };
         let (http, admin) = (listeners.http.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
@@ -52,10 +60,25 @@ impl Service {
         get(self.http, path, &[]).await
     }
 
+    /// Returns the value of a metric, with its labels as they are written.
+    pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
+        let metrics = get(self.admin, "/metrics", &[]).await;
+        metrics.body_text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
     pub(crate) async fn stop(self) -> Summary {
         self.shutdown.trigger();
         self.running.await.unwrap().unwrap()
     }
+}
+
+fn config(kafka: &Log, store: &TempDir, change: impl FnOnce(&mut Raw)) -> Config {
+    let mut raw = Raw::default();
+    raw.store.dir = store.path().to_owned();
+    raw.kafka.bootstrap = kafka.broker.bootstrap();
+    raw.kafka.properties = kafka.options().properties;
+    change(&mut raw);
+    Config::try_from(raw).unwrap()
 }
 
 pub(crate) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -6,11 +6,10 @@ use std::ops::ControlFlow;
 
 use domain::gap::{Lineage, OpenGap, changed_fields};
 use domain::roll::{Applied, Effect, Member, Reading, Roll};
-use domain::topics::Names;
 use domain::{Position, UserEvent, UserId, wire};
 use kafka::{ClientOptions, Record, Unavailable, scan};
 
-use super::{Found, Gap};
+use super::{Gap, Gaps, Options};
 use crate::SILENCE_MAX;
 use crate::keeper::refetch::refetch;
 
@@ -55,12 +54,9 @@ impl Suspects {
 }
 
 /// Returns the confirmed gaps: not filled from the late topic, and with at least one field that differs.
-pub(super) fn confirm(
-    kafka: &ClientOptions,
-    topics: &Names,
-    mut suspects: Suspects,
-) -> Result<Found<Gap>, scan::Error> {
-    let mut found = Found::default();
+pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Gaps, scan::Error> {
+    let Options { kafka, topics, now, since, .. } = options;
+    let mut found = Gaps::default();
     suspects.lineages.retain(|_, lineage| !lineage.gaps.is_empty());
     if suspects.lineages.is_empty() {
         return Ok(found);
@@ -73,7 +69,8 @@ pub(super) fn confirm(
     let wanted: BTreeSet<Position> = positions.flatten().collect();
     let records = refetch(kafka, &topics.users, &wanted, || true)?.unwrap_or_default();
     for (user_id, gaps) in open {
-        for OpenGap { gap, position, .. } in gaps {
+        for open in gaps {
+            let OpenGap { gap, position, .. } = open;
             let held = suspects.held.get(&position).and_then(|held| records.get(held));
             let held = held.and_then(|record| event(record, |member| member.version == gap.held));
             let next = records.get(&position);
@@ -84,7 +81,8 @@ pub(super) fn confirm(
                 _ => vec![NOT_COMPARED.to_owned()],
             };
             if !fields.is_empty() {
-                found.push(Gap { user_id, position, fields });
+                let gap = Gap { user_id, position, fields, awaited_until: open.awaited_until() };
+                found.push(gap, *now, *since);
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The findings of a verification.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::roll::KeyState;
-use domain::{EventId, Position, UserId};
+use domain::{EventId, Position, UnixMillis, UserId};
 use kafka::topics::Finding as Setting;
 
 /// The result of a verification.
@@ -17,7 +18,7 @@ pub struct Report {
     /// The number of records that the keeper appended.
     pub reasserted: u64,
     pub dirty: Found<Dirty>,
-    pub gaps: Found<Gap>,
+    pub gaps: Gaps,
     pub unreadable: Found<Unreadable>,
     pub unknown: Found<Unreadable>,
     pub ahead: Found<Ahead>,
@@ -51,6 +52,19 @@ pub struct Gap {
     pub position: Position,
     /// The fields that the missing events changed.
     pub fields: Vec<String>,
+    /// When the vendor stops or stopped retrying the missing delivery.
+    pub awaited_until: UnixMillis,
+}
+
+/// The gaps, by what can still be expected of the vendor.
+#[derive(Clone, Debug, Default)]
+pub struct Gaps {
+    /// The vendor has given up since [`Options::since`](super::Options::since). The only gaps that are a fault.
+    pub lost: Found<Gap>,
+    /// The vendor gave up before that.
+    pub lost_before: Found<Gap>,
+    /// The vendor still retries.
+    pub awaited: Found<Gap>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +96,10 @@ pub struct Winner {
 }
 
 impl Report {
-    /// Returns whether there are no findings.
+    /// Returns whether there are no faults. A gap is one only if it became lost a short time ago.
     pub fn is_clean(&self) -> bool {
         let broken = [self.unreadable.count, self.unknown.count, self.ahead.count, self.misplaced.count];
-        let counts = [self.dirty.count, self.gaps.count].into_iter().chain(broken);
+        let counts = [self.dirty.count, self.gaps.lost.count].into_iter().chain(broken);
         counts.into_iter().all(|count| count == 0) && self.settings.is_empty()
     }
 
@@ -103,6 +117,19 @@ impl Report {
         if key.roll.rank().is_ahead() {
             self.ahead.push(Ahead { user_id, position });
         }
+    }
+}
+
+impl Gaps {
+    /// Adds a gap at `now`. One that became lost within `since` is a fault.
+    pub(super) fn push(&mut self, gap: Gap, now: UnixMillis, since: Duration) {
+        let lost_for_ms = now.millis().saturating_sub(gap.awaited_until.millis());
+        let found = match u128::try_from(lost_for_ms) {
+            Err(_) => &mut self.awaited,
+            Ok(lost_for_ms) if lost_for_ms > since.as_millis() => &mut self.lost_before,
+            Ok(_) => &mut self.lost,
+        };
+        found.push(gap);
     }
 }
 
@@ -124,5 +151,32 @@ impl<T> Found<T> {
         self.count += other.count;
         let room = EXAMPLES_MAX.saturating_sub(self.examples.len());
         self.examples.extend(other.examples.into_iter().take(room));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::topics::RETRIES_MAX_MS;
+
+    use super::*;
+
+    #[test]
+    fn a_gap_is_a_fault_for_a_while_after_it_was_lost() {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        const SINCE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+        let counts = |days_since_lost: i64, more_ms: i64| {
+            let (now, mut gaps) =
+                (UnixMillis::from_millis(RETRIES_MAX_MS + days_since_lost * DAY_MS + more_ms), Gaps::default());
+            let awaited_until = UnixMillis::from_millis(RETRIES_MAX_MS);
+            let (user_id, position) = (UserId::new(1).unwrap(), Position { partition: 0, offset: 9 });
+            gaps.push(Gap { user_id, position, fields: Vec::new(), awaited_until }, now, SINCE);
+            let is_clean = Report { gaps: gaps.clone(), ..Report::default() }.is_clean();
+            (gaps.awaited.count, gaps.lost.count, gaps.lost_before.count, is_clean)
+        };
+        assert_eq!(counts(-22, 0), (1, 0, 0, true), "a delivery is on its way");
+        assert_eq!(counts(0, -1), (1, 0, 0, true));
+        assert_eq!(counts(0, 0), (0, 1, 0, false));
+        assert_eq!(counts(7, 0), (0, 1, 0, false));
+        assert_eq!(counts(7, 1), (0, 0, 1, true), "a lost delivery does not alarm for ever");
     }
 }
