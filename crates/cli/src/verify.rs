@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// The time in seconds that a key has to be repaired, on a live system
     #[arg(long, default_value_t = 10)]
     settle: u64,
-    /// How many days a lost delivery is a fault, counted from the moment at which the vendor gave up (22 d 18 h after the
+    /// How many days a lost delivery is a fault, from the moment at which the vendor gave up (22 d 18 h after the
     /// receipt of the event that shows it). Older ones are counted
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
     since: u32,

@@ -193,7 +193,8 @@ mod tests {
         let gap = OpenGap { position: AT, received_at: RECEIVED, gap: Gap { held: version, missing: version }, fields };
         for (now, state) in [(RECEIVED, "awaited"), (gap.awaited_until(), "lost")] {
             let rendered = rendered(User::new(UserId::new(180).unwrap()), std::slice::from_ref(&gap), now);
-            let gaps = json!([{"position": "0:17", "state": state, "awaitedUntil": "2017-06-29T03:00:44Z", "fields": ["email"]}]);
+            let until = "2017-06-29T03:00:44Z";
+            let gaps = json!([{"position": "0:17", "state": state, "awaitedUntil": until, "fields": ["email"]}]);
             let expected = json!({"stateIsWhole": true, "unbroken": false, "gaps": gaps});
             assert_eq!(rendered["_meta"]["continuity"], expected);
         }

@@ -1,4 +1,4 @@
-//! Counts what is amiss: of the same rows and by the same rule for `/status` and for the gauges, whenever they are asked.
+//! Counts what is amiss, of the same rows and by the same rule for `/status` and for the gauges.
 
 use domain::UnixMillis;
 use domain::gap::lost_if_received_by;
