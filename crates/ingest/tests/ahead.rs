@@ -22,9 +22,9 @@ fn arrival() -> UnixMillis {
 }
 
 async fn verified(service: &Service) -> Report {
-    let settle = Duration::ZERO;
-    let kafka = service.log.options();
-    let options = Options { kafka, topics: Names::default(), threads: 1, settle, keep_winners: false };
+    let (kafka, topics) = (service.log.options(), Names::default());
+    let (settle, now, since) = (Duration::ZERO, arrival(), Duration::MAX);
+    let options = Options { kafka, topics, threads: 1, settle, now, since, keep_winners: false };
     tokio::task::spawn_blocking(move || verify(&options, |_, _| ()).unwrap()).await.unwrap()
 }
 
