@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 pub(crate) const TOPIC: &str = "vcc.users";
 /// How long a condition is waited for before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a service that goes by a clock of the test looks at it: longer than a look takes, with which the log is not
-/// read.
+/// How often a service that goes by a clock of the test looks at it: longer than a look takes, since nothing is read
+/// meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A running service.
