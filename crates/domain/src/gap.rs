@@ -56,7 +56,7 @@ impl GapState {
 impl OpenGap {
     /// Returns the state of the gap at `now`.
     pub fn state(&self, now: UnixMillis) -> GapState {
-        if self.received_at > lost_if_received_by(now) { GapState::Awaited } else { GapState::Lost }
+        if now < self.awaited_until() { GapState::Awaited } else { GapState::Lost }
     }
 
     /// Returns the instant at which an awaited gap becomes a lost one.
