@@ -37,6 +37,8 @@ mod effect;
 
 mod read;
 
+mod ends;
+
 mod key;
 
 mod join;
@@ -44,6 +46,7 @@ mod join;
 pub mod second;
 
 pub use effect::{Applied, Effect, Standing};
+pub use ends::{Ends, Tombstone};
 pub use join::{Member, Roll, SET_MAX};
 pub use key::KeyState;
 pub use read::{Reading, Unread, carrier_timestamp, dated, read};

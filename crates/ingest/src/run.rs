@@ -48,8 +48,8 @@ pub async fn run(
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
     let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
-    let (users, repairer) = (config.topics.users.clone(), config.keeper.then(|| publisher.clone()));
-    let upkeep = Upkeep::new(config.kafka.clone(), users, repairer, clock, &metrics);
+    let repairer = config.keeper.then(|| publisher.clone());
+    let upkeep = Upkeep::new(config.kafka.clone(), config.topics.clone(), repairer, clock, &metrics);
     let gate = upkeep.gate();
 
     let mut parts = JoinSet::new();

@@ -7,21 +7,21 @@ mod round;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::roll::KeyState;
+use domain::topics::Names;
 use domain::{Checkpoint, UnixMillis};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kafka::group::{GroupEvent, Membership};
-use kafka::placement::partition_for;
 use kafka::publish::Publisher;
 use kafka::tail::{self, Limits, Tail, TailEvent};
-use kafka::topics::{self, Watermarks};
+use kafka::topics::{self, Description, Watermarks};
 use kafka::{ClientOptions, Record};
 use service::{Metrics, Shutdown};
 use tokio::time::Instant;
 
 use crate::gate::Gate;
-use crate::keeper::{self, Action, GROUP, Plan};
+use crate::keeper::{self, Action, GROUP, Plan, Repair};
+use crate::{Retention, Table};
 
 use metrics::Gauges;
 use round::{Repairer, Round};
@@ -57,10 +57,10 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Returns the upkeep of `topic`. Without a publisher it does not repair.
+    /// Returns the upkeep of the topic of users. Without a publisher it does not repair.
     pub fn new(
         options: ClientOptions,
-        topic: String,
+        topics: Names,
         publisher: Option<Publisher>,
         now: fn() -> UnixMillis,
         metrics: &Metrics,
@@ -68,12 +68,12 @@ impl Upkeep {
         let gauges = Gauges::register(metrics);
         let repairer = publisher.map(|publisher| Repairer {
             options: options.clone(),
-            topic: topic.clone(),
+            topics: topics.clone(),
             publisher,
             now,
-            counters: gauges.repairs.clone(),
+            counters: gauges.keeper.clone(),
         });
-        Self { options, topic, gate: Gate::new(metrics), gauges, repairer }
+        Self { options, topic: topics.users, gate: Gate::new(metrics), gauges, repairer }
     }
 
     /// Returns the gate, for the requests.
@@ -99,9 +99,10 @@ impl Upkeep {
     /// Opens a tail and follows it until `shutdown`. The tail is closed in every case.
     async fn open(&self, shutdown: &Shutdown) -> Result<(), Error> {
         let opening = async {
+            let description = topics::describe(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;
             let ends = topics::watermarks(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;
             let tail = Tail::open(&self.options, &self.topic, Checkpoint::default(), Limits::default()).await?;
-            Ok::<_, Error>((ends, tail))
+            Ok::<_, Error>((description, ends, tail))
         };
         let mut opening = std::pin::pin!(opening);
         let opened = tokio::select! {
@@ -109,9 +110,9 @@ impl Upkeep {
             () = shutdown.requested() => tokio::time::timeout(OPENING_MAX, opening).await.ok(),
         };
         let Some(opened) = opened else { return Ok(()) };
-        let (ends, mut tail) = opened?;
+        let (description, ends, mut tail) = opened?;
         let mut group = Group::new(self);
-        let mut follower = Follower::new(self, ends);
+        let mut follower = Follower::new(self, description, ends);
         let followed = tokio::select! {
             () = shutdown.requested() => Ok(()),
             Err(error) = follower.follow(&mut tail, &mut group, shutdown) => Err(error),
@@ -185,6 +186,8 @@ impl<'u> Group<'u> {
 /// One pass over the topic from its beginning.
 struct Follower<'u> {
     upkeep: &'u Upkeep,
+    /// The topic as it was when the pass started, with the settings that the plan follows.
+    description: Description,
     plan: Plan,
     began: Instant,
     /// The ends of the partitions when the pass started.
@@ -196,10 +199,11 @@ struct Follower<'u> {
 }
 
 impl<'u> Follower<'u> {
-    fn new(upkeep: &'u Upkeep, ends: Vec<Watermarks>) -> Self {
+    fn new(upkeep: &'u Upkeep, description: Description, ends: Vec<Watermarks>) -> Self {
         let partitions = i32::try_from(ends.len()).unwrap_or(i32::MAX);
         let ahead = ends.iter().map(|end| end.partition).collect();
-        Self { upkeep, plan: Plan::default(), began: Instant::now(), ends, partitions, ahead, round: None }
+        let plan = Plan::new(partitions, Retention::of(description.settings.as_ref()));
+        Self { upkeep, description, plan, began: Instant::now(), ends, partitions, ahead, round: None }
     }
 
     /// Returns only with an error.
@@ -221,19 +225,25 @@ impl<'u> Follower<'u> {
         }
     }
 
-    /// Starts the repairs that are due, unless others are in progress. Returns the time until which to wait.
+    /// Starts the copies or repairs that are due, unless others are in progress. Returns the time until which to wait.
     fn act(&mut self, shutdown: &Shutdown) -> Option<Instant> {
         let repairer = self.upkeep.repairer.as_ref()?;
         if self.round.is_some() {
             return None;
         }
-        match self.plan.next(self.began.elapsed()) {
+        let (repairer, shutdown) = (repairer.clone(), shutdown.clone());
+        match self.plan.next(self.began.elapsed(), (repairer.now)()) {
+            Action::Copy(records) => {
+                let topic_id = self.description.topic_id.clone();
+                self.round = Some(repairer.copy(records, topic_id, shutdown).boxed());
+                None
+            }
             Action::Repair(keys) => {
-                let states = self.upkeep.gate.look(|table| {
-                    let state = |user_id| Some((user_id, table.key(user_id)?.roll.clone()));
-                    keys.into_iter().filter_map(state).collect()
+                let repairs = self.upkeep.gate.look(|table| {
+                    let repair = |user_id| Some(Repair::of(user_id, table.key(user_id)?));
+                    keys.into_iter().filter_map(repair).collect()
                 });
-                self.round = Some(repairer.clone().repair(states, shutdown.clone()).boxed());
+                self.round = Some(repairer.repair(repairs, shutdown).boxed());
                 None
             }
             Action::WaitUntil(due) => Some(self.began + due),
@@ -257,6 +267,8 @@ impl<'u> Follower<'u> {
             }
             TailEvent::PartitionsAdded(added) => {
                 self.partitions += i32::try_from(added.len()).unwrap_or(0);
+                let widened = keeper::Event::Widened { partitions: self.partitions };
+                self.plan.on(&widened, self.began.elapsed());
                 if !self.ahead.is_empty() {
                     self.ahead.extend(&added);
                 }
@@ -264,38 +276,26 @@ impl<'u> Follower<'u> {
         }
     }
 
-    fn take_record(&mut self, table: &mut crate::Table, record: &Record, now: Duration) {
-        let partition = record.position.partition;
-        self.plan.on(&keeper::Event::Read { partition }, now);
-        let user_id = match table.take(record) {
-            Ok((user_id, applied)) => {
+    fn take_record(&mut self, table: &mut Table, record: &Record, now: Duration) {
+        match keeper::read(table, &mut self.plan, record, now) {
+            Ok((_, applied)) => {
                 self.upkeep.gauges.dropped.inc_by(applied.dropped as u64);
-                user_id
             }
-            Err(unread) => {
-                tracing::debug!(
-                    kafka.partition = partition,
-                    kafka.offset = record.position.offset,
-                    error = &unread as &dyn std::error::Error,
-                    "a record cannot be read"
-                );
-                let Some(user_id) = unread.user_id() else { return };
-                user_id
-            }
-        };
-        let event = if table.key(user_id).is_some_and(KeyState::needs_repair) {
-            let home = partition_for(user_id.to_string().as_bytes(), self.partitions);
-            keeper::Event::Dirty { user_id, home }
-        } else {
-            keeper::Event::Clean { user_id }
-        };
-        self.plan.on(&event, now);
+            Err(unread) => tracing::debug!(
+                kafka.partition = record.position.partition,
+                kafka.offset = record.position.offset,
+                error = &unread as &dyn std::error::Error,
+                "a record cannot be read"
+            ),
+        }
     }
 
     fn finish(&mut self, round: Round) {
         self.round = None;
-        for user_id in round.lost {
-            self.plan.on(&keeper::Event::Lost { user_id }, self.began.elapsed());
+        let lost = round.lost.into_iter().map(|user_id| keeper::Event::Lost { user_id });
+        let copied = round.copied.into_iter().map(|(user_id, at)| keeper::Event::Copied { user_id, at });
+        for event in lost.chain(copied) {
+            self.plan.on(&event, self.began.elapsed());
         }
     }
 

@@ -6,8 +6,16 @@
 //! makes the key clean, and a clean key is not repaired. Appending again is idempotent: two keepers at once (a
 //! rebalance, a member wrongly taken for dead) at worst append the same record twice.
 //!
-//! [`Plan`] decides and is pure; [`crate::Upkeep`] reads and appends. The consumer group [`GROUP`] only decides which
+//! A tombstone must not expire, or an older delivery would bring the user back where nobody remembers the forgetting.
+//! So the keeper appends each again well within `delete.retention.ms`, and once when `max.compaction.lag.ms` has passed:
+//! see [`crate::Retention`]. A forgotten user's tombstone goes on every partition that holds the key.
+//!
+//! A record with broken bytes is copied to the dead letters before anything is appended after it.
+//!
+//! [`Plan`] decides and is pure, as are [`read`] and [`Repair`]; [`crate::Upkeep`] reads and appends. The consumer group [`GROUP`] only decides which
 //! replica repairs which partition: every replica reads all partitions, for the gate too.
+
+mod read;
 
 mod plan;
 
@@ -15,9 +23,9 @@ pub(crate) mod refetch;
 
 mod repair;
 
-pub use plan::{Action, BACKOFF_MAX, BACKOFF_MIN, Event, Plan, REPAIRS_MAX};
-pub use repair::Fetched;
-pub use repair::{needed, repair};
+pub use plan::{Action, BACKOFF_MAX, BACKOFF_MIN, Event, Plan, RENEWALS_EVERY, RENEWALS_MAX, REPAIRS_MAX};
+pub use read::read;
+pub use repair::{Fetched, Repair};
 
 /// The consumer group whose members share the partitions.
 pub const GROUP: &str = "rollcall-keeper";

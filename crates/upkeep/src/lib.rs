@@ -50,6 +50,8 @@
 
 mod table;
 
+mod retention;
+
 pub mod gate;
 
 pub mod keeper;
@@ -67,6 +69,7 @@ mod fixture;
 
 pub use follow::Upkeep;
 pub use gate::Gate;
+pub use retention::Retention;
 pub use table::Table;
 
 /// The longest silence of the cluster while a topic is read as a whole.

@@ -1,9 +1,10 @@
-//! The table: the state of every key of the topic, kept by one reader for gate and keeper. Pure.
+//! The table: the state of every key of the topic, kept by one reader for gate and keeper. Pure: [`crate::Upkeep`]
+//! calls it, and the tests that model a replica.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use domain::roll::{Applied, KeyState, Unread};
+use domain::roll::{Applied, Ends, KeyState, Unread};
 use domain::{Checkpoint, UserId};
 use kafka::Record;
 
@@ -12,6 +13,8 @@ use kafka::Record;
 pub struct Table {
     /// Boxed: a map with a million states inline needs three times their memory while it grows.
     keys: HashMap<UserId, Box<KeyState>>,
+    /// Keys without a record that can be read.
+    stateless: HashMap<UserId, Ends>,
     read: Checkpoint,
     unread: BTreeMap<i32, UnreadCount>,
 }
@@ -42,7 +45,8 @@ impl Table {
         let applied = match self.keys.entry(reading.user_id) {
             Entry::Occupied(mut key) => key.get_mut().apply(&reading),
             Entry::Vacant(vacant) => {
-                let (key, applied) = KeyState::begin(&reading);
+                let ends = self.stateless.remove(&reading.user_id).unwrap_or_default();
+                let (key, applied) = KeyState::begin_after(ends, &reading);
                 vacant.insert(Box::new(key));
                 applied
             }
@@ -53,8 +57,15 @@ impl Table {
     fn pass_over(&mut self, record: &Record, unread: &Unread) {
         let count = self.unread.entry(record.position.partition).or_default();
         *(if unread.is_unknown() { &mut count.unknown } else { &mut count.unreadable }) += 1;
-        if let Some(key) = unread.user_id().and_then(|user_id| self.keys.get_mut(&user_id)) {
-            key.pass_over(record.position, record.timestamp, unread);
+        let Some(user_id) = unread.user_id() else { return };
+        match self.keys.get_mut(&user_id) {
+            Some(key) => {
+                key.pass_over(record.position, record.timestamp, unread);
+            }
+            None => {
+                let ends = self.stateless.entry(user_id).or_default();
+                ends.pass_over(record.position, record.timestamp, unread);
+            }
         }
     }
 

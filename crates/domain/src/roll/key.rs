@@ -1,5 +1,6 @@
 //! A key of the log: its state, and whether compaction would keep that state.
 
+use super::ends::{Ends, Last, Tombstone};
 use super::{Applied, Effect, Reading, Roll, Unread};
 use crate::{Position, UnixMillis};
 
@@ -12,24 +13,25 @@ pub struct KeyState {
     last: Position,
     /// The partition whose last record of the key yields the state by itself.
     clean: Option<i32>,
-    /// Boxed because it is rare: other keys pay one pointer.
-    unknown: Option<Box<Unknown>>,
-}
-
-/// Present when the last records of a key on a partition are unknown to this build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unknown {
-    partition: i32,
-    /// The Kafka timestamp of the first of them.
-    since: UnixMillis,
+    /// `None` for a key that is on one partition and ends in a value: nearly all. Boxed: those pay one pointer.
+    ends: Option<Box<Ends>>,
 }
 
 impl KeyState {
     /// Returns the state after the first record of a key, and the record's effect.
     pub fn begin(reading: &Reading<'_>) -> (Self, Applied) {
-        let (roll, applied) = Roll::begin(reading);
-        let clean = reading.yields(&roll).then_some(reading.position.partition);
-        (Self { roll, last: reading.position, clean, unknown: None }, applied)
+        Self::begin_after(Ends::default(), reading)
+    }
+
+    /// Returns the state after the first record of a key that can be read, and its effect. Before it came the records
+    /// that `ends` was told of.
+    pub fn begin_after(ends: Ends, reading: &Reading<'_>) -> (Self, Applied) {
+        let ((roll, applied), at) = (Roll::begin(reading), reading.position);
+        let clean = reading.yields(&roll).then_some(at.partition);
+        let ends = (!ends.is_empty()).then(|| Box::new(ends));
+        let mut key = Self { roll, last: at, clean: None, ends };
+        key.end(at, Last::of(reading));
+        (Self { clean, ..key }, applied)
     }
 
     /// Applies a further record of the key. Records of one partition must come in the order of their offsets. A record
@@ -37,7 +39,7 @@ impl KeyState {
     pub fn apply(&mut self, reading: &Reading<'_>) -> Applied {
         let (at, applied) = (reading.position, self.roll.apply(reading));
         if !self.was_read(at) {
-            self.leave(at);
+            self.end(at, Last::of(reading));
             if reading.yields(&self.roll) {
                 self.clean = Some(at.partition);
             } else if applied.stored {
@@ -50,13 +52,7 @@ impl KeyState {
     /// Records an unreadable record of the key at `position` with the Kafka timestamp `timestamp`.
     pub fn pass_over(&mut self, position: Position, timestamp: UnixMillis, unread: &Unread) -> Effect {
         if !self.was_read(position) {
-            let partition = position.partition;
-            let before = self.unknown.as_deref().filter(|unknown| unknown.partition == partition);
-            let since = before.map_or(timestamp, |unknown| unknown.since);
-            self.leave(position);
-            if unread.is_unknown() {
-                self.unknown = Some(Box::new(Unknown { partition, since }));
-            }
+            self.end(position, Last::of_unread(timestamp, unread));
         }
         unread.effect()
     }
@@ -67,20 +63,32 @@ impl KeyState {
         self.roll.join(&other.roll);
         let is_whole = |roll: &Roll| roll.is_same(&self.roll);
         self.clean = own_clean.filter(|_| is_whole(&own_roll)).or(other.clean.filter(|_| is_whole(&other.roll)));
-        self.unknown = self.unknown.take().or(other.unknown);
+        let others = other.into_ends();
+        self.ends_mut().join(others);
     }
 
     /// Returns whether the state must be appended again because compaction would otherwise keep another state. False
     /// for a key whose last records are unknown to this build: a later build may read them.
     pub fn needs_repair(&self) -> bool {
-        self.clean.is_none() && self.unknown.is_none()
+        !self.is_clean() && self.unknown_since().is_none()
     }
 
-    /// Replaces the last record of the partition with the record at `position`.
-    fn leave(&mut self, position: Position) {
+    /// Makes the record at `position` the last one of the partition.
+    fn end(&mut self, position: Position, last: Last) {
         self.clean = self.clean.filter(|partition| *partition != position.partition);
-        self.unknown = self.unknown.take().filter(|unknown| unknown.partition != position.partition);
+        if self.ends.is_some() || last != Last::Value || position.partition != self.last.partition {
+            self.ends_mut().set(position.partition, last);
+        }
+        self.ends.take_if(|ends| ends.is_one_value());
         self.last = position;
+    }
+
+    fn ends_mut(&mut self) -> &mut Ends {
+        self.ends.get_or_insert_with(|| Box::new(Ends::of_value(self.last.partition)))
+    }
+
+    fn into_ends(self) -> Ends {
+        self.ends.map_or_else(|| Ends::of_value(self.last.partition), |ends| *ends)
     }
 
     fn was_read(&self, position: Position) -> bool {
@@ -92,15 +100,36 @@ impl KeyState {
         self.last
     }
 
-    /// Returns whether the last record of the key on one of its partitions yields the state by itself. Compaction keeps
-    /// that record.
+    /// Returns whether compaction keeps the state. For a user who exists, the last record on one of the key's
+    /// partitions yields the state by itself. For a forgotten one, the last record on each of them is a tombstone of
+    /// that forgetting: values before another record would stay.
     pub fn is_clean(&self) -> bool {
-        self.clean.is_some()
+        let rank = self.roll.rank();
+        if !rank.is_forgotten() {
+            return self.clean.is_some();
+        }
+        self.ends.as_ref().is_some_and(|ends| ends.all_forget(rank.time()))
+    }
+
+    /// Returns the tombstones of a forgotten user that the key's partitions end in. They must not expire.
+    pub fn tombstone(&self) -> Option<Tombstone> {
+        let rank = self.roll.rank();
+        self.ends.as_ref().filter(|_| rank.is_forgotten())?.tombstone(rank.time())
+    }
+
+    /// Returns the partitions on which a forgotten user's tombstone must be last: each that holds the key, but those
+    /// that end in a record that is unknown to this build. Empty for a user who exists.
+    pub fn forgotten_on(&self) -> Vec<i32> {
+        match &self.ends {
+            _ if !self.roll.rank().is_forgotten() => Vec::new(),
+            Some(ends) => ends.known().collect(),
+            None => vec![self.last.partition],
+        }
     }
 
     /// Returns the Kafka timestamp from which the key ends in records that are unknown to this build. Such a key must
     /// not be repaired, because only a later build knows the effect of these records.
     pub fn unknown_since(&self) -> Option<UnixMillis> {
-        self.unknown.as_deref().map(|unknown| unknown.since)
+        self.ends.as_ref()?.unknown_since()
     }
 }

@@ -15,6 +15,8 @@ use crate::{EventId, Head, Position, UnixMillis, UserId, UserIdError};
 pub struct Reading<'r> {
     pub user_id: UserId,
     pub position: Position,
+    /// Kafka's timestamp of the record.
+    pub timestamp: UnixMillis,
     says: Roll,
     /// The event of the record's value, as framed on the log; `None` when it has none and forgets the user.
     value: Option<(EventId, &'r [u8])>,
@@ -100,7 +102,7 @@ pub fn read<'r>(
     let Some(value) = value else {
         let at = dated(header(CE_TIME)).unwrap_or(timestamp);
         let says = Roll::forgotten(at, position);
-        return Ok(Reading { user_id, position, says, value: None, payloads: Vec::new(), ignored: 0 });
+        return Ok(Reading { user_id, position, timestamp, says, value: None, payloads: Vec::new(), ignored: 0 });
     };
     let head = wire::check(value).map_err(|source| Unread::Value { key: user_id, source })?;
     if head.user_id != user_id {
@@ -110,6 +112,7 @@ pub fn read<'r>(
     let mut reading = Reading {
         user_id,
         position,
+        timestamp,
         says: Roll::event(rank, member),
         value: Some((head.event_id, value)),
         payloads: Vec::new(),
@@ -179,11 +182,12 @@ impl<'r> Reading<'r> {
     /// when the record has the header [`SECOND`].
     #[inline]
     pub fn moved<'v>(&self, value: &'v [u8]) -> Option<Reading<'v>> {
-        let Self { user_id, position, ref says, value: own, ref payloads, ignored } = *self;
+        let Self { user_id, position, timestamp, ref says, value: own, ref payloads, ignored } = *self;
         let value = own.map(|(id, _)| (id, value));
         payloads.is_empty().then(|| Reading {
             user_id,
             position,
+            timestamp,
             says: says.clone(),
             value,
             payloads: Vec::new(),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use domain::headers::{CE_TIME, SECOND};
-use domain::roll::{self, Applied, KeyState, Member, Reading, Unread, second};
+use domain::roll::{self, Applied, Ends, KeyState, Member, Reading, Unread, second};
 use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId, wire};
 
 /// The Kafka timestamp of every record.
@@ -134,9 +134,13 @@ impl Log {
     }
 
     pub(crate) fn fold(&self) -> Option<KeyState> {
-        let mut key = None;
+        let (mut key, mut ends) = (None, Ends::default());
         for (position, record) in &self.0 {
-            apply(&mut key, *position, record);
+            match (&mut key, record.read(*position)) {
+                (None, Ok(reading)) => key = Some(KeyState::begin_after(std::mem::take(&mut ends), &reading).0),
+                (None, Err(unread)) => ends.pass_over(*position, NOW, &unread),
+                (Some(_), _) => drop(apply(&mut key, *position, record)),
+            }
         }
         key
     }

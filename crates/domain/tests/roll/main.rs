@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
+mod ends;
 mod log;
 
 use domain::Position;

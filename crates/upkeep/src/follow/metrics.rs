@@ -18,15 +18,19 @@ pub(super) struct Gauges {
     pub(super) unknown: Gauge,
     ignored: Gauge,
     pub(super) dropped: Counter,
-    pub(super) repairs: RepairCounters,
+    pub(super) oldest_tombstone: Gauge,
+    pub(super) keeper: KeeperCounters,
 }
 
-/// The outcomes of repairs.
+/// The outcomes of what the keeper appends.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RepairCounters {
-    pub(super) appended: Counter,
+pub(super) struct KeeperCounters {
+    pub(super) repairs: Counter,
+    pub(super) renewals: Counter,
     pub(super) failed: Counter,
     pub(super) lost: Counter,
+    pub(super) copied: Counter,
+    pub(super) not_copied: Counter,
 }
 
 impl Gauges {
@@ -44,12 +48,20 @@ impl Gauges {
             gauge("rollcall_keeper_unknown_records", unknown, &gauges.unknown);
             let ignored = "Entries of rollcall-second of another user or rank in the partitions that this keeper owns";
             gauge("rollcall_keeper_ignored_entries", ignored, &gauges.ignored);
+            let oldest = "Unix time of the oldest tombstone that the keeper has to renew, 0 without one";
+            gauge("rollcall_keeper_oldest_tombstone_timestamp_seconds", oldest, &gauges.oldest_tombstone);
             let mut counter = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
-            counter("rollcall_keeper_repairs", "Records appended again", &gauges.repairs.appended);
-            let failed = "Attempts to append a record again that Kafka did not acknowledge";
-            counter("rollcall_keeper_failed_repairs", failed, &gauges.repairs.failed);
+            counter("rollcall_keeper_repairs", "Records appended again", &gauges.keeper.repairs);
+            let renewals = "Tombstones appended again so that they do not expire";
+            counter("rollcall_keeper_renewals", renewals, &gauges.keeper.renewals);
+            let failed = "Attempts to append a record or tombstone again that Kafka did not acknowledge";
+            counter("rollcall_keeper_failed_repairs", failed, &gauges.keeper.failed);
+            let copied = "Unreadable records copied to the dead letters";
+            counter("rollcall_keeper_copied_records", copied, &gauges.keeper.copied);
+            let not_copied = "Attempts to copy an unreadable record that Kafka did not acknowledge";
+            counter("rollcall_keeper_failed_copies", not_copied, &gauges.keeper.not_copied);
             let lost = "Records that compaction had removed before they were appended again";
-            counter("rollcall_keeper_lost", lost, &gauges.repairs.lost);
+            counter("rollcall_keeper_lost", lost, &gauges.keeper.lost);
             let dropped = "Events of one user and second beyond the eight that are kept";
             counter("rollcall_keeper_dropped_events", dropped, &gauges.dropped);
         });
@@ -59,6 +71,7 @@ impl Gauges {
     pub(super) fn set(&self, plan: &Plan, gate: &Gate, ends: &[Watermarks]) {
         self.partitions.set(signed(plan.owned().count()));
         self.dirty.set(signed(plan.dirty()));
+        self.oldest_tombstone.set(plan.oldest_tombstone().map_or(0, |appended_at| appended_at.millis() / 1_000));
         gate.look(|table| {
             let unread =
                 |end: &Watermarks| (end.high - table.checkpoint().next(end.partition).unwrap_or(end.low)).max(0);

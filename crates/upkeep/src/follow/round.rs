@@ -1,79 +1,147 @@
-//! A round of repairs: reads the records of the states again, and appends them.
+//! A round of the keeper: reads records again, and appends or copies them.
 
 use std::collections::BTreeSet;
 
-use domain::roll::Roll;
-use domain::{UnixMillis, UserId};
-use kafka::ClientOptions;
-use kafka::publish::Publisher;
+use domain::topics::Names;
+use domain::{Letter, Original, Position, UnixMillis, UserId};
+use kafka::publish::{Outgoing, Publisher};
+use kafka::{ClientOptions, Record};
 use service::Shutdown;
+use service::telemetry::chain;
 
-use super::metrics::RepairCounters;
+use super::metrics::KeeperCounters;
 use crate::keeper::refetch::refetch;
-use crate::keeper::{Fetched, needed, repair};
+use crate::keeper::{Fetched, Repair};
 
 /// The clients that a repair needs.
 #[derive(Clone, Debug)]
 pub(super) struct Repairer {
     pub(super) options: ClientOptions,
-    pub(super) topic: String,
+    pub(super) topics: Names,
     pub(super) publisher: Publisher,
     pub(super) now: fn() -> UnixMillis,
-    pub(super) counters: RepairCounters,
+    pub(super) counters: KeeperCounters,
 }
 
-/// The result of a round. A failed repair is tried again after its back-off, whatever the error: Kafka may later accept
-/// a record that it refuses now (a permission, a limit).
+/// The result of a round. A failed repair or copy is tried again after its back-off, whatever the error: Kafka may later
+/// accept a record that it refuses now (a permission, a limit).
 #[derive(Debug, Default)]
 pub(super) struct Round {
     /// Keys whose records no longer exist.
     pub(super) lost: Vec<UserId>,
+    /// Unreadable records that were copied, or no longer exist.
+    pub(super) copied: Vec<(UserId, Position)>,
 }
 
 impl Repairer {
     /// Appends the states again, unless `shutdown` comes first.
-    pub(super) async fn repair(self, states: Vec<(UserId, Roll)>, shutdown: Shutdown) -> Round {
-        let Some(fetched) = self.fetch(&states, &shutdown).await else { return Round::default() };
+    pub(super) async fn repair(self, repairs: Vec<Repair>, shutdown: Shutdown) -> Round {
+        let needed = repairs.iter().flat_map(Repair::needed).collect();
+        let Some(fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
         let mut round = Round::default();
         let mut appends = Vec::new();
-        for (user_id, state) in &states {
-            let Some(record) = repair(*user_id, state, &fetched, &self.topic, (self.now)()) else {
+        for repair in repairs {
+            let Some(records) = repair.records(&fetched, &self.topics.users, (self.now)()) else {
                 self.counters.lost.inc();
                 tracing::error!(
-                    user.id = %user_id,
-                    kafka.partition = state.position().partition,
-                    kafka.offset = state.position().offset,
+                    user.id = %repair.user_id,
+                    kafka.partition = repair.state.position().partition,
+                    kafka.offset = repair.state.position().offset,
                     "a record was compacted away before it was appended again: was the keeper away for longer than \
                      min.compaction.lag.ms?"
                 );
-                round.lost.push(*user_id);
+                round.lost.push(repair.user_id);
                 continue;
             };
-            appends.push(self.publisher.publish(record));
+            let done = if repair.is_renewal { &self.counters.renewals } else { &self.counters.repairs };
+            appends.extend(records.into_iter().map(|record| async {
+                let published = self.publisher.publish(record).await;
+                done.inc_by(published.is_ok().into());
+                published
+            }));
         }
         // Records that are queued by then are flushed when the service stops.
         let appended = tokio::select! {
             () = shutdown.requested() => return round,
             appended = futures_util::future::join_all(appends) => appended,
         };
-        let failures: Vec<_> = appended.iter().filter_map(|appended| appended.as_ref().err()).collect();
-        self.counters.appended.inc_by((appended.len() - failures.len()) as u64);
+        let failures: Vec<_> = appended.into_iter().filter_map(Result::err).collect();
         self.counters.failed.inc_by(failures.len() as u64);
         if let Some(error) = failures.first() {
             // One line for all: an outage, or a missing permission, fails them together and every time.
             tracing::warn!(
                 repairs.failed = failures.len(),
-                error = *error as &dyn std::error::Error,
+                error = error as &dyn std::error::Error,
                 "repairs were not acknowledged and are tried again"
             );
         }
         round
     }
 
-    /// Reads the records that carry the states. Returns `None` when they cannot be read now.
-    async fn fetch(&self, states: &[(UserId, Roll)], shutdown: &Shutdown) -> Option<Fetched> {
-        let positions: BTreeSet<_> = states.iter().flat_map(|(_, state)| needed(state)).collect();
-        let (options, topic, stop) = (self.options.clone(), self.topic.clone(), shutdown.clone());
+    /// Copies the values of unreadable records to the dead letters, unless `shutdown` comes first. A record counts as
+    /// copied when Kafka has acknowledged its letter.
+    pub(super) async fn copy(
+        self,
+        records: Vec<(UserId, Position)>,
+        topic_id: Option<String>,
+        shutdown: Shutdown,
+    ) -> Round {
+        let needed = records.iter().map(|(_, at)| *at).collect();
+        let Some(mut fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
+        let copies = records.into_iter().map(|(user_id, at)| {
+            let letter = fetched.remove(&at).and_then(|record| letter(user_id, record, topic_id.as_deref()));
+            self.copy_one(user_id, at, letter)
+        });
+        let copied = tokio::select! {
+            () = shutdown.requested() => return Round::default(),
+            copied = futures_util::future::join_all(copies) => copied,
+        };
+        let mut round = Round::default();
+        let mut failures = Vec::new();
+        for copied in copied {
+            match copied {
+                Ok(copied) => round.copied.push(copied),
+                Err(error) => failures.push(error),
+            }
+        }
+        self.counters.not_copied.inc_by(failures.len() as u64);
+        if let Some(error) = failures.first() {
+            tracing::warn!(
+                copies.failed = failures.len(),
+                error = error as &dyn std::error::Error,
+                "copies of unreadable records were not acknowledged and are tried again"
+            );
+        }
+        round
+    }
+
+    /// Returns the record, once its letter is acknowledged. There is no letter where the record no longer exists.
+    async fn copy_one(
+        &self,
+        user_id: UserId,
+        at: Position,
+        letter: Option<Letter>,
+    ) -> Result<(UserId, Position), kafka::publish::Error> {
+        if let Some(letter) = letter {
+            // The letter is kept from now on, however old the record is.
+            let timestamp = (self.now)();
+            self.publisher
+                .publish(Outgoing { timestamp, ..Outgoing::letter(&letter, &self.topics.dead_letter) })
+                .await?;
+            self.counters.copied.inc();
+            tracing::warn!(
+                user.id = %user_id,
+                kafka.partition = at.partition,
+                kafka.offset = at.offset,
+                "an unreadable record was copied to the dead letters"
+            );
+        }
+        Ok((user_id, at))
+    }
+
+    /// Reads the records at these positions again. Returns `None` when they cannot be read now.
+    async fn fetch(&self, positions: BTreeSet<Position>, shutdown: &Shutdown) -> Option<Fetched> {
+        let (options, topic, stop) = (self.options.clone(), self.topics.users.clone(), shutdown.clone());
         let fetched =
             tokio::task::spawn_blocking(move || refetch(&options, &topic, &positions, || !stop.is_requested()));
         match fetched.await.expect("reading records does not panic") {
@@ -84,4 +152,11 @@ impl Repairer {
             }
         }
     }
+}
+
+/// Returns the copy of an unreadable record.
+fn letter(user_id: UserId, record: Record, topic_id: Option<&str>) -> Option<Letter> {
+    let reason = chain(&record.read().err()?);
+    let position = topic_id.map_or_else(|| record.position.to_string(), |id| format!("{id}/{}", record.position));
+    Some(Letter::of_record(record.value?, Original { user_id, position }, reason, record.timestamp))
 }

@@ -3,16 +3,22 @@
 use std::time::Duration;
 
 use domain::roll::Standing;
-use domain::{UserEvent, UserId};
+use domain::{Letter, Position, UserEvent, UserId};
 use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
 
 use super::*;
 use crate::fixture::{NOW, change, event};
+use crate::letters;
 
 const TOPIC: &str = "users";
+const LETTERS: &str = "letters";
 /// Long enough for a busy machine. A test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+fn names() -> Names {
+    Names { users: TOPIC.to_owned(), dead_letter: LETTERS.to_owned(), ..Names::default() }
+}
 
 /// A running upkeep, with its gauges and its shutdown.
 struct Running {
@@ -30,7 +36,7 @@ impl Running {
 
     fn with(broker: &EmbeddedBroker, publisher: Publisher) -> Self {
         let options = broker.client_options();
-        let upkeep = Upkeep::new(options, TOPIC.to_owned(), Some(publisher), || NOW, &Metrics::new());
+        let upkeep = Upkeep::new(options, names(), Some(publisher), || NOW, &Metrics::new());
         let (gauges, gate, shutdown) = (upkeep.gauges.clone(), upkeep.gate(), Shutdown::new());
         let ended = tokio::spawn(upkeep.run(shutdown.clone()));
         Self { gauges, gate, shutdown, ended }
@@ -70,23 +76,74 @@ async fn a_refused_repair_is_tried_again_though_other_partitions_are_never_quiet
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
-    keeper.until("another attempt", |gauges| gauges.repairs.failed.get() >= 2).await;
+    keeper.until("another attempt", |gauges| gauges.keeper.failed.get() >= 2).await;
     assert_eq!(keeper.gauges.dirty.get(), 1, "a key that could not be repaired stays dirty");
     traffic.abort();
     keeper.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_newest_record_is_appended_again_after_one_that_cannot_be_read() {
+async fn an_unreadable_record_is_copied_and_the_newest_record_is_appended_after_it() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1), (LETTERS, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let winner = Outgoing::event(&event(1, None, "x", 1), TOPIC, None);
+    sender.publish(winner.clone()).await.unwrap();
+    let broken = winner.value.as_deref().unwrap()[..20].to_vec();
+    sender.publish(Outgoing { value: Some(broken.clone()), ..winner.clone() }).await.unwrap();
+    // The user of this one has no state.
+    let stateless = Outgoing { key: b"2".to_vec(), value: Some(broken[..19].to_vec()), ..winner };
+    sender.publish(stateless).await.unwrap();
+    let keeper = Running::start(&broker, &broker.client_options());
+    keeper.until("a repair", |gauges| gauges.keeper.repairs.get() == 1 && gauges.dirty.get() == 0).await;
+    assert_eq!(keeper.gauges.unreadable.get(), 2);
+
+    let options = broker.client_options();
+    let letters = tokio::task::spawn_blocking(move || letters::list(&options, LETTERS).unwrap()).await.unwrap();
+    let mut letters: Vec<Letter> = letters.into_iter().map(|kept| kept.letter).collect();
+    letters.sort_by_key(|letter| letter.body.len());
+    let bodies: Vec<&[u8]> = letters.iter().map(|letter| letter.body.as_slice()).collect();
+    assert_eq!(bodies, [&broken[..19], &broken], "also the one that stays");
+    let of = |letter: &Letter| letter.record.clone().map(|record| (record.user_id.get(), record.position));
+    let place = |offset: i64| Position { partition: 0, offset }.to_string();
+    for (letter, (user, offset)) in letters.iter().zip([(2, 2), (1, 1)]) {
+        assert!(letter.is_of_record() && !letter.reason.is_empty(), "{letter:?}");
+        let (own, position) = of(letter).unwrap();
+        assert!(own == user && position.ends_with(&place(offset)), "{position}");
+    }
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_appended_after_an_unreadable_record_that_cannot_be_copied() {
+    // There is no topic for dead letters.
     let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
     let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
     let winner = Outgoing::event(&event(1, None, "x", 1), TOPIC, None);
     sender.publish(winner.clone()).await.unwrap();
     let broken = winner.value.as_deref().unwrap()[..20].to_vec();
     sender.publish(Outgoing { value: Some(broken), ..winner }).await.unwrap();
+    let narrow = Limits { deadline: Duration::from_secs(1), ..Limits::default() };
+    let keeper = Running::with(&broker, Publisher::open(&broker.client_options(), narrow).unwrap());
+    keeper.until("a second attempt", |gauges| gauges.keeper.not_copied.get() == 2).await;
+    assert_eq!((keeper.gauges.keeper.repairs.get(), keeper.gauges.dirty.get()), (0, 1));
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_tombstone_is_renewed_and_one_on_another_partition_is_repeated_there() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 2)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let user_id = |user| UserId::new(user).unwrap();
+    let old = UnixMillis::from_millis(NOW.millis() - 86_400_000 * 10);
+    let on = |partition, record| Outgoing { partition: Some(partition), ..record };
+    sender.publish(on(0, Outgoing::forgotten(user_id(1), TOPIC, old, old))).await.unwrap();
+    sender.publish(on(0, Outgoing::event(&event(2, None, "x", 1), TOPIC, None))).await.unwrap();
+    sender.publish(on(1, Outgoing::forgotten(user_id(2), TOPIC, NOW, NOW))).await.unwrap();
     let keeper = Running::start(&broker, &broker.client_options());
-    keeper.until("a repair", |gauges| gauges.repairs.appended.get() == 1 && gauges.dirty.get() == 0).await;
-    assert_eq!(keeper.gauges.unreadable.get(), 1);
+    let renewed = |gauges: &Gauges| gauges.keeper.renewals.get() == 1 && gauges.keeper.repairs.get() == 2;
+    keeper.until("a renewal and a repair on both partitions", renewed).await;
+    let is_new = |gauges: &Gauges| gauges.oldest_tombstone.get() == NOW.millis() / 1_000 && gauges.dirty.get() == 0;
+    keeper.until("both are new", is_new).await;
     keeper.stop().await;
 }
 
@@ -117,7 +174,7 @@ async fn a_key_that_ends_in_what_a_later_build_may_know_is_left_alone() {
         sender.publish(known(2, second)).await.unwrap();
     }
     let keeper = Running::start(&broker, &broker.client_options());
-    let repaired = |gauges: &Gauges| gauges.repairs.appended.get() == 1 && gauges.dirty.get() == 0;
+    let repaired = |gauges: &Gauges| gauges.keeper.repairs.get() == 1 && gauges.dirty.get() == 0;
     keeper.until("the other key's repair", repaired).await;
     assert_eq!(keeper.gauges.unknown.get(), 1);
     keeper.stop().await;
@@ -132,7 +189,7 @@ async fn a_tied_second_ends_in_one_record_that_carries_it() {
         sender.publish(Outgoing::event(event, TOPIC, None)).await.unwrap();
     }
     let keeper = Running::start(&broker, &broker.client_options());
-    keeper.until("a repair", |gauges| gauges.repairs.appended.get() == 1 && gauges.dirty.get() == 0).await;
+    keeper.until("a repair", |gauges| gauges.keeper.repairs.get() == 1 && gauges.dirty.get() == 0).await;
     let stored = |event: &UserEvent| match keeper.gate.judge(&event.head()) {
         Standing::Known(position) => Some(position.offset),
         _ => None,

@@ -1,16 +1,28 @@
-//! Decides what the keeper does, and when. Pure: times are durations since the keeper started.
+//! Decides what the keeper does, and when. Pure: times are durations since the keeper started, and for tombstones the
+//! wall clock, because their age counts across restarts. [`crate::Upkeep`] calls it, and the tests that model a keeper.
+
+mod renewals;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use domain::UserId;
+use domain::roll::Tombstone;
+use domain::{Position, UnixMillis, UserId};
+use kafka::placement::partition_for;
+
+use crate::retention::Retention;
+use renewals::{Renewal, Renewals};
 
 /// The wait of a key between its first and second repair. Each further wait is twice as long.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest wait of a key between repairs. A key that stays clean for longer starts again with the shortest.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(64);
-/// The most keys repaired at once.
+/// The most keys repaired, and the most records copied, at once.
 pub const REPAIRS_MAX: usize = 1_000;
+/// The most tombstones renewed at once.
+pub const RENEWALS_MAX: usize = 100;
+/// The shortest time between renewals. At this rate a keeper renews 40 million tombstones in the time that each has.
+pub const RENEWALS_EVERY: Duration = Duration::from_secs(1);
 
 /// An input of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +33,24 @@ pub enum Event {
     Revoked(Vec<i32>),
     /// No partition is assigned to this keeper any more.
     AllRevoked,
+    /// The topic has this number of partitions now.
+    Widened { partitions: i32 },
     /// A record was read. More may follow.
     Read { partition: i32 },
     /// A partition has been read to its end.
     EndReached { partition: i32 },
-    /// After a record the key needs a repair. `home` is the partition of the key.
-    Dirty { user_id: UserId, home: i32 },
+    /// After a record the key needs a repair.
+    Dirty { user_id: UserId },
     /// After a record the key needs no repair.
     Clean { user_id: UserId },
+    /// After a record the key needs no repair, and its tombstones must not expire.
+    Forgotten { user_id: UserId, tombstone: Tombstone },
+    /// A record of the key is unreadable, and must be copied before anything is appended after it.
+    Unreadable { user_id: UserId, at: Position },
+    /// A tombstone of the key was read: what is unreadable before it on its partition is erased, and not copied.
+    Erased { user_id: UserId, at: Position },
+    /// The unreadable record was copied, or no longer exists.
+    Copied { user_id: UserId, at: Position },
     /// The records that a repair needs no longer exist. The key waits for another record.
     Lost { user_id: UserId },
 }
@@ -36,7 +58,9 @@ pub enum Event {
 /// The next action of the keeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Append the state of these keys again.
+    /// Copy these unreadable records to the dead letters.
+    Copy(Vec<(UserId, Position)>),
+    /// Append the state of these keys again ([`super::Repair`]).
     Repair(Vec<UserId>),
     /// Wait for an event, at most until this time.
     WaitUntil(Duration),
@@ -46,12 +70,18 @@ pub enum Action {
 
 /// The plan of one keeper: which keys it must repair, and when.
 ///
-/// The owner of a key's home partition repairs the key. It does so when that partition has been read to its end, and
-/// the whole topic has been read to its end once (a key can have records on other partitions). During a repair the key
-/// waits. If the key is still dirty after its back-off, because the repair failed or a newer record overtook it, it is
-/// repaired again.
-#[derive(Clone, Debug, Default)]
+/// The owner of a key's home partition, the one that murmur2 gives, repairs the key. It does so when that partition has
+/// been read to its end, and the whole topic has been read to its end once (a key can have records on other
+/// partitions). During a repair the key waits. If the key is still dirty after its back-off, because the repair failed
+/// or a newer record overtook it, it is repaired again.
+///
+/// Unreadable records of a key are copied first, and the key waits for that.
+///
+/// The tombstone of a forgotten key is appended again when it is due ([`Retention::due`]), at a bounded rate.
+#[derive(Clone, Debug)]
 pub struct Plan {
+    partitions: i32,
+    retention: Retention,
     owned: BTreeSet<i32>,
     ended: BTreeSet<i32>,
     /// The whole topic has been read to its end once.
@@ -59,6 +89,11 @@ pub struct Plan {
     /// The dirty keys, by their home partition.
     dirty: BTreeMap<i32, BTreeSet<UserId>>,
     homes: HashMap<UserId, i32>,
+    /// Unreadable records that are not copied yet.
+    uncopied: BTreeMap<UserId, BTreeSet<Position>>,
+    renewals: Renewals,
+    /// The next time at which tombstones may be renewed.
+    renew_from: Duration,
     repairs: BTreeMap<UserId, Backoff>,
 }
 
@@ -70,35 +105,104 @@ struct Backoff {
 }
 
 impl Plan {
+    /// Returns the plan for a topic with these partitions and settings, of which nothing is owned or read.
+    pub fn new(partitions: i32, retention: Retention) -> Self {
+        Self {
+            partitions,
+            retention,
+            owned: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            is_begun: false,
+            dirty: BTreeMap::new(),
+            homes: HashMap::new(),
+            uncopied: BTreeMap::new(),
+            renewals: Renewals::default(),
+            renew_from: Duration::ZERO,
+            repairs: BTreeMap::new(),
+        }
+    }
+
     /// Processes an event.
     pub fn on(&mut self, event: &Event, now: Duration) {
         match event {
             Event::Assigned(partitions) => self.owned.extend(partitions),
             Event::Revoked(partitions) => self.owned.retain(|partition| !partitions.contains(partition)),
             Event::AllRevoked => self.owned.clear(),
+            Event::Widened { partitions } => self.widen(*partitions),
             Event::Read { partition } => {
                 self.ended.remove(partition);
             }
             Event::EndReached { partition } => {
                 self.ended.insert(*partition);
             }
-            Event::Dirty { user_id, home } => {
+            Event::Dirty { user_id } => {
                 self.clean(*user_id);
-                self.homes.insert(*user_id, *home);
-                self.dirty.entry(*home).or_default().insert(*user_id);
-                // The missing records, or another record of the key, have arrived.
-                self.repairs.entry(*user_id).and_modify(|repair| repair.due = repair.due.min(now + BACKOFF_MAX));
+                let home = self.home(*user_id);
+                self.homes.insert(*user_id, home);
+                self.dirty.entry(home).or_default().insert(*user_id);
+                self.bring_forward(*user_id, now + BACKOFF_MAX);
             }
             Event::Clean { user_id } => self.clean(*user_id),
+            Event::Forgotten { user_id, tombstone } => {
+                self.clean(*user_id);
+                let due = self.retention.due(*user_id, *tombstone);
+                let renewal = Renewal { home: self.home(*user_id), due, appended_at: tombstone.appended_at };
+                self.renewals.put(*user_id, renewal);
+                self.bring_forward(*user_id, now + BACKOFF_MAX);
+            }
+            Event::Unreadable { user_id, at } => {
+                self.bring_forward(*user_id, now + BACKOFF_MAX);
+                self.uncopied.entry(*user_id).or_default().insert(*at);
+            }
+            Event::Erased { user_id, at } => {
+                let is_before = |unreadable: &Position| unreadable.partition == at.partition && unreadable < at;
+                self.drop_uncopied(*user_id, is_before);
+            }
+            Event::Copied { user_id, at } => {
+                self.drop_uncopied(*user_id, |copied| copied == at);
+                // What waited for the copy need not wait for its back-off too.
+                self.bring_forward(*user_id, now);
+            }
             Event::Lost { user_id } => {
                 self.repairs.insert(*user_id, Backoff { wait: BACKOFF_MAX, due: Duration::MAX });
             }
         }
     }
 
+    /// Lets a key wait until `due` at most. One that is lost waits for ever otherwise, though another record of it came.
+    fn bring_forward(&mut self, user_id: UserId, due: Duration) {
+        self.repairs.entry(user_id).and_modify(|repair| repair.due = repair.due.min(due));
+    }
+
+    fn home(&self, user_id: UserId) -> i32 {
+        partition_for(user_id.to_string().as_bytes(), self.partitions)
+    }
+
+    /// Gives each key its new home. The owner of the old one would repair it no more once it has started anew.
+    fn widen(&mut self, partitions: i32) {
+        self.partitions = partitions;
+        self.dirty.clear();
+        for user_id in std::mem::take(&mut self.homes).into_keys() {
+            let home = self.home(user_id);
+            self.homes.insert(user_id, home);
+            self.dirty.entry(home).or_default().insert(user_id);
+        }
+        self.renewals.move_home(|user_id| partition_for(user_id.to_string().as_bytes(), partitions));
+    }
+
     fn clean(&mut self, user_id: UserId) {
         if let Some(keys) = self.homes.remove(&user_id).and_then(|home| self.dirty.get_mut(&home)) {
             keys.remove(&user_id);
+        }
+        self.renewals.remove(user_id);
+    }
+
+    fn drop_uncopied(&mut self, user_id: UserId, is_done: impl Fn(&Position) -> bool) {
+        if let Some(positions) = self.uncopied.get_mut(&user_id) {
+            positions.retain(|position| !is_done(position));
+            if positions.is_empty() {
+                self.uncopied.remove(&user_id);
+            }
         }
     }
 
@@ -107,33 +211,84 @@ impl Plan {
         self.is_begun = true;
     }
 
-    /// Returns the action at `now`. Keys in a returned repair are not returned again before their back-off is over.
-    pub fn next(&mut self, now: Duration) -> Action {
+    /// Returns the action at `now`, which is `wall` by the clock. Keys in a returned action are not returned again
+    /// before their back-off is over.
+    pub fn next(&mut self, now: Duration, wall: UnixMillis) -> Action {
         self.repairs.retain(|_, repair| repair.due == Duration::MAX || now < repair.due + BACKOFF_MAX);
         if !self.is_begun {
             return Action::Wait;
         }
-        let ready = self.owned.intersection(&self.ended).filter_map(|partition| self.dirty.get(partition)).flatten();
-        let (mut keys, mut earliest) = (Vec::new(), None::<Duration>);
-        for user_id in ready {
-            let due = self.repairs.get(user_id).map_or(now, |repair| repair.due);
-            if due <= now {
-                keys.push(*user_id);
-            } else if due < Duration::MAX {
-                earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
-            }
-            if keys.len() == REPAIRS_MAX {
-                break;
-            }
+        let mut due = Due { now, keys: Vec::new(), earliest: None };
+        self.find_uncopied(&mut due);
+        if !due.keys.is_empty() {
+            due.keys.iter().for_each(|user_id| self.attempt(*user_id, now));
+            let records =
+                |user_id: &UserId| self.uncopied[user_id].iter().map(|at| (*user_id, *at)).collect::<Vec<_>>();
+            return Action::Copy(due.keys.iter().flat_map(records).take(REPAIRS_MAX).collect());
         }
-        for user_id in &keys {
-            let wait = self.repairs.get(user_id).map_or(BACKOFF_MIN, |repair| (repair.wait * 2).min(BACKOFF_MAX));
-            self.repairs.insert(*user_id, Backoff { wait, due: now + wait });
-        }
-        match earliest {
-            _ if !keys.is_empty() => Action::Repair(keys),
+        self.find_dirty(&mut due);
+        self.find_renewals(&mut due, wall);
+        due.keys.iter().for_each(|user_id| self.attempt(*user_id, now));
+        match due.earliest {
+            _ if !due.keys.is_empty() => Action::Repair(due.keys),
             Some(earliest) => Action::WaitUntil(earliest),
             None => Action::Wait,
+        }
+    }
+
+    fn attempt(&mut self, user_id: UserId, now: Duration) {
+        let wait = self.repairs.get(&user_id).map_or(BACKOFF_MIN, |repair| (repair.wait * 2).min(BACKOFF_MAX));
+        self.repairs.insert(user_id, Backoff { wait, due: now + wait });
+    }
+
+    /// Yields the partitions whose keys this keeper may repair now.
+    fn ready(&self) -> impl Iterator<Item = &i32> {
+        self.owned.intersection(&self.ended)
+    }
+
+    fn find_uncopied(&self, due: &mut Due) {
+        let is_ready = |user_id: UserId| {
+            let home = self.home(user_id);
+            self.owned.contains(&home) && self.ended.contains(&home)
+        };
+        for user_id in self.uncopied.keys().filter(|user_id| is_ready(**user_id)) {
+            due.take(*user_id, self.repairs.get(user_id));
+            if due.keys.len() == REPAIRS_MAX {
+                return;
+            }
+        }
+    }
+
+    fn find_dirty(&self, due: &mut Due) {
+        let dirty = self.ready().filter_map(|home| self.dirty.get(home)).flatten();
+        for user_id in dirty.filter(|user_id| !self.uncopied.contains_key(user_id)) {
+            due.take(*user_id, self.repairs.get(user_id));
+            if due.keys.len() == REPAIRS_MAX {
+                return;
+            }
+        }
+    }
+
+    fn find_renewals(&mut self, due: &mut Due, wall: UnixMillis) {
+        let most = due.keys.len().saturating_add(RENEWALS_MAX).min(REPAIRS_MAX);
+        let before = due.keys.len();
+        for home in self.owned.intersection(&self.ended) {
+            for (at, user_id) in self.renewals.by_due(*home) {
+                if let Ok(wait) = u64::try_from(at.millis().saturating_sub(wall.millis()))
+                    && wait > 0
+                {
+                    due.wait_until(due.now.saturating_add(Duration::from_millis(wait)));
+                    break;
+                }
+                if due.now < self.renew_from || due.keys.len() >= most {
+                    due.wait_until(self.renew_from.max(due.now));
+                    break;
+                }
+                due.take(user_id, self.repairs.get(&user_id));
+            }
+        }
+        if due.keys.len() > before {
+            self.renew_from = due.now + RENEWALS_EVERY;
         }
     }
 
@@ -146,107 +301,33 @@ impl Plan {
     pub fn dirty(&self) -> usize {
         self.owned.iter().filter_map(|partition| self.dirty.get(partition)).map(BTreeSet::len).sum()
     }
+
+    /// Returns when the oldest of the tombstones was appended, in the partitions of this keeper.
+    pub fn oldest_tombstone(&self) -> Option<UnixMillis> {
+        self.owned.iter().filter_map(|partition| self.renewals.oldest(*partition)).min()
+    }
+}
+
+/// The keys that are due, and when the next one is.
+struct Due {
+    now: Duration,
+    keys: Vec<UserId>,
+    earliest: Option<Duration>,
+}
+
+impl Due {
+    fn take(&mut self, user_id: UserId, last: Option<&Backoff>) {
+        match last.map_or(self.now, |repair| repair.due) {
+            due if due <= self.now => self.keys.push(user_id),
+            Duration::MAX => {}
+            due => self.wait_until(due),
+        }
+    }
+
+    fn wait_until(&mut self, due: Duration) {
+        self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const S: Duration = Duration::from_secs(1);
-
-    fn id(id: i64) -> UserId {
-        UserId::new(id).unwrap()
-    }
-
-    /// Returns a plan that owns partition 0 of a topic that has been read to its end at `now`.
-    fn begun(now: Duration) -> Plan {
-        let mut plan = Plan::default();
-        plan.on(&Event::Assigned(vec![0]), now);
-        plan.on(&Event::EndReached { partition: 0 }, now);
-        plan.begin();
-        plan
-    }
-
-    fn dirty(user: i64, home: i32) -> Event {
-        Event::Dirty { user_id: id(user), home }
-    }
-
-    #[test]
-    fn a_key_is_repaired_by_the_owner_of_its_partition_at_its_end() {
-        let mut plan = Plan::default();
-        let now = S;
-        for event in [dirty(1, 0), dirty(2, 1), Event::EndReached { partition: 0 }, Event::EndReached { partition: 1 }]
-        {
-            plan.on(&event, now);
-        }
-        assert_eq!(plan.next(now), Action::Wait, "nothing is owned");
-        plan.on(&Event::Assigned(vec![1]), now);
-        assert_eq!(plan.next(now), Action::Wait, "the topic was not read to its end");
-        plan.begin();
-        plan.on(&Event::Read { partition: 1 }, now);
-        assert_eq!(plan.next(now), Action::Wait, "more may follow");
-        plan.on(&Event::EndReached { partition: 1 }, now);
-        assert_eq!(plan.next(now), Action::Repair(vec![id(2)]));
-        assert_eq!((plan.dirty(), plan.owned().collect::<Vec<_>>()), (1, vec![1]));
-        plan.on(&Event::Revoked(vec![1]), now);
-        assert_eq!((plan.next(now + S), plan.dirty()), (Action::Wait, 0));
-    }
-
-    #[test]
-    fn a_clean_key_is_never_repaired() {
-        let mut plan = begun(S);
-        plan.on(&dirty(1, 0), S);
-        plan.on(&Event::Clean { user_id: id(1) }, S);
-        assert_eq!(plan.next(S), Action::Wait);
-        assert_eq!(plan.dirty(), 0);
-    }
-
-    #[test]
-    fn repairs_of_a_key_wait_twice_as_long_each_time_and_no_longer_than_the_limit() {
-        let mut plan = begun(S);
-        plan.on(&dirty(1, 0), S);
-        let (mut now, mut waits) = (S, Vec::new());
-        for _ in 0..9 {
-            assert_eq!(plan.next(now), Action::Repair(vec![id(1)]));
-            let Action::WaitUntil(due) = plan.next(now) else { panic!("it is on its way") };
-            waits.push((due - now).as_secs());
-            now = due;
-        }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
-    }
-
-    #[test]
-    fn a_key_that_stays_clean_resets_its_back_off_and_another_continues() {
-        for (quiet, wait) in [(S, 2), (BACKOFF_MIN + BACKOFF_MAX, 1)] {
-            let mut plan = begun(S);
-            plan.on(&dirty(1, 0), S);
-            assert_eq!(plan.next(S), Action::Repair(vec![id(1)]));
-            plan.on(&Event::Clean { user_id: id(1) }, S);
-            let now = S + quiet;
-            plan.on(&dirty(1, 0), now);
-            assert_eq!(plan.next(now), Action::Repair(vec![id(1)]));
-            assert_eq!(plan.next(now), Action::WaitUntil(now + S * wait), "{quiet:?}");
-        }
-    }
-
-    #[test]
-    fn a_repair_whose_records_are_gone_waits_for_another_record() {
-        let mut plan = begun(S);
-        plan.on(&dirty(1, 0), S);
-        assert_eq!(plan.next(S), Action::Repair(vec![id(1)]));
-        plan.on(&Event::Lost { user_id: id(1) }, S);
-        assert_eq!(plan.next(S * 1_000_000), Action::Wait);
-        plan.on(&dirty(1, 0), S * 1_000_000);
-        assert_eq!(plan.next(S * 1_000_000), Action::WaitUntil(S * 1_000_000 + BACKOFF_MAX));
-    }
-
-    #[test]
-    fn a_round_has_a_limit() {
-        let mut plan = begun(S);
-        let keys = i64::try_from(REPAIRS_MAX).unwrap();
-        (0..keys + 5).for_each(|user| plan.on(&dirty(user, 0), S));
-        let Action::Repair(first) = plan.next(S) else { panic!("there is something to do") };
-        let Action::Repair(second) = plan.next(S) else { panic!("there is more to do") };
-        assert_eq!((first.len(), second.len()), (REPAIRS_MAX, 5));
-    }
-}
+mod tests;

@@ -1,9 +1,10 @@
-//! A repair: builds the record that makes a key clean, from bytes on the log.
+//! A repair: builds the records that make a key clean, from bytes on the log. Pure: [`crate::Upkeep`] calls it, and the
+//! tests that model a keeper.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::headers::{self, CE_TIME, REASSERTED, SECOND};
-use domain::roll::{self, Member, Roll, second};
+use domain::headers::{self, REASSERTED, SECOND};
+use domain::roll::{self, KeyState, Member, Roll, second};
 use domain::{Position, UnixMillis, UserId, wire};
 use kafka::Record;
 use kafka::publish::Outgoing;
@@ -11,51 +12,71 @@ use kafka::publish::Outgoing;
 /// The records that a repair needs, by position.
 pub type Fetched = BTreeMap<Position, Record>;
 
-/// Returns the positions of the records that carry the state: the marker, or each event of the set.
-pub fn needed(state: &Roll) -> BTreeSet<Position> {
-    let members = state.members().iter().map(|member| member.at);
-    if state.rank().is_forgotten() { BTreeSet::from([state.position()]) } else { members.collect() }
+/// A state that must be appended again.
+#[derive(Clone, Debug)]
+pub struct Repair {
+    pub user_id: UserId,
+    pub state: Roll,
+    /// The partitions for the tombstone of a forgotten user. The record of an event is placed by its key.
+    partitions: Vec<i32>,
+    /// The key is clean: only the age of its tombstone matters.
+    pub is_renewal: bool,
 }
 
-/// Returns the record that yields `state` by itself: the winner unchanged, and in a tied second the other events in its
-/// header. Returns `None` when a needed record no longer exists. The record is placed by its key.
-///
-/// Its Kafka timestamp is `now`. (Until the repair, the age of the later record protects the winner: the cleaner does
-/// not consider that record while it is younger than `min.compaction.lag.ms`.)
-pub fn repair(user_id: UserId, state: &Roll, fetched: &Fetched, topic: &str, now: UnixMillis) -> Option<Outgoing> {
-    let repaired = state.position();
-    let record = fetched.get(&repaired)?;
-    let (value, mut headers) = match state.winner() {
-        None => (None, dated(record)),
-        Some(winner) => {
-            let value = payload(winner, fetched)?;
-            (Some(value.to_vec()), headers_of(record, value)?)
+impl Repair {
+    /// Returns the repair of a key, or the renewal of its tombstones.
+    pub fn of(user_id: UserId, key: &KeyState) -> Self {
+        let (state, partitions) = (key.roll.clone(), key.forgotten_on());
+        Self { user_id, state, partitions, is_renewal: !key.needs_repair() }
+    }
+
+    /// Returns the positions of the records that carry the state: each event of the set. A tombstone follows from the
+    /// state alone.
+    pub fn needed(&self) -> BTreeSet<Position> {
+        self.state.members().iter().map(|member| member.at).collect()
+    }
+
+    /// Returns the records to append: the tombstones, or the record that yields the state by itself. Returns `None`
+    /// when a needed record no longer exists.
+    ///
+    /// Their Kafka timestamp is `now`. (Until the repair, the age of the later record protects the winner: the cleaner
+    /// does not consider that record while it is younger than `min.compaction.lag.ms`.)
+    pub fn records(&self, fetched: &Fetched, topic: &str, now: UnixMillis) -> Option<Vec<Outgoing>> {
+        match self.state.winner() {
+            Some(winner) => Some(vec![self.event(winner, fetched, topic, now)?]),
+            None => Some(self.partitions.iter().map(|partition| self.tombstone(*partition, topic, now)).collect()),
         }
-    };
-    headers.retain(|(name, _)| name != REASSERTED && name != SECOND);
-    let winner = state.winner().map(|winner| winner.event_id);
-    let others = state.members().iter().filter(|member| Some(member.event_id) != winner);
-    let others: Vec<&[u8]> = others.map(|member| payload(member, fetched)).collect::<Option<_>>()?;
-    headers.extend(second::encode(others.into_iter()).map(|header| (SECOND.to_owned(), header)));
-    headers.push((REASSERTED.to_owned(), repaired.offset.to_string().into_bytes()));
-    let key = user_id.to_string().into_bytes();
-    let timestamp = state.winner().map_or(now, |winner| roll::carrier_timestamp(winner, now));
-    Some(Outgoing { topic: topic.to_owned(), key, value, headers, timestamp, partition: None })
+    }
+
+    /// Returns the tombstone with the time of the forgetting: a later one would also forget what came in between.
+    fn tombstone(&self, partition: i32, topic: &str, now: UnixMillis) -> Outgoing {
+        let forgotten = Outgoing::forgotten(self.user_id, topic, self.state.rank().time(), now);
+        Outgoing { partition: Some(partition), ..self.reasserted(forgotten) }
+    }
+
+    /// Returns the winner unchanged, and in a tied second the other events in its header.
+    fn event(&self, winner: &Member, fetched: &Fetched, topic: &str, now: UnixMillis) -> Option<Outgoing> {
+        let value = payload(winner, fetched)?;
+        let mut headers = headers_of(fetched.get(&winner.at)?, value)?;
+        headers.retain(|(name, _)| name != REASSERTED && name != SECOND);
+        let others = self.state.members().iter().filter(|member| member.event_id != winner.event_id);
+        let others: Vec<&[u8]> = others.map(|member| payload(member, fetched)).collect::<Option<_>>()?;
+        headers.extend(second::encode(others.into_iter()).map(|header| (SECOND.to_owned(), header)));
+        let key = self.user_id.to_string().into_bytes();
+        let timestamp = roll::carrier_timestamp(winner, now);
+        let value = Some(value.to_vec());
+        Some(self.reasserted(Outgoing { topic: topic.to_owned(), key, value, headers, timestamp, partition: None }))
+    }
+
+    fn reasserted(&self, mut record: Outgoing) -> Outgoing {
+        let repaired = self.state.position().offset.to_string();
+        record.headers.push((REASSERTED.to_owned(), repaired.into_bytes()));
+        record
+    }
 }
 
 fn payload<'r>(member: &Member, fetched: &'r Fetched) -> Option<&'r [u8]> {
     fetched.get(&member.at)?.read().ok()?.payload(member)
-}
-
-/// Returns the headers of a tombstone. A tombstone that only its Kafka timestamp dates gets the header with that time.
-/// Otherwise the repair would also forget events between that time and now.
-fn dated(record: &Record) -> Vec<(String, Vec<u8>)> {
-    let mut headers = record.headers.clone();
-    if roll::dated(record.header(CE_TIME)).is_none() {
-        headers.retain(|(name, _)| name != CE_TIME);
-        headers.push((CE_TIME.to_owned(), record.timestamp.to_string().into_bytes()));
-    }
-    headers
 }
 
 /// Returns the headers that the event in `value` had on the log. If `record` carries the event for another one, returns
@@ -71,6 +92,8 @@ fn headers_of(record: &Record, value: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
 
 #[cfg(test)]
 mod tests {
+    use domain::headers::CE_TIME;
+
     use super::*;
     use crate::Table;
     use crate::fixture::{NOW, change, record, tombstone};
@@ -87,17 +110,17 @@ mod tests {
         let mut table = Table::default();
         records.iter().for_each(|record| drop(table.take(record)));
         let user_id = UserId::new(1).unwrap();
-        let state = table.key(user_id).unwrap().roll.clone();
-        let needed = needed(&state);
+        let repair = Repair::of(user_id, table.key(user_id).unwrap());
+        let needed = repair.needed();
         let fetched = records.iter().filter(|record| needed.contains(&record.position));
         let fetched = fetched.map(|record| (record.position, record.clone())).collect();
-        let again = repair(user_id, &state, &fetched, TOPIC, NOW).unwrap();
+        let again = repair.records(&fetched, TOPIC, NOW).unwrap().pop().unwrap();
         let Outgoing { key, value, headers, timestamp, .. } = again.clone();
         let mut begun = Table::default();
         begun.take(&Record { position: at(9), leader_epoch: None, timestamp, key: Some(key), value, headers }).unwrap();
         let key = begun.key(user_id).unwrap();
         assert!(key.is_clean());
-        (again, state, key.roll.clone())
+        (again, repair.state, key.roll.clone())
     }
 
     #[test]
@@ -132,11 +155,36 @@ mod tests {
         const WRITTEN: UnixMillis = UnixMillis::from_millis(1_600_000_000_000);
         let of = |headers| Record { timestamp: WRITTEN, headers, ..tombstone(at(0), 1, 0) };
         let misdated = vec![("x".to_owned(), b"y".to_vec()), (CE_TIME.to_owned(), b"then".to_vec())];
-        for (tombstone, count) in [(tombstone(at(0), 1, 9), 2), (of(misdated), 3), (of(Vec::new()), 2)] {
+        for tombstone in [tombstone(at(0), 1, 9), of(misdated), of(Vec::new())] {
             let (again, state, begun) = repaired(&[tombstone]);
             assert_eq!(again.timestamp, NOW, "what the cleaner measures its lag on");
             assert!(begun.is_same(&state), "{:?}", again.headers);
-            assert_eq!(again.headers.len(), count, "{:?}", again.headers);
         }
+        let user_id = UserId::new(1).unwrap();
+        let forgotten = Outgoing::forgotten(user_id, TOPIC, WRITTEN, NOW);
+        let record = Record {
+            position: at(4),
+            timestamp: NOW,
+            key: Some(forgotten.key.clone()),
+            value: None,
+            headers: forgotten.headers.clone(),
+        };
+        let (again, ..) = repaired(&[record]);
+        let reasserted = (REASSERTED.to_owned(), b"4".to_vec());
+        assert_eq!(again.headers, [forgotten.headers, vec![reasserted]].concat(), "as `forget` wrote it");
+    }
+
+    #[test]
+    fn a_tombstone_goes_on_every_partition_that_holds_the_key() {
+        let on = |partition| Position { partition, offset: 0 };
+        let records = [record(on(3), &change(1, "A>B", 1)), tombstone(on(1), 1, 2)];
+        let mut table = Table::default();
+        assert!(records.iter().all(|record| table.take(record).is_ok()));
+        let user_id = UserId::new(1).unwrap();
+        let repair = Repair::of(user_id, table.key(user_id).unwrap());
+        assert!(repair.needed().is_empty() && !repair.is_renewal);
+        let records = repair.records(&Fetched::new(), TOPIC, NOW).unwrap();
+        let partitions: Vec<_> = records.iter().map(|record| record.partition).collect();
+        assert_eq!(partitions, [Some(3), Some(1)]);
     }
 }

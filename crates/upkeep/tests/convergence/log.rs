@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::headers::{CE_TIME, for_event};
-use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId, wire};
+use domain::{Facts, Position, UnixMillis, User, UserEvent, UserId};
 use kafka::Record;
 use kafka::placement::partition_for;
 use kafka::publish::Outgoing;
@@ -65,27 +64,15 @@ impl Topic {
         self.partitions.push(Vec::new());
     }
 
-    pub(crate) fn append(&mut self, key: &str, value: Option<Vec<u8>>, headers: Vec<(String, Vec<u8>)>) {
-        let partition = partition_for(key.as_bytes(), self.count());
+    /// Appends a record and returns its position.
+    pub(crate) fn append(&mut self, record: Outgoing) -> Position {
+        let Outgoing { key, value, headers, timestamp, .. } = record;
+        let partition = record.partition.unwrap_or_else(|| partition_for(&key, self.count()));
         let records = &mut self.partitions[usize::try_from(partition).unwrap()];
         let position = Position { partition, offset: i64::try_from(records.len()).unwrap() };
-        let (key, timestamp) = (Some(key.as_bytes().to_vec()), UnixMillis::from_millis(0));
-        records.push(Some(Record { position, leader_epoch: None, timestamp, key, value, headers }));
+        records.push(Some(Record { position, leader_epoch: None, timestamp, key: Some(key), value, headers }));
         self.appended.push(position);
-    }
-
-    pub(crate) fn append_event(&mut self, event: &UserEvent) {
-        let headers = for_event(event, None).into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes()));
-        self.append(&event.user_id.to_string(), Some(wire::encode(event)), headers.collect());
-    }
-
-    pub(crate) fn append_marker(&mut self, user: i64, second: i64) {
-        let at = UnixMillis::from_millis(second * 1_000).to_string().into_bytes();
-        self.append(&user.to_string(), None, vec![(CE_TIME.to_owned(), at)]);
-    }
-
-    pub(crate) fn append_outgoing(&mut self, record: Outgoing) {
-        self.append(std::str::from_utf8(&record.key).unwrap(), record.value, record.headers);
+        position
     }
 
     pub(crate) fn end(&self) -> usize {
@@ -113,12 +100,15 @@ impl Topic {
     }
 
     /// Returns how many records the cleaner may consider. `min.compaction.lag.ms` gives the keeper days, so every key
-    /// in that range was clean at some later time.
-    pub(crate) fn cleanable(&self, keys: &BTreeSet<UserId>) -> usize {
+    /// in that range was clean at some later time, and the records to be copied are copied.
+    pub(crate) fn cleanable(&self, keys: &BTreeSet<UserId>, uncopied: &BTreeSet<Position>) -> usize {
         let (mut table, mut cleanable) = (Table::default(), 0);
         for (index, position) in self.appended.iter().enumerate() {
             if let Some(record) = self.at(*position) {
                 let _read = table.take(record).is_ok();
+            }
+            if uncopied.contains(position) {
+                return cleanable;
             }
             if keys.iter().all(|key| table.key(*key).is_none_or(|key| key.is_clean())) {
                 cleanable = index + 1;
@@ -139,5 +129,19 @@ impl Topic {
                 *slot = None;
             }
         }
+    }
+
+    /// Removes every tombstone that was appended before `before`, as the cleaner does after `delete.retention.ms`.
+    pub(crate) fn expire(&mut self, before: UnixMillis) {
+        for slot in self.partitions.iter_mut().flatten() {
+            slot.take_if(|record| record.value.is_none() && record.timestamp < before);
+        }
+    }
+
+    /// Returns the partitions that hold a value of the user.
+    pub(crate) fn values_of(&self, user_id: UserId) -> Vec<i32> {
+        let key = Some(user_id.to_string().into_bytes());
+        let values = self.partitions.iter().flatten().flatten().filter(|record| record.value.is_some());
+        values.filter(|record| record.key == key).map(|record| record.position.partition).collect()
     }
 }

@@ -1,10 +1,12 @@
 //! The proof that the log converges. Histories are arbitrary, with ties and returning states. They are delivered late,
 //! twice and out of order to two replicas. Gate, keeper and Kafka's cleaner act, stop and start at arbitrary moments.
-//! Another writer appends records that this build cannot read, and partitions are added to the topic.
+//! Another writer appends records that this build cannot read, and partitions are added to the topic. Time passes, and
+//! tombstones expire.
 //!
 //! Table, plan and repair are the real code, on real bytes. The log, its cleaner and the replicas' shell are an
 //! in-memory model. After quiet, every key is clean, a live table equals a table rebuilt from the compacted log, no
-//! acknowledged event is lost, and no answer was wrong.
+//! acknowledged event is lost, and no answer was wrong. However much later, an erased user has no value on any partition,
+//! and is still forgotten. Every unreadable record was copied, unless a tombstone erased it.
 //!
 //! `ROLLCALL_CASES=40000 cargo test -p rollcall-upkeep --test convergence` runs more histories than the default.
 #![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
@@ -15,20 +17,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::order::Rank;
-use domain::roll::{Roll, Standing};
-use domain::{Head, UnixMillis, UserEvent, UserId};
-use kafka::placement::partition_for;
+use domain::roll::Standing;
+use domain::{Head, Position, UnixMillis, UserEvent, UserId};
+use kafka::publish::Outgoing;
 use log::{Happened, Topic};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use upkeep::Table;
-use upkeep::keeper::{Action, BACKOFF_MAX, Event, Plan, needed, repair};
+use upkeep::keeper::{self, Action, BACKOFF_MAX, Event, Plan, Repair};
+use upkeep::{Retention, Table};
 
 const CASES: u32 = 2_000;
 const USERS: i64 = 2;
 /// Only a later build writes this user.
 const FOREIGN_USER: i64 = USERS;
 const TOPIC: &str = "users";
+/// Long enough that no tombstone is due while the log converges.
+const RETENTION: Retention = Retention { delete_ms: 80_000_000, compaction_lag_ms: 300_000 };
+/// The time in which every keeper is at work once, in production: a fraction of the time between two renewals.
+const AGE: Duration = Duration::from_millis(80_000_000 / 32);
+/// Four times the life of a tombstone.
+const AGES: usize = 4 * 32;
 
 /// A replica of ingest: one table for gate and keeper, as far as it has read.
 struct Replica {
@@ -38,15 +46,17 @@ struct Replica {
     /// It judges and repairs only after it has read to the end.
     in_force: bool,
     /// States that it has decided to append again. They may be outdated by then.
-    decided: Vec<(UserId, Roll)>,
+    decided: Vec<Repair>,
+    /// Records that it has decided to copy.
+    copies: Vec<(UserId, Position)>,
 }
 
 impl Default for Replica {
     fn default() -> Self {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new(1, RETENTION);
         // Two owners of everything, as during a rebalance.
         plan.on(&Event::Assigned(vec![0, 1]), Duration::ZERO);
-        Self { table: Table::default(), plan, read: 0, in_force: false, decided: Vec::new() }
+        Self { table: Table::default(), plan, read: 0, in_force: false, decided: Vec::new(), copies: Vec::new() }
     }
 }
 
@@ -138,12 +148,18 @@ struct World {
     /// Every delivery with its answer.
     answered: Vec<(Head, Standing)>,
     repairs: BTreeMap<UserId, usize>,
+    /// The number of records that keepers appended.
+    reasserted: usize,
+    /// The number of copies of unreadable records.
+    copied: usize,
+    /// Unreadable records that are not copied, and not erased by a tombstone.
+    uncopied: BTreeSet<Position>,
 }
 
 impl World {
     fn new(deliveries: Vec<Happened>) -> Self {
         let mut topic = Topic::new();
-        topic.append(&FOREIGN_USER.to_string(), Some(b"{}".to_vec()), Vec::new());
+        topic.append(unknown_record(FOREIGN_USER, b"{}".to_vec()));
         Self {
             topic,
             replicas: Default::default(),
@@ -155,6 +171,9 @@ impl World {
             restarts: 0,
             answered: Vec::new(),
             repairs: BTreeMap::new(),
+            reasserted: 0,
+            copied: 0,
+            uncopied: BTreeSet::new(),
         }
     }
 
@@ -180,7 +199,8 @@ impl World {
     /// Appends broken bytes with a known schema.
     fn scribble(&mut self, user: i64) {
         let event = Happened::Changed { user, from: None, to: 'A', second: 0 }.received(0).unwrap();
-        self.topic.append(&user.to_string(), Some(domain::wire::encode(&event)[..20].to_vec()), Vec::new());
+        let at = self.topic.append(unknown_record(user, domain::wire::encode(&event)[..20].to_vec()));
+        self.uncopied.insert(at);
     }
 
     /// Tombstones come from `forget`, which does not use the gate.
@@ -188,7 +208,10 @@ impl World {
         let Some(happened) = self.deliveries.next() else { return };
         self.now += 1;
         match (&happened, happened.received(self.now)) {
-            (Happened::Forgotten { user, second }, _) => self.topic.append_marker(*user, *second),
+            (Happened::Forgotten { user, second }, _) => {
+                let (user_id, as_of) = (UserId::new(*user).unwrap(), UnixMillis::from_millis(second * 1_000));
+                self.append(Outgoing::forgotten(user_id, TOPIC, as_of, self.wall()));
+            }
             (Happened::Changed { .. }, Some(event)) => self.deliver_event(replica, &event),
             (Happened::Changed { .. }, None) => unreachable!("a change is an event"),
         }
@@ -198,22 +221,35 @@ impl World {
         let Replica { table, in_force, .. } = &self.replicas[replica];
         let standing = if *in_force { table.judge(&event.head()) } else { Standing::News };
         if standing == Standing::News {
-            self.topic.append_event(event);
+            self.append(Outgoing::event(event, TOPIC, None));
         }
         self.answered.push((event.head(), standing));
     }
 
+    fn append(&mut self, record: Outgoing) {
+        let (key, is_tombstone) = (record.key.clone(), record.value.is_none());
+        let end = self.topic.append(record);
+        if is_tombstone {
+            let is_erased = |at: &Position| {
+                let record = self.topic.at(*at).expect("it is not copied yet");
+                at.partition == end.partition && record.key.as_ref() == Some(&key)
+            };
+            self.uncopied.retain(|at| !is_erased(at));
+        }
+    }
+
+    fn wall(&self) -> UnixMillis {
+        UnixMillis::from_millis(i64::try_from(self.clock.as_millis()).unwrap())
+    }
+
     fn read(&mut self, replica: usize, records: usize) {
-        let (now, count) = (self.clock, self.topic.count());
-        let Replica { table, plan, read, in_force, decided } = &mut self.replicas[replica];
+        let (now, wall, count) = (self.clock, self.wall(), self.topic.count());
+        let Replica { table, plan, read, in_force, decided, copies } = &mut self.replicas[replica];
+        plan.on(&Event::Widened { partitions: count }, now);
         let to = self.topic.end().min(*read + records);
         for record in self.topic.read(*read, to) {
-            plan.on(&Event::Read { partition: record.position.partition }, now);
-            let taken = table.take(record).map(|(user_id, _)| user_id);
-            let Some(user_id) = taken.map_or_else(|unread| unread.user_id(), Some) else { continue };
-            let home = partition_for(user_id.to_string().as_bytes(), count);
-            let is_dirty = table.key(user_id).is_some_and(|key| key.needs_repair());
-            plan.on(&if is_dirty { Event::Dirty { user_id, home } } else { Event::Clean { user_id } }, now);
+            // Table and plan note a record that cannot be read.
+            let _read = keeper::read(table, plan, record, now).is_ok();
         }
         *read = to;
         if to < self.topic.end() {
@@ -223,21 +259,32 @@ impl World {
         if !std::mem::replace(in_force, true) {
             plan.begin();
         }
-        if let Action::Repair(keys) = plan.next(now) {
-            decided.extend(keys.into_iter().map(|user_id| (user_id, table.key(user_id).unwrap().roll.clone())));
+        loop {
+            match plan.next(now, wall) {
+                Action::Copy(records) => copies.extend(records),
+                Action::Repair(keys) => {
+                    decided.extend(keys.into_iter().map(|user_id| Repair::of(user_id, table.key(user_id).unwrap())));
+                }
+                Action::WaitUntil(_) | Action::Wait => return,
+            }
         }
     }
 
     fn repair(&mut self, replica: usize) {
-        for (user_id, state) in std::mem::take(&mut self.replicas[replica].decided) {
-            let needed = needed(&state);
+        for (user_id, at) in std::mem::take(&mut self.replicas[replica].copies) {
+            self.uncopied.remove(&at);
+            self.copied += 1;
+            self.replicas[replica].plan.on(&Event::Copied { user_id, at }, self.clock);
+        }
+        for repair in std::mem::take(&mut self.replicas[replica].decided) {
+            let needed = repair.needed();
             let fetched = needed.iter().filter_map(|position| Some((*position, self.topic.at(*position)?.clone())));
             let fetched = fetched.collect();
             // If the cleaner has removed a state, another replica has appended it again or it was superseded.
-            if let Some(again) = repair(user_id, &state, &fetched, TOPIC, UnixMillis::from_millis(0)) {
-                self.topic.append_outgoing(again);
-                *self.repairs.entry(user_id).or_default() += 1;
-            }
+            let Some(records) = repair.records(&fetched, TOPIC, self.wall()) else { continue };
+            self.reasserted += records.len();
+            *self.repairs.entry(repair.user_id).or_default() += usize::from(!repair.is_renewal);
+            records.into_iter().for_each(|record| self.append(record));
         }
     }
 
@@ -253,7 +300,7 @@ impl World {
     /// the state.
     fn clean(&mut self) {
         let users: BTreeSet<UserId> = (0..USERS).map(|user| UserId::new(user).unwrap()).collect();
-        let cleanable = self.topic.cleanable(&users);
+        let cleanable = self.topic.cleanable(&users, &self.uncopied);
         self.topic.clean(cleanable);
     }
 
@@ -263,18 +310,41 @@ impl World {
             self.deliver(0);
         }
         for _ in 0..20 {
-            let end = self.topic.end();
+            let before = (self.topic.end(), self.copied);
             for replica in 0..self.replicas.len() {
                 // Every back-off is over.
                 self.clock += BACKOFF_MAX * 3;
                 self.read(replica, usize::MAX / 2);
                 self.repair(replica);
             }
-            if self.topic.end() == end {
+            if (self.topic.end(), self.copied) == before {
                 return self.project(usize::MAX / 2);
             }
         }
         panic!("the keepers never come to rest");
+    }
+
+    /// Lets time pass, with keepers at work and the cleaner behind them.
+    fn age(&mut self) {
+        self.clock += AGE;
+        for replica in 0..self.replicas.len() {
+            self.read(replica, usize::MAX / 2);
+            self.repair(replica);
+        }
+        self.topic.clean(self.topic.end());
+        self.topic.expire(UnixMillis::from_millis(self.wall().millis() - RETENTION.delete_ms));
+    }
+}
+
+/// Returns a record of another writer.
+fn unknown_record(user: i64, value: Vec<u8>) -> Outgoing {
+    Outgoing {
+        topic: TOPIC.to_owned(),
+        key: user.to_string().into_bytes(),
+        value: Some(value),
+        headers: Vec::new(),
+        timestamp: UnixMillis::from_millis(0),
+        partition: None,
     }
 }
 
@@ -295,7 +365,8 @@ proptest! {
             world.act(act);
         }
         world.quiet();
-        let appended = world.topic.end() - before;
+        let (appended, reasserted) = (world.topic.end() - before, world.reasserted);
+        prop_assert!(world.uncopied.is_empty(), "{:?}", world.uncopied);
 
         // The live tables, and a table rebuilt before and after the cleaner has done everything it can.
         let rebuilt = world.topic.rebuild();
@@ -331,8 +402,21 @@ proptest! {
         // Repairs are bounded by the number of other records, and the user of a later build is not repaired. (One
         // repair per keeper for each record, and for each time that a keeper lost its back-offs.)
         let repairs: usize = world.repairs.values().sum();
-        let bound = 2 * (appended - repairs) + usize::try_from(USERS).unwrap() * world.restarts;
+        let bound = 2 * (appended - reasserted) + usize::try_from(USERS).unwrap() * world.restarts;
         prop_assert!(repairs <= bound, "{repairs} repairs of {appended} records");
         prop_assert!(!world.repairs.contains_key(&UserId::new(FOREIGN_USER).unwrap()));
+
+        // Who was erased has no value left on any partition, and stays forgotten for ever.
+        (0..AGES).for_each(|_| world.age());
+        let (aged, end) = (world.topic.rebuild(), world.topic.end());
+        world.project(end);
+        for user_id in (0..USERS).map(|user| UserId::new(user).unwrap()) {
+            let Some(lived) = world.table.key(user_id) else { continue };
+            let Some(key) = aged.key(user_id) else { panic!("{user_id} is gone: {lived:?}") };
+            prop_assert!(key.roll.is_same(&lived.roll) && key.is_clean(), "{key:?}\n{lived:?}");
+            if key.roll.rank().is_forgotten() {
+                prop_assert_eq!(world.topic.values_of(user_id), Vec::<i32>::new());
+            }
+        }
     }
 }
