@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::{UnixMillis, UserId};
+use crate::{TopicPosition, UnixMillis, UserId};
 
 /// Header: the label of the rejection.
 const REJECTION: &str = "rollcall-rejection";
@@ -46,8 +46,7 @@ pub struct Letter {
 pub struct Original {
     /// The user that its key names.
     pub user_id: UserId,
-    /// Its position: `<topic id>/<partition>:<offset>`, without the id where the broker has none.
-    pub position: String,
+    pub position: TopicPosition,
 }
 
 impl Letter {
@@ -84,8 +83,8 @@ impl Letter {
             reason: text(REASON).unwrap_or_default(),
             pointer: text(POINTER).unwrap_or_default(),
             received_at: received_at.unwrap_or(timestamp),
-            record: text(RECORD_USER).and_then(|user| {
-                Some(Original { user_id: user.parse().ok()?, position: text(RECORD_POSITION).unwrap_or_default() })
+            record: text(RECORD_USER).zip(text(RECORD_POSITION)).and_then(|(user, position)| {
+                Some(Original { user_id: user.parse().ok()?, position: position.parse().ok()? })
             }),
         }
     }
@@ -106,7 +105,7 @@ impl Letter {
         ];
         headers.extend(self.iv.clone().map(|iv| (IV, iv)));
         if let Some(Original { user_id, position }) = &self.record {
-            headers.extend([(RECORD_USER, user_id.to_string()), (RECORD_POSITION, position.clone())]);
+            headers.extend([(RECORD_USER, user_id.to_string()), (RECORD_POSITION, position.to_string())]);
         }
         headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect()
     }
@@ -127,7 +126,8 @@ mod tests {
 
     #[test]
     fn the_copy_of_a_record_reads_back() {
-        let record = Original { user_id: UserId::new(180).unwrap(), position: "abc/3:1042".to_owned() };
+        let position = "zuQxo-W8SfmGVIR3p0wXVg/3:1042@7".parse().unwrap();
+        let record = Original { user_id: UserId::new(180).unwrap(), position };
         let written = UnixMillis::from_millis(1_000);
         let letter = Letter::of_record(b"broken".to_vec(), record, "ends early".to_owned(), written);
         let headers = letter.headers();

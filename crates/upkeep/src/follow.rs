@@ -234,8 +234,7 @@ impl<'u> Follower<'u> {
         let (repairer, shutdown) = (repairer.clone(), shutdown.clone());
         match self.plan.next(self.began.elapsed(), (repairer.now)()) {
             Action::Copy(records) => {
-                let topic_id = self.description.topic_id.clone();
-                self.round = Some(repairer.copy(records, topic_id, shutdown).boxed());
+                self.round = Some(repairer.copy(records, self.description.log.topic, shutdown).boxed());
                 None
             }
             Action::Repair(keys) => {

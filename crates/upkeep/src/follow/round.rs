@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::topics::Names;
-use domain::{Letter, Original, Position, UnixMillis, UserId};
+use domain::{Letter, Original, Position, TopicId, TopicPosition, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
 use kafka::{ClientOptions, Record};
 use service::Shutdown;
@@ -80,16 +80,11 @@ impl Repairer {
 
     /// Copies the values of unreadable records to the dead letters, unless `shutdown` comes first. A record counts as
     /// copied when Kafka has acknowledged its letter.
-    pub(super) async fn copy(
-        self,
-        records: Vec<(UserId, Position)>,
-        topic_id: Option<String>,
-        shutdown: Shutdown,
-    ) -> Round {
+    pub(super) async fn copy(self, records: Vec<(UserId, Position)>, topic: TopicId, shutdown: Shutdown) -> Round {
         let needed = records.iter().map(|(_, at)| *at).collect();
         let Some(mut fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
         let copies = records.into_iter().map(|(user_id, at)| {
-            let letter = fetched.remove(&at).and_then(|record| letter(user_id, record, topic_id.as_deref()));
+            let letter = fetched.remove(&at).and_then(|record| letter(user_id, record, topic));
             self.copy_one(user_id, at, letter)
         });
         let copied = tokio::select! {
@@ -155,8 +150,8 @@ impl Repairer {
 }
 
 /// Returns the copy of an unreadable record.
-fn letter(user_id: UserId, record: Record, topic_id: Option<&str>) -> Option<Letter> {
+fn letter(user_id: UserId, record: Record, topic: TopicId) -> Option<Letter> {
     let reason = chain(&record.read().err()?);
-    let position = topic_id.map_or_else(|| record.position.to_string(), |id| format!("{id}/{}", record.position));
+    let position = TopicPosition { topic, position: record.position, epoch: record.leader_epoch };
     Some(Letter::of_record(record.value?, Original { user_id, position }, reason, record.timestamp))
 }

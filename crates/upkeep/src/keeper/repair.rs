@@ -164,6 +164,7 @@ mod tests {
         let forgotten = Outgoing::forgotten(user_id, TOPIC, WRITTEN, NOW);
         let record = Record {
             position: at(4),
+            leader_epoch: None,
             timestamp: NOW,
             key: Some(forgotten.key.clone()),
             value: None,
