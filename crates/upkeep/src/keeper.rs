@@ -7,13 +7,13 @@
 //! rebalance, a member wrongly taken for dead) at worst append the same record twice.
 //!
 //! A tombstone must not expire, or an older delivery would bring the user back where nobody remembers the forgetting.
-//! So the keeper appends each again well within `delete.retention.ms`, and once when `max.compaction.lag.ms` has passed:
-//! see [`crate::Retention`]. A forgotten user's tombstone goes on every partition that holds the key.
+//! So the keeper appends each again well within `delete.retention.ms`, and once when `max.compaction.lag.ms` has
+//! passed: see [`crate::Retention`]. A forgotten user's tombstone goes on every partition that holds the key.
 //!
 //! A record with broken bytes is copied to the dead letters before anything is appended after it.
 //!
-//! [`Plan`] decides and is pure, as are [`read`] and [`Repair`]; [`crate::Upkeep`] reads and appends. The consumer group [`GROUP`] only decides which
-//! replica repairs which partition: every replica reads all partitions, for the gate too.
+//! [`Plan`] decides and is pure, as are [`read`] and [`Repair`]; [`crate::Upkeep`] reads and appends. The consumer group
+//! [`GROUP`] only decides which replica repairs which partition: every replica reads all partitions, for the gate too.
 
 mod read;
 

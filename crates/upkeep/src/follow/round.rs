@@ -23,8 +23,8 @@ pub(super) struct Repairer {
     pub(super) counters: KeeperCounters,
 }
 
-/// The result of a round. A failed repair or copy is tried again after its back-off, whatever the error: Kafka may later
-/// accept a record that it refuses now (a permission, a limit).
+/// The result of a round. A failed repair or copy is tried again after its back-off, whatever the error: Kafka may
+/// later accept a record that it refuses now (a permission, a limit).
 #[derive(Debug, Default)]
 pub(super) struct Round {
     /// Keys whose records no longer exist.

@@ -169,7 +169,7 @@ impl Plan {
         }
     }
 
-    /// Lets a key wait until `due` at most. One that is lost waits for ever otherwise, though another record of it came.
+    /// Lets a key wait until `due` at most. One that is lost waits for ever otherwise.
     fn bring_forward(&mut self, user_id: UserId, due: Duration) {
         self.repairs.entry(user_id).and_modify(|repair| repair.due = repair.due.min(due));
     }
