@@ -12,7 +12,7 @@
 //!
 //! A record with broken bytes is copied to the dead letters before anything is appended after it.
 //!
-//! [`Plan`] decides and is pure, as are [`read`] and [`Repair`]; [`crate::Upkeep`] reads and appends. The consumer group
+//! [`Plan`] decides and is pure, as are [`read`] and [`Repair`]; [`crate::Upkeep`] reads and appends. The group
 //! [`GROUP`] only decides which replica repairs which partition: every replica reads all partitions, for the gate too.
 
 mod read;
