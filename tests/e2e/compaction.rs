@@ -303,6 +303,7 @@ impl Log {
             settle: Duration::ZERO,
             now: now(),
             since: Duration::MAX,
+            retention: Default::default(),
             keep_winners: false,
         };
         let verified = tokio::task::spawn_blocking(move || verify(&options, |_, _| {})).await;

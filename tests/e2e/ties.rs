@@ -58,6 +58,7 @@ async fn every_order_of_a_tied_second_ends_in_the_senders_last_state(broker: &Br
         settle: QUIET_MAX,
         now: now(),
         since: Duration::MAX,
+        retention: Default::default(),
         keep_winners: false,
     };
     let report = tokio::task::spawn_blocking(move || verify(&verifying, |_, _| ()));

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use domain::UserId;
 use kafka::topics::{Finding, Severity};
 use serde_json::{Value, json};
-use upkeep::verify::{Found, Gap, Options, Report, Unreadable, check_settings, verify};
+use upkeep::verify::{Found, Gap, Options, Overdue, Report, Stateless, Unreadable, check_settings, retention, verify};
 
 use crate::cluster::{Cluster, asked};
 use crate::environment::now;
@@ -30,8 +30,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The bar moves once in this many records, so that it costs nothing beside reading.
 const PROGRESS_EVERY: u64 = 4096;
 
-/// Reads the whole log and reports dirty keys, gaps, unreadable and unknown records, events ahead, misplaced keys and
-/// wrong settings; exit status 1 on any, except gaps that are awaited or were lost before --since
+/// Reads the whole log and reports dirty keys, gaps, unreadable and unknown records, events ahead, overdue tombstones,
+/// misplaced keys and wrong settings; exit status 1 on any, except gaps that are awaited or were lost before --since
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -64,6 +64,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // A setting that the broker does not describe is neither right nor wrong.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
+    let retention = retention(&kafka, &names).await.with_context(|| asked(&kafka))?;
     let options = Options {
         kafka,
         topics: names,
@@ -71,6 +72,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         settle: Duration::from_secs(args.settle),
         now: now(),
         since: DAY * args.since,
+        retention,
         keep_winners: expected.is_some(),
     };
     let bar = progress::bar("{wide_bar} {pos}/{len} records, {per_sec}, {eta} left", Some(0));
@@ -153,6 +155,19 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> 
         Findings::of("awaited gaps", &report.gaps.awaited, |gap| missing(gap, "awaited until")),
         Findings::of("unreadable records", &report.unreadable, unread),
         Findings::of("unknown records", &report.unknown, unread),
+        Findings::of("users without a state", &report.stateless, |stateless| {
+            let Stateless { user_id, last } = stateless;
+            format!(
+                "user {user_id}: no record can be read, the last is at {last}: `rollcall forget {user_id}` removes them"
+            )
+        }),
+        Findings::of("users ending in unknown", &report.outdated, |outdated| {
+            format!("user {}: unknown since {}, and never written over", outdated.user_id, outdated.since)
+        }),
+        Findings::of("overdue tombstones", &report.overdue, |overdue| {
+            let Overdue { user_id, appended_at } = overdue;
+            format!("user {user_id}: not renewed since {appended_at}: does a keeper run?")
+        }),
         Findings::of("events ahead", &report.ahead, |ahead| {
             format!("user {}: at {} occurred after its own receipt: check both clocks", ahead.user_id, ahead.position)
         }),

@@ -37,6 +37,9 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
 
 /// Returns whether `letter`, decrypted with the keys of `policy`, is about the user.
 pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mention {
+    if let Some(record) = &letter.record {
+        return if record.user_id == user_id { Mention::Yes } else { Mention::No };
+    }
     // A clear-text body was refused because encryption is required, but it can be read.
     let clear = decrypt_body(&letter.body, letter.iv.as_deref(), policy);
     let Ok(body) = serde_json::from_slice::<Value>(clear.as_deref().unwrap_or(&letter.body)) else {
@@ -109,6 +112,8 @@ pub async fn replay(
 
 #[cfg(test)]
 mod tests {
+    use domain::Original;
+
     use super::*;
 
     #[test]
@@ -134,5 +139,15 @@ mod tests {
             assert_eq!(mentioned(body), Mention::No, "{body}");
         }
         assert_eq!(mentioned("QmFzZTY0"), Mention::CannotTell);
+    }
+
+    #[test]
+    fn the_copy_of_a_record_is_about_the_user_of_its_key() {
+        let [one, other] = [180, 181].map(|id| UserId::new(id).unwrap());
+        let position = "zuQxo-W8SfmGVIR3p0wXVg/3:1042".parse().unwrap();
+        let record = Original { user_id: one, position };
+        let letter = Letter::of_record(b"broken".to_vec(), record, String::new(), UnixMillis::from_millis(0));
+        let mentioned = |user_id| mentions(&letter, &BodyPolicy::default(), user_id);
+        assert_eq!((mentioned(one), mentioned(other)), (Mention::Yes, Mention::No));
     }
 }

@@ -24,7 +24,8 @@ fn arrival() -> UnixMillis {
 async fn verified(service: &Service) -> Report {
     let (kafka, topics) = (service.log.options(), Names::default());
     let (settle, now, since) = (Duration::ZERO, arrival(), Duration::MAX);
-    let options = Options { kafka, topics, threads: 1, settle, now, since, keep_winners: false };
+    let options =
+        Options { kafka, topics, threads: 1, settle, now, since, retention: Default::default(), keep_winners: false };
     tokio::task::spawn_blocking(move || verify(&options, |_, _| ()).unwrap()).await.unwrap()
 }
 

@@ -40,7 +40,8 @@ async fn verified(log: &Log, settle: Duration, keep_winners: bool) -> Report {
 
 async fn verified_at(log: &Log, settle: Duration, keep_winners: bool, now: UnixMillis) -> Report {
     let (kafka, topics) = (log.options(), Names::default());
-    let options = Options { kafka, topics, threads: 2, settle, now, since: WEEK, keep_winners };
+    let (retention, since) = (Default::default(), WEEK);
+    let options = Options { kafka, topics, threads: 2, settle, now, since, retention, keep_winners };
     tokio::task::spawn_blocking(move || verify(&options, |_, _| ()).unwrap()).await.unwrap()
 }
 
@@ -112,6 +113,39 @@ async fn each_kind_of_fault_is_found() {
     assert_eq!((awaited.examples[0].user_id.get(), &awaited.examples[0].fields[..]), (2, &["name".to_owned()][..]));
     assert_eq!((report.misplaced.count, report.misplaced.examples[0].partition), (1, partition_for(b"4", PARTITIONS)));
     assert_eq!((report.unreadable.count, report.unknown.count), (3, 1));
+    let stateless: Vec<i64> = report.stateless.examples.iter().map(|stateless| stateless.user_id.get()).collect();
+    let outdated: Vec<_> = report.outdated.examples.iter().map(|user| (user.user_id.get(), user.since)).collect();
+    assert_eq!((stateless, outdated), (vec![7], vec![(5, NOW)]));
+}
+
+#[tokio::test]
+async fn a_tombstone_is_overdue_after_half_of_its_time() {
+    let log = Log::start(PARTITIONS);
+    log.event(&named(1, None, "a", 1)).await;
+    log.forget(event::user_id(1), NOW).await;
+    let after = async |days: i64| {
+        let now = UnixMillis::from_millis(NOW.millis() + days * 24 * 60 * 60 * 1000);
+        let report = verified_at(&log, Duration::ZERO, false, now).await;
+        (report.is_clean(), report.overdue.examples.iter().map(|overdue| overdue.user_id.get()).collect::<Vec<_>>())
+    };
+    assert_eq!(after(11).await, (true, vec![]));
+    assert_eq!(after(12).await, (false, vec![1]), "no keeper has renewed it");
+}
+
+#[tokio::test]
+async fn an_erased_user_is_dirty_until_each_partition_that_holds_the_key_ends_in_a_tombstone() {
+    let log = Log::start(PARTITIONS);
+    let home = partition_for(b"1", PARTITIONS);
+    let before = (home + 1) % PARTITIONS;
+    let on = |partition, record| Outgoing { partition: Some(partition), ..record };
+    let tombstone = Outgoing::forgotten(event::user_id(1), "vcc.users", NOW, NOW);
+    for value in [wire::encode(&named(1, None, "a", 1)), wire::encode(&named(1, None, "a", 1))[..20].to_vec()] {
+        log.append(on(before, record("vcc.users", "1", Some(value), NOW))).await;
+        log.append(on(home, tombstone.clone())).await;
+        assert_eq!(verified(&log, Duration::ZERO, false).await.dirty.count, 1, "its value stays on the old partition");
+        log.append(on(before, tombstone.clone())).await;
+        assert_eq!(verified(&log, Duration::ZERO, false).await.dirty.count, 0);
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@
 //! | gap | an event was built on a state that no event gave: a delivery is missing. A fault for a while after it is lost |
 //! | unreadable | a record has broken bytes |
 //! | unknown | a record has a framing, a schema or a type of event that this build does not know |
+//! | stateless | no record of a user can be read |
+//! | outdated | a user ends in unknown records: a later build may know another state |
+//! | overdue | a tombstone was not renewed for half of its time: once it expires, an older event brings the user back |
 //! | ahead | all that is known of a user is an event that occurred after its own receipt: a clock is wrong |
 //! | misplaced | a key is on another partition than its murmur2 says: consumers that join by key will not find it |
 //! | setting | a topic is not set as the contract says |
@@ -32,10 +35,13 @@ use kafka::ClientOptions;
 use kafka::scan::{self, Range};
 use kafka::topics::Finding as Setting;
 
-use crate::SILENCE_MAX;
+use crate::{Retention, SILENCE_MAX};
 use gaps::Suspects;
 use partition::Partition;
-pub use report::{Ahead, Dirty, EXAMPLES_MAX, Found, Gap, Gaps, Misplaced, Report, Unreadable, Winner};
+use report::Key;
+pub use report::{
+    Ahead, Dirty, EXAMPLES_MAX, Found, Gap, Gaps, Misplaced, Outdated, Overdue, Report, Stateless, Unreadable, Winner,
+};
 
 /// The cluster, the topics, and how to verify them.
 #[derive(Clone, Debug)]
@@ -50,6 +56,8 @@ pub struct Options {
     pub now: UnixMillis,
     /// How long a lost gap is a fault, from the moment at which it became lost. An older one is counted.
     pub since: Duration,
+    /// The times of the topic of users, by which a tombstone is overdue ([`retention`]).
+    pub retention: Retention,
     /// Keep the value of every winning record, to compare it with an expected state.
     pub keep_winners: bool,
 }
@@ -80,7 +88,7 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
         partition.report(&mut report, &mut suspects, &mut keys);
     }
     for (user_id, key) in keys {
-        report.note_key(user_id, &key);
+        report.note_key(user_id, &key, options);
     }
     report.gaps = gaps::confirm(options, suspects)?;
     Ok(report)
@@ -94,6 +102,15 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
 pub async fn check_settings(kafka: &ClientOptions, topics: &Names) -> Result<Vec<Setting>, kafka::topics::Error> {
     let specs = Spec::contract(topics, 1, 1);
     kafka::topics::check(kafka, &specs, SILENCE_MAX).await
+}
+
+/// Returns the times of the topic of users, for [`Options::retention`].
+///
+/// # Errors
+/// As [`kafka::topics::describe`].
+pub async fn retention(kafka: &ClientOptions, topics: &Names) -> Result<Retention, kafka::topics::Error> {
+    let description = kafka::topics::describe(kafka, &topics.users, SILENCE_MAX).await?;
+    Ok(Retention::of(description.settings.as_ref()))
 }
 
 /// Reads `ranges` into their partitions, distributed among threads.
@@ -138,11 +155,7 @@ fn read(
 /// Returns whether a key is dirty: on one partition, and not clean by its records on another.
 fn is_dirty(partitions: &BTreeMap<i32, Partition>) -> bool {
     partitions.values().flat_map(Partition::dirty).any(|user_id| {
-        let keys = partitions.values().filter_map(|partition| partition.key(user_id)).cloned();
-        let whole = keys.reduce(|mut whole, key| {
-            whole.join(key);
-            whole
-        });
+        let whole = partitions.values().filter_map(|partition| partition.key(user_id)).reduce(Key::join);
         whole.is_some_and(|whole| whole.needs_repair())
     })
 }

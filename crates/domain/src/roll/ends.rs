@@ -57,7 +57,7 @@ impl Ends {
     }
 
     /// Adds the ends on other partitions.
-    pub(super) fn join(&mut self, other: Self) {
+    pub fn join(&mut self, other: Self) {
         other.0.into_iter().for_each(|end| self.set(end.partition, end.last));
     }
 

@@ -63,8 +63,12 @@ impl KeyState {
         self.roll.join(&other.roll);
         let is_whole = |roll: &Roll| roll.is_same(&self.roll);
         self.clean = own_clean.filter(|_| is_whole(&own_roll)).or(other.clean.filter(|_| is_whole(&other.roll)));
-        let others = other.into_ends();
-        self.ends_mut().join(others);
+        self.join_ends(other.into_ends());
+    }
+
+    /// Joins with the ends of the key on other partitions that have no record of it that can be read.
+    pub fn join_ends(&mut self, ends: Ends) {
+        self.ends_mut().join(ends);
     }
 
     /// Returns whether the state must be appended again because compaction would otherwise keep another state. False

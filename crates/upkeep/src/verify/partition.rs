@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 
 use domain::headers::REASSERTED;
-use domain::roll::{Applied, KeyState, Reading, Roll, Unread};
-use domain::{EventId, UserId};
+use domain::roll::{Applied, Ends, KeyState, Reading, Roll, Unread};
+use domain::{EventId, Position, UserId};
 use kafka::placement::partition_for;
 use kafka::scan::Scanned;
 use service::telemetry::chain;
 
 use super::gaps::Suspects;
+use super::report::Key;
 use super::{Found, Misplaced, Report, Unreadable, Winner};
 
 /// The state of a partition.
@@ -22,6 +23,8 @@ pub(super) struct Partition {
     records: u64,
     reasserted: u64,
     keys: HashMap<UserId, KeyState>,
+    /// Keys without a record that can be read, and the last record of each.
+    stateless: HashMap<UserId, (Ends, Position)>,
     /// The values of the events of each set, if winners are kept.
     values: HashMap<UserId, Vec<(EventId, Vec<u8>)>>,
     suspects: Suspects,
@@ -40,6 +43,7 @@ impl Partition {
             records: 0,
             reasserted: 0,
             keys: HashMap::new(),
+            stateless: HashMap::new(),
             values: HashMap::new(),
             suspects: Suspects::default(),
             unreadable: Found::default(),
@@ -52,8 +56,12 @@ impl Partition {
         self.next_offset
     }
 
-    pub(super) fn key(&self, user_id: UserId) -> Option<&KeyState> {
-        self.keys.get(&user_id)
+    /// Returns the records of a key on this partition.
+    pub(super) fn key(&self, user_id: UserId) -> Option<Key> {
+        match self.keys.get(&user_id) {
+            Some(key) => Some(Key::Known(key.clone())),
+            None => self.stateless.get(&user_id).map(|(ends, last)| Key::Stateless(ends.clone(), *last)),
+        }
     }
 
     /// Returns the keys that are dirty by the records of this partition.
@@ -81,7 +89,8 @@ impl Partition {
                 (Some(key.roll.position()), key.apply(&reading), &*key)
             }
             hash_map::Entry::Vacant(vacant) => {
-                let (key, applied) = KeyState::begin(&reading);
+                let ends = self.stateless.remove(&reading.user_id).map(|(ends, _)| ends).unwrap_or_default();
+                let (key, applied) = KeyState::begin_after(ends, &reading);
                 (None, applied, &*vacant.insert(key))
             }
         };
@@ -95,8 +104,16 @@ impl Partition {
         let position = scanned.position();
         let found = if unread.is_unknown() { &mut self.unknown } else { &mut self.unreadable };
         found.push(Unreadable { position, reason: chain(unread) });
-        if let Some(key) = unread.user_id().and_then(|user_id| self.keys.get_mut(&user_id)) {
-            key.pass_over(position, scanned.timestamp(), unread);
+        let Some(user_id) = unread.user_id() else { return };
+        match self.keys.get_mut(&user_id) {
+            Some(key) => {
+                key.pass_over(position, scanned.timestamp(), unread);
+            }
+            None => {
+                let (ends, last) = self.stateless.entry(user_id).or_insert((Ends::default(), position));
+                ends.pass_over(position, scanned.timestamp(), unread);
+                *last = position;
+            }
         }
     }
 
@@ -116,12 +133,7 @@ impl Partition {
     }
 
     /// Adds findings to `report`, the data to confirm gaps to `suspects`, and the states to `keys`.
-    pub(super) fn report(
-        mut self,
-        report: &mut Report,
-        suspects: &mut Suspects,
-        keys: &mut BTreeMap<UserId, KeyState>,
-    ) {
+    pub(super) fn report(mut self, report: &mut Report, suspects: &mut Suspects, keys: &mut BTreeMap<UserId, Key>) {
         report.records += self.records;
         report.reasserted += self.reasserted;
         report.unreadable.append(self.unreadable);
@@ -131,15 +143,25 @@ impl Partition {
         for (user_id, key) in self.keys {
             if self.keep_winners {
                 let values = self.values.remove(&user_id).unwrap_or_default();
-                let other = keys.get(&user_id).map(|other| &other.roll);
+                let other = keys.get(&user_id).and_then(Key::state);
                 if other.is_none_or(|other| wins_over(&key.roll, other)) {
                     report.winners.insert(user_id, winner(&key.roll, values));
                 }
             }
-            match keys.entry(user_id) {
-                btree_map::Entry::Occupied(mut other) => other.get_mut().join(key),
-                btree_map::Entry::Vacant(vacant) => drop(vacant.insert(key)),
-            }
+            add(keys, user_id, Key::Known(key));
+        }
+        for (user_id, (ends, last)) in self.stateless {
+            add(keys, user_id, Key::Stateless(ends, last));
+        }
+    }
+}
+
+fn add(keys: &mut BTreeMap<UserId, Key>, user_id: UserId, key: Key) {
+    match keys.entry(user_id) {
+        btree_map::Entry::Vacant(vacant) => drop(vacant.insert(key)),
+        btree_map::Entry::Occupied(mut other) => {
+            let joined = other.get().clone().join(key);
+            other.insert(joined);
         }
     }
 }

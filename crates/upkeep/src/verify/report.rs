@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::roll::KeyState;
+use domain::roll::{Ends, KeyState, Roll};
 use domain::{EventId, Position, UnixMillis, UserId};
 use kafka::topics::Finding as Setting;
+
+use super::Options;
 
 /// The result of a verification.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +23,10 @@ pub struct Report {
     pub gaps: Gaps,
     pub unreadable: Found<Unreadable>,
     pub unknown: Found<Unreadable>,
+    pub stateless: Found<Stateless>,
+    pub outdated: Found<Outdated>,
     pub ahead: Found<Ahead>,
+    pub overdue: Found<Overdue>,
     pub misplaced: Found<Misplaced>,
     pub settings: Vec<Setting>,
     /// The newest record of each user, if the options ask for it.
@@ -80,6 +85,29 @@ pub struct Misplaced {
     pub partition: i32,
 }
 
+/// A user none of whose records can be read. `forget` is the remedy: there is nothing to append after them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stateless {
+    pub user_id: UserId,
+    pub last: Position,
+}
+
+/// A user whose last records are unknown to this build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outdated {
+    pub user_id: UserId,
+    /// The Kafka timestamp of the first of them.
+    pub since: UnixMillis,
+}
+
+/// A forgotten user whose tombstone is old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    pub user_id: UserId,
+    /// When the tombstone was appended last.
+    pub appended_at: UnixMillis,
+}
+
 /// A user known only by an event that is ahead of its receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ahead {
@@ -98,14 +126,31 @@ pub struct Winner {
 impl Report {
     /// Returns whether there are no faults. A gap is one only if it became lost a short time ago.
     pub fn is_clean(&self) -> bool {
+        // A stateless user has unreadable or unknown records, and an outdated one has unknown records.
         let broken = [self.unreadable.count, self.unknown.count, self.ahead.count, self.misplaced.count];
-        let counts = [self.dirty.count, self.gaps.lost.count].into_iter().chain(broken);
+        let counts = [self.dirty.count, self.overdue.count, self.gaps.lost.count].into_iter().chain(broken);
         counts.into_iter().all(|count| count == 0) && self.settings.is_empty()
     }
 
     /// Adds the state of a key, over all its partitions.
-    pub(super) fn note_key(&mut self, user_id: UserId, key: &KeyState) {
+    pub(super) fn note_key(&mut self, user_id: UserId, key: &Key, options: &Options) {
+        if let Some(since) = key.unknown_since() {
+            self.outdated.push(Outdated { user_id, since });
+        }
+        let key = match key {
+            Key::Known(key) => key,
+            Key::Stateless(ends, last) => {
+                if ends.unknown_since().is_none() {
+                    self.stateless.push(Stateless { user_id, last: *last });
+                }
+                return;
+            }
+        };
         let position = key.roll.position();
+        let appended_at = key.tombstone().map(|tombstone| tombstone.appended_at);
+        if let Some(appended_at) = appended_at.filter(|at| options.retention.is_overdue(*at, options.now)) {
+            self.overdue.push(Overdue { user_id, appended_at });
+        }
         if key.roll.rank().is_forgotten() {
             self.forgotten += 1;
         } else {
@@ -116,6 +161,52 @@ impl Report {
         }
         if key.roll.rank().is_ahead() {
             self.ahead.push(Ahead { user_id, position });
+        }
+    }
+}
+
+/// The records of a key.
+#[derive(Clone, Debug)]
+pub(super) enum Key {
+    Known(KeyState),
+    /// None of them can be read. The last one is there.
+    Stateless(Ends, Position),
+}
+
+impl Key {
+    /// Joins with the records on another partition.
+    pub(super) fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Known(mut key), Self::Known(other)) => {
+                key.join(other);
+                Self::Known(key)
+            }
+            (Self::Known(mut key), Self::Stateless(ends, _)) | (Self::Stateless(ends, _), Self::Known(mut key)) => {
+                key.join_ends(ends);
+                Self::Known(key)
+            }
+            (Self::Stateless(mut ends, last), Self::Stateless(others, _)) => {
+                ends.join(others);
+                Self::Stateless(ends, last)
+            }
+        }
+    }
+
+    pub(super) fn state(&self) -> Option<&Roll> {
+        match self {
+            Self::Known(key) => Some(&key.roll),
+            Self::Stateless(..) => None,
+        }
+    }
+
+    pub(super) fn needs_repair(&self) -> bool {
+        matches!(self, Self::Known(key) if key.needs_repair())
+    }
+
+    fn unknown_since(&self) -> Option<UnixMillis> {
+        match self {
+            Self::Known(key) => key.unknown_since(),
+            Self::Stateless(ends, _) => ends.unknown_since(),
         }
     }
 }
