@@ -1,5 +1,6 @@
 //! A change as all subscribers share it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::store::{Change, Seen};
@@ -12,11 +13,21 @@ pub struct Announced {
     now: OnceLock<Seen>,
     /// Its form as text, written by the first one that needs it.
     pub(crate) json: OnceLock<String>,
+    is_erased: AtomicBool,
 }
 
 impl Announced {
     pub(crate) fn new(change: Change) -> Arc<Self> {
-        Arc::new(Self { change, now: OnceLock::new(), json: OnceLock::new() })
+        Arc::new(Self { change, now: OnceLock::new(), json: OnceLock::new(), is_erased: AtomicBool::new(false) })
+    }
+
+    /// Marks it as not to be given to anybody any more: the user was forgotten since.
+    pub(crate) fn erase(&self) {
+        self.is_erased.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_erased(&self) -> bool {
+        self.is_erased.load(Ordering::Acquire)
     }
 
     /// Returns the traits of the user with this change.

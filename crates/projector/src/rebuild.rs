@@ -84,8 +84,9 @@ pub(crate) async fn run(
     };
     let meter = Arc::new(Meter::new(plan.offsets()));
     let (folder, meta, worker_meter) = (Arc::clone(folder), meta.clone(), Arc::clone(&meter));
+    let now = (shared.options.clock)();
     let mut making = std::pin::pin!(blocking(move || {
-        let path = folder.next()?;
+        let path = folder.next(now)?;
         let made = make(&plan, &path, &meta, &worker_meter).inspect_err(|_| folder.discard(&path))?;
         let Some(made) = made else { return Ok(None) };
         folder.install(&path)?;

@@ -5,6 +5,7 @@
 //! made, and says its phase. Everybody else reads.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use domain::{Checkpoint, Position, UnixMillis};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     /// Where each partition was last seen to end.
     pub(crate) ends: Mutex<LogEnds>,
     asked: tokio::sync::Mutex<AskedEnds>,
+    /// How many commits there were that forgot somebody.
+    pub(crate) forgettings: AtomicU64,
     /// Why erasing forgotten users does not get on.
     pub(crate) erasure_held_back: Mutex<Option<String>>,
     pub(crate) metrics: Metrics,
@@ -86,6 +89,7 @@ impl Shared {
             committed: watch::Sender::new(Arc::default()),
             ends: Mutex::default(),
             asked: tokio::sync::Mutex::default(),
+            forgettings: AtomicU64::new(0),
             erasure_held_back: Mutex::default(),
             metrics: Metrics::default(),
             shutdown: Shutdown::new(),

@@ -10,8 +10,12 @@
 //! `Latest` reads each user's state in the order of the log, partition by partition; `History` each change there was.
 //! In every stage the subscriber's checkpoint covers exactly what it was given, so that it can go on from there, here
 //! or at another replica, without a gap or a repeat.
+//!
+//! Of a user who was forgotten, nothing from before is given, though it was read or announced while the reader was
+//! slow: what was read is read again, and what was announced is passed over.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use domain::Checkpoint;
@@ -62,6 +66,8 @@ pub struct Changes {
     table: Weak<StoreReaders>,
     stage: ReadStage,
     ready: VecDeque<Item>,
+    /// How many commits had forgotten somebody when the store was last read.
+    forgettings: u64,
 }
 
 #[derive(Debug)]
@@ -77,6 +83,8 @@ enum ReadStage {
     History {
         live: broadcast::Receiver<Arc<Announced>>,
         seq: i64,
+        /// Where `ready` was read from.
+        step: i64,
     },
     Live {
         live: broadcast::Receiver<Arc<Announced>>,
@@ -85,7 +93,7 @@ enum ReadStage {
 
 impl Changes {
     pub(crate) fn new(shared: Arc<Shared>, from: Bookmark) -> Self {
-        Self { shared, at: from, table: Weak::new(), stage: ReadStage::Start, ready: VecDeque::new() }
+        Self { shared, at: from, table: Weak::new(), stage: ReadStage::Start, ready: VecDeque::new(), forgettings: 0 }
     }
 
     /// Returns the checkpoint that covers exactly what was given so far.
@@ -105,16 +113,36 @@ impl Changes {
     /// # Errors
     /// [`Ended`]; from the checkpoint a new subscription can go on.
     pub async fn next(&mut self) -> Result<Item, Ended> {
+        self.read_again_after_forgetting();
         loop {
             if let Some(item) = self.ready.pop_front() {
                 if let Item::State(announced) | Item::Change(announced) = &item {
                     // A ready item was not covered when it was read, and only this moves the checkpoint.
                     let _advanced = self.at.checkpoint.advance(announced.change.position, None);
+                    if announced.is_erased() {
+                        continue;
+                    }
                 }
                 return Ok(item);
             }
+            self.forgettings = self.shared.forgettings.load(Ordering::Acquire);
             self.step().await?;
         }
+    }
+
+    /// Lets go of what was read and not given, if somebody was forgotten since: the checkpoint does not cover it, so it
+    /// is read again as far as it is there.
+    fn read_again_after_forgetting(&mut self) {
+        if self.ready.is_empty() || self.forgettings == self.shared.forgettings.load(Ordering::Acquire) {
+            return;
+        }
+        // Between two calls, nothing else is ready but what these stages have read.
+        match &mut self.stage {
+            ReadStage::History { seq, step, .. } => *seq = *step,
+            ReadStage::Latest { .. } => {}
+            ReadStage::Start | ReadStage::Live { .. } => return,
+        }
+        self.ready.clear();
     }
 
     /// Reads one step from the store, or waits for one change.
@@ -145,13 +173,13 @@ impl Changes {
                     Item::State(Announced::new(state))
                 }));
             }
-            ReadStage::History { seq, .. } => {
+            ReadStage::History { seq, step, .. } => {
                 let (from, begin) = (self.at.checkpoint.clone(), *seq);
                 let since = from.clone();
                 match self.shared.read(move |reader| reader.since(&since, begin, STEP)).await? {
                     Since::Beyond => self.stage = self.latest(&from).await?,
                     Since::Each { changes, next_seq, end } => {
-                        *seq = next_seq;
+                        (*step, *seq) = (begin, next_seq);
                         self.ready.extend(changes.into_iter().map(|change| Item::Change(Announced::new(change))));
                         if let Some(end) = end
                             && self.ready.is_empty()
@@ -203,7 +231,7 @@ impl Changes {
 
     /// Listens first and reads then: a change is in the one or in the other, and in both only if its position says so.
     fn history(&self) -> ReadStage {
-        ReadStage::History { live: self.shared.hear(), seq: 0 }
+        ReadStage::History { live: self.shared.hear(), seq: 0, step: 0 }
     }
 
     fn go_live(&mut self) {

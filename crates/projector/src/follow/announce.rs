@@ -1,8 +1,10 @@
 //! Announces commits to those who wait, subscribe, or look at the metrics.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
-use domain::Checkpoint;
+use domain::{Checkpoint, UserId};
 use kafka::topics::Watermarks;
 use tokio::sync::broadcast;
 
@@ -11,13 +13,15 @@ use crate::metrics::PartitionLabel;
 use crate::phase::Phase;
 use crate::shared::{Committed, Shared};
 use crate::start::Topic;
-use crate::store::{self, Commit, Tally, Writer};
+use crate::store::{self, Change, Commit, Tally, Writer};
 
 /// The one that writes [`Shared`] while a table is followed.
 pub(super) struct Announcer<'s> {
     shared: &'s Shared,
     /// Where the log ended at start: the table is ready when it has been read so far.
     goal: Checkpoint,
+    /// The changes that may still wait for slow subscribers, as many as the channel holds.
+    waiting: VecDeque<Weak<Announced>>,
 }
 
 impl<'s> Announcer<'s> {
@@ -33,22 +37,43 @@ impl<'s> Announcer<'s> {
         *shared.changes.write() = broadcast::Sender::new(shared.options.changes_waiting_max);
         *shared.readers.write() = Some(Arc::clone(writer.readers()));
         shared.phase.send_replace(Phase::CatchingUp);
-        let announcer = Self { shared, goal };
+        let announcer = Self { shared, goal, waiting: VecDeque::new() };
         announcer.tally(writer.tally(shared.now()));
         announcer.progress();
         announcer
     }
 
+    /// Takes what forgotten users were before from subscribers who have not taken it yet.
+    fn erase(&self, changes: &[Change]) {
+        let forgotten = changes.iter().filter(|change| change.forgotten_at.is_some()).map(|change| change.user_id);
+        let forgotten: BTreeSet<UserId> = forgotten.collect();
+        if forgotten.is_empty() {
+            return;
+        }
+        for waiting in self.waiting.iter().filter_map(Weak::upgrade) {
+            if forgotten.contains(&waiting.change.user_id) {
+                waiting.erase();
+            }
+        }
+        self.shared.forgettings.fetch_add(1, Ordering::Release);
+    }
+
     /// Announces a commit: first the position, so that whoever waits for it can read, then the changes, then the
     /// metrics.
-    pub(super) fn commit(&self, commit: Commit) {
+    pub(super) fn commit(&mut self, commit: Commit) {
         let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable, .. } = commit;
+        self.erase(&changes);
         self.shared.committed.send_replace(Committed::new(checkpoint));
         {
             let subscribers = self.shared.changes.read();
             for change in changes {
+                let announced = Announced::new(change);
+                if self.waiting.len() == self.shared.options.changes_waiting_max {
+                    self.waiting.pop_front();
+                }
+                self.waiting.push_back(Arc::downgrade(&announced));
                 // An error says that nobody listens.
-                let _heard = subscribers.send(Announced::new(change));
+                let _heard = subscribers.send(announced);
             }
         }
         let metrics = &self.shared.metrics;

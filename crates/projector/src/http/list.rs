@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 use super::render;
 use crate::error::Error;
 use crate::projection::Projection;
-use crate::store::UserFilter;
+use crate::store::{UserFilter, UserRows};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// `/users` answers by the `Accept` of the request: whoever keeps answers keeps one of each.
@@ -79,6 +79,14 @@ fn next_page(uri: &Uri, last: UserId) -> String {
     format!("{}?{}", uri.path(), pairs.join("&"))
 }
 
+/// The next step of a stream.
+enum Step {
+    /// Read before the head of the answer, so that a failure has a status.
+    Read(UserRows),
+    /// Read when the reader takes it, so that nobody is sent who was forgotten while the reader waited.
+    After(UserId, usize),
+}
+
 /// Answers with one user a line, read a step at a time as the reader takes them.
 async fn stream_all(
     projection: Projection,
@@ -87,22 +95,21 @@ async fn stream_all(
     limit: Option<usize>,
 ) -> Result<Response, Refusal> {
     let first = projection.find(filter.clone(), after, limit.unwrap_or(STREAM_STEP).min(STREAM_STEP)).await?;
-    let begin = (projection, filter, Some(first), limit);
-    let lines = stream::try_unfold(begin, |(projection, filter, page, left)| async move {
-        let Some(page) = page else { return Ok::<_, Error>(None) };
+    let begin = (projection, filter, Some(Step::Read(first)), limit);
+    let lines = stream::try_unfold(begin, |(projection, filter, step, left)| async move {
+        let page = match step {
+            None => return Ok::<_, Error>(None),
+            Some(Step::Read(page)) => page,
+            Some(Step::After(last, count)) => projection.find(filter.clone(), Some(last), count).await?,
+        };
         let mut lines = Vec::new();
         render::join(&mut lines, &page.users, b"\n", projection.shared.now());
         if !lines.is_empty() {
             lines.push(b'\n');
         }
         let left = left.map(|left| left.saturating_sub(page.users.len()));
-        let next = match page.next_after {
-            Some(last) if left != Some(0) => {
-                let step = left.unwrap_or(STREAM_STEP).min(STREAM_STEP);
-                Some(projection.find(filter.clone(), Some(last), step).await?)
-            }
-            Some(_) | None => None,
-        };
+        let count = left.unwrap_or(STREAM_STEP).min(STREAM_STEP);
+        let next = page.next_after.filter(|_| count > 0).map(|last| Step::After(last, count));
         Ok(Some((lines, (projection, filter, next, left))))
     });
     let headers = [(CONTENT_TYPE, HeaderValue::from_static(NDJSON)), (VARY, VARY_BY)];

@@ -4,6 +4,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use domain::UnixMillis;
 
 use super::Error;
 
@@ -11,6 +14,11 @@ use super::Error;
 const LINK: &str = "users.db";
 /// Held locked while a process uses the folder.
 const LOCK: &str = "lock";
+/// How long a table that is to be replaced is kept while its replacement cannot be made: nobody is forgotten in it.
+const KEPT_MAX: Duration = Duration::from_hours(7 * 24);
+/// The names of SQLite's temporary files begin so. They have no name once they are open: one that is found was left by
+/// a crash.
+const TEMPORARY: &str = "etilqs_";
 
 /// A folder that this process alone writes to, until this is dropped.
 #[derive(Debug)]
@@ -50,13 +58,21 @@ impl StoreFolder {
         path.exists().then_some(path)
     }
 
-    /// Returns an unused name for the next generation.
+    /// Returns an unused name for the next generation. One that was last written too long ago is removed first.
     ///
     /// # Errors
     /// [`Error::Folder`] when a leftover cannot be removed.
-    pub(crate) fn next(&self) -> Result<PathBuf, Error> {
+    pub(crate) fn next(&self, now: UnixMillis) -> Result<PathBuf, Error> {
         let current = self.current();
-        self.remove_others(current.as_deref()).map_err(|source| self.fault(source))?;
+        let remove = || -> io::Result<()> {
+            let kept = current.as_deref().filter(|current| !is_over_age(current, now));
+            if current.is_some() && kept.is_none() {
+                tracing::warn!("the former table is removed: it was last written more than 7 days ago");
+                fs::remove_file(self.link())?;
+            }
+            self.remove_others(kept)
+        };
+        remove().map_err(|source| self.fault(source))?;
         let number = current.as_deref().and_then(generation).map_or(1, |number| number + 1);
         Ok(self.dir.join(format!("users.{number}.db")))
     }
@@ -96,7 +112,7 @@ impl StoreFolder {
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let of_kept = keep.as_ref().is_some_and(|keep| name.starts_with(keep.as_str()));
-            if generation(Path::new(&name)).is_some() && !of_kept {
+            if (generation(Path::new(&name)).is_some() && !of_kept) || name.starts_with(TEMPORARY) {
                 fs::remove_file(self.dir.join(name))?;
             }
         }
@@ -106,6 +122,17 @@ impl StoreFolder {
     fn fault(&self, source: io::Error) -> Error {
         Error::Folder { path: self.dir.clone(), source }
     }
+}
+
+/// Returns whether a table, its write-ahead log included, was last written too long ago to be kept.
+fn is_over_age(path: &Path, now: UnixMillis) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let written =
+        |path: &Path| path.metadata().and_then(|found| found.modified()).ok()?.duration_since(UNIX_EPOCH).ok();
+    let written = written(path).max(written(Path::new(&log))).unwrap_or_default();
+    let now = Duration::from_millis(u64::try_from(now.millis()).unwrap_or_default());
+    now.saturating_sub(written) > KEPT_MAX
 }
 
 /// Returns `7` for `users.7.db`, `users.7.db-wal` and the like.
@@ -142,15 +169,45 @@ mod tests {
         assert!(StoreFolder::take(dir.path()).is_ok());
     }
 
+    /// Long before the files of the test are written.
+    const NOW: UnixMillis = UnixMillis::from_millis(0);
+
+    #[test]
+    fn nothing_is_kept_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = StoreFolder::take(dir.path()).unwrap();
+        let first = folder.next(NOW).unwrap();
+        let log = dir.path().join("users.1.db-wal");
+        fs::write(&first, "1").unwrap();
+        folder.install(&first).unwrap();
+        fs::write(&log, "").unwrap();
+        let written = File::open(&log).unwrap().metadata().unwrap().modified().unwrap();
+        let written = i64::try_from(written.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        let after = |age: Duration| UnixMillis::from_millis(written + i64::try_from(age.as_millis()).unwrap());
+
+        // Its replacement cannot be made, again and again.
+        let second = folder.next(after(KEPT_MAX)).unwrap();
+        assert_eq!(folder.current(), Some(first.clone()));
+        assert_eq!(folder.next(after(KEPT_MAX + Duration::from_secs(1))).unwrap(), second);
+        assert_eq!((folder.current(), first.exists(), log.exists()), (None, false, false));
+
+        drop(folder);
+        fs::write(dir.path().join("etilqs_0123"), "of a crash").unwrap();
+        fs::write(&second, "of a crash").unwrap();
+        drop(StoreFolder::take(dir.path()).unwrap());
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [LOCK]);
+    }
+
     #[test]
     fn generations_follow_each_other_and_leftovers_go() {
         let dir = tempfile::tempdir().unwrap();
         let folder = StoreFolder::take(dir.path()).unwrap();
         assert_eq!(folder.current(), None);
-        let first = folder.next().unwrap();
+        let first = folder.next(NOW).unwrap();
         fs::write(&first, "1").unwrap();
         folder.install(&first).unwrap();
-        let second = folder.next().unwrap();
+        let second = folder.next(NOW).unwrap();
         fs::write(&second, "2").unwrap();
         fs::write(dir.path().join("users.2.db-wal"), "").unwrap();
         drop(folder);

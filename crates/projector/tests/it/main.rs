@@ -16,3 +16,5 @@ mod rebuild;
 mod library;
 
 mod gaps;
+
+mod forgotten;
