@@ -3,16 +3,18 @@
 //! The key of a letter is the digest of the blanked body. A digest of the original body would let an attacker test
 //! guesses of a password.
 
+mod mention;
+
 use domain::topics::Names;
 use domain::wire::Framing;
 use domain::{EventId, Letter, Position, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
-use serde_json::Value;
-use upkeep::forget::Mention;
 use upkeep::letters::Kept;
 
-use crate::transport::{Authentic, BodyPolicy, blank_passwords, decrypt_body};
+use crate::transport::{Authentic, BodyPolicy, blank_passwords};
 use crate::{Rejection, pipeline};
+
+pub use mention::mentions;
 
 /// A vector longer than any cipher's, in hexadecimal, is not kept. The vendor does not send one, and headers have no
 /// limit of their own.
@@ -33,25 +35,6 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
         received_at,
         record: None,
     })
-}
-
-/// Returns whether `letter`, decrypted with the keys of `policy`, is about the user.
-pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mention {
-    if let Some(record) = &letter.record {
-        return if record.user_id == user_id { Mention::Yes } else { Mention::No };
-    }
-    // A clear-text body was refused because encryption is required, but it can be read.
-    let clear = decrypt_body(&letter.body, letter.iv.as_deref(), policy);
-    let Ok(body) = serde_json::from_slice::<Value>(clear.as_deref().unwrap_or(&letter.body)) else {
-        return Mention::CannotTell;
-    };
-    let is_user = |value: &Value| match value {
-        Value::Number(number) => number.as_i64() == Some(user_id.get()),
-        Value::String(text) => *text == user_id.to_string(),
-        _ => false,
-    };
-    let mut ids = ["old", "new"].iter().flat_map(|member| ["userId", "userid"].map(|name| &body[*member][name]));
-    if ids.any(is_user) { Mention::Yes } else { Mention::No }
 }
 
 /// The outcome of a replay.
@@ -108,46 +91,4 @@ pub async fn replay(
     let removed = publisher.publish(kept.removal(&topics.dead_letter, now)).await;
     removed.map_err(|source| ReplayError::Remove { key: key(), source: Box::new(source) })?;
     Ok(Replayed::Published { user_id, event_id, position })
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::Original;
-
-    use super::*;
-
-    #[test]
-    fn a_letter_mentions_the_user_in_either_spelling() {
-        let mentioned = |body: &str| {
-            let letter = Letter {
-                body: body.as_bytes().to_vec(),
-                iv: None,
-                rejection: String::new(),
-                reason: String::new(),
-                pointer: String::new(),
-                received_at: UnixMillis::from_millis(0),
-                record: None,
-            };
-            mentions(&letter, &BodyPolicy::default(), UserId::new(180).unwrap())
-        };
-        for body in
-            [r#"{"new":{"userId":180}}"#, r#"{"old":{"userid":"180"},"new":{}}"#, r#"{"new":{"userId":180,"x":[]}}"#]
-        {
-            assert_eq!(mentioned(body), Mention::Yes, "{body}");
-        }
-        for body in [r#"{"new":{"userId":181}}"#, "[]", r#"{"new":{"name":"180"}}"#] {
-            assert_eq!(mentioned(body), Mention::No, "{body}");
-        }
-        assert_eq!(mentioned("QmFzZTY0"), Mention::CannotTell);
-    }
-
-    #[test]
-    fn the_copy_of_a_record_is_about_the_user_of_its_key() {
-        let [one, other] = [180, 181].map(|id| UserId::new(id).unwrap());
-        let position = "zuQxo-W8SfmGVIR3p0wXVg/3:1042".parse().unwrap();
-        let record = Original { user_id: one, position };
-        let letter = Letter::of_record(b"broken".to_vec(), record, String::new(), UnixMillis::from_millis(0));
-        let mentioned = |user_id| mentions(&letter, &BodyPolicy::default(), user_id);
-        assert_eq!((mentioned(one), mentioned(other)), (Mention::Yes, Mention::No));
-    }
 }

@@ -16,9 +16,10 @@ mod password;
 
 pub use authenticate::{Authentic, Sender, SenderPolicy, authenticate};
 pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
-pub(crate) use decrypt::{decrypt, decrypt_letter};
+pub(crate) use decrypt::{decipherments, decode_base64, decrypt, decrypt_letter};
 pub(crate) use json::{token, type_name};
 pub(crate) use parse::{Delivery, Members, parse};
+pub(crate) use password::BLANK_REST;
 pub use password::blank as blank_passwords;
 pub use request::RawRequest;
 

@@ -33,11 +33,23 @@ impl<'t> Json<'t> {
     /// [`Fault`] for text that is not JSON, for a duplicate key in an object, for nesting deeper than `depth_max`, or
     /// for a number whose exponent does not fit `i32`.
     pub fn read(text: &'t [u8], depth_max: usize) -> Result<Self, Fault> {
+        Self::parse(text, depth_max, unique)
+    }
+
+    /// Parses `text` like [`Json::read`], but keeps every member of a name that is given twice.
+    ///
+    /// # Errors
+    /// As [`Json::read`].
+    pub fn read_all_members(text: &'t [u8], depth_max: usize) -> Result<Self, Fault> {
+        Self::parse(text, depth_max, |members| Ok(Json::Object(members)))
+    }
+
+    fn parse(text: &'t [u8], depth_max: usize, object: ToObject<'t>) -> Result<Self, Fault> {
         let text = match std::str::from_utf8(text) {
             Ok(text) => text,
             Err(error) => return Err(syntax(text, error.valid_up_to() + 1, "invalid unicode code point")),
         };
-        let mut parser = Parser { text, at: 0, depth_max };
+        let mut parser = Parser { text, at: 0, depth_max, object };
         let value = parser.value(0);
         let whole = value.and_then(|value| match parser.peek() {
             None => Ok(value),
@@ -50,10 +62,14 @@ impl<'t> Json<'t> {
     }
 }
 
+/// Makes an object of its members.
+type ToObject<'t> = fn(Vec<(Text<'t>, Json<'t>)>) -> Result<Json<'t>, Fault>;
+
 struct Parser<'t> {
     text: &'t str,
     at: usize,
     depth_max: usize,
+    object: ToObject<'t>,
 }
 
 impl<'t> Parser<'t> {
@@ -86,7 +102,7 @@ impl<'t> Parser<'t> {
             let value = colon.and_then(|()| self.within(depth)).map_err(|fault| fault.at(name.as_str()))?;
             members.push((name, value));
             if self.take(b'}') {
-                return unique(members);
+                return (self.object)(members);
             }
             if !self.take(b',') {
                 return Err(self.here("expected `,` or `}`"));
@@ -251,6 +267,15 @@ mod tests {
         assert_eq!(written, text);
         let Json::Object(members) = read else { panic!("an object") };
         assert_eq!(members[1].0.as_str(), "c~d/e");
+    }
+
+    #[test]
+    fn a_name_may_be_given_twice_where_all_members_are_asked_for() {
+        let text = br#"{"a":1,"a":{"b":2,"b":2}}"#;
+        assert_eq!(Json::read(text, 8).unwrap_err().reason, Reason::Twice);
+        let mut written = String::new();
+        Json::read_all_members(text, 8).unwrap().write(&mut written);
+        assert_eq!(written.as_bytes(), text);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Json<'t> {
     Number(Number<'t>),
     Text(Text<'t>),
     Array(Vec<Json<'t>>),
-    /// The members in the order in which they were sent. Names are unique.
+    /// The members in the order in which they were sent. Names are unique where [`Json::read`] made them.
     Object(Vec<(Text<'t>, Json<'t>)>),
 }
 

@@ -96,6 +96,13 @@ pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Resul
         .ok_or(Rejection::Undecryptable { reason: "no live key decrypts it" })
 }
 
+/// Returns what each live key makes of `body`, readable or not. Empty when the vector is not hexadecimal.
+pub(crate) fn decipherments(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Vec<Vec<u8>> {
+    let Ok(iv) = hex::decode(iv.unwrap_or_default()) else { return Vec::new() };
+    let cipher_text = decode_base64(body);
+    policy.keys.iter().filter_map(|key| decipher(key, &iv, &cipher_text).ok()).collect()
+}
+
 /// A JSON object or array begins with a byte outside the base64 alphabet.
 fn looks_clear(body: &[u8]) -> bool {
     matches!(without_mark(body).trim_ascii_start().first(), Some(b'{' | b'['))
@@ -108,7 +115,7 @@ fn is_readable(text: &[u8]) -> bool {
 
 /// Decodes like PHP in its non-strict mode: bytes outside the alphabet, such as line breaks, are skipped, and an
 /// incomplete last group gives its complete bytes.
-pub(super) fn decode_base64(body: &[u8]) -> Vec<u8> {
+pub(crate) fn decode_base64(body: &[u8]) -> Vec<u8> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()

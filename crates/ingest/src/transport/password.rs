@@ -12,7 +12,7 @@ const BLANK: &str = r#""[redacted]""#;
 /// Replaces a text that is JSON within JSON at too many levels to be searched.
 pub(super) const BLANK_TEXT: &str = "[redacted]";
 /// Replaces the part of a body in which a password cannot be distinguished from the rest.
-const BLANK_REST: &str = "[redacted from here]";
+pub(crate) const BLANK_REST: &str = "[redacted from here]";
 /// The name of the member, in lower case.
 const NAME: &str = "password";
 /// The most levels of JSON in strings within JSON that are searched. Each level at least doubles the backslashes, so
