@@ -19,7 +19,8 @@ pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decry
 pub(crate) use decrypt::{decipherments, decode_base64, decrypt, decrypt_letter};
 pub(crate) use json::{token, type_name};
 pub(crate) use parse::{Delivery, Members, parse};
-pub(crate) use password::BLANK_REST;
+pub(crate) use encoding::{wide, without_mark};
+pub(crate) use password::is_incomplete;
 pub use password::blank as blank_passwords;
 pub use request::RawRequest;
 

@@ -7,7 +7,7 @@ mod text;
 use domain::{Letter, UserId, wire};
 use upkeep::forget::Mention;
 
-use crate::transport::{BLANK_REST, BodyPolicy, decipherments, decode_base64};
+use crate::transport::{BodyPolicy, decipherments, decode_base64, is_incomplete};
 use text::{is_base64, stands_anywhere};
 
 /// Returns whether `letter` is about the user, by everything that can be made of its body: the body itself, what each
@@ -25,7 +25,8 @@ use text::{is_base64, stands_anywhere};
 /// 180), and a text in which the identifier does not stand.
 ///
 /// **Cannot tell**: a body that is no text and that no key deciphers, JSON without a readable `userId` in which the
-/// identifier stands elsewhere, and a text whose end was cut off because of a password.
+/// identifier stands elsewhere, and a text of which a part was left out because of a
+/// password.
 pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mention {
     if let Some(record) = &letter.record {
         let is_users = record.user_id == user_id;
@@ -53,7 +54,7 @@ fn of_text(text: &str, user_id: UserId) -> Mention {
     }
     match stands_anywhere(text, user_id) {
         true => Mention::Yes,
-        false if text.contains(BLANK_REST) => Mention::CannotTell,
+        false if is_incomplete(text) => Mention::CannotTell,
         false => Mention::No,
     }
 }

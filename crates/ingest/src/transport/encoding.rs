@@ -13,7 +13,7 @@ const WIDE: [(&str, usize, bool); 4] =
     [("UTF-32", 4, true), ("UTF-32", 4, false), ("UTF-16", 2, true), ("UTF-16", 2, false)];
 
 /// Returns the text without a byte order mark of UTF-8. RFC 8259 lets a reader ignore it.
-pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(MARK).unwrap_or(text)
 }
 
@@ -40,8 +40,8 @@ pub(super) fn readable(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     (std::str::from_utf8(text).is_ok() || is_json(text)).then_some(Cow::Borrowed(text))
 }
 
-/// Decodes a text with code units of several bytes.
-fn wide(text: &[u8]) -> Option<(&'static str, String)> {
+/// Decodes a text with code units of several bytes, and returns the name of its encoding.
+pub(crate) fn wide(text: &[u8]) -> Option<(&'static str, String)> {
     WIDE.iter().find_map(|(name, bytes, is_little)| {
         let units = text.chunks(*bytes).map(|unit| {
             let unit = unit.iter();

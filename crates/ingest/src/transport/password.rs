@@ -12,7 +12,9 @@ const BLANK: &str = r#""[redacted]""#;
 /// Replaces a text that is JSON within JSON at too many levels to be searched.
 pub(super) const BLANK_TEXT: &str = "[redacted]";
 /// Replaces the part of a body in which a password cannot be distinguished from the rest.
-pub(crate) const BLANK_REST: &str = "[redacted from here]";
+const BLANK_REST: &str = "[redacted from here]";
+/// Replaces a body of bytes that are no text: their number, and their digest.
+const NOT_UTF_8: &str = "bytes that are not UTF-8, with SHA-256";
 /// The name of the member, in lower case.
 const NAME: &str = "password";
 /// The most levels of JSON in strings within JSON that are searched. Each level at least doubles the backslashes, so
@@ -33,7 +35,7 @@ pub(super) fn is_password_name(name: &str) -> bool {
 pub fn blank(body: &[u8]) -> Vec<u8> {
     let Some(text) = readable(body) else {
         let digest = hex::encode(openssl::sha::sha256(body));
-        return format!("[{} bytes that are not UTF-8, with SHA-256 {digest}]", body.len()).into_bytes();
+        return format!("[{} {NOT_UTF_8} {digest}]", body.len()).into_bytes();
     };
     let json = without_mark(&text);
     if is_json(json) {
@@ -45,6 +47,11 @@ pub fn blank(body: &[u8]) -> Vec<u8> {
         return if blanked == decoded { text.into_owned() } else { blanked };
     }
     cut(&text)
+}
+
+/// Returns whether a part of a kept body was left out, so that it does not tell everything that the body did.
+pub(crate) fn is_incomplete(kept: &str) -> bool {
+    kept.contains(BLANK_REST) || kept.contains(NOT_UTF_8)
 }
 
 /// Returns a text from within JSON with its passwords blanked, or `None` when it needs no change. A text that merely

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use service::Secret;
 
 use super::*;
-use crate::transport::{BodyCipher, BodyKey};
+use crate::transport::{BodyCipher, BodyKey, blank_passwords};
 
 const KEY: &str = "case-key-1";
 
@@ -134,6 +134,8 @@ fn a_letter_that_does_not_tell_its_user_is_undecided() {
         ],
     );
     let binary: Vec<u8> = (0..=255).collect();
+    let digest = blank_passwords(&binary);
+    assert_eq!(mentions(&letter(digest), &BodyPolicy::default(), id(180)), Mention::CannotTell);
     assert_eq!(mentions(&letter(binary), &BodyPolicy::default(), id(180)), Mention::CannotTell);
     let other_key = encrypted(br#"{"new":{"userId":180}}"#);
     assert_eq!(mentions(&other_key, &BodyPolicy::default(), id(180)), Mention::CannotTell);

@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use domain::UserId;
 use domain::json::Json;
 
-const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
-const UTF_16_LITTLE_MARK: &[u8] = b"\xff\xfe";
-const UTF_16_BIG_MARK: &[u8] = b"\xfe\xff";
+use crate::transport::{wide, without_mark};
 
 /// Returns whether a body consists of letters of base64, possibly within quotation marks: any bytes could be in it.
 pub(super) fn is_base64(body: &[u8]) -> bool {
@@ -19,38 +17,18 @@ pub(super) fn is_base64(body: &[u8]) -> bool {
     has_letter && body[..letters].iter().all(is_letter)
 }
 
-/// Returns the text of `bytes`: UTF-16 with a byte order mark or with the zero bytes of ASCII letters, UTF-8, or else
-/// Latin-1. Returns `None` for bytes that are no text.
+/// Returns the text of `bytes`: UTF-16 or UTF-32, UTF-8, or else Latin-1. Returns `None` for bytes that are no text.
 pub(super) fn decoded(bytes: &[u8]) -> Option<String> {
-    if let Some(text) = bytes.strip_prefix(UTF_8_MARK) {
-        return decoded(text);
+    if bytes.contains(&0)
+        && let Some((_, text)) = wide(bytes)
+    {
+        return Some(text);
     }
-    if let Some(text) = bytes.strip_prefix(UTF_16_LITTLE_MARK) {
-        return utf_16(text, u16::from_le_bytes);
-    }
-    if let Some(text) = bytes.strip_prefix(UTF_16_BIG_MARK) {
-        return utf_16(text, u16::from_be_bytes);
-    }
-    if let Some(unit) = unit_of_utf_16(bytes) {
-        return utf_16(bytes, unit);
-    }
+    let bytes = without_mark(bytes);
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(text.to_owned()),
         Err(_) => as_text(bytes.iter().copied().map(char::from).collect()),
     }
-}
-
-/// In UTF-16, half of the bytes of ASCII letters are zero: the second halves, or the first if the big one comes first.
-fn unit_of_utf_16(bytes: &[u8]) -> Option<fn([u8; 2]) -> u16> {
-    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
-    let first = bytes.iter().position(|byte| *byte == 0).filter(|_| zeros >= bytes.len() / 3)?;
-    Some(if first % 2 == 0 { u16::from_be_bytes } else { u16::from_le_bytes })
-}
-
-/// Ignores half a letter at the end of a text that is cut off.
-fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
-    let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-    as_text(char::decode_utf16(units).map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
 }
 
 /// Arbitrary bytes nearly always have control characters.
