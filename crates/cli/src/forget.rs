@@ -11,6 +11,7 @@ use std::time::Duration;
 use domain::{Letter, Position, UnixMillis, UserId};
 use ingest::dead_letter;
 use upkeep::forget::{Forgotten, Held, forget, look};
+use upkeep::verify::Found;
 
 use crate::environment::now;
 use crate::fetch::ProjectorClient;
@@ -92,7 +93,7 @@ fn described(held: &Held) -> String {
 }
 
 fn report(user_id: UserId, forgotten: &Forgotten) -> String {
-    let Forgotten { positions, at, newest, dead_letters_removed, dead_letters_unreadable, late, deadlines } = forgotten;
+    let Forgotten { positions, at, newest, dead_letters_removed, dead_letters_perhaps, late, deadlines } = forgotten;
     let by = |deadline: Option<UnixMillis>| {
         deadline.map_or_else(|| "at a time that the broker does not report".to_owned(), |at| format!("by {at}"))
     };
@@ -117,8 +118,8 @@ fn report(user_id: UserId, forgotten: &Forgotten) -> String {
         "dead letters that named the user: {dead_letters_removed} removed; their bodies are gone {}",
         by(deadlines.dead_letters)
     ));
-    if *dead_letters_unreadable > 0 {
-        say(format!("unreadable dead letters: {dead_letters_unreadable}; they may be about the user"));
+    if dead_letters_perhaps.count > 0 {
+        say(perhaps(dead_letters_perhaps));
     }
     match (late.records, &late.stay_because) {
         (0, _) => say("late deliveries of the user: none".to_owned()),
@@ -133,6 +134,13 @@ fn report(user_id: UserId, forgotten: &Forgotten) -> String {
         )),
     }
     text
+}
+
+fn perhaps(letters: &Found<String>) -> String {
+    let keys: Vec<String> = letters.examples.iter().map(|key| format!("{key:.12}")).collect();
+    let more = letters.count.saturating_sub(keys.len() as u64);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("dead letters that are perhaps about the user, and stay: {} ({}{more})", letters.count, keys.join(", "))
 }
 
 fn listed(positions: &[Position]) -> String {
@@ -153,7 +161,7 @@ mod tests {
             at,
             newest: Some(UnixMillis::from_millis(-1000)),
             dead_letters_removed: 1,
-            dead_letters_unreadable: 2,
+            dead_letters_perhaps: Found { count: 3, examples: vec!["0123456789abcdef".to_owned(), "fed".to_owned()] },
             late: Late { records: 3, newest: Some(at), stay_because: Some("no permission".to_owned()), others_kept: 0 },
             deadlines: Deadlines { events: Some(UnixMillis::from_millis(86_400_000)), ..Deadlines::default() },
         };
@@ -163,7 +171,7 @@ mod tests {
             "happened at 1969-12-31T23:59:59Z, and",
             "once more at 1970-01-02T00:00:00Z, and the cleaner",
             "1 removed",
-            "unreadable dead letters: 2",
+            "and stay: 3 (0123456789ab, fed and 1 more)",
             "user: 3, which stay",
             "(no permission)",
             "does not report",

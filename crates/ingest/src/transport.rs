@@ -17,11 +17,11 @@ mod password;
 pub use authenticate::{Authentic, Sender, SenderPolicy, authenticate};
 pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
 pub(crate) use decrypt::{decipherments, decode_base64, decrypt, decrypt_letter};
+pub(crate) use encoding::{wide, without_mark};
 pub(crate) use json::{token, type_name};
 pub(crate) use parse::{Delivery, Members, parse};
-pub(crate) use encoding::{wide, without_mark};
-pub(crate) use password::is_incomplete;
 pub use password::blank as blank_passwords;
+pub(crate) use password::is_incomplete;
 pub use request::RawRequest;
 
 /// The accepted senders, and the encryption of bodies.

@@ -23,6 +23,7 @@ use kafka::publish::{Outgoing, Publisher};
 
 use crate::SILENCE_MAX;
 use crate::letters::{self, Kept};
+use crate::verify::Found;
 pub use error::Error;
 pub use held::{Held, look};
 pub use late::Late;
@@ -32,7 +33,7 @@ pub use late::Late;
 pub enum Mention {
     Yes,
     No,
-    /// The letter cannot be decrypted or parsed.
+    /// The letter does not tell whose it is.
     CannotTell,
 }
 
@@ -47,8 +48,8 @@ pub struct Forgotten {
     pub newest: Option<UnixMillis>,
     /// The number of dead letters that named the user and are now removed. Compaction removes their bodies.
     pub dead_letters_removed: usize,
-    /// The number of dead letters that cannot be read. They may be about the user.
-    pub dead_letters_unreadable: usize,
+    /// The keys of the dead letters that do not tell whose they are, and stay: perhaps they are about the user.
+    pub dead_letters_perhaps: Found<String>,
     pub late: Late,
     pub deadlines: Deadlines,
 }
@@ -83,7 +84,7 @@ pub async fn forget(
 ) -> Result<Forgotten, Error> {
     let held = look(kafka, topics, mentions.clone(), user_id).await?;
     if held.is_nothing() {
-        return Err(Error::Nowhere { user_id, dead_letters_unreadable: held.dead_letters_unreadable });
+        return Err(Error::Nowhere { user_id, dead_letters_perhaps: held.dead_letters_perhaps });
     }
     let at = as_of::as_of(at, now, held.state.as_ref())?;
     let mut positions = Vec::new();
@@ -95,7 +96,7 @@ pub async fn forget(
 
     let (options, topic) = (kafka.clone(), topics.dead_letter.clone());
     let about = tokio::task::spawn_blocking(move || Ok(sort(letters::list(&options, &topic)?, mentions)));
-    let Sorted { about, unreadable } =
+    let Sorted { about, perhaps } =
         about.await.expect("reading dead letters does not panic").map_err(Error::DeadLetters)?;
     for letter in &about {
         let removed = publisher.publish(letter.removal(&topics.dead_letter, now)).await;
@@ -108,7 +109,7 @@ pub async fn forget(
         at,
         newest: held.state.map(|newest| newest.rank().time()),
         dead_letters_removed: about.len(),
-        dead_letters_unreadable: unreadable,
+        dead_letters_perhaps: perhaps,
         deadlines: deadlines(kafka, topics, now, late.newest).await,
         late,
     })
@@ -116,16 +117,16 @@ pub async fn forget(
 
 struct Sorted {
     about: Vec<Kept>,
-    unreadable: usize,
+    perhaps: Found<String>,
 }
 
 fn sort(letters: Vec<Kept>, mentions: impl Fn(&Letter) -> Mention) -> Sorted {
-    let mut sorted = Sorted { about: Vec::new(), unreadable: 0 };
+    let mut sorted = Sorted { about: Vec::new(), perhaps: Found::default() };
     for kept in letters {
         match mentions(&kept.letter) {
             Mention::Yes => sorted.about.push(kept),
             Mention::No => {}
-            Mention::CannotTell => sorted.unreadable += 1,
+            Mention::CannotTell => sorted.perhaps.push(kept.key),
         }
     }
     sorted

@@ -15,10 +15,10 @@ pub enum Error {
     )]
     Outdated { at: UnixMillis, newest: UnixMillis },
     #[error(
-        "user {user_id} is on no topic: there is no record, no late delivery and no readable dead letter about it \
-         (unreadable dead letters: {dead_letters_unreadable}), so nothing was done"
+        "user {user_id} is on no topic: there is no record, no late delivery and no dead letter about it \
+         (dead letters that do not tell whose they are: {dead_letters_perhaps}), so nothing was done"
     )]
-    Nowhere { user_id: UserId, dead_letters_unreadable: usize },
+    Nowhere { user_id: UserId, dead_letters_perhaps: u64 },
     #[error("the tombstone on partition {partition} was not published")]
     Tombstone { partition: i32, source: Box<kafka::publish::Error> },
     #[error("the dead letters could not be read")]

@@ -29,8 +29,8 @@ pub struct Held {
     pub late: usize,
     /// The number of dead letters about the user; counted likewise.
     pub dead_letters: usize,
-    /// The number of dead letters that cannot be read; counted likewise.
-    pub dead_letters_unreadable: usize,
+    /// The number of dead letters that do not tell whose they are; counted likewise.
+    pub dead_letters_perhaps: u64,
 }
 
 impl Held {
@@ -64,8 +64,8 @@ pub async fn look(
         }
         let (late, _) = late::find(&kafka, &topics.late, user_id).map_err(Error::Late)?;
         let listed = letters::list(&kafka, &topics.dead_letter).map_err(Error::DeadLetters)?;
-        let Sorted { about, unreadable } = sort(listed, mentions);
-        Ok(Held { late: late.records, dead_letters: about.len(), dead_letters_unreadable: unreadable, ..held })
+        let Sorted { about, perhaps } = sort(listed, mentions);
+        Ok(Held { late: late.records, dead_letters: about.len(), dead_letters_perhaps: perhaps.count, ..held })
     });
     looked.await.expect("reading the topics does not panic")
 }

@@ -231,7 +231,7 @@ impl<T> Default for Found<T> {
 }
 
 impl<T> Found<T> {
-    pub(super) fn push(&mut self, example: T) {
+    pub(crate) fn push(&mut self, example: T) {
         self.count += 1;
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(example);

@@ -201,9 +201,8 @@ fn user(id: i64) -> impl Strategy<Value = String> {
 /// Returns a body about a user as a text: JSON, within JSON, behind more of it, or broken after the user.
 fn body(id: i64) -> impl Strategy<Value = String> {
     let side = select(vec!["new", "old", "New", "OLD", "user", "data"]);
-    let with_side = (side, user(id)).prop_map(|(side, user)| {
-        format!(r#"{{"{side}":{user},"timestamp":"2017-06-06T10:53:43+02:00"}}"#)
-    });
+    let with_side = (side, user(id))
+        .prop_map(|(side, user)| format!(r#"{{"{side}":{user},"timestamp":"2017-06-06T10:53:43+02:00"}}"#));
     let shape = select(vec!["bare", "array", "deep", "text", "twice", "cut", "comma", "surrogate", "form", "xml"]);
     (with_side, shape).prop_map(|(body, shape)| match shape {
         "array" => format!("[{body}]"),
