@@ -59,8 +59,8 @@ fn of_text(text: &str, user_id: UserId) -> Mention {
     }
 }
 
-/// Returns the judgement on a text that a key gives. Any key gives bytes, and short ones may look like a text by chance,
-/// so it must begin like JSON, and only JSON excludes a user.
+/// Returns the judgement on a text that a key gives. Any key gives bytes, and short ones may look like a text by
+/// chance. So it must begin like JSON, and only JSON excludes a user.
 fn of_deciphered(text: &str, user_id: UserId) -> Option<Mention> {
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
