@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use domain::Position;
+use domain::roll::Standing;
 use domain::wire::Framing;
-use ingest::dead_letter::{self, Replayed};
+use ingest::dead_letter::{self, Destination, Replay, Sorted};
 use kafka::ClientOptions;
+use upkeep::Table;
 use upkeep::letters::{self, Kept};
 
 use crate::cluster::Cluster;
@@ -29,8 +32,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         sources: Sources,
     },
-    /// Sends dead letters through the pipeline again, with the keys of ingest's configuration. A letter that passes is
-    /// published and removed; exit status 1 if any is still refused
+    /// Delivers dead letters again, as of now, with the keys of ingest's configuration. Each letter whose event can be
+    /// read is stored, a duplicate, superseded by a newer event, or of a forgotten user, and is then removed; exit
+    /// status 1 if any is still refused
     Replay {
         /// Beginnings of keys; without any, all letters are replayed
         keys: Vec<String>,
@@ -76,23 +80,50 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
         anyhow::ensure!(known, "no dead letter has a key that begins with {key:?}; nothing was replayed");
     }
     letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
-    let mut refused = 0;
-    for kept in letters {
-        let (topics, policy, publisher) = (&config.topics, &config.policy.body, publisher.as_ref());
-        let replayed = dead_letter::replay(&kept, topics, Framing::default(), policy, publisher, now()).await?;
-        let outcome = match replayed {
-            Replayed::WouldPass { user_id, event_id } => format!("would pass: user {user_id}, event {event_id}"),
-            Replayed::Published { user_id, event_id, position } => {
-                format!("published at {position}: user {user_id}, event {event_id}")
+    let Sorted { events, refused } = dead_letter::sort(letters, &config.policy.body, now());
+    let table = if events.is_empty() { Table::default() } else { table(&config).await? };
+    for replay in &events {
+        let standing = replay.standing(&table);
+        let position = match &publisher {
+            Some(publisher) => {
+                let to = Destination { publisher, topics: &config.topics, framing: Framing::default() };
+                Some(replay.deliver(standing, &to).await?)
             }
-            Replayed::Refused(rejection) => {
-                refused += 1;
-                format!("still refused: {rejection}")
-            }
+            None => None,
         };
-        print(&format!("{:.12} {outcome}\n", kept.key))?;
+        print(&outcome(replay, standing, position))?;
     }
-    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for (kept, refusal) in &refused {
+        print(&format!("{:.12} still refused: {refusal}\n", kept.key))?;
+    }
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn table(config: &ingest::Config) -> anyhow::Result<Table> {
+    let (options, topic) = (config.kafka.clone(), config.topics.users.clone());
+    let read = tokio::task::spawn_blocking(move || letters::table(&options, &topic)).await?;
+    read.context("the users topic cannot be read, so nothing was replayed")
+}
+
+/// Returns a line for each letter of an event. `position` is `None` in a dry run.
+fn outcome(replay: &Replay, standing: Standing, position: Option<Position>) -> String {
+    let (stored, duplicate) = match position {
+        Some(position) => (format!("stored at {position}"), format!("duplicate of {position}")),
+        None => ("would be stored".to_owned(), "duplicate".to_owned()),
+    };
+    let (first, others) = match standing {
+        Standing::News => (stored, duplicate),
+        Standing::Known(at) => (format!("duplicate of {at}"), format!("duplicate of {at}")),
+        Standing::Older(newer) => (format!("superseded by {newer}"), format!("superseded by {newer}")),
+        Standing::Forgotten(marker) => {
+            let of = format!("of a forgotten user, by the tombstone at {marker}");
+            (of.clone(), of)
+        }
+    };
+    let about = format!("user {}, event {}", replay.event().user_id, replay.event().event_id);
+    let line =
+        |(at, kept): (usize, &Kept)| format!("{:.12} {}: {about}\n", kept.key, if at == 0 { &first } else { &others });
+    replay.letters().iter().enumerate().map(line).collect()
 }
 
 async fn read(options: ClientOptions, topic: String) -> anyhow::Result<Vec<Kept>> {

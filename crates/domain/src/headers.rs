@@ -13,6 +13,9 @@ pub const CONTENT_TYPE: &str = "content-type";
 pub const TRACEPARENT: &str = "traceparent";
 /// On a record that the keeper appended again: the offset of the record that it repairs.
 pub const REASSERTED: &str = "rollcall-reasserted";
+/// On the record of a replayed dead letter: when the body was first received, RFC 3339. The record's Kafka timestamp is
+/// the time of the replay.
+pub const LETTER_RECEIVED_AT: &str = "rollcall-letter-received-at";
 /// On the record that ends a tied second: the other events of that second ([`crate::roll::second`]).
 pub const SECOND: &str = "rollcall-second";
 

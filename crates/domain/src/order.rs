@@ -91,6 +91,11 @@ impl Rank {
 }
 
 impl Head {
+    /// Returns the rank of the event.
+    pub fn rank(&self) -> Rank {
+        Rank::of_event(self)
+    }
+
     /// Returns whether the event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt.
     pub fn is_ahead(&self) -> bool {
         self.ahead_by().is_some()

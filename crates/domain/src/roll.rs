@@ -71,6 +71,17 @@ impl Roll {
         }
     }
 
+    /// Returns how an event of a dead letter stands to the state, if its body was first received at `received_at`.
+    ///
+    /// A replay is a delivery with a time of its own, by which an event that was ahead heals. But a forgotten marker
+    /// also covers what was received before it, so that no replay brings the user back.
+    pub fn standing_of_letter(&self, head: &Head, received_at: UnixMillis) -> Standing {
+        if self.rank().is_forgotten() && received_at <= self.rank().time() {
+            return Standing::Forgotten(self.position());
+        }
+        self.standing(head)
+    }
+
     /// Returns whether this state has a higher rank than `other`, which then adds nothing to it.
     pub fn supersedes(&self, other: &Self) -> bool {
         self.rank() > other.rank()

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use domain::roll::Standing;
 use domain::{Position, UserEvent};
 use serde::Serialize;
 
@@ -30,6 +31,15 @@ pub(crate) struct Answer {
 
 impl Status {
     pub(crate) const ALL: [Self; 3] = [Self::Stored, Self::Superseded, Self::Duplicate];
+
+    /// Returns the status of a delivery that stands so to its user.
+    pub(crate) fn of(standing: Standing) -> Self {
+        match standing {
+            Standing::News => Self::Stored,
+            Standing::Known(_) => Self::Duplicate,
+            Standing::Older(_) | Standing::Forgotten(_) => Self::Superseded,
+        }
+    }
 
     pub(crate) fn label(self) -> &'static str {
         match self {

@@ -5,16 +5,16 @@
 
 mod mention;
 
-use domain::topics::Names;
-use domain::wire::Framing;
-use domain::{EventId, Letter, Position, UnixMillis, UserId};
-use kafka::publish::{Outgoing, Publisher};
-use upkeep::letters::Kept;
+mod replay;
 
-use crate::transport::{Authentic, BodyPolicy, blank_passwords};
-use crate::{Rejection, pipeline};
+use domain::{Letter, UnixMillis};
 
+use crate::Rejection;
+use crate::transport::{Authentic, blank_passwords};
+
+pub use crate::users::Destination;
 pub use mention::mentions;
+pub use replay::{Refusal, Replay, ReplayError, Sorted, sort};
 
 /// A vector longer than any cipher's, in hexadecimal, is not kept. The vendor does not send one, and headers have no
 /// limit of their own.
@@ -35,60 +35,4 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
         received_at,
         record: None,
     })
-}
-
-/// The outcome of a replay.
-#[derive(Clone, Debug)]
-pub enum Replayed {
-    /// The letter would pass. Nothing was written.
-    WouldPass { user_id: UserId, event_id: EventId },
-    /// The letter passed: its event is on `vcc.users`, and the letter is removed.
-    Published { user_id: UserId, event_id: EventId, position: Position },
-    /// The letter is still refused, and stays.
-    Refused(Rejection),
-}
-
-/// The reason why a dead letter was not replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    #[error("the event of dead letter {key} was not published")]
-    Publish { key: String, source: Box<kafka::publish::Error> },
-    #[error(
-        "the event of dead letter {key} was published, but the letter was not removed; replaying it again is harmless"
-    )]
-    Remove { key: String, source: Box<kafka::publish::Error> },
-}
-
-/// Sends `kept` through the pipeline again. If it passes, publishes its event and then removes the letter with a
-/// tombstone. In this order, an interruption repeats an event, which is harmless, and loses none.
-///
-/// The event keeps the time at which its body was first received. Without a `publisher` nothing is written.
-///
-/// # Errors
-/// [`ReplayError`], when Kafka does not acknowledge.
-pub async fn replay(
-    kept: &Kept,
-    topics: &Names,
-    framing: Framing,
-    policy: &BodyPolicy,
-    publisher: Option<&Publisher>,
-    now: UnixMillis,
-) -> Result<Replayed, ReplayError> {
-    let key = || kept.key.clone();
-    let event = match pipeline::accept_again(&kept.letter, policy, kept.letter.received_at) {
-        Ok(event) => event,
-        Err(rejection) => return Ok(Replayed::Refused(rejection)),
-    };
-    let (user_id, event_id) = (event.user_id, event.event_id);
-    let Some(publisher) = publisher else {
-        return Ok(Replayed::WouldPass { user_id, event_id });
-    };
-    // The cleaner measures age by the record's timestamp. A record with an old one could be compacted before it is
-    // read.
-    let record = Outgoing { timestamp: now, ..Outgoing::framed(&event, framing, &topics.users, None) };
-    let published = publisher.publish(record).await;
-    let position = published.map_err(|source| ReplayError::Publish { key: key(), source: Box::new(source) })?;
-    let removed = publisher.publish(kept.removal(&topics.dead_letter, now)).await;
-    removed.map_err(|source| ReplayError::Remove { key: key(), source: Box::new(source) })?;
-    Ok(Replayed::Published { user_id, event_id, position })
 }

@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use domain::roll::Standing;
 use domain::topics::Names;
 use domain::wire::Framing;
 use domain::{UnixMillis, UserEvent};
@@ -24,7 +23,7 @@ use upkeep::gate::Gate;
 use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
 use crate::transport::{Policy, RawRequest, authenticate};
-use crate::users::{self, Whole};
+use crate::users::{self, Destination};
 use crate::{Rejection, dead_letter, pipeline};
 
 /// Everything that a request needs to become a record.
@@ -120,24 +119,14 @@ impl Receiver {
     }
 
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
-        let (started, framing, topics) = (Instant::now(), self.framing, &self.topics);
-        let (status, position) = match self.gate.judge(&event.head()) {
-            Standing::News => {
-                let position = users::publish(&self.publisher, event, framing, &topics.users, traceparent).await?;
-                (Status::Stored, position)
-            }
-            Standing::Known(position) => return Ok(Answer::new(Status::Duplicate, event, position)),
-            Standing::Older(newer) => {
-                let whole = Whole::Event;
-                users::put_aside(&self.publisher, event, framing, &topics.late, traceparent, newer, whole).await?;
-                (Status::Superseded, newer)
-            }
-            Standing::Forgotten(marker) => {
-                let whole = Whole::HeadersOnly;
-                users::put_aside(&self.publisher, event, framing, &topics.late, traceparent, marker, whole).await?;
-                (Status::Superseded, marker)
-            }
-        };
+        let started = Instant::now();
+        let standing = self.gate.judge(&event.head());
+        let to = Destination { publisher: &self.publisher, topics: &self.topics, framing: self.framing };
+        let stored = to.store(event, standing, &users::traced(traceparent)).await;
+        let (status, position) = (Status::of(standing), stored.map_err(|error| users::refuse(&error))?);
+        if status == Status::Duplicate {
+            return Ok(Answer::new(status, event, position));
+        }
         self.counters.acknowledged(started.elapsed().as_secs_f64());
         tracing::debug!(
             event.id = %event.event_id,

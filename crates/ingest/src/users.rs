@@ -4,5 +4,6 @@ mod validate;
 
 mod publish;
 
-pub(crate) use publish::{Whole, keep, publish, put_aside, valid_traceparent};
+pub use publish::Destination;
+pub(crate) use publish::{keep, refuse, traced, valid_traceparent};
 pub(crate) use validate::{fractional_amounts, validate};

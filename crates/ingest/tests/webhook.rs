@@ -5,9 +5,6 @@ mod support;
 
 use domain::topics::Names;
 use domain::wire;
-use domain::wire::Framing;
-use ingest::dead_letter::{Replayed, replay};
-use ingest::transport::BodyPolicy;
 use support::{PATH, Service, arrival};
 use testkit::deliveries::{CHANGED, CREATED};
 use testkit::eventually;
@@ -122,25 +119,6 @@ async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
     assert_eq!(letters[0].value.as_deref(), Some(&br#"{"new":{"password":"[redacted]"}}"#[..]));
     assert_eq!(letters[0].header("rollcall-pointer"), Some(&b"/new/userId"[..]));
     assert_eq!(letters_of(&service).await.len(), 1);
-    service.stop().await;
-}
-
-#[tokio::test]
-async fn a_dead_letter_is_replayed_once_it_can_be_read() {
-    // The body is valid, but in clear text where encryption is required: undecryptable.
-    let service = Service::start("body_keys = [{ cipher = 'aes-256-ctr', key = 'k' }]").await;
-    assert_eq!(service.post(PATH, CREATED).await.status, 400);
-    let kept = letters_of(&service).await.remove(0);
-    let now = kept.letter.received_at;
-    let (clear, topics) = (BodyPolicy::default(), Names::default());
-
-    let dry = replay(&kept, &topics, Framing::default(), &clear, None, now).await.unwrap();
-    assert!(matches!(dry, Replayed::WouldPass { user_id, .. } if user_id.get() == 180));
-    assert!(service.values("vcc.users").await.is_empty(), "a dry run writes nothing");
-    let replayed = replay(&kept, &topics, Framing::default(), &clear, Some(&service.log.publisher), now).await.unwrap();
-    assert!(matches!(replayed, Replayed::Published { .. }));
-    assert_eq!(service.values("vcc.users").await.len(), 1);
-    assert!(letters_of(&service).await.is_empty(), "the letter is removed");
     service.stop().await;
 }
 

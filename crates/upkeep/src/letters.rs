@@ -8,7 +8,7 @@ use kafka::ClientOptions;
 use kafka::publish::Outgoing;
 use kafka::scan;
 
-use crate::SILENCE_MAX;
+use crate::{SILENCE_MAX, Table};
 
 /// A dead letter with its position.
 #[derive(Clone, Debug)]
@@ -41,6 +41,21 @@ pub fn list(options: &ClientOptions, topic: &str) -> Result<Vec<Kept>, scan::Err
     let mut list: Vec<Kept> = letters.into_values().collect();
     list.sort_by_key(|kept| (kept.letter.received_at, kept.position));
     Ok(list)
+}
+
+/// Returns the table of the whole `topic` of users, by which the events of letters are judged. Blocks.
+///
+/// # Errors
+/// When the topic cannot be read to its end.
+pub fn table(options: &ClientOptions, topic: &str) -> Result<Table, scan::Error> {
+    let mut table = Table::default();
+    let ranges = scan::ranges(options, topic, SILENCE_MAX)?;
+    scan::scan(options, topic, &ranges, SILENCE_MAX, |record| {
+        // The table counts what cannot be read.
+        let _counted = table.take(&record.to_record());
+        ControlFlow::Continue(())
+    })?;
+    Ok(table)
 }
 
 impl Kept {

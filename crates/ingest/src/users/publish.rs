@@ -1,66 +1,76 @@
-//! Stage 5: publishes an event and waits for its acknowledgement.
+//! Stage 5: appends an event where its standing says, and waits for the acknowledgement.
 
+use domain::headers::TRACEPARENT;
+use domain::roll::Standing;
+use domain::topics::Names;
 use domain::wire::Framing;
 use domain::{Letter, Position, UserEvent};
 use kafka::publish::{Error, Outgoing, Publisher};
 
 use crate::Rejection;
 
-/// Publishes `event` in `framing` on `topic`, and returns its position once Kafka has acknowledged it.
-///
-/// # Errors
-/// [`Rejection::NotAcknowledged`] or [`Rejection::Overloaded`]. The sender then retries.
-pub(crate) async fn publish(
-    publisher: &Publisher,
-    event: &UserEvent,
-    framing: Framing,
-    topic: &str,
-    traceparent: Option<&str>,
-) -> Result<Position, Rejection> {
-    publisher.publish(Outgoing::framed(event, framing, topic, traceparent)).await.map_err(|error| refuse(&error))
-}
-
-/// The part of a late event that is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whole {
-    Event,
-    /// The user was forgotten: only the arrival of the event is recorded, without data of the user.
-    HeadersOnly,
+/// The topics that events are written to, and the framing of their values.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'d> {
+    pub publisher: &'d Publisher,
+    pub topics: &'d Names,
+    pub framing: Framing,
 }
 
 /// Header: the position of the newer record on `vcc.users`.
 const SUPERSEDED_BY: &str = "rollcall-superseded-by";
 
-/// Writes a late `event` to `topic`, with the position of the record that superseded it and the trace of the delivery.
-///
-/// # Errors
-/// As [`publish`].
-pub(crate) async fn put_aside(
-    publisher: &Publisher,
-    event: &UserEvent,
-    framing: Framing,
-    topic: &str,
-    traceparent: Option<&str>,
-    newer: Position,
-    whole: Whole,
-) -> Result<(), Rejection> {
-    let mut record = Outgoing::framed(event, framing, topic, traceparent);
-    record.headers.push((SUPERSEDED_BY.to_owned(), newer.to_string().into_bytes()));
-    if whole == Whole::HeadersOnly {
-        record.value = None;
+impl Destination<'_> {
+    /// Writes `event` with the headers `added` to its own, and returns its position on `vcc.users`, once Kafka has
+    /// acknowledged it. An event that is stored already is not written again. One that is superseded goes to the late
+    /// topic, with the position of the record that superseded it, which is returned. Of a forgotten user only the
+    /// arrival is recorded there, without data of the user.
+    ///
+    /// # Errors
+    /// When Kafka does not acknowledge.
+    pub async fn store(
+        &self,
+        event: &UserEvent,
+        standing: Standing,
+        added: &[(&str, String)],
+    ) -> Result<Position, Error> {
+        let Self { publisher, topics, framing } = *self;
+        let record = |topic: &str| {
+            let mut record = Outgoing::framed(event, framing, topic, None);
+            record.headers.extend(added.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes())));
+            record
+        };
+        let aside = |newer: Position| {
+            let mut record = record(&topics.late);
+            record.headers.push((SUPERSEDED_BY.to_owned(), newer.to_string().into_bytes()));
+            record
+        };
+        match standing {
+            Standing::News => publisher.publish(record(&topics.users)).await,
+            Standing::Known(position) => Ok(position),
+            Standing::Older(newer) => publisher.publish(aside(newer)).await.map(|_| newer),
+            Standing::Forgotten(marker) => {
+                publisher.publish(Outgoing { value: None, ..aside(marker) }).await.map(|_| marker)
+            }
+        }
     }
-    publisher.publish(record).await.map(drop).map_err(|error| refuse(&error))
+}
+
+/// Returns the header of a delivery's trace.
+pub(crate) fn traced(traceparent: Option<&str>) -> Vec<(&'static str, String)> {
+    traceparent.map(|trace| (TRACEPARENT, trace.to_owned())).into_iter().collect()
 }
 
 /// Writes `letter` to `topic`, before the sender is answered.
 ///
 /// # Errors
-/// As [`publish`].
+/// [`Rejection::NotAcknowledged`] or [`Rejection::Overloaded`]. The sender then retries.
 pub(crate) async fn keep(publisher: &Publisher, letter: &Letter, topic: &str) -> Result<(), Rejection> {
     publisher.publish(Outgoing::letter(letter, topic)).await.map(drop).map_err(|error| refuse(&error))
 }
 
-fn refuse(error: &Error) -> Rejection {
+/// Returns the answer to a sender whose event was not acknowledged.
+pub(crate) fn refuse(error: &Error) -> Rejection {
     match error {
         Error::QueueFull => Rejection::Overloaded,
         Error::NotAcknowledged { .. } | Error::PositionUnknown { .. } | Error::Fatal { .. } => {

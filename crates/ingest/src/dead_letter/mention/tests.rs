@@ -12,6 +12,7 @@ use super::*;
 use crate::transport::{BodyCipher, BodyKey, blank_passwords};
 
 const KEY: &str = "case-key-1";
+const POSITION: &str = "zuQxo-W8SfmGVIR3p0wXVg/1:2";
 
 fn letter(body: impl Into<Vec<u8>>) -> Letter {
     Letter {
@@ -164,7 +165,7 @@ fn encrypted_letters_are_told_where_a_key_is_known() {
 
 #[test]
 fn the_copy_of_a_record_is_about_the_user_of_its_key() {
-    let record = |user_id| Some(Original { user_id: id(user_id), position: "1:2".to_owned() });
+    let record = |user_id| Some(Original { user_id: id(user_id), position: POSITION.parse().unwrap() });
     let copy = |user_id| Letter { record: record(user_id), ..letter(vec![0xc3, 1, 180]) };
     assert_eq!(mentions(&copy(180), &BodyPolicy::default(), id(180)), Mention::Yes);
     assert_eq!(mentions(&copy(181), &BodyPolicy::default(), id(180)), Mention::No);
