@@ -108,10 +108,11 @@ impl Projection {
         }
     }
 
-    /// Runs a longer read on a thread that may block; a limited number of them at once.
+    /// Runs a longer read on a thread that may block; a limited number of them at once. It reads as of one moment, and
+    /// the erasing of forgotten users waits for it: after 30 seconds of waiting, what it executes is interrupted.
     ///
     /// # Errors
-    /// As [`Projection::get`].
+    /// As [`Projection::get`]; [`store::Error::Interrupted`].
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&StoreReader) -> Result<T, store::Error> + Send + 'static,

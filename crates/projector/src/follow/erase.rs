@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::Erasures;
-
 /// How many times as long as an erasure took the next one waits: nothing is committed meanwhile, and the larger the
 /// table, the more tombstones share one.
 const REST: u32 = 9;
@@ -38,8 +36,8 @@ impl Eraser {
     }
 
     /// Sets the time when something waits to be erased.
-    pub(super) fn see(&mut self, erasures: &Erasures) {
-        if erasures.is_empty() {
+    pub(super) fn see(&mut self, waits: bool) {
+        if !waits {
             self.due = None;
         } else if self.due.is_none() {
             self.due = Some(self.rested.unwrap_or_else(Instant::now));
@@ -63,5 +61,47 @@ impl Eraser {
         };
         self.due = None;
         self.rested = Some(Instant::now() + rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_secs(60);
+
+    /// Returns how long the next erasure waits; `None` when it is due.
+    fn wait(eraser: &Eraser) -> Option<Duration> {
+        eraser.due.map(|due| due.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero())
+    }
+
+    fn tried(held_back: Option<&str>) -> Eraser {
+        let mut eraser = Eraser::default();
+        eraser.see(true);
+        assert!(eraser.is_due(), "the first one at once");
+        eraser.tried(TOOK, held_back);
+        eraser
+    }
+
+    #[test]
+    fn erasing_takes_a_tenth_of_the_time_at_most() {
+        let mut eraser = tried(None);
+        eraser.see(false);
+        assert_eq!((eraser.is_due(), wait(&eraser)), (false, None), "nothing waits");
+        eraser.see(true);
+        let rest = wait(&eraser).unwrap();
+        assert!(!eraser.is_due() && rest > TOOK * (REST - 1) && rest <= TOOK * REST, "{rest:?}");
+        eraser.see(true);
+        assert!(wait(&eraser).unwrap() <= rest, "more tombstones do not put it off");
+    }
+
+    #[test]
+    fn one_that_is_held_back_is_tried_again() {
+        let mut eraser = tried(Some("somebody reads"));
+        eraser.see(true);
+        assert!(wait(&eraser).unwrap() > TOOK);
+        eraser.tried(Duration::ZERO, Some("somebody reads"));
+        eraser.see(true);
+        assert!(wait(&eraser).unwrap() <= RETRY);
     }
 }

@@ -177,7 +177,7 @@ impl<'s> Follower<'s> {
         let Some(writer) = &self.writer else { return };
         let erasures = writer.erasures();
         self.shared.metrics.see_erasures(&erasures);
-        self.eraser.see(&erasures);
+        self.eraser.see(!erasures.is_empty());
     }
 
     /// Erases what is left of those who were forgotten. A failure of it is not the table's: it is tried again.

@@ -13,6 +13,8 @@
 //! so, which in a tied second need not be the event's own. Which changes there were depends on the log that was read: a
 //! table that is rebuilt from a compacted log has seen fewer.
 //!
+//! Of a user who was forgotten, `forgotten` is sent alone: the changes before it are erased.
+//!
 //! With a filter a reader is sent every change of a user who is in the filtered set, and the change with which a user
 //! leaves it. Membership is decided by what this table held before and holds after the change. Where the state before
 //! is no longer known (a reader comes back from before the history), the newest state of everyone who changed is sent.

@@ -9,6 +9,7 @@ use http::StatusCode;
 use service::Problem;
 
 use crate::error::Error;
+use crate::store;
 
 /// After how long a reader may ask again for what is not there yet.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -36,6 +37,7 @@ impl From<Error> for Refusal {
             Error::NotReady(why) => Self::NotReady(why),
             Error::NotReached { position } => Self::NotReached(position),
             Error::Ended => Self::NotReady("the service is stopping".to_owned()),
+            Error::Store(store::Error::Interrupted { .. }) => Self::NotReady("the read took too long".to_owned()),
             error @ (Error::Store(_) | Error::Topic { .. } | Error::Log(_) | Error::Scan(_) | Error::Options(_)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a request could not be answered");
                 Self::Failed

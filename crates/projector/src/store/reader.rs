@@ -173,3 +173,41 @@ impl StoreReader {
         read().map_err(|source| Error::of(&self.path, source))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use domain::UnixMillis;
+
+    use super::super::{HeldBy, Writer};
+    use super::*;
+
+    #[test]
+    fn a_read_without_an_end_is_interrupted_when_it_holds_somebody_up() {
+        const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        let dir = tempfile::tempdir().unwrap();
+        let meta = StoreMeta::new("t", "c/t", UnixMillis::from_millis(0));
+        let writer = Writer::create(&dir.path().join("users.1.db"), &meta).unwrap();
+        let readers = Arc::clone(writer.readers());
+        let (begun, begins) = channel();
+        let reading = thread::spawn(move || {
+            readers.with(|reader| {
+                reader.checkpoint()?;
+                begun.send(()).unwrap();
+                reader.read(|connection| connection.query_row(ENDLESS, [], |row| row.get::<_, i64>(0)))
+            })
+        });
+        begins.recv().unwrap();
+        while !reading.is_finished() {
+            // In the first moments it may not have begun to execute anything.
+            assert!(matches!(writer.readers().held_by(Duration::ZERO), HeldBy::OwnRead(_) | HeldBy::AnotherProcess));
+            thread::yield_now();
+        }
+        let error = reading.join().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Interrupted { .. }) && error.is_transient(), "{error}");
+        assert!(writer.readers().with(StoreReader::checkpoint).is_ok(), "others read on");
+    }
+}

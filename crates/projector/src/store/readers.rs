@@ -25,7 +25,7 @@ use crate::bookmark::TopicTag;
 const IDLE_MAX: usize = 16;
 /// How long a read may let an erasure wait before it is interrupted. A page takes milliseconds, and a walk over the
 /// whole table of a million users less than a second.
-const READ_MAX: Duration = Duration::from_secs(30);
+pub(super) const READ_MAX: Duration = Duration::from_secs(30);
 
 /// The readers of one generation of the store, from [`super::Writer::readers`] alone: without the writer's word a
 /// snapshot would be kept for ever.
@@ -111,10 +111,10 @@ impl StoreReaders {
     }
 
     /// Returns who holds a snapshot that the writer has just waited for in vain: the read of this process that lasts
-    /// longest, if there is one. Such reads are interrupted once they have lasted for long enough.
-    pub(super) fn held_by(&self) -> HeldBy {
+    /// longest, if there is one. Such reads are interrupted once they have lasted for `read_max`.
+    pub(super) fn held_by(&self, read_max: Duration) -> HeldBy {
         let pool = self.pool.lock();
-        for read in pool.under_way.values().filter(|read| read.began.elapsed() >= READ_MAX) {
+        for read in pool.under_way.values().filter(|read| read.began.elapsed() >= read_max) {
             read.interrupt.now();
         }
         let longest = pool.under_way.values().map(|read| read.began.elapsed()).max();

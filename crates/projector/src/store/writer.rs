@@ -8,6 +8,7 @@ use kafka::Record;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::erasure::{self, Erased, Erasures};
+use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
     Commit, Error, LogBatch, StoreMeta, StoreReaders, Tally, connection, create_indexes, create_tables, late, meta,
@@ -149,13 +150,13 @@ impl Writer {
         }
         // Whoever holds the log would let it grow by a whole file.
         if !erasure::truncate_log(connection)? {
-            return Ok(Erased::HeldBack(self.readers.held_by()));
+            return Ok(Erased::HeldBack(self.readers.held_by(READ_MAX)));
         }
         if self.erasures_in_log.is_empty() {
             erasure::vacuum(connection, &self.path)?;
             self.erasures_in_log = std::mem::take(&mut self.erasures);
             if !erasure::truncate_log(connection)? {
-                return Ok(Erased::HeldBack(self.readers.held_by()));
+                return Ok(Erased::HeldBack(self.readers.held_by(READ_MAX)));
             }
         }
         self.erasures.replace(connection)?;
