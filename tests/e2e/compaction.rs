@@ -299,6 +299,7 @@ impl Log {
         let options = Options {
             kafka: self.options.clone(),
             topics: self.names.clone(),
+            schemas: Default::default(),
             threads: 2,
             settle: Duration::ZERO,
             now: now(),

@@ -9,7 +9,7 @@ use kafka::publish::{Limits, Outgoing, Publisher};
 use serde_json::{Value, json};
 use testkit::broker::read_all;
 use testkit::deliveries::{CHANGED, CREATED};
-use upkeep::forget::{Error, Mention, forget};
+use upkeep::forget::{Error, Log, Mention, forget};
 
 use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::system::{System, event_of};
@@ -35,7 +35,9 @@ async fn forgotten_is_gone_and_only_what_is_newer_brings_it_back(broker: &Broker
     assert_eq!(system.user_after(180, &delivered).await.status, StatusCode::OK);
     let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
     let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
-    let forgotten = forget(&kafka, &system.names, &publisher, mentions(user_id), user_id, Some(AT), AT).await;
+    let forgotten =
+        forget(&Log::new(kafka.clone(), system.names.clone()), &publisher, mentions(user_id), user_id, Some(AT), AT)
+            .await;
     let tombstone = forgotten.expect("the user is forgotten").positions[0];
     assert_eq!(user_at(&system, tombstone).await, StatusCode::GONE);
 
@@ -59,7 +61,9 @@ async fn a_user_whose_events_are_ahead_of_the_clock_stays_forgotten(broker: &Bro
     assert_eq!(system.user_after(180, &ahead).await.status, StatusCode::OK);
     let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
     let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
-    let forget = async |at| forget(&kafka, &system.names, &publisher, mentions(user_id), user_id, at, AT).await;
+    let forget = async |at| {
+        forget(&Log::new(kafka.clone(), system.names.clone()), &publisher, mentions(user_id), user_id, at, AT).await
+    };
 
     let refused = forget(Some(AT)).await.expect_err("the newest event is later");
     assert!(matches!(refused, Error::Outdated { at: AT, .. }), "{refused}");
@@ -84,7 +88,8 @@ async fn late_deliveries_of_others_stay(broker: &Broker) {
         publisher.publish(late(&names.late, user, partition)).await.expect("it is stored");
     }
     let user_id = "180".parse().expect("an identifier");
-    let forgotten = forget(&kafka, &names, &publisher, mentions(user_id), user_id, Some(AT), AT).await;
+    let forgotten =
+        forget(&Log::new(kafka.clone(), names.clone()), &publisher, mentions(user_id), user_id, Some(AT), AT).await;
     let late = forgotten.expect("the user is forgotten").late;
     assert_eq!((late.records, late.newest), (3, Some(AT)));
 

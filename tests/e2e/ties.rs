@@ -54,6 +54,7 @@ async fn every_order_of_a_tied_second_ends_in_the_senders_last_state(broker: &Br
     let verifying = Options {
         kafka: options.clone(),
         topics: system.names.clone(),
+        schemas: Default::default(),
         threads: 1,
         settle: QUIET_MAX,
         now: now(),

@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use domain::topics::Names;
 use ingest::config::Webhook;
 use kafka::ClientOptions;
 use serde::Deserialize;
 use service::config::Faults;
-use service::settings;
+use service::registry::{self, Patience, Schemas};
+use service::{Metrics, settings};
 
 use crate::sources::Sources;
 
 /// The time limit of one request to the cluster, after which it counts as unreachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]`, `[topics]` and `[webhook]` of a service's configuration. Other sections are ignored, so the file of
-/// either service can be given.
+/// `[kafka]`, `[topics]`, `[registry]` and `[webhook]` of a service's configuration. Other sections are ignored, so the
+/// file of either service can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Raw {
     kafka: settings::Kafka,
     topics: settings::Topics,
+    registry: settings::Registry,
     webhook: Webhook,
 }
 
@@ -29,11 +32,22 @@ pub(crate) fn asked(options: &ClientOptions) -> String {
     format!("request to Kafka at {}", options.bootstrap)
 }
 
+/// Returns the schemas that the records on the topic of users name by ids.
+///
+/// # Errors
+/// When there is a registry, and it does not answer.
+pub(crate) async fn schemas(registry: &registry::Options, names: &Names) -> anyhow::Result<Schemas> {
+    let metrics = Metrics::new();
+    let schemas = Schemas::open(registry.clone(), &names.users, Patience::COMMAND, &metrics);
+    schemas.await.context("the schema registry cannot be used")
+}
+
 /// The cluster and the topics on it.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) options: ClientOptions,
     pub(crate) names: Names,
+    pub(crate) registry: registry::Options,
     /// The largest body that ingest accepts. It determines the size of the largest record.
     pub(crate) body_bytes_max: usize,
 }
@@ -44,13 +58,14 @@ impl Cluster {
     /// # Errors
     /// All faults of these sections.
     pub(crate) fn load(sources: &Sources) -> anyhow::Result<Self> {
-        let Raw { kafka, topics, webhook } = sources.load()?;
+        let Raw { kafka, topics, registry, webhook } = sources.load()?;
         let options =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         let mut faults = Faults::default();
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
+        let registry = registry.options(&mut faults);
         faults.or(())?;
-        Ok(Self { options, names: topics.into(), body_bytes_max: webhook.body_bytes_max })
+        Ok(Self { options, names: topics.into(), registry, body_bytes_max: webhook.body_bytes_max })
     }
 }

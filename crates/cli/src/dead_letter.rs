@@ -8,10 +8,11 @@ use domain::roll::Standing;
 use domain::wire::Framing;
 use ingest::dead_letter::{self, Destination, Replay, Sorted};
 use kafka::ClientOptions;
+use service::registry::Schemas;
 use upkeep::Table;
 use upkeep::letters::{self, Kept};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, schemas};
 use crate::environment::now;
 use crate::ingest::{publisher, without_requests};
 use crate::output::print;
@@ -72,7 +73,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
-    let publisher = if dry_run { None } else { Some(publisher(&config)?) };
+    let schemas = schemas(&config.registry, &config.topics).await?;
+    let writer = if dry_run { None } else { Some((publisher(&config)?, framing(&config, &schemas).await?)) };
     let mut letters = read(config.kafka.clone(), config.topics.dead_letter.clone()).await?;
     // Checked before any letter is replayed, so that a mistyped key changes nothing.
     for key in keys {
@@ -81,12 +83,12 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     }
     letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
     let Sorted { events, refused } = dead_letter::sort(letters, &config.policy.body, now());
-    let table = if events.is_empty() { Table::default() } else { table(&config).await? };
+    let table = if events.is_empty() { Table::default() } else { table(&config, schemas).await? };
     for replay in &events {
         let standing = replay.standing(&table);
-        let position = match &publisher {
-            Some(publisher) => {
-                let to = Destination { publisher, topics: &config.topics, framing: Framing::default() };
+        let position = match &writer {
+            Some((publisher, framing)) => {
+                let to = Destination { publisher, topics: &config.topics, framing: *framing };
                 Some(replay.deliver(standing, &to).await?)
             }
             None => None,
@@ -99,9 +101,15 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn table(config: &ingest::Config) -> anyhow::Result<Table> {
+/// Returns the framing of ingest's events.
+async fn framing(config: &ingest::Config, schemas: &Schemas) -> anyhow::Result<Framing> {
+    let framing = schemas.register(&[&config.topics.users, &config.topics.late]).await;
+    framing.context("the schema registry cannot be used")
+}
+
+async fn table(config: &ingest::Config, schemas: Schemas) -> anyhow::Result<Table> {
     let (options, topic) = (config.kafka.clone(), config.topics.users.clone());
-    let read = tokio::task::spawn_blocking(move || letters::table(&options, &topic)).await?;
+    let read = tokio::task::spawn_blocking(move || letters::table(&options, &topic, &schemas)).await?;
     read.context("the users topic cannot be read, so nothing was replayed")
 }
 

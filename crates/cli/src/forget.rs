@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use domain::{Letter, Position, UnixMillis, UserId};
 use ingest::dead_letter;
-use upkeep::forget::{Forgotten, Held, forget, look};
+use upkeep::forget::{Forgotten, Held, Log, forget, look};
 use upkeep::verify::Found;
 
+use crate::cluster::schemas;
 use crate::environment::now;
 use crate::fetch::ProjectorClient;
 use crate::ingest::{publisher, without_requests};
@@ -51,17 +52,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let projectors: Vec<ProjectorClient> =
         args.projector.iter().map(|url| ProjectorClient::new(url)).collect::<anyhow::Result<_>>()?;
     let publisher = publisher(&config)?;
+    let schemas = schemas(&config.registry, &config.topics).await?;
+    let log = Log { kafka: config.kafka.clone(), topics: config.topics.clone(), schemas };
     let (policy, user_id) = (Arc::new(config.policy.body), args.user_id);
     let mentions = move |letter: &Letter| dead_letter::mentions(letter, &policy, user_id);
     if !args.yes {
         anyhow::ensure!(std::io::stdin().is_terminal(), "there is no terminal to confirm on; use --yes");
-        let held = look(&config.kafka, &config.topics, mentions.clone(), user_id).await?;
+        let held = look(&log, mentions.clone(), user_id).await?;
         if !held.is_nothing() && !confirmed(user_id, &held)? {
             print("nothing was done\n")?;
             return Ok(ExitCode::FAILURE);
         }
     }
-    let forgotten = forget(&config.kafka, &config.topics, &publisher, mentions, user_id, args.at, now()).await?;
+    let forgotten = forget(&log, &publisher, mentions, user_id, args.at, now()).await?;
     print(&report(user_id, &forgotten))?;
     let wait = Duration::from_secs(args.wait);
     let erased = erasure::wait(&projectors, &config.topics.users, &forgotten.positions, wait).await;

@@ -36,7 +36,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let args = match &command {
         Command::Create(args) | Command::Check(args) => args,
     };
-    let Cluster { options, names, body_bytes_max } = Cluster::load(&args.sources)?;
+    let Cluster { options, names, body_bytes_max, .. } = Cluster::load(&args.sources)?;
     let specs = Spec::contract(&names, args.partitions, args.replication).map(|spec| Spec { body_bytes_max, ..spec });
     if matches!(command, Command::Create(_)) {
         let replicas = args.replication;

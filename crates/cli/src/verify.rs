@@ -14,7 +14,7 @@ use kafka::topics::{Finding, Severity};
 use serde_json::{Value, json};
 use upkeep::verify::{Found, Gap, Options, Overdue, Report, Stateless, Unreadable, check_settings, retention, verify};
 
-use crate::cluster::{Cluster, asked};
+use crate::cluster::{Cluster, asked, schemas};
 use crate::environment::now;
 use crate::expect::{self, Expected};
 use crate::fetch::ProjectorClient;
@@ -59,14 +59,16 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Cluster { options: kafka, names, .. } = Cluster::load(&args.sources)?;
+    let Cluster { options: kafka, names, registry, .. } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // A setting that the broker does not describe is neither right nor wrong.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
     let retention = retention(&kafka, &names).await.with_context(|| asked(&kafka))?;
+    let schemas = schemas(&registry, &names).await?;
     let options = Options {
         kafka,
+        schemas,
         topics: names,
         threads: args.threads.into(),
         settle: Duration::from_secs(args.settle),

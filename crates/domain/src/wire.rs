@@ -42,7 +42,7 @@ pub use current::Current;
 pub use error::DecodeError;
 pub use facets::Facets;
 pub use framing::{Framing, MARKER, schema_id};
-pub use ids::{Ids, Listed, Translated};
+pub use ids::{Framed, Ids, Listed, Translated};
 pub use schema::{NAME, SCHEMA_V1, SCHEMAS};
 
 /// Returns `event` in the newest released version, in single-object encoding.

@@ -11,6 +11,7 @@ use domain::topics::Names;
 use ipnet::IpNet;
 use kafka::ClientOptions;
 use service::config::Faults;
+use service::registry;
 use service::serve::ServerLimits;
 use service::settings::{Http, Log, listen_address};
 
@@ -35,6 +36,7 @@ pub struct Config {
     pub preferred: Vec<IpNet>,
     pub kafka: ClientOptions,
     pub topics: Names,
+    pub registry: registry::Options,
     pub policy: Policy,
     pub path: String,
     pub body_bytes_max: usize,
@@ -51,7 +53,7 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { http, admin, kafka, topics, webhook, security, keeper, log } = raw;
+        let Raw { http, admin, kafka, topics, registry, webhook, security, keeper, log } = raw;
         let kafka =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         for fault in kafka.validate() {
@@ -69,6 +71,7 @@ impl TryFrom<Raw> for Config {
             http,
             kafka,
             topics: topics.into(),
+            registry: registry.options(&mut faults),
             policy: security::policy(security, &mut faults),
             path: webhook.path,
             body_bytes_max: webhook.body_bytes_max,

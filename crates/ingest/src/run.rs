@@ -7,6 +7,7 @@ use domain::UnixMillis;
 use domain::wire::Framing;
 use futures_util::FutureExt as _;
 use kafka::publish::Publisher;
+use service::registry::{self, Patience, Schemas};
 use service::serve::Drained;
 use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
 use tokio::sync::Semaphore;
@@ -27,6 +28,8 @@ pub enum Error {
     Kafka(#[source] kafka::Fault),
     #[error("the topics do not meet their contract")]
     Topics(#[source] watch::TopicsRefused),
+    #[error("the schema registry cannot be used")]
+    Registry(#[source] registry::Error),
 }
 
 /// Receives webhooks until `shutdown`, then stops in the order of [`service::run`]. The last step flushes the producer,
@@ -44,12 +47,14 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<Summary, Error> {
     let tls = config.http.tls().map_err(Error::Tls)?;
-    let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
+    let (schemas, framing) = register(&config, &metrics).await.map_err(Error::Registry)?;
+    let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
     let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
     let repairer = config.keeper.then(|| publisher.clone());
     let upkeep = Upkeep::new(config.kafka.clone(), config.topics.clone(), repairer, clock, &metrics);
+    let upkeep = upkeep.with_schemas(&schemas);
     let gate = upkeep.gate();
 
     let mut parts = JoinSet::new();
@@ -59,7 +64,7 @@ pub async fn run(
     let (deadline, limits, path) = (config.publish.deadline, config.limits, config.path.clone());
     let sender = &config.policy.sender;
     let preferred = [config.preferred.as_slice(), &sender.allowed, &sender.trusted_proxies].concat();
-    let receiver = receiver(config, publisher.clone(), gate, counters.clone(), clock);
+    let receiver = receiver(config, framing, publisher.clone(), gate, counters.clone(), clock);
     let router = http::router(&path, Arc::new(receiver));
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
@@ -68,8 +73,17 @@ pub async fn run(
     stopped.outcome.map(|()| summary)
 }
 
+/// Returns the schemas of the registry, and the framing in which events are written.
+async fn register(config: &Config, metrics: &Metrics) -> Result<(Schemas, Framing), registry::Error> {
+    let (users, late) = (config.topics.users.as_str(), config.topics.late.as_str());
+    let schemas = Schemas::open(config.registry.clone(), users, Patience::SERVICE, metrics).await?;
+    let framing = schemas.register(&[users, late]).await?;
+    Ok((schemas, framing))
+}
+
 fn receiver(
     config: Config,
+    framing: Framing,
     publisher: Publisher,
     gate: Gate,
     counters: Counters,
@@ -81,8 +95,8 @@ fn receiver(
         refused_is_ok: config.refused_is_ok,
     };
     let places = Semaphore::new(config.requests_max);
-    let (topics, framing) = (config.topics, Framing::default());
-    Receiver { policy: config.policy, publisher, topics, framing, limits, counters, gate, clock, places }
+    let Config { policy, topics, .. } = config;
+    Receiver { policy, publisher, topics, framing, limits, counters, gate, clock, places }
 }
 
 /// Waits until no record waits for its acknowledgement. A remaining record is not a failure: its sender got no 200.

@@ -22,10 +22,10 @@ fn arrival() -> UnixMillis {
 }
 
 async fn verified(service: &Service) -> Report {
-    let (kafka, topics) = (service.log.options(), Names::default());
+    let (kafka, topics, schemas) = (service.log.options(), Names::default(), Default::default());
     let (settle, now, since) = (Duration::ZERO, arrival(), Duration::MAX);
-    let options =
-        Options { kafka, topics, threads: 1, settle, now, since, retention: Default::default(), keep_winners: false };
+    let retention = Default::default();
+    let options = Options { kafka, topics, schemas, threads: 1, settle, now, since, retention, keep_winners: false };
     tokio::task::spawn_blocking(move || verify(&options, |_, _| ()).unwrap()).await.unwrap()
 }
 

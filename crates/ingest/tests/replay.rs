@@ -63,7 +63,10 @@ async fn kept(log: &Log) -> Vec<Kept> {
 /// Replays all letters as of `now`. Returns how each event stood with the number of its letters, and the refusals.
 async fn replay(log: &Log, policy: &BodyPolicy, now: UnixMillis) -> (Vec<(Standing, usize)>, Vec<Refusal>) {
     let (options, names) = (log.options(), log.names.clone());
-    let table = tokio::task::spawn_blocking(move || letters::table(&options, &names.users).unwrap()).await.unwrap();
+    let table =
+        tokio::task::spawn_blocking(move || letters::table(&options, &names.users, &Default::default()).unwrap())
+            .await
+            .unwrap();
     let Sorted { events, refused } = sort(kept(log).await, policy, now);
     let to = Destination { publisher: &log.publisher, topics: &log.names, framing: Framing::default() };
     let mut fared = Vec::new();

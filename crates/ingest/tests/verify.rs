@@ -39,9 +39,9 @@ async fn verified(log: &Log, settle: Duration, keep_winners: bool) -> Report {
 }
 
 async fn verified_at(log: &Log, settle: Duration, keep_winners: bool, now: UnixMillis) -> Report {
-    let (kafka, topics) = (log.options(), Names::default());
+    let (kafka, topics, schemas) = (log.options(), Names::default(), Default::default());
     let (retention, since) = (Default::default(), WEEK);
-    let options = Options { kafka, topics, threads: 2, settle, now, since, retention, keep_winners };
+    let options = Options { kafka, topics, schemas, threads: 2, settle, now, since, retention, keep_winners };
     tokio::task::spawn_blocking(move || verify(&options, |_, _| ()).unwrap()).await.unwrap()
 }
 
@@ -206,7 +206,8 @@ async fn forgetting_removes_every_copy_it_can_and_reports_the_rest() {
     }
     let (kafka, id) = (log.options(), event::user_id(180));
     let mentions = move |letter: &Letter| dead_letter::mentions(letter, &BodyPolicy::default(), id);
-    let forgotten = forget::forget(&kafka, &topics, &log.publisher, mentions, id, Some(NOW), NOW).await.unwrap();
+    let cluster = forget::Log::new(kafka.clone(), topics.clone());
+    let forgotten = forget::forget(&cluster, &log.publisher, mentions, id, Some(NOW), NOW).await.unwrap();
     assert_eq!((forgotten.dead_letters_removed, forgotten.dead_letters_perhaps.count), (1, 1));
     assert_eq!(forgotten.dead_letters_perhaps.examples, ["c"]);
     assert_eq!((forgotten.late.records, forgotten.late.newest), (1, Some(NOW)));
@@ -237,9 +238,12 @@ async fn a_user_on_several_partitions_is_forgotten_on_each() {
     log.event(&named(181, None, "c", 2)).await;
     let mentions = move |letter: &Letter| dead_letter::mentions(letter, &BodyPolicy::default(), id);
     let (kafka, topics) = (log.options(), Names::default());
-    let held = forget::look(&kafka, &topics, mentions, id).await.unwrap();
+    let held = forget::look(&forget::Log::new(kafka.clone(), topics.clone()), mentions, id).await.unwrap();
     assert_eq!((held.name.as_deref(), held.partitions.len()), (Some("b"), 2));
-    let forgotten = forget::forget(&kafka, &topics, &log.publisher, mentions, id, None, NOW).await.unwrap();
+    let forgotten =
+        forget::forget(&forget::Log::new(kafka.clone(), topics.clone()), &log.publisher, mentions, id, None, NOW)
+            .await
+            .unwrap();
     assert_eq!(forgotten.positions.len(), 2);
 
     let records = log.records("vcc.users").await;
@@ -262,7 +266,7 @@ async fn a_user_on_no_topic_gets_no_tombstone() {
     let forget = async |id| {
         let id = event::user_id(id);
         let mentions = move |letter: &Letter| dead_letter::mentions(letter, &BodyPolicy::default(), id);
-        forget::forget(&kafka, &topics, &log.publisher, mentions, id, None, NOW).await
+        forget::forget(&forget::Log::new(kafka.clone(), topics.clone()), &log.publisher, mentions, id, None, NOW).await
     };
     let refused = forget(180).await.unwrap_err();
     assert!(matches!(refused, forget::Error::Nowhere { dead_letters_perhaps: 1, .. }), "{refused}");

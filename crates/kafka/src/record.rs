@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use domain::headers::SECOND;
 use domain::roll::{self, Reading, Unread};
-use domain::wire::Ids;
+use domain::wire::{Framed, Ids};
 use domain::{Position, UnixMillis};
 
 use crate::native::Message;
@@ -38,19 +38,6 @@ impl Record {
         roll::read(self.position, key, value, |name| self.header(name), self.timestamp)
     }
 
-    /// Returns the ids of schemas that the record names and that are not listed.
-    pub fn unlisted<'r>(&'r self, ids: &'r Ids) -> impl Iterator<Item = u32> + 'r {
-        let second = self.header(SECOND).map(|header| ids.unlisted_in_second(header)).unwrap_or_default();
-        self.value.as_deref().and_then(|value| ids.unlisted(value)).into_iter().chain(second)
-    }
-
-    /// Translates the record's events to the encoding that `domain` reads, where they name a schema by a listed id.
-    pub fn translate(&mut self, ids: &Ids) {
-        replace(self.value.as_mut(), |value| ids.translate(value));
-        let second = self.headers.iter_mut().rev().find(|(name, _)| name == SECOND);
-        replace(second.map(|(_, header)| header), |header| ids.translate_second(header));
-    }
-
     pub(crate) fn copy(message: Message<'_>) -> Self {
         let mut headers = Vec::new();
         message.for_each_header(|name, value| headers.push((name.to_owned(), value.to_vec())));
@@ -68,6 +55,19 @@ impl Record {
     pub(crate) fn bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         headers + self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl Framed for Record {
+    fn unlisted(&self, ids: &Ids) -> impl Iterator<Item = u32> {
+        let second = self.header(SECOND).map(|header| ids.unlisted_in_second(header)).unwrap_or_default();
+        self.value.as_deref().and_then(|value| ids.unlisted(value)).into_iter().chain(second)
+    }
+
+    fn translate(&mut self, ids: &Ids) {
+        replace(self.value.as_mut(), |value| ids.translate(value));
+        let second = self.headers.iter_mut().rev().find(|(name, _)| name == SECOND);
+        replace(second.map(|(_, header)| header), |header| ids.translate_second(header));
     }
 }
 

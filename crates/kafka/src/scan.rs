@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use domain::roll::{self, Reading, Unread};
+use domain::wire::{Ids, Translated};
 use domain::{Position, UnixMillis};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -76,12 +77,16 @@ impl<'a> Scanned<'a> {
         self.0.header(name)
     }
 
-    /// Reads the record as one of the topic of users.
+    /// Reads the record as one of the topic of users, with the schemas of these ids. Passes on what it says and its
+    /// value, both translated.
     ///
     /// # Errors
     /// As [`roll::read`].
-    pub fn read(&self) -> Result<Reading<'a>, Unread> {
-        roll::read(self.position(), self.key(), self.value(), |name| self.header(name), self.timestamp())
+    pub fn read_with<T>(&self, ids: &Ids, take: impl FnOnce(&Reading<'_>, Option<&[u8]>) -> T) -> Result<T, Unread> {
+        let record = Translated::new(ids, self.value());
+        let header = |name: &str| record.header(name, |name| self.header(name));
+        let reading = roll::read(self.position(), self.key(), record.value(), header, self.timestamp())?;
+        Ok(take(&reading, record.value()))
     }
 
     /// Returns an owned copy.

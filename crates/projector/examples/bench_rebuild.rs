@@ -89,6 +89,7 @@ fn stages(kafka: &ClientOptions, topic: &str, arguments: &Arguments) -> Outcome<
     let plan = Plan {
         kafka: kafka.clone(),
         topic: topic.to_owned(),
+        schemas: Default::default(),
         ranges,
         memory_bytes_max: arguments.memory_mib << 20,
         threads: arguments.threads,

@@ -8,8 +8,9 @@ use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::config::Faults;
 use service::origin::is_origin;
+use service::registry;
 use service::serve::ServerLimits;
-use service::settings::{Admin, Http, Kafka, Log, Topics, listen_address};
+use service::settings::{Admin, Http, Kafka, Log, Registry, Topics, listen_address};
 
 use crate::options::Options;
 
@@ -26,6 +27,7 @@ const REBUILD_MEMORY_MIB_MIN: usize = 64;
 pub struct Raw {
     pub kafka: Kafka,
     pub topics: Topics,
+    pub registry: Registry,
     pub http: Http,
     pub admin: Admin,
     pub log: Log,
@@ -75,6 +77,8 @@ pub struct Config {
     pub http: Http,
     pub log: Log,
     pub projection: Options,
+    /// The registry that [`Options::schemas`] come from.
+    pub registry: registry::Options,
     pub cors_origins: Vec<String>,
 }
 
@@ -83,7 +87,7 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { kafka, topics, http, admin, log, store, cors } = raw;
+        let Raw { kafka, topics, registry, http, admin, log, store, cors } = raw;
         let kafka =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         for fault in kafka.validate() {
@@ -113,6 +117,7 @@ impl TryFrom<Raw> for Config {
             preferred: http.preferred(&mut faults),
             http,
             log,
+            registry: registry.options(&mut faults),
             projection: Options {
                 kafka,
                 late_topic: (!topics.late.is_empty()).then_some(topics.late),

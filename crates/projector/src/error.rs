@@ -19,6 +19,8 @@ pub enum Error {
     Log(#[from] kafka::tail::Error),
     #[error("the topic cannot be scanned")]
     Scan(#[from] kafka::scan::Error),
+    #[error(transparent)]
+    Schema(#[from] service::registry::Unsettled),
     #[error("the Kafka options cannot be used: {0}")]
     Options(String),
     #[error("the projection has ended")]

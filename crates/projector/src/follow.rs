@@ -93,7 +93,12 @@ fn passes(error: &Error) -> bool {
         Error::Log(error) => error.is_transient() || matches!(error, tail::Error::PositionOutsideLog { .. }),
         Error::Scan(error) => error.is_transient() || matches!(error, scan::Error::PositionOutsideLog { .. }),
         Error::Store(error) => error.is_transient(),
-        Error::NotReady(_) | Error::NotReached { .. } | Error::Topic { .. } | Error::Options(_) | Error::Ended => false,
+        Error::Schema(_)
+        | Error::NotReady(_)
+        | Error::NotReached { .. }
+        | Error::Topic { .. }
+        | Error::Options(_)
+        | Error::Ended => false,
     }
 }
 

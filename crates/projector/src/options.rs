@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use domain::UnixMillis;
 use kafka::ClientOptions;
+use service::registry::Schemas;
 
 /// The topic that a projection follows, and the folder of its table.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub kafka: ClientOptions,
     pub topic: String,
+    /// The schemas that records name by ids; none by default.
+    pub schemas: Schemas,
     /// The topic of deliveries that came after a newer one; they close gaps. It may be missing.
     pub late_topic: Option<String>,
     /// A folder that this projection alone uses; created if it is missing.
@@ -43,6 +46,7 @@ impl Options {
         Self {
             kafka: ClientOptions::new(bootstrap),
             topic: topic.to_owned(),
+            schemas: Schemas::default(),
             late_topic: Some(format!("{topic}.late")),
             store: store.into(),
             rebuild: false,

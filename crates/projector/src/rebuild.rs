@@ -78,6 +78,7 @@ pub(crate) async fn run(
     let plan = Plan {
         kafka: shared.options.kafka.clone(),
         topic: topic.name.clone(),
+        schemas: shared.options.schemas.clone(),
         ranges: topic.log.iter().copied().map(Range::from).collect(),
         memory_bytes_max: shared.options.rebuild_memory_bytes_max,
         threads: thread::available_parallelism().map_or(1, usize::from),

@@ -1,12 +1,14 @@
 //! The service: the projection, its HTTP side and its admin side, put together.
 
 use domain::Checkpoint;
+use service::registry::{self, Patience, Schemas};
 use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::error;
 use crate::http;
+use crate::options::Options;
 use crate::phase::Phase;
 use crate::projection::Projection;
 
@@ -27,6 +29,8 @@ pub enum Error {
     Projection(#[source] error::Error),
     #[error("TLS cannot be used")]
     Tls(#[source] tls::Error),
+    #[error("the schema registry cannot be used")]
+    Registry(#[source] registry::Error),
 }
 
 /// Serves the current state of every user until `shutdown`, then stops in the order of [`service::run`]; the last step
@@ -50,7 +54,9 @@ pub async fn run_watched(
 ) -> Result<Summary, Error> {
     let tls = config.http.tls().map_err(Error::Tls)?;
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[TABLE]), Shutdown::new());
-    let projection = Projection::open(config.projection).map_err(Error::Projection)?;
+    let users = &config.projection.topic;
+    let schemas = Schemas::open(config.registry, users, Patience::SERVICE, &metrics).await.map_err(Error::Registry)?;
+    let projection = Projection::open(Options { schemas, ..config.projection }).map_err(Error::Projection)?;
     watch(&projection);
     metrics.register(|registry| projection.shared.metrics.register(registry));
 

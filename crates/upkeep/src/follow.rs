@@ -16,6 +16,7 @@ use kafka::publish::Publisher;
 use kafka::tail::{self, Limits, Tail, TailEvent};
 use kafka::topics::{self, Description, Watermarks};
 use kafka::{ClientOptions, Record};
+use service::registry::{Schemas, Unsettled};
 use service::{Metrics, Shutdown};
 use tokio::time::Instant;
 
@@ -43,6 +44,8 @@ enum Error {
     Described(#[from] topics::Error),
     #[error(transparent)]
     Read(#[from] tail::Error),
+    #[error(transparent)]
+    Schema(#[from] Unsettled),
 }
 
 /// Reads the whole topic once, for gate and keeper, and appends repairs.
@@ -50,6 +53,7 @@ enum Error {
 pub struct Upkeep {
     options: ClientOptions,
     topic: String,
+    schemas: Schemas,
     gate: Gate,
     gauges: Gauges,
     /// `None` where this replica does not repair.
@@ -69,11 +73,22 @@ impl Upkeep {
         let repairer = publisher.map(|publisher| Repairer {
             options: options.clone(),
             topics: topics.clone(),
+            schemas: Schemas::default(),
             publisher,
             now,
             counters: gauges.keeper.clone(),
         });
-        Self { options, topic: topics.users, gate: Gate::new(metrics), gauges, repairer }
+        let (topic, schemas) = (topics.users, Schemas::default());
+        Self { options, topic, schemas, gate: Gate::new(metrics), gauges, repairer }
+    }
+
+    /// Reads records that name their schemas by ids.
+    pub fn with_schemas(mut self, schemas: &Schemas) -> Self {
+        self.schemas = schemas.clone();
+        if let Some(repairer) = &mut self.repairer {
+            repairer.schemas = schemas.clone();
+        }
+        self
     }
 
     /// Returns the gate, for the requests.
@@ -196,6 +211,9 @@ struct Follower<'u> {
     /// Partitions that have not been read to their end yet.
     ahead: BTreeSet<i32>,
     round: Option<BoxFuture<'static, Round>>,
+    /// Records with an id that must be looked up. Meanwhile nothing more is read. The gate stays in force: what it
+    /// answers cannot be refuted by records that it has not read.
+    held: Option<BoxFuture<'static, Result<Vec<Record>, Unsettled>>>,
 }
 
 impl<'u> Follower<'u> {
@@ -203,7 +221,8 @@ impl<'u> Follower<'u> {
         let partitions = i32::try_from(ends.len()).unwrap_or(i32::MAX);
         let ahead = ends.iter().map(|end| end.partition).collect();
         let plan = Plan::new(partitions, Retention::of(description.settings.as_ref()));
-        Self { upkeep, description, plan, began: Instant::now(), ends, partitions, ahead, round: None }
+        let began = Instant::now();
+        Self { upkeep, description, plan, began, ends, partitions, ahead, round: None, held: None }
     }
 
     /// Returns only with an error.
@@ -217,8 +236,12 @@ impl<'u> Follower<'u> {
             let wait = self.act(shutdown);
             tokio::select! {
                 owned = group.next() => self.plan.on(&owned, self.began.elapsed()),
-                event = tail.next() => self.take(event?),
-                round = next_round(&mut self.round) => self.finish(round),
+                event = tail.next(), if self.held.is_none() => self.take(event?),
+                records = ready(&mut self.held) => {
+                    self.held = None;
+                    self.take_records(&records?);
+                }
+                round = ready(&mut self.round) => self.finish(round),
                 () = sleep_until(wait) => {}
             }
             self.upkeep.gauges.set(&self.plan, &self.upkeep.gate, &self.ends);
@@ -252,10 +275,10 @@ impl<'u> Follower<'u> {
 
     fn take(&mut self, event: TailEvent) {
         match event {
-            TailEvent::Records(records) => {
-                let (upkeep, now) = (self.upkeep, self.began.elapsed());
-                upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record, now)));
-            }
+            TailEvent::Records(records) => match self.upkeep.schemas.translated(records) {
+                Ok(records) => self.take_records(&records),
+                Err(held) => self.held = Some(held.boxed()),
+            },
             TailEvent::EndReached { partition, next_offset } => {
                 self.upkeep.gate.update(|table| table.reach(partition, next_offset));
                 self.plan.on(&keeper::Event::EndReached { partition }, self.began.elapsed());
@@ -273,6 +296,11 @@ impl<'u> Follower<'u> {
                 }
             }
         }
+    }
+
+    fn take_records(&mut self, records: &[Record]) {
+        let (upkeep, now) = (self.upkeep, self.began.elapsed());
+        upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record, now)));
     }
 
     fn take_record(&mut self, table: &mut Table, record: &Record, now: Duration) {
@@ -306,9 +334,9 @@ impl<'u> Follower<'u> {
     }
 }
 
-async fn next_round(round: &mut Option<BoxFuture<'static, Round>>) -> Round {
-    match round {
-        Some(round) => round.await,
+async fn ready<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }

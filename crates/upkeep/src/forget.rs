@@ -20,6 +20,7 @@ use domain::topics::{MAX_COMPACTION_LAG, Names, RETENTION, SEGMENT};
 use domain::{Letter, Position, UnixMillis, UserId};
 use kafka::ClientOptions;
 use kafka::publish::{Outgoing, Publisher};
+use service::registry::Schemas;
 
 use crate::SILENCE_MAX;
 use crate::letters::{self, Kept};
@@ -68,21 +69,36 @@ pub struct Deadlines {
     pub late: Option<UnixMillis>,
 }
 
+/// The cluster with the topics, and the schemas that records name by ids.
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub kafka: ClientOptions,
+    pub topics: Names,
+    pub schemas: Schemas,
+}
+
+impl Log {
+    /// Returns the cluster with these topics, whose records name no schema by an id.
+    pub fn new(kafka: ClientOptions, topics: Names) -> Self {
+        Self { kafka, topics, schemas: Schemas::default() }
+    }
+}
+
 /// Forgets `user_id` as of `at`. Without `at`, forgets as of the later of `now` and the user's newest event. Later
 /// changes bring the user back, earlier ones do not. `mentions` returns whether a dead letter is about the user.
 ///
 /// # Errors
 /// [`Error::Nowhere`] when no topic has a record of the user: nothing is written. Others by the step that failed.
 pub async fn forget(
-    kafka: &ClientOptions,
-    topics: &Names,
+    log: &Log,
     publisher: &Publisher,
     mentions: impl Fn(&Letter) -> Mention + Clone + Send + 'static,
     user_id: UserId,
     at: Option<UnixMillis>,
     now: UnixMillis,
 ) -> Result<Forgotten, Error> {
-    let held = look(kafka, topics, mentions.clone(), user_id).await?;
+    let Log { kafka, topics, .. } = log;
+    let held = look(log, mentions.clone(), user_id).await?;
     if held.is_nothing() {
         return Err(Error::Nowhere { user_id, dead_letters_perhaps: held.dead_letters_perhaps });
     }

@@ -17,12 +17,15 @@
 
 mod read;
 
+mod originals;
+
 mod plan;
 
 pub(crate) mod refetch;
 
 mod repair;
 
+pub use originals::Originals;
 pub use plan::{Action, BACKOFF_MAX, BACKOFF_MIN, Event, Plan, RENEWALS_EVERY, RENEWALS_MAX, REPAIRS_MAX};
 pub use read::read;
 pub use repair::{Fetched, Repair};

@@ -8,6 +8,9 @@ use kafka::ClientOptions;
 use kafka::publish::Outgoing;
 use kafka::scan;
 
+use service::registry::Schemas;
+
+use crate::reader::{Error, Reader};
 use crate::{SILENCE_MAX, Table};
 
 /// A dead letter with its position.
@@ -47,14 +50,18 @@ pub fn list(options: &ClientOptions, topic: &str) -> Result<Vec<Kept>, scan::Err
 ///
 /// # Errors
 /// When the topic cannot be read to its end.
-pub fn table(options: &ClientOptions, topic: &str) -> Result<Table, scan::Error> {
-    let mut table = Table::default();
+pub fn table(options: &ClientOptions, topic: &str, schemas: &Schemas) -> Result<Table, Error> {
+    let (mut table, mut reader) = (Table::default(), Reader::new(schemas));
     let ranges = scan::ranges(options, topic, SILENCE_MAX)?;
-    scan::scan(options, topic, &ranges, SILENCE_MAX, |record| {
-        // The table counts what cannot be read.
-        let _counted = table.take(&record.to_record());
-        ControlFlow::Continue(())
-    })?;
+    let scanned = scan::scan(options, topic, &ranges, SILENCE_MAX, |record| {
+        reader.take(|schemas, ids| {
+            let record = schemas.translated_blocking(ids, record.to_record())?;
+            // The table counts what cannot be read.
+            let _counted = table.take(&record);
+            Ok(())
+        })
+    });
+    reader.end(scanned)?;
     Ok(table)
 }
 

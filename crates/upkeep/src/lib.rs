@@ -58,6 +58,8 @@ pub mod keeper;
 
 mod follow;
 
+mod reader;
+
 pub mod verify;
 
 pub mod forget;
@@ -69,6 +71,7 @@ mod fixture;
 
 pub use follow::Upkeep;
 pub use gate::Gate;
+pub use reader::Error;
 pub use retention::Retention;
 pub use table::Table;
 

@@ -35,6 +35,9 @@ use kafka::ClientOptions;
 use kafka::scan::{self, Range};
 use kafka::topics::Finding as Setting;
 
+use service::registry::Schemas;
+
+use crate::reader::{Error, Reader};
 use crate::{Retention, SILENCE_MAX};
 use gaps::Suspects;
 use partition::Partition;
@@ -48,6 +51,8 @@ pub use report::{
 pub struct Options {
     pub kafka: ClientOptions,
     pub topics: Names,
+    /// The schemas that records name by ids.
+    pub schemas: Schemas,
     /// The number of threads that read. Each has its own connection.
     pub threads: usize,
     /// The time that a dirty key has to become clean.
@@ -70,9 +75,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the log cannot be read. A readable log with faults gives a report.
-pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<Report, scan::Error> {
-    let Options { kafka, topics, .. } = options;
-    let ranges = scan::ranges(kafka, &topics.users, SILENCE_MAX)?;
+pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<Report, Error> {
+    let ranges = scan::ranges(&options.kafka, &options.topics.users, SILENCE_MAX)?;
     let count = i32::try_from(ranges.len()).unwrap_or(i32::MAX);
     let mut partitions: BTreeMap<i32, Partition> = ranges
         .iter()
@@ -119,7 +123,7 @@ fn read(
     ranges: &[Range],
     partitions: &mut BTreeMap<i32, Partition>,
     progress: &(impl Fn(u64, u64) + Sync),
-) -> Result<(), scan::Error> {
+) -> Result<(), Error> {
     let length = |range: &Range| u64::try_from(range.end - range.start).unwrap_or_default();
     let (done, total) = (AtomicU64::new(0), ranges.iter().map(length).sum());
     let mut shares: Vec<(Vec<Range>, BTreeMap<i32, Partition>)> = scan::share(ranges.to_vec(), options.threads)
@@ -129,20 +133,21 @@ fn read(
             (share, own)
         })
         .collect();
-    let results: Vec<Result<(), scan::Error>> = std::thread::scope(|scope| {
+    let results: Vec<Result<(), Error>> = std::thread::scope(|scope| {
         let readers: Vec<_> = shares
             .iter_mut()
             .map(|(share, own)| {
                 let done = &done;
                 scope.spawn(move || {
+                    let mut reader = Reader::new(&options.schemas);
                     let scanned = scan::scan(&options.kafka, &options.topics.users, share, SILENCE_MAX, |record| {
-                        if let Some(partition) = own.get_mut(&record.position().partition) {
-                            partition.read(record);
-                        }
                         progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                        ControlFlow::Continue(())
+                        match own.get_mut(&record.position().partition) {
+                            Some(partition) => reader.take(|schemas, ids| partition.read(record, schemas, ids)),
+                            None => ControlFlow::Continue(()),
+                        }
                     });
-                    scanned.map(drop)
+                    reader.end(scanned)
                 })
             })
             .collect();
@@ -161,7 +166,7 @@ fn is_dirty(partitions: &BTreeMap<i32, Partition>) -> bool {
 }
 
 /// Reads on until no key is dirty, or the time is over.
-fn settle(options: &Options, partitions: &mut BTreeMap<i32, Partition>) -> Result<(), scan::Error> {
+fn settle(options: &Options, partitions: &mut BTreeMap<i32, Partition>) -> Result<(), Error> {
     let mut waited = Duration::ZERO;
     while waited < options.settle && is_dirty(partitions) {
         std::thread::sleep(LOOK_AGAIN);

@@ -128,6 +128,15 @@ impl Ids {
     }
 }
 
+/// A record whose events may name their schemas by ids.
+pub trait Framed {
+    /// Returns the ids of schemas that the record names and that are not listed.
+    fn unlisted(&self, ids: &Ids) -> impl Iterator<Item = u32>;
+
+    /// Translates the record's events where they name a listed id.
+    fn translate(&mut self, ids: &Ids);
+}
+
 /// Value and headers of one record, translated as they are asked for: reading the headers of a record can be costly.
 #[derive(Debug)]
 pub struct Translated<'r, 'i> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use domain::topics::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use service::secret::Secret;
-use service::settings::{Admin, Http, Kafka, Log, Topics};
+use service::settings::{Admin, Http, Kafka, Log, Registry, Topics};
 
 /// The configuration as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,7 @@ pub struct Raw {
     pub admin: Admin,
     pub kafka: Kafka,
     pub topics: Topics,
+    pub registry: Registry,
     pub webhook: Webhook,
     pub security: Security,
     pub keeper: KeeperSwitch,

@@ -43,6 +43,12 @@ impl Service {
         Self { log, http, admin, shutdown, ended }
     }
 
+    /// Returns the reason why the service does not start.
+    pub async fn refused(settings: &str) -> ingest::Error {
+        let ended = tokio::time::timeout(PATIENCE, Self::start(settings).await.ended).await;
+        ended.expect("the service does not run").unwrap().unwrap_err()
+    }
+
     /// Sends a request on a new connection, because a body may be refused before all of it is read.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         self.http.exchange(&testkit::http::request("POST", path, &[], body)).await

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use kafka::tail::{self, Tail, TailEvent};
 use kafka::topics;
 use service::telemetry::chain;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval};
 
 use super::announce::Announcer;
 use super::erase::Eraser;
@@ -111,11 +111,30 @@ impl<'s> Follower<'s> {
                 Ok(event) => gather(event, tail),
                 Err(error) => (LogBatch::default(), Some(error)),
             };
+            let Some(batch) = self.translated(batch, &mut look).await? else { return Ok(Some(Stop::Shutdown)) };
             if let Some(stop) = self.commit(batch).await? {
                 return Ok(Some(stop));
             }
             if let Some(error) = error {
                 return after_error(shared, error).await;
+            }
+        }
+    }
+
+    /// Returns the batch in the encoding that the store reads; `None` when the shutdown came first. Waits while a
+    /// record names a schema that cannot be looked up: it must not be passed over.
+    async fn translated(&mut self, batch: LogBatch, look: &mut Interval) -> Result<Option<LogBatch>, Error> {
+        let LogBatch { records, ends } = batch;
+        let looked_up = match self.shared.options.schemas.translated(records) {
+            Ok(records) => return Ok(Some(LogBatch { records, ends })),
+            Err(looked_up) => looked_up,
+        };
+        let mut looked_up = std::pin::pin!(looked_up);
+        loop {
+            tokio::select! {
+                () = self.shared.shutdown.requested() => return Ok(None),
+                records = &mut looked_up => return Ok(Some(LogBatch { records: records?, ends })),
+                _ = look.tick() => self.look().await?,
             }
         }
     }
@@ -212,6 +231,13 @@ impl<'s> Follower<'s> {
         if records.is_empty() {
             return Ok(());
         }
+        let records = match self.shared.options.schemas.translated(records) {
+            Ok(records) => records,
+            Err(looked_up) => match self.shared.until_shutdown(looked_up).await {
+                Some(records) => records?,
+                None => return Ok(()),
+            },
+        };
         match self.with_writer(move |writer| writer.take_late(&records)).await? {
             Ok(closed) => {
                 self.shared.metrics.gaps_closed_late.inc_by(closed);

@@ -38,7 +38,12 @@ impl From<Error> for Refusal {
             Error::NotReached { position } => Self::NotReached(position),
             Error::Ended => Self::NotReady("the service is stopping".to_owned()),
             Error::Store(store::Error::Interrupted { .. }) => Self::NotReady("the read took too long".to_owned()),
-            error @ (Error::Store(_) | Error::Topic { .. } | Error::Log(_) | Error::Scan(_) | Error::Options(_)) => {
+            error @ (Error::Store(_)
+            | Error::Topic { .. }
+            | Error::Log(_)
+            | Error::Scan(_)
+            | Error::Schema(_)
+            | Error::Options(_)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a request could not be answered");
                 Self::Failed
             }

@@ -1,12 +1,15 @@
 //! One reading of the log: its threads, each with a table, and the limit of their memory.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use domain::UserId;
+use domain::wire::Ids;
 use kafka::scan::{self, Coverage, Range, Scanned};
+use service::registry::{Schemas, Unsettled};
 use service::telemetry::chain;
 
 use super::plan::Plan;
@@ -45,8 +48,8 @@ pub fn fold(plan: &Plan, first: i64, meter: &Meter) -> Result<Option<Read>, Erro
     let bounds = Bounds { first, end: AtomicI64::new(i64::MAX), used: AtomicUsize::new(0), max: plan.memory_bytes_max };
     let folded = thread::scope(|scope| {
         let bounds = &bounds;
-        let workers: Vec<_> =
-            shares.iter().map(|share| scope.spawn(move || Worker::new(bounds, meter).scan(plan, share))).collect();
+        let scan = |share| scope.spawn(move || Worker::new(bounds, meter, &plan.schemas).scan(plan, share));
+        let workers: Vec<_> = shares.iter().map(|share: &Vec<Range>| scan(share)).collect();
         workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<Result<Vec<_>, _>>()
     })?;
     let end = bounds.end.load(Ordering::Relaxed);
@@ -95,6 +98,8 @@ type Share = (Table, Vec<(i64, Unread)>);
 struct Worker<'r> {
     bounds: &'r Bounds,
     meter: &'r Meter,
+    schemas: &'r Schemas,
+    ids: Arc<Ids>,
     table: Table,
     /// With the key by which they are counted in one reading alone; the lowest for those without one.
     unreadable: Vec<(i64, Unread)>,
@@ -103,14 +108,18 @@ struct Worker<'r> {
 }
 
 impl<'r> Worker<'r> {
-    fn new(bounds: &'r Bounds, meter: &'r Meter) -> Self {
-        Self { bounds, meter, table: Table::default(), unreadable: Vec::new(), used: 0, records: 0 }
+    fn new(bounds: &'r Bounds, meter: &'r Meter, schemas: &'r Schemas) -> Self {
+        let (ids, table) = (schemas.known(), Table::default());
+        Self { bounds, meter, schemas, ids, table, unreadable: Vec::new(), used: 0, records: 0 }
     }
 
-    fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, scan::Error> {
-        let meter = self.meter;
+    fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, Error> {
+        let (meter, mut unsettled) = (self.meter, None);
         let outcome = scan::scan(&plan.kafka, &plan.topic, share, SILENCE_MAX, |record| {
-            self.take(record);
+            if let Err(error) = self.take(record) {
+                unsettled = Some(error);
+                return ControlFlow::Break(());
+            }
             self.records += 1;
             if self.records.is_multiple_of(RECORDS_PER_LOOK) {
                 meter.read(RECORDS_PER_LOOK, RECORDS_PER_LOOK);
@@ -121,6 +130,9 @@ impl<'r> Worker<'r> {
             }
             ControlFlow::Continue(())
         })?;
+        if let Some(error) = unsettled.filter(|_| !meter.is_stopped()) {
+            return Err(error.into());
+        }
         Ok(match outcome {
             Coverage::Complete => {
                 self.table.flush();
@@ -130,18 +142,17 @@ impl<'r> Worker<'r> {
         })
     }
 
-    fn take(&mut self, scanned: &Scanned<'_>) {
-        let key = scanned.key();
-        if self.bounds.leave_out(key) {
-            return;
+    fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Unsettled> {
+        if self.bounds.leave_out(scanned.key()) {
+            return Ok(());
         }
-        match scanned.read() {
-            Ok(reading) => self.table.take(&reading, scanned.value()),
-            Err(error) => {
-                let unread = Unread { position: scanned.position(), reason: chain(&error) };
-                self.unreadable.push((counted_by(error.user_id()), unread));
-            }
+        let Self { table, schemas, ids, meter, .. } = self;
+        let read = |ids: &Ids| scanned.read_with(ids, |reading, value| table.take(reading, value));
+        if let Err(error) = schemas.read(ids, || !meter.is_stopped(), read)? {
+            let unread = Unread { position: scanned.position(), reason: chain(&error) };
+            self.unreadable.push((counted_by(error.user_id()), unread));
         }
+        Ok(())
     }
 
     /// Reports what the table takes, and halves it when all of them take too much.

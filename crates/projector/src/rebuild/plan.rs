@@ -3,12 +3,15 @@
 use domain::Checkpoint;
 use kafka::ClientOptions;
 use kafka::scan::Range;
+use service::registry::Schemas;
 
 /// The log that a rebuild reads, and its memory and threads.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub kafka: ClientOptions,
     pub topic: String,
+    /// The schemas that records name by ids.
+    pub schemas: Schemas,
     pub ranges: Vec<Range>,
     /// For the tables of all threads together.
     pub memory_bytes_max: usize,

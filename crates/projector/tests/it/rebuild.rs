@@ -85,6 +85,7 @@ async fn users_that_do_not_fit_the_memory_are_folded_in_several_readings() {
         let plan = |memory_bytes_max| Plan {
             kafka: options.clone(),
             topic: TOPIC.to_owned(),
+            schemas: Default::default(),
             ranges: ranges.clone(),
             memory_bytes_max,
             threads: 2,

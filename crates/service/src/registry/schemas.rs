@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::roll::Unread;
-use domain::wire::{Framing, Ids, Listed, SCHEMAS};
+use domain::wire::{Framed, Framing, Ids, Listed, SCHEMAS};
 use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,6 +21,8 @@ use crate::metrics::Counted;
 /// The pause after a look-up that was not answered. It doubles with each, up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How often a thread that waits looks whether it must stop.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an id that cannot be looked up is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience(Option<Duration>);
@@ -36,12 +38,12 @@ impl Patience {
     }
 }
 
-/// An id that a record names could not be looked up in time.
+/// An id that a record names could not be looked up in time, or before the reader had to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("schema id {id}, which a record names, could not be looked up")]
 pub struct Unsettled {
     id: u32,
-    source: Error,
+    source: Option<Error>,
 }
 
 /// The schemas that are known by their ids. Clones share them.
@@ -123,9 +125,28 @@ impl Schemas {
         Arc::clone(&self.0.known.read())
     }
 
-    /// Returns whether [`Schemas::settle`] asks a registry for these ids.
-    pub fn must_ask(&self, mut unlisted: impl Iterator<Item = u32>) -> bool {
-        self.0.registry.is_some() && unlisted.next().is_some()
+    /// Returns the records in the encoding that `domain` reads. Where a record names an id that must be looked up, it
+    /// returns a future that does so first. Meanwhile the reader must not go on.
+    ///
+    /// # Errors
+    /// The future. It gives [`Unsettled`] as [`Schemas::settle`] does.
+    pub fn translated<R: Framed + Send + 'static>(
+        &self,
+        mut records: Vec<R>,
+    ) -> Result<Vec<R>, impl Future<Output = Result<Vec<R>, Unsettled>> + Send + use<R>> {
+        let ids = self.known();
+        if self.0.registry.is_none() || !records.iter().any(|record| record.unlisted(&ids).next().is_some()) {
+            records.iter_mut().for_each(|record| record.translate(&ids));
+            return Ok(records);
+        }
+        let schemas = self.clone();
+        Err(async move {
+            let unlisted: Vec<u32> =
+                records.iter().flat_map(|record| record.unlisted(&ids).collect::<Vec<_>>()).collect();
+            let ids = schemas.settle(unlisted).await?;
+            records.iter_mut().for_each(|record| record.translate(&ids));
+            Ok(records)
+        })
     }
 
     /// Looks these ids up, and returns what is known then. Without a registry they stay unlisted, and their records are
@@ -145,7 +166,7 @@ impl Schemas {
     }
 
     /// Reads one record with what is known, `ids`. Settles the id that it names if that is the reason why it cannot be
-    /// read, and reads it again. For threads that may block.
+    /// read, and reads it again; gives up soon after `goes_on` returns false. For threads that may block.
     ///
     /// # Errors
     /// As [`Schemas::settle`].
@@ -155,6 +176,7 @@ impl Schemas {
     pub fn read<T>(
         &self,
         ids: &mut Arc<Ids>,
+        goes_on: impl Fn() -> bool,
         mut read: impl FnMut(&Ids) -> Result<T, Unread>,
     ) -> Result<Result<T, Unread>, Unsettled> {
         loop {
@@ -164,9 +186,33 @@ impl Schemas {
             };
             let unlisted = unread.schema_id().filter(|id| !ids.is_listed(*id));
             let (Some(id), Some(registry)) = (unlisted, &self.0.registry) else { return Ok(Err(unread)) };
-            registry.runtime.block_on(self.look_up(registry, id))?;
+            registry.runtime.block_on(async {
+                tokio::select! {
+                    settled = self.look_up(registry, id) => settled,
+                    () = until_not(&goes_on) => Err(Unsettled { id, source: None }),
+                }
+            })?;
             *ids = self.known();
         }
+    }
+
+    /// Returns a record in the encoding that `domain` reads, once the ids that it names are settled. For threads that
+    /// may block.
+    ///
+    /// # Errors
+    /// As [`Schemas::settle`].
+    ///
+    /// # Panics
+    /// On a thread of the runtime.
+    pub fn translated_blocking<R: Framed>(&self, ids: &mut Arc<Ids>, mut record: R) -> Result<R, Unsettled> {
+        if let Some(registry) = &self.0.registry {
+            let unlisted: Vec<u32> = record.unlisted(ids).collect();
+            if !unlisted.is_empty() {
+                *ids = registry.runtime.block_on(self.settle(unlisted))?;
+            }
+        }
+        record.translate(ids);
+        Ok(record)
     }
 
     async fn look_up(&self, registry: &Registry, id: u32) -> Result<(), Unsettled> {
@@ -189,7 +235,7 @@ impl Schemas {
                 Err(error) => error,
             };
             if registry.patience.0.is_some_and(|most| began.elapsed() + pause > most) {
-                return Err(Unsettled { id, source: error });
+                return Err(Unsettled { id, source: Some(error) });
             }
             waiting.get_or_insert_with(|| Counted::by(&registry.waiting));
             tracing::warn!(
@@ -204,6 +250,12 @@ impl Schemas {
 
     fn list(&self, list: impl FnOnce(&mut Ids)) {
         list(Arc::make_mut(&mut self.0.known.write()));
+    }
+}
+
+async fn until_not(goes_on: impl Fn() -> bool) {
+    while goes_on() {
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
 

@@ -3,21 +3,24 @@
 use std::collections::BTreeSet;
 
 use domain::topics::Names;
+use domain::wire::{Framed as _, Ids};
 use domain::{Letter, Original, Position, TopicId, TopicPosition, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
 use kafka::{ClientOptions, Record};
 use service::Shutdown;
+use service::registry::Schemas;
 use service::telemetry::chain;
 
 use super::metrics::KeeperCounters;
 use crate::keeper::refetch::refetch;
-use crate::keeper::{Fetched, Repair};
+use crate::keeper::{Fetched, Originals, Repair};
 
 /// The clients that a repair needs.
 #[derive(Clone, Debug)]
 pub(super) struct Repairer {
     pub(super) options: ClientOptions,
     pub(super) topics: Names,
+    pub(super) schemas: Schemas,
     pub(super) publisher: Publisher,
     pub(super) now: fn() -> UnixMillis,
     pub(super) counters: KeeperCounters,
@@ -37,7 +40,9 @@ impl Repairer {
     /// Appends the states again, unless `shutdown` comes first.
     pub(super) async fn repair(self, repairs: Vec<Repair>, shutdown: Shutdown) -> Round {
         let needed = repairs.iter().flat_map(Repair::needed).collect();
-        let Some(fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
+        let Some(mut fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
+        // The states come from records that were read, so their ids are known.
+        let originals = Originals::translate(&mut fetched, &self.schemas.known());
         let mut round = Round::default();
         let mut appends = Vec::new();
         for repair in repairs {
@@ -54,7 +59,7 @@ impl Repairer {
                 continue;
             };
             let done = if repair.is_renewal { &self.counters.renewals } else { &self.counters.repairs };
-            appends.extend(records.into_iter().map(|record| async {
+            appends.extend(records.into_iter().map(|record| originals.restore(record)).map(|record| async {
                 let published = self.publisher.publish(record).await;
                 done.inc_by(published.is_ok().into());
                 published
@@ -83,8 +88,9 @@ impl Repairer {
     pub(super) async fn copy(self, records: Vec<(UserId, Position)>, topic: TopicId, shutdown: Shutdown) -> Round {
         let needed = records.iter().map(|(_, at)| *at).collect();
         let Some(mut fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
+        let ids = self.schemas.known();
         let copies = records.into_iter().map(|(user_id, at)| {
-            let letter = fetched.remove(&at).and_then(|record| letter(user_id, record, topic));
+            let letter = fetched.remove(&at).and_then(|record| letter(user_id, record, topic, &ids));
             self.copy_one(user_id, at, letter)
         });
         let copied = tokio::select! {
@@ -150,8 +156,10 @@ impl Repairer {
 }
 
 /// Returns the copy of an unreadable record.
-fn letter(user_id: UserId, record: Record, topic: TopicId) -> Option<Letter> {
-    let reason = chain(&record.read().err()?);
+fn letter(user_id: UserId, record: Record, topic: TopicId, ids: &Ids) -> Option<Letter> {
+    let mut translated = record.clone();
+    translated.translate(ids);
+    let reason = chain(&translated.read().err()?);
     let position = TopicPosition { topic, position: record.position, epoch: record.leader_epoch };
     Some(Letter::of_record(record.value?, Original { user_id, position }, reason, record.timestamp))
 }

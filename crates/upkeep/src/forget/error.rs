@@ -6,7 +6,7 @@ use domain::{UnixMillis, UserId};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the user's events could not be read")]
-    Users(#[source] kafka::scan::Error),
+    Users(#[source] crate::Error),
     #[error("{at} is in the future (it is {now}), so nothing was done; choose an earlier time, or none")]
     Future { at: UnixMillis, now: UnixMillis },
     #[error(

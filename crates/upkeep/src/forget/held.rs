@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use domain::roll::Roll;
-use domain::topics::Names;
+use domain::roll::{Reading, Roll};
 use domain::{EventId, Letter, UserId, wire};
 use kafka::placement::partition_for;
-use kafka::scan::{self, Scanned};
+use kafka::scan;
 use kafka::{ClientOptions, Unavailable};
 
-use super::{Error, Mention, Sorted, late, sort};
+use service::registry::Schemas;
+
+use super::{Error, Log, Mention, Sorted, late, sort};
+use crate::reader::{self, Reader};
 use crate::{SILENCE_MAX, letters};
 
 /// The records of a user on the topics.
@@ -51,14 +53,13 @@ impl Held {
 /// # Errors
 /// [`Error::Users`], [`Error::Late`] or [`Error::DeadLetters`] when a topic cannot be read.
 pub async fn look(
-    kafka: &ClientOptions,
-    topics: &Names,
+    log: &Log,
     mentions: impl Fn(&Letter) -> Mention + Send + 'static,
     user_id: UserId,
 ) -> Result<Held, Error> {
-    let (kafka, topics) = (kafka.clone(), topics.clone());
+    let Log { kafka, topics, schemas } = log.clone();
     let looked = tokio::task::spawn_blocking(move || {
-        let held = on_users(&kafka, &topics.users, user_id).map_err(Error::Users)?;
+        let held = on_users(&kafka, &topics.users, &schemas, user_id).map_err(Error::Users)?;
         if !held.partitions.is_empty() {
             return Ok(held);
         }
@@ -71,35 +72,40 @@ pub async fn look(
 }
 
 /// Reads the user's records on the topic of users. Blocks.
-fn on_users(kafka: &ClientOptions, topic: &str, user_id: UserId) -> Result<Held, scan::Error> {
+fn on_users(kafka: &ClientOptions, topic: &str, schemas: &Schemas, user_id: UserId) -> Result<Held, reader::Error> {
     let key = user_id.to_string();
     let ranges = scan::ranges(kafka, topic, SILENCE_MAX)?;
     let partitions = i32::try_from(ranges.len()).unwrap_or(i32::MAX);
     let missing = || Unavailable::Missing { topic: topic.to_owned() };
-    let home = (partitions > 0).then(|| partition_for(key.as_bytes(), partitions)).ok_or_else(missing)?;
+    let home = (partitions > 0).then(|| partition_for(key.as_bytes(), partitions));
+    let home = home.ok_or_else(|| scan::Error::from(missing()))?;
     let mut held = Held { home, ..Held::default() };
     let mut names = BTreeMap::new();
-    scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
-        if record.key() == Some(key.as_bytes()) {
-            held.partitions.insert(record.position().partition);
-            take(&mut held.state, &mut names, record);
+    let mut reader = Reader::new(schemas);
+    let scanned = scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
+        if record.key() != Some(key.as_bytes()) {
+            return ControlFlow::Continue(());
         }
-        ControlFlow::Continue(())
-    })?;
+        held.partitions.insert(record.position().partition);
+        reader.take(|schemas, ids| {
+            let mut take = |reading: &Reading<'_>| take(&mut held.state, &mut names, reading);
+            schemas.read(ids, || true, |ids| record.read_with(ids, |reading, _| take(reading))).map(drop)
+        })
+    });
+    reader.end(scanned)?;
     let winner = held.state.as_ref().and_then(Roll::winner);
     held.name = winner.and_then(|winner| names.remove(&winner.event_id));
     Ok(held)
 }
 
 /// Applies a record to the state, and notes the names in its events: in a tied second any of them can win later.
-fn take(state: &mut Option<Roll>, names: &mut BTreeMap<EventId, String>, record: &Scanned<'_>) {
-    let Ok(reading) = record.read() else { return };
+fn take(state: &mut Option<Roll>, names: &mut BTreeMap<EventId, String>, reading: &Reading<'_>) {
     for member in reading.says().members() {
         let event = reading.payload(member).and_then(|value| wire::decode(value).ok());
         names.extend(event.and_then(|event| Some((event.event_id, event.new.name?))));
     }
     match state {
-        Some(state) => drop(state.apply(&reading)),
-        None => *state = Some(Roll::begin(&reading).0),
+        Some(state) => drop(state.apply(reading)),
+        None => *state = Some(Roll::begin(reading).0),
     }
 }

@@ -2,16 +2,17 @@
 //! them by the users' fields.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::ControlFlow;
 
 use domain::gap::{Lineage, OpenGap, changed_fields};
 use domain::roll::{Applied, Effect, Member, Reading, Roll};
+use domain::wire::Framed as _;
 use domain::{Position, UserEvent, UserId, wire};
-use kafka::{ClientOptions, Record, Unavailable, scan};
+use kafka::{Record, Unavailable, scan};
 
 use super::{Gap, Gaps, Options};
 use crate::SILENCE_MAX;
 use crate::keeper::refetch::refetch;
+use crate::reader::{Error, Reader};
 
 /// The users with gaps or late events, as far as the log has been read.
 #[derive(Debug, Default)]
@@ -54,20 +55,21 @@ impl Suspects {
 }
 
 /// Returns the confirmed gaps: not filled from the late topic, and with at least one field that differs.
-pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Gaps, scan::Error> {
-    let Options { kafka, topics, now, since, .. } = options;
+pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Gaps, Error> {
+    let Options { kafka, topics, schemas, now, since, .. } = options;
     let mut found = Gaps::default();
     suspects.lineages.retain(|_, lineage| !lineage.gaps.is_empty());
     if suspects.lineages.is_empty() {
         return Ok(found);
     }
-    read_late_topic(kafka, &topics.late, &mut suspects.lineages)?;
+    read_late_topic(options, &mut suspects.lineages)?;
     let open: BTreeMap<UserId, Vec<OpenGap>> =
         suspects.lineages.into_iter().map(|(user_id, lineage)| (user_id, lineage.gaps)).collect();
     let positions =
         open.values().flatten().flat_map(|gap| [Some(gap.position), suspects.held.get(&gap.position).copied()]);
     let wanted: BTreeSet<Position> = positions.flatten().collect();
-    let records = refetch(kafka, &topics.users, &wanted, || true)?.unwrap_or_default();
+    let mut records = refetch(kafka, &topics.users, &wanted, || true)?.unwrap_or_default();
+    records.values_mut().for_each(|record| record.translate(&schemas.known()));
     for (user_id, gaps) in open {
         for open in gaps {
             let OpenGap { gap, position, .. } = open;
@@ -97,24 +99,27 @@ fn event(record: &Record, is_it: impl Fn(&Member) -> bool) -> Option<UserEvent> 
 }
 
 /// Fills gaps with late deliveries.
-fn read_late_topic(
-    kafka: &ClientOptions,
-    topic: &str,
-    lineages: &mut HashMap<UserId, Lineage>,
-) -> Result<(), scan::Error> {
+fn read_late_topic(options: &Options, lineages: &mut HashMap<UserId, Lineage>) -> Result<(), Error> {
+    let (kafka, topic) = (&options.kafka, &options.topics.late);
     let ranges = match scan::ranges(kafka, topic, SILENCE_MAX) {
         Ok(ranges) => ranges,
         // The check of settings reports the missing topic. Here it fills no gap.
         Err(scan::Error::Unavailable(Unavailable::Missing { .. })) => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
-    scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
-        if let Some(head) = record.value().and_then(|value| wire::decode_head(value).ok())
-            && let (Some(parent), Some(lineage)) = (head.parent, lineages.get_mut(&head.user_id))
-        {
-            lineage.note((parent, head.version));
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(())
+    let mut reader = Reader::new(&options.schemas);
+    let scanned = scan::scan(kafka, topic, &ranges, SILENCE_MAX, |record| {
+        let mut note = |value: Option<&[u8]>| {
+            if let Some(head) = value.and_then(|value| wire::decode_head(value).ok())
+                && let (Some(parent), Some(lineage)) = (head.parent, lineages.get_mut(&head.user_id))
+            {
+                lineage.note((parent, head.version));
+            }
+        };
+        reader.take(|schemas, ids| {
+            // A record that cannot be read fills no gap.
+            schemas.read(ids, || true, |ids| record.read_with(ids, |_, value| note(value))).map(drop)
+        })
+    });
+    reader.end(scanned)
 }

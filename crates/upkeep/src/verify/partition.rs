@@ -1,12 +1,15 @@
 //! One partition, read from its beginning to its end.
 
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
+use std::sync::Arc;
 
 use domain::headers::REASSERTED;
 use domain::roll::{Applied, Ends, KeyState, Reading, Roll, Unread};
+use domain::wire::Ids;
 use domain::{EventId, Position, UserId};
 use kafka::placement::partition_for;
 use kafka::scan::Scanned;
+use service::registry::{Schemas, Unsettled};
 use service::telemetry::chain;
 
 use super::gaps::Suspects;
@@ -69,34 +72,49 @@ impl Partition {
         self.keys.iter().filter(|(_, key)| key.needs_repair()).map(|(user_id, _)| *user_id)
     }
 
-    pub(super) fn read(&mut self, scanned: &Scanned<'_>) {
+    /// Reads the next record.
+    ///
+    /// # Errors
+    /// [`Unsettled`] when a schema of it cannot be looked up.
+    pub(super) fn read(
+        &mut self,
+        scanned: &Scanned<'_>,
+        schemas: &Schemas,
+        ids: &mut Arc<Ids>,
+    ) -> Result<(), Unsettled> {
         let position = scanned.position();
         self.next_offset = position.offset + 1;
         self.records += 1;
         // Counted for every effect: a repair overtaken by a newer event is stale, but was appended.
         self.reasserted += u64::from(scanned.header(REASSERTED).is_some());
-        let reading = match scanned.read() {
-            Ok(reading) => reading,
-            Err(unread) => return self.pass_over(scanned, &unread),
-        };
+        let read =
+            schemas.read(ids, || true, |ids| scanned.read_with(ids, |reading, _| self.apply(scanned, reading)))?;
+        if let Err(unread) = read {
+            self.pass_over(scanned, &unread);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, scanned: &Scanned<'_>, reading: &Reading<'_>) {
         let partition = partition_for(scanned.key().unwrap_or_default(), self.of);
         if partition != self.number {
+            let position = scanned.position();
             self.misplaced.push(Misplaced { user_id: reading.user_id, position, partition });
         }
         let (held, applied, key) = match self.keys.entry(reading.user_id) {
             hash_map::Entry::Occupied(key) => {
                 let key = key.into_mut();
-                (Some(key.roll.position()), key.apply(&reading), &*key)
+                (Some(key.roll.position()), key.apply(reading), &*key)
             }
             hash_map::Entry::Vacant(vacant) => {
                 let ends = self.stateless.remove(&reading.user_id).map(|(ends, _)| ends).unwrap_or_default();
-                let (key, applied) = KeyState::begin_after(ends, &reading);
+                let (key, applied) = KeyState::begin_after(ends, reading);
                 (None, applied, &*vacant.insert(key))
             }
         };
-        self.suspects.follow(held, &key.roll, &applied, &reading);
+        self.suspects.follow(held, &key.roll, &applied, reading);
         if self.keep_winners {
-            self.keep_values(&applied, &reading);
+            self.keep_values(&applied, reading);
         }
     }
 
