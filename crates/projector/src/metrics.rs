@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     /// Deliveries that are missing, by the names that [`GapState`] has.
     pub(crate) gaps: Family<GapLabel, Gauge>,
     pub(crate) gaps_found: Counter,
+    pub(crate) unknown_users: Gauge,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
     pub(crate) next_offset: Family<PartitionLabel, Gauge>,
@@ -60,6 +61,7 @@ impl Default for Metrics {
             records: Family::default(),
             gaps: Family::default(),
             gaps_found: Counter::default(),
+            unknown_users: Gauge::default(),
             gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
             next_offset: Family::default(),
@@ -84,6 +86,8 @@ impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("rollcall_projector_records", "Records read, by effect", self.records.clone());
         registry.register("rollcall_projector_gaps", "Deliveries that are missing, by state", self.gaps.clone());
+        let unknown = self.unknown_users.clone();
+        registry.register("rollcall_projector_unknown_users", "Users whose last records are unknown", unknown);
         registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
         let closed = self.gaps_closed_late.clone();
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
@@ -140,7 +144,8 @@ impl Metrics {
 
     /// Sets the gauges of what is amiss.
     pub(crate) fn tally(&self, tally: Tally) {
-        let Tally { gaps_awaited, gaps_lost } = tally;
+        let Tally { gaps_awaited, gaps_lost, users_unknown } = tally;
+        self.unknown_users.set(gauged(users_unknown));
         for (state, count) in [(GapState::Awaited, gaps_awaited), (GapState::Lost, gaps_lost)] {
             self.gaps.get_or_create(&GapLabel { state: state.as_str() }).set(gauged(count));
         }

@@ -30,6 +30,8 @@ mod seconds;
 
 mod unreadable;
 
+mod unknown;
+
 mod batch;
 
 mod connection;
@@ -74,6 +76,7 @@ pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};
 pub use tally::Tally;
 pub(crate) use temp::TempFolder;
+pub(crate) use unknown::{UNKNOWN_BYTES_PER_KEY, UnknownTail, write_unknown};
 pub use unreadable::Unread;
 pub(crate) use unreadable::note_unreadable;
 pub use writer::Writer;

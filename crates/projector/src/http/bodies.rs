@@ -48,6 +48,11 @@ struct MetaBody {
     #[schema(format = DateTime)]
     received_at: String,
     continuity: ContinuityBody,
+    /// Present when the user's last records have a framing, a schema or a type of event of a later release: the time of
+    /// the first of them. The user is answered as last known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    unknown_since: Option<String>,
 }
 
 /// Whether deliveries of this user are missing. The state is whole all the same: a missing delivery is a step of the
@@ -141,7 +146,9 @@ pub(super) struct StatusBody {
     pub(super) users: u64,
     pub(super) forgotten: u64,
     pub(super) gaps: GapStatus,
+    /// Records that could not be read: broken ones, and those that are unknown to this release.
     pub(super) unreadable: UnreadableStatus,
+    pub(super) unknown: UnknownStatus,
     /// When the table was last known to be up to date.
     pub(super) as_of: String,
 }
@@ -196,6 +203,22 @@ pub(super) struct ListedGap {
 pub(super) struct UnreadableStatus {
     pub(super) records: u64,
     pub(super) listed: Vec<ListedRecord>,
+}
+
+/// Users whose last records are unknown to this release. They are answered as last known, if they were known before.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UnknownStatus {
+    pub(super) users: u64,
+    pub(super) listed: Vec<ListedUnknown>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedUnknown {
+    pub(super) user_id: i64,
+    #[schema(format = DateTime)]
+    pub(super) since: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

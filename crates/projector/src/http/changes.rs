@@ -9,9 +9,10 @@
 //! | `caught-up` | `{"checkpoint"}` | once; all that follows is new |
 //! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is rebuilt, the service stops |
 //!
-//! A change is that another event wins, or that the user was forgotten. Its position is that of the record that made it
-//! so, which in a tied second need not be the event's own. Which changes there were depends on the log that was read: a
-//! table that is rebuilt from a compacted log has seen fewer.
+//! A change is that another event wins, that the user was forgotten, or that the user's last record became unknown to
+//! this release (`_meta.unknownSince`) or is known again. Its position is that of the record that made it so, which in
+//! a tied second need not be the event's own. Which changes there were depends on the log that was read: a table that
+//! is rebuilt from a compacted log has seen fewer.
 //!
 //! Of a user who was forgotten, `forgotten` is sent alone: the changes before it are erased.
 //!
@@ -48,7 +49,7 @@ use super::bodies::Refused;
 use super::filter::ChangeFilter;
 use super::params::ChangesQuery;
 use super::refusal::Refusal;
-use super::render;
+use super::render::Rendered;
 use crate::announced::Announced;
 use crate::bookmark::Bookmark;
 use crate::metrics::CountedIn;
@@ -187,7 +188,8 @@ fn data(announced: &Announced, now: UnixMillis) -> String {
     let current = change.event.as_deref().and_then(|value| wire::decode_current(value).ok());
     let json = match (current, change.forgotten_at) {
         (Some(current), _) => {
-            let json = render::state_json(&current, position, &change.gaps, now);
+            let (gaps, unknown_since) = (change.gaps.as_slice(), change.unknown_since);
+            let json = Rendered { current: &current, position, gaps, unknown_since, now }.to_json();
             return String::from_utf8(json).expect("JSON is UTF-8");
         }
         (None, Some(at)) => json!({ "userId": change.user_id, "forgottenAt": at.to_string(), "_meta": meta }),

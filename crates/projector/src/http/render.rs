@@ -20,7 +20,7 @@ use crate::store::UserRow;
 /// [`Refusal::Unreadable`] when the stored record's head alone can be read.
 pub(super) fn user(row: &UserRow, now: UnixMillis) -> Result<Vec<u8>, Refusal> {
     let current = wire::decode_current(&row.event).map_err(|_| Refusal::Unreadable(row.position))?;
-    Ok(state_json(&current, row.position, &row.gaps, now))
+    Ok(Rendered::new(&current, row, now).to_json())
 }
 
 /// Appends the JSON of users. One that cannot be read is left out of a list; asking for it says so.
@@ -30,26 +30,35 @@ pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], now: U
         if index > 0 {
             json.extend(between);
         }
-        write_state(json, &current, row.position, &row.gaps, now);
+        Rendered::new(&current, row, now).write(json);
     }
 }
 
-/// Returns the JSON of a state, as answered at `now`.
-pub(super) fn state_json(current: &Current<'_>, position: Position, gaps: &[OpenGap], now: UnixMillis) -> Vec<u8> {
-    let mut json = Vec::with_capacity(1024);
-    write_state(&mut json, current, position, gaps, now);
-    json
+/// A state of a user, as answered at `now`.
+pub(super) struct Rendered<'e> {
+    pub(super) current: &'e Current<'e>,
+    pub(super) position: Position,
+    pub(super) gaps: &'e [OpenGap],
+    pub(super) unknown_since: Option<UnixMillis>,
+    pub(super) now: UnixMillis,
 }
 
-fn write_state(json: &mut Vec<u8>, current: &Current<'_>, position: Position, gaps: &[OpenGap], now: UnixMillis) {
-    serde_json::to_writer(json, &Rendered { current, position, gaps, now }).expect("texts and numbers are JSON");
-}
+impl<'e> Rendered<'e> {
+    fn new(current: &'e Current<'e>, row: &'e UserRow, now: UnixMillis) -> Self {
+        let UserRow { position, ref gaps, unknown_since, .. } = *row;
+        Self { current, position, gaps, unknown_since, now }
+    }
 
-struct Rendered<'e> {
-    current: &'e Current<'e>,
-    position: Position,
-    gaps: &'e [OpenGap],
-    now: UnixMillis,
+    /// Returns the JSON of the state.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(1024);
+        self.write(&mut json);
+        json
+    }
+
+    fn write(&self, json: &mut Vec<u8>) {
+        serde_json::to_writer(json, self).expect("texts and numbers are JSON");
+    }
 }
 
 impl Serialize for Rendered<'_> {
@@ -80,13 +89,16 @@ struct RenderedMeta<'r>(&'r Rendered<'r>);
 
 impl Serialize for RenderedMeta<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Rendered { current, position, gaps, now } = self.0;
-        let mut map = serializer.serialize_map(Some(5))?;
+        let Rendered { current, position, gaps, unknown_since, now } = self.0;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("position", &AsText(position))?;
         map.serialize_entry("occurredAt", &AsText(&current.occurred_at))?;
         map.serialize_entry("eventId", &AsText(&current.event_id))?;
         map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
         map.serialize_entry("continuity", &Continuity { gaps, now: *now })?;
+        if let Some(since) = unknown_since {
+            map.serialize_entry("unknownSince", &AsText(since))?;
+        }
         map.end()
     }
 }
@@ -154,7 +166,7 @@ mod tests {
     const AT: Position = Position { partition: 0, offset: 17 };
     const RECEIVED: UnixMillis = UnixMillis::from_millis(1_496_739_224_000);
 
-    fn rendered(new: User, gaps: &[OpenGap], now: UnixMillis) -> Value {
+    fn rendered(new: User, gaps: &[OpenGap], unknown_since: Option<UnixMillis>, now: UnixMillis) -> Value {
         let facts = Facts {
             old: None,
             new,
@@ -165,7 +177,8 @@ mod tests {
             omitted: Vec::new(),
         };
         let event = wire::encode(&UserEvent::new(facts).unwrap());
-        serde_json::from_slice(&state_json(&wire::decode_current(&event).unwrap(), AT, gaps, now)).unwrap()
+        let current = &wire::decode_current(&event).unwrap();
+        serde_json::from_slice(&Rendered { current, position: AT, gaps, unknown_since, now }.to_json()).unwrap()
     }
 
     #[test]
@@ -177,13 +190,14 @@ mod tests {
         {
             user.extra.insert(name.to_owned(), text.to_owned());
         }
-        let mut rendered = rendered(user.clone(), &[], RECEIVED);
+        let mut rendered = rendered(user.clone(), &[], None, RECEIVED);
         let meta = rendered.as_object_mut().unwrap().remove("_meta").unwrap();
         user.extra.remove("_meta");
         assert_eq!(rendered, Value::Object(user.to_json()));
         assert_eq!(meta["position"], "0:17");
         assert_eq!(meta["occurredAt"], "2017-06-06T08:53:43Z");
         assert_eq!(meta["receivedAt"], "2017-06-06T08:53:44Z");
+        assert_eq!(meta.get("unknownSince"), None);
         assert_eq!(meta["continuity"], json!({"stateIsWhole": true, "unbroken": true, "gaps": []}));
     }
 
@@ -192,7 +206,7 @@ mod tests {
         let (version, fields) = (Version::from_bytes([0; 16]), vec!["email".to_owned()]);
         let gap = OpenGap { position: AT, received_at: RECEIVED, gap: Gap { held: version, missing: version }, fields };
         for (now, state) in [(RECEIVED, "awaited"), (gap.awaited_until(), "lost")] {
-            let rendered = rendered(User::new(UserId::new(180).unwrap()), std::slice::from_ref(&gap), now);
+            let rendered = rendered(User::new(UserId::new(180).unwrap()), std::slice::from_ref(&gap), None, now);
             let until = "2017-06-29T03:00:44Z";
             let gaps = json!([{"position": "0:17", "state": state, "awaitedUntil": until, "fields": ["email"]}]);
             let expected = json!({"stateIsWhole": true, "unbroken": false, "gaps": gaps});
@@ -201,10 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_that_may_be_outdated_says_since_when() {
+        let rendered = rendered(User::new(UserId::new(180).unwrap()), &[], Some(RECEIVED), RECEIVED);
+        assert_eq!(rendered["_meta"]["unknownSince"], "2017-06-06T08:53:44Z");
+    }
+
+    #[test]
     fn a_record_whose_head_alone_can_be_read_is_told_apart() {
         let golden = include_bytes!("../../../../schemas/golden/v1/user-changed.avro");
         let event = golden[..150].to_vec();
-        let row = UserRow { user_id: UserId::new(180).unwrap(), position: AT, event, gaps: Vec::new() };
+        let user_id = UserId::new(180).unwrap();
+        let row = UserRow { user_id, position: AT, event, gaps: Vec::new(), unknown_since: None };
         assert!(matches!(user(&row, RECEIVED), Err(Refusal::Unreadable(AT))));
     }
 }

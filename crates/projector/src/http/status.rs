@@ -1,4 +1,4 @@
-//! `GET /status`: partitions, positions, lag, counts, gaps.
+//! `GET /status`: partitions, positions, lag, counts, gaps, records that are not in the table.
 
 use std::sync::Arc;
 
@@ -10,12 +10,13 @@ use domain::{UnixMillis, UserId};
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{
-    ClusterStatus, GapStatus, ListedGap, ListedRecord, PartitionStatus, Refused, StatusBody, UnreadableStatus,
+    ClusterStatus, GapStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, Refused, StatusBody,
+    UnknownStatus, UnreadableStatus,
 };
 use super::refusal::Refusal;
 use crate::ends::LogEnds;
 
-/// How many gaps and unreadable records are listed; all are counted.
+/// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
 
 /// Answers with how far the table is, how much is in it, and what is missing.
@@ -24,7 +25,11 @@ const LISTED_MAX: usize = 100;
     path = "/status",
     params(AtLeast),
     responses(
-        (status = 200, description = "partitions, positions, lag, counts, gaps, unreadable records", body = StatusBody),
+        (
+            status = 200,
+            description = "partitions, positions, lag, counts, gaps, unreadable and unknown records",
+            body = StatusBody
+        ),
         Refused
     )
 )]
@@ -33,11 +38,11 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
     // All of one moment, the checkpoint too.
     let now = projection.shared.now();
     let read = projection.read(move |reader| {
-        let (gaps, unreadable) = (reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?);
+        let listed = (reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?, reader.unknown(LISTED_MAX)?);
         let (counts, tally) = (reader.counts()?, reader.tally(now)?);
-        Ok((reader.checkpoint()?, counts, tally, gaps, unreadable, reader.meta()?, reader.erasures()?))
+        Ok((reader.checkpoint()?, counts, tally, listed, reader.meta()?, reader.erasures()?))
     });
-    let (checkpoint, counts, tally, gaps, unreadable, meta, erasures) = read.await?;
+    let (checkpoint, counts, tally, (gaps, unreadable, unknown), meta, erasures) = read.await?;
     let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
     let last_answer = known_at.map(|at| at.to_string());
     let phase = projection.phase().borrow().to_string();
@@ -69,6 +74,13 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
             listed: unreadable
                 .into_iter()
                 .map(|record| ListedRecord { position: record.position.to_string(), reason: record.reason })
+                .collect(),
+        },
+        unknown: UnknownStatus {
+            users: tally.users_unknown,
+            listed: unknown
+                .into_iter()
+                .map(|(user_id, since)| ListedUnknown { user_id: user_id.get(), since: since.to_string() })
                 .collect(),
         },
         as_of: meta.committed_at.to_string(),

@@ -151,6 +151,7 @@ impl<'r> Worker<'r> {
         if let Err(error) = schemas.read(ids, || !meter.is_stopped(), read)? {
             let unread = Unread { position: scanned.position(), reason: chain(&error) };
             self.unreadable.push((counted_by(error.user_id()), unread));
+            self.table.pass_over(scanned.position(), scanned.timestamp(), &error);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::slot::KeySlot;
 use super::table::Table;
 use crate::store::{
     Error, PutUser, StoreMeta, TempFolder, Unread, create_indexes, create_tables, facets_of, note_unreadable,
-    put_forgotten, write_gaps, write_late, write_seconds,
+    put_forgotten, write_gaps, write_late, write_seconds, write_unknown,
 };
 
 /// How many rows one thread hands to the other at once.
@@ -157,6 +157,9 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
             for row in rows {
                 insert(connection, &mut put, &row)?;
             }
+        }
+        for (user_id, tail) in tables.iter().flat_map(Table::unknown) {
+            write_unknown(connection, user_id, tail)?;
         }
         for (_, slot) in places.iter().map(found) {
             let rank = slot.roll.rank();

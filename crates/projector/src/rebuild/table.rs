@@ -1,13 +1,16 @@
 //! The keys of some partitions in memory: the state of each, with the bytes of its events.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hint::black_box;
 
-use domain::roll::{Member, Reading};
+use domain::roll::{Member, Reading, Unread};
+use domain::{Position, UnixMillis, UserId};
 use rustc_hash::FxBuildHasher;
 
 use super::slab::Slab;
 use super::slot::{Arrived, KeySlot};
+use crate::store::{UNKNOWN_BYTES_PER_KEY, UnknownTail};
 
 /// How many slots one piece of the list holds: a list that grows by pieces is never copied.
 const SLOTS_PER_PIECE: usize = 4096;
@@ -55,13 +58,16 @@ pub(super) struct Table {
     slots: Vec<Vec<KeySlot>>,
     values: Slab,
     batch: FoldBatch,
+    /// The users that end in unknown records.
+    unknown: HashMap<i64, UnknownTail, FxBuildHasher>,
 }
 
 impl Table {
     /// Returns how much memory the table takes, as an estimate.
     pub(super) fn bytes(&self) -> usize {
         let slots = self.slots.len() * SLOTS_PER_PIECE * size_of::<KeySlot>();
-        slots + self.index.capacity() * INDEX_BYTES_PER_KEY + self.values.bytes()
+        let unknown = self.unknown.len() * UNKNOWN_BYTES_PER_KEY;
+        slots + self.index.capacity() * INDEX_BYTES_PER_KEY + self.values.bytes() + unknown
     }
 
     pub(super) fn len(&self) -> usize {
@@ -71,6 +77,9 @@ impl Table {
     /// Takes what a record says, and its value. It is applied with those that come after it, by [`Table::flush`] at the
     /// latest.
     pub(super) fn take(&mut self, reading: &Reading<'_>, value: Option<&[u8]>) {
+        if !self.unknown.is_empty() {
+            self.note_known(reading.user_id, reading.position);
+        }
         let is_taken = self.batch.push(reading, value);
         if !is_taken || self.batch.is_full() {
             self.flush();
@@ -78,6 +87,30 @@ impl Table {
         if !is_taken {
             self.apply(Arrived { reading, moved: None });
         }
+    }
+
+    /// Passes over an unreadable or unknown record with that Kafka timestamp.
+    pub(super) fn pass_over(&mut self, position: Position, timestamp: UnixMillis, fault: &Unread) {
+        let Some(user_id) = fault.user_id() else { return };
+        if fault.is_unknown() {
+            self.unknown.entry(user_id.get()).or_default().unknown(position, timestamp);
+        } else {
+            self.note_known(user_id, position);
+        }
+    }
+
+    fn note_known(&mut self, user_id: UserId, position: Position) {
+        if let Entry::Occupied(mut tail) = self.unknown.entry(user_id.get()) {
+            tail.get_mut().known(position);
+            if tail.get().is_empty() {
+                tail.remove();
+            }
+        }
+    }
+
+    /// Yields the users that end in unknown records on the partitions of the table, in no order.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = (UserId, &UnknownTail)> {
+        self.unknown.iter().filter_map(|(key, tail)| Some((UserId::new(*key).ok()?, tail)))
     }
 
     /// Applies the records that were taken, in their order.
@@ -160,7 +193,9 @@ impl Table {
     /// Removes every key from `bound` on. The memory stays with the table, for the keys below.
     pub(super) fn remove_from(&mut self, bound: i64) {
         let (values, batch) = (std::mem::take(&mut self.values), std::mem::take(&mut self.batch));
-        let mut kept = Self { values, batch, ..Self::default() };
+        let mut unknown = std::mem::take(&mut self.unknown);
+        unknown.retain(|key, _| *key < bound);
+        let mut kept = Self { values, batch, unknown, ..Self::default() };
         for slot in std::mem::take(&mut self.slots).into_iter().flatten() {
             if slot.user_id.get() < bound {
                 let key = slot.user_id.get();
@@ -187,7 +222,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Position, UnixMillis, roll};
+    use domain::roll;
 
     use super::*;
 

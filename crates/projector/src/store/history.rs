@@ -8,6 +8,7 @@ use domain::{Checkpoint, Position, UnixMillis, UserId};
 use rusqlite::{Connection, params};
 
 use super::rows::{read_gaps, signed};
+use super::unknown::{self, UNKNOWN_SINCE};
 use super::{Seen, meta};
 
 /// How many changes are kept: about a day of a large call centre, some 60 MB.
@@ -16,7 +17,12 @@ pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
 /// time.
 const CHANGES_SLACK: i64 = 10_000;
 
-/// One change of one user: another event wins, or the user was forgotten.
+/// The condition that a user does not end in unknown records on the partition asked for.
+const KNOWN_HERE: &str =
+    "NOT EXISTS (SELECT 1 FROM unknown WHERE unknown.user_id = users.user_id AND unknown.partition = ?1)";
+
+/// One change of one user: another event wins, the user was forgotten, or its last record became unknown to this build
+/// or is known again.
 ///
 /// Which changes there were depends on the log that was read: a table that was rebuilt from a compacted log has seen
 /// fewer of them.
@@ -29,6 +35,8 @@ pub struct Change {
     pub event: Option<Arc<[u8]>>,
     pub forgotten_at: Option<UnixMillis>,
     pub gaps: Vec<OpenGap>,
+    /// Since when the user's last records are unknown to this build.
+    pub unknown_since: Option<UnixMillis>,
     /// The user as this table held it before, by which a filtered subscription knows who leaves the filter: the
     /// vendor's `old` is not it when a delivery is missing. Somebody, when the user was forgotten.
     pub before: Seen,
@@ -50,13 +58,14 @@ impl Change {
         state: &Roll,
         event: Option<&[u8]>,
         gaps: Vec<OpenGap>,
+        unknown_since: Option<UnixMillis>,
         before: Seen,
     ) -> Self {
         let rank = state.rank();
         let forgotten_at = rank.is_forgotten().then(|| rank.time());
         // The states before are erased, and everybody who may hold one of them has to hear of it.
         let before = if forgotten_at.is_some() { Seen::Somebody } else { before };
-        Self { position, user_id, event: event.map(Arc::from), forgotten_at, gaps, before }
+        Self { position, user_id, event: event.map(Arc::from), forgotten_at, gaps, unknown_since, before }
     }
 }
 
@@ -71,15 +80,16 @@ pub(super) fn append(connection: &Connection, changes: &[Change]) -> rusqlite::R
         return Ok(());
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO changes (partition, offset, user_id, event, forgotten_at, \
-           before, before_state, before_is_agent, before_priv_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO changes (partition, offset, user_id, event, forgotten_at, unknown_since, \
+           before, before_state, before_is_agent, before_priv_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for change in changes {
         let Position { partition, offset } = change.position;
         let at = change.forgotten_at.map(UnixMillis::millis);
         let [before, state, is_agent, priv_group] = change.before.to_columns();
         let (user_id, event) = (change.user_id.get(), change.event.as_deref());
-        insert.execute(params![partition, offset, user_id, event, at, before, state, is_agent, priv_group])?;
+        let unknown = change.unknown_since.map(UnixMillis::millis);
+        insert.execute(params![partition, offset, user_id, event, at, unknown, before, state, is_agent, priv_group])?;
     }
     let (first, last): (i64, i64) = connection
         .prepare_cached(
@@ -112,7 +122,7 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
         return Ok(Since::Beyond);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, partition, offset, user_id, event, forgotten_at, \
+        "SELECT seq, partition, offset, user_id, event, forgotten_at, unknown_since, \
            before, before_state, before_is_agent, before_priv_group FROM changes WHERE seq >= ?1 ORDER BY seq",
     )?;
     let mut rows = statement.query([seq])?;
@@ -137,7 +147,8 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
             event: event.map(Arc::from),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
-            before: Seen::from_columns(row, 6)?,
+            unknown_since: unknown::since(row, 6)?,
+            before: Seen::from_columns(row, 7)?,
         });
     }
     Ok(Since::Each { changes, next_seq, end: Some(meta::read_checkpoint(connection)?) })
@@ -147,27 +158,34 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
 /// is at `offset` or later, in that order; with them the checkpoint of the table they are of.
 ///
 /// A subscription reads these where single changes are no longer known. In a tied second the winner may be older than
-/// the record that made it win, so every event of the second counts.
+/// the record that made it win, so every event of the second counts. The first of the unknown records in which a user
+/// ends is newer than both.
 pub(super) fn latest(
     connection: &Connection,
     partition: i32,
     offset: i64,
     limit: usize,
 ) -> rusqlite::Result<(Vec<Change>, Checkpoint)> {
-    let mut statement = connection.prepare_cached(
-        "SELECT * FROM (SELECT winner_offset, user_id, event, NULL, gaps FROM users \
-           WHERE partition = ?1 AND winner_offset >= ?2 AND NOT EXISTS (SELECT 1 FROM seconds \
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT * FROM (SELECT winner_offset, user_id, event, NULL, gaps, {UNKNOWN_SINCE} FROM users \
+           WHERE partition = ?1 AND winner_offset >= ?2 AND {KNOWN_HERE} AND NOT EXISTS (SELECT 1 FROM seconds \
              WHERE seconds.user_id = users.user_id AND seconds.partition = ?1 AND offset > winner_offset) \
            ORDER BY winner_offset LIMIT ?3) \
          UNION ALL \
-         SELECT * FROM (SELECT max(offset), user_id, users.event, NULL, gaps FROM seconds JOIN users USING (user_id) \
+         SELECT * FROM (SELECT max(offset), user_id, users.event, NULL, gaps, {UNKNOWN_SINCE} \
+           FROM seconds JOIN users USING (user_id) \
            WHERE seconds.partition = ?1 AND offset >= ?2 AND (users.partition <> ?1 OR offset > winner_offset) \
+             AND {KNOWN_HERE} \
            GROUP BY user_id ORDER BY 1 LIMIT ?3) \
          UNION ALL \
-         SELECT * FROM (SELECT winner_offset, user_id, NULL, forgotten_at, 0 FROM forgotten \
+         SELECT * FROM (SELECT offset, user_id, event, NULL, gaps, {UNKNOWN_SINCE} \
+           FROM unknown AS ending JOIN users USING (user_id) \
+           WHERE ending.partition = ?1 AND offset >= ?2 ORDER BY offset LIMIT ?3) \
+         UNION ALL \
+         SELECT * FROM (SELECT winner_offset, user_id, NULL, forgotten_at, 0, NULL FROM forgotten \
            WHERE partition = ?1 AND winner_offset >= ?2 ORDER BY winner_offset LIMIT ?3) \
-         ORDER BY 1 LIMIT ?3",
-    )?;
+         ORDER BY 1 LIMIT ?3"
+    ))?;
     let mut rows = statement.query(params![partition, offset, signed(limit)])?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
@@ -180,6 +198,7 @@ pub(super) fn latest(
             event: event.map(Arc::from),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
+            unknown_since: unknown::since(row, 5)?,
             // Of the states before nothing is left.
             before: Seen::Somebody,
         });

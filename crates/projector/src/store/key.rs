@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use domain::gap::{Followed, Lineage, OpenGap};
-use domain::roll::{Applied, Reading, Roll};
+use domain::roll::{Applied, Reading, Roll, Unread};
 use domain::wire::Facets;
 use domain::{EventId, Position, UnixMillis, UserId};
+use kafka::Record;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -13,6 +14,8 @@ use super::key_row::{FACET_COLUMNS, PutUser, facets_of, put_forgotten, read_face
 use super::late::{read_late, replace_late};
 use super::rows::{differing_fields, read_gaps, replace_gaps, signed};
 use super::seconds::{read_seconds, replace_seconds};
+use super::unknown::{UnknownTail, read_unknown, replace_unknown};
+use super::{Change, Seen};
 
 /// One user during a transaction.
 pub(super) struct Key {
@@ -30,6 +33,8 @@ pub(super) struct Key {
     /// An event of the state, or its marker, is in a record that was read since.
     has_moved: bool,
     followed: Followed,
+    unknown: UnknownTail,
+    unknown_changed: bool,
 }
 
 impl Key {
@@ -45,6 +50,8 @@ impl Key {
             was_stored: false,
             has_moved: false,
             followed: Followed::default(),
+            unknown: read_unknown(connection, user_id)?,
+            unknown_changed: false,
         };
         key.was_stored = key.load_events(connection)?;
         if !key.was_stored {
@@ -87,6 +94,24 @@ impl Key {
             None => self.state = Some(one),
         }
         Ok(())
+    }
+
+    /// Passes over an unreadable or unknown record. Returns whether the user became unknown or known again by it.
+    pub(super) fn pass_over(&mut self, record: &Record, fault: &Unread) -> bool {
+        let changed = if fault.is_unknown() {
+            self.unknown.unknown(record.position, record.timestamp)
+        } else {
+            self.unknown.known(record.position)
+        };
+        self.unknown_changed |= changed;
+        changed
+    }
+
+    /// Notes a record that can be read. Returns whether the user is known again by it.
+    pub(super) fn note_known(&mut self, position: Position) -> bool {
+        let changed = self.unknown.known(position);
+        self.unknown_changed |= changed;
+        changed
     }
 
     /// Applies what a record says.
@@ -132,10 +157,6 @@ impl Key {
         }
     }
 
-    pub(super) fn state(&self) -> Option<&Roll> {
-        self.state.as_ref()
-    }
-
     /// Returns whether rows had something of the user that is to be erased when it is forgotten.
     pub(super) fn was_stored(&self) -> bool {
         self.was_stored
@@ -145,6 +166,18 @@ impl Key {
     pub(super) fn event(&self) -> Option<&[u8]> {
         let winner = self.state.as_ref()?.winner()?;
         self.events.get(&winner.event_id).map(Vec::as_slice)
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.rank().is_forgotten())
+    }
+
+    /// Returns the change that the record at `position` has made, from what there was `before`; `None` where nothing is
+    /// known.
+    pub(super) fn change(&self, position: Position, before: Seen) -> Option<Change> {
+        let state = self.state.as_ref()?;
+        let (gaps, unknown_since) = (self.lineage.gaps.clone(), self.unknown.since());
+        Some(Change::new(position, self.user_id, state, self.event(), gaps, unknown_since, before))
     }
 
     /// The open gaps, oldest first.
@@ -159,6 +192,9 @@ impl Key {
         }
         if self.followed.late_changed {
             replace_late(connection, self.user_id, &self.lineage.late)?;
+        }
+        if self.unknown_changed {
+            replace_unknown(connection, self.user_id, &self.unknown)?;
         }
         let Some(state) = self.state.as_ref().filter(|_| self.has_moved || self.followed.gaps_changed) else {
             return Ok(());

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use super::UserRow;
 use super::rows::{read_gaps, signed, user_id};
+use super::unknown::{self, UNKNOWN_SINCE};
 
 /// The answer to a look for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +40,20 @@ pub struct UserRows {
     pub next_after: Option<UserId>,
 }
 
-const COLUMNS: &str = "user_id, partition, winner_offset, gaps, event";
+/// The columns of [`user_row`].
+fn columns() -> String {
+    format!("user_id, partition, winner_offset, gaps, event, {UNKNOWN_SINCE}")
+}
+
 /// The largest character: what begins with a text sorts below the text with this behind it.
 const LAST_CHARACTER: char = '\u{10FFFF}';
 
 pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<Lookup> {
     // The text is written out: it is looked up for every answer.
-    let mut statement = connection
-        .prepare_cached("SELECT user_id, partition, winner_offset, gaps, event FROM users WHERE user_id = ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT user_id, partition, winner_offset, gaps, event, \
+         (SELECT min(since) FROM unknown WHERE unknown.user_id = ?1) FROM users WHERE user_id = ?1",
+    )?;
     if let Some(user) = statement.query_row([user_id.get()], |row| user_row(connection, row)).optional()? {
         return Ok(Lookup::Found(user));
     }
@@ -80,6 +87,7 @@ fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow>
         position: Position { partition: row.get(1)?, offset: row.get(2)? },
         event: row.get(4)?,
         gaps: if gaps > 0 { read_gaps(connection, user_id)? } else { Vec::new() },
+        unknown_since: unknown::since(row, 5)?,
     })
 }
 
@@ -112,7 +120,7 @@ impl UserFilter {
         }
         values.push(Value::Integer(signed(limit)));
         let conditions = conditions.join(" AND ");
-        (format!("SELECT {COLUMNS} FROM users WHERE {conditions} ORDER BY user_id LIMIT ?"), values)
+        (format!("SELECT {} FROM users WHERE {conditions} ORDER BY user_id LIMIT ?", columns()), values)
     }
 }
 

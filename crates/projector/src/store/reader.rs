@@ -11,7 +11,7 @@ use super::connection::Interrupt;
 use super::history::{self, Change, Since};
 use super::{
     Erasures, Error, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, meta, query, rows, tally,
-    unreadable,
+    unknown, unreadable,
 };
 
 /// One connection that reads.
@@ -119,6 +119,14 @@ impl StoreReader {
     /// As [`StoreReader::get`].
     pub fn gaps(&self, limit: usize) -> Result<Vec<(UserId, OpenGap)>, Error> {
         self.read(|connection| rows::all_gaps(connection, limit))
+    }
+
+    /// Returns up to `limit` users whose last records are unknown to this build, and since when.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub fn unknown(&self, limit: usize) -> Result<Vec<(UserId, UnixMillis)>, Error> {
+        self.read(|connection| unknown::listed(connection, limit))
     }
 
     /// Returns up to `limit` records that could not be read.

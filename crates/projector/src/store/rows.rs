@@ -17,6 +17,8 @@ pub struct UserRow {
     /// The event as framed on the log; `domain::wire::decode` reads it.
     pub event: Vec<u8>,
     pub gaps: Vec<OpenGap>,
+    /// Since when the user's last records are unknown to this build: the state may be outdated.
+    pub unknown_since: Option<UnixMillis>,
 }
 
 /// Returns the gaps of a user, oldest first.

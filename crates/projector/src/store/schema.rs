@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub(crate) const SCHEMA_VERSION: i64 = 6;
+pub(crate) const SCHEMA_VERSION: i64 = 7;
 
 const TABLES: &str = "
 -- What the store is: topic, identity of the topic, rule_version, created_at and committed_at (milliseconds since 1970,
@@ -95,6 +95,16 @@ CREATE TABLE erasures (
   since        INTEGER NOT NULL    -- the time of the first, milliseconds since 1970, UTC
 ) STRICT;
 
+-- Users whose last records on a partition have a framing, a schema or a type of event that this build does not know:
+-- what is known of them may be outdated. Their rows in the other tables are of the records before.
+CREATE TABLE unknown (
+  user_id   INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
+  offset    INTEGER NOT NULL,      -- the first of these records
+  since     INTEGER NOT NULL,      -- its Kafka timestamp: milliseconds since 1970, UTC
+  PRIMARY KEY (user_id, partition)
+) STRICT, WITHOUT ROWID;
+
 -- The newest changes in the order of their commits, so that a subscriber who was away misses none. Of a user who was
 -- forgotten, those before are removed.
 CREATE TABLE changes (
@@ -102,8 +112,9 @@ CREATE TABLE changes (
   partition    INTEGER NOT NULL,
   offset       INTEGER NOT NULL,   -- the record that made the change
   user_id      INTEGER NOT NULL,
-  event        BLOB,               -- the event that wins by this record; NULL when the user was forgotten
+  event        BLOB,               -- the event that wins with this record; NULL when the user was forgotten
   forgotten_at INTEGER,
+  unknown_since INTEGER,           -- as in unknown, with this record
   -- What there was of the user before: 0 nothing, 1 what could not be read, 2 a user with what follows.
   before            INTEGER NOT NULL,
   before_state      TEXT,
@@ -132,6 +143,7 @@ CREATE INDEX users_by_state ON users (state) WHERE state IS NOT NULL;
 CREATE INDEX users_by_priv_group ON users (priv_group) WHERE priv_group IS NOT NULL;
 CREATE INDEX users_by_is_agent ON users (is_agent) WHERE is_agent IS NOT NULL;
 CREATE INDEX gaps_by_receipt ON gaps (received_at);
+CREATE INDEX unknown_by_position ON unknown (partition, offset);
 CREATE INDEX seconds_by_position ON seconds (partition, offset);
 CREATE INDEX changes_by_user ON changes (user_id);
 CREATE INDEX forgotten_by_position ON forgotten (partition, winner_offset);

@@ -1,6 +1,7 @@
 //! A transaction on its way: the records of a batch applied to the rows of their users.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use domain::roll::{Effect, Unread as Fault};
 use domain::{Checkpoint, Position, UnixMillis, UserId};
@@ -10,7 +11,7 @@ use service::telemetry::chain;
 
 use super::key::Key;
 use super::unreadable::note_unreadable;
-use super::{Change, Commit, LogBatch, Seen, StoreMeta, Unread, history, meta};
+use super::{Commit, LogBatch, Seen, StoreMeta, Unread, history, meta};
 
 /// A transaction on its way.
 pub(super) struct Work<'c> {
@@ -51,42 +52,45 @@ impl<'c> Work<'c> {
     fn apply(&mut self, record: &Record) -> rusqlite::Result<()> {
         let reading = match record.read() {
             Ok(reading) => reading,
-            Err(fault) => {
-                self.pass_over(record, &fault);
-                return Ok(());
-            }
+            Err(fault) => return self.pass_over(record, &fault),
         };
         let user_id = reading.user_id;
-        if !self.keys.contains_key(&user_id) {
-            let key = Key::load(self.connection, user_id)?;
-            self.keys.insert(user_id, key);
-        }
-        let key = self.keys.get_mut(&user_id).expect("it was put there a line above");
+        let key = loaded(&mut self.keys, self.connection, user_id)?;
         let before = Seen::of(key.event());
         let (applied, followed) = key.apply(&reading);
+        let is_known_again = key.note_known(record.position);
         let commit = &mut self.commit;
         commit.effects.count(applied.effect);
         commit.gaps_closed += followed.closed as u64;
-        commit.tally_changed |= followed.gaps_changed;
+        commit.tally_changed |= followed.gaps_changed || is_known_again;
         if let Effect::Newer { gap: Some(_) } = applied.effect {
             let found = key.gaps().last().is_some_and(|gap| gap.position == record.position);
             commit.gaps_found += u64::from(found);
         }
-        if applied.changed
-            && let Some(state) = key.state()
-        {
-            if state.rank().is_forgotten() {
-                let first = Forgotten { tombstone: record.position, since: record.timestamp, change: 0 };
-                self.forgotten.entry(user_id).or_insert(first).change = commit.changes.len();
-            }
-            commit.changes.push(Change::new(record.position, user_id, state, key.event(), key.gaps().to_vec(), before));
+        if applied.changed && key.is_forgotten() {
+            let first = Forgotten { tombstone: record.position, since: record.timestamp, change: 0 };
+            self.forgotten.entry(user_id).or_insert(first).change = commit.changes.len();
+        }
+        if applied.changed || (is_known_again && key.event().is_some()) {
+            commit.changes.extend(key.change(record.position, before));
         }
         Ok(())
     }
 
-    fn pass_over(&mut self, record: &Record, fault: &Fault) {
+    /// Passes over a record that cannot be read or is unknown. It changes what is told of its user at most by when the
+    /// user was last known.
+    fn pass_over(&mut self, record: &Record, fault: &Fault) -> rusqlite::Result<()> {
         self.commit.effects.count(fault.effect());
         self.commit.unreadable.push(Unread { position: record.position, reason: chain(fault) });
+        let Some(user_id) = fault.user_id() else { return Ok(()) };
+        let key = loaded(&mut self.keys, self.connection, user_id)?;
+        if key.pass_over(record, fault) {
+            self.commit.tally_changed = true;
+            if key.event().is_some() {
+                self.commit.changes.extend(key.change(record.position, Seen::of(key.event())));
+            }
+        }
+        Ok(())
     }
 
     /// Removes what those who were forgotten were before, from the history and from the changes on their way to it.
@@ -123,5 +127,17 @@ impl<'c> Work<'c> {
         note_unreadable(connection, &self.commit.unreadable, count)?;
         meta::put(connection, "committed_at", &as_of.millis().to_string())?;
         Ok(self.commit)
+    }
+}
+
+/// Returns a user, read from its rows the first time.
+fn loaded<'k>(
+    keys: &'k mut BTreeMap<UserId, Key>,
+    connection: &Connection,
+    user_id: UserId,
+) -> rusqlite::Result<&'k mut Key> {
+    match keys.entry(user_id) {
+        Entry::Occupied(key) => Ok(key.into_mut()),
+        Entry::Vacant(vacant) => Ok(vacant.insert(Key::load(connection, user_id)?)),
     }
 }

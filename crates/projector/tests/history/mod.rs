@@ -42,7 +42,10 @@ impl Log {
             let user_id = UserId::new(random.small(12)).unwrap();
             match random.below(24) {
                 0 => self.append(random, user_id, marker(user_id, second)),
-                1 => self.append(random, user_id, (Some(b"no event".to_vec()), Vec::new(), REPAIRED_AT)),
+                1 => {
+                    let at = UnixMillis::from_millis(second * 1_000);
+                    self.append(random, user_id, (Some(b"no event".to_vec()), Vec::new(), at));
+                }
                 2 | 3 => self.repair(random, user_id),
                 4 if !sent.is_empty() => {
                     let broken = wire::encode(random.one_of(&sent))[..20].to_vec();
@@ -231,6 +234,7 @@ pub fn assert_is_fold(reader: &StoreReader, records: &[Record], why: &str) {
         match (known.winner(), reader.get(*user_id).unwrap()) {
             (Some(value), Lookup::Found(user)) => {
                 assert_eq!((user.position, &user.event), (position, value), "{why}: user {user_id}");
+                assert_eq!(user.unknown_since, known.key.unknown_since(), "{why}: user {user_id}");
                 assert_eq!(found.get(user_id), Some(&(user.position, user.event)), "{why}: user {user_id} in the list");
             }
             (None, Lookup::Forgotten(at)) => assert_eq!(at, position, "{why}: user {user_id}"),

@@ -18,3 +18,5 @@ mod library;
 mod gaps;
 
 mod forgotten;
+
+mod unread;

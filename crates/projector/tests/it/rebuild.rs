@@ -6,8 +6,10 @@ use domain::{UnixMillis, wire};
 use kafka::scan;
 use projector::rebuild::{Meter, Plan, make};
 use projector::store::{StoreMeta, StoreReader, UserFilter};
+use serde_json::Value;
 use testkit::broker::{Log, record};
 use testkit::event::{at, event, user, user_id};
+use testkit::eventually;
 
 use crate::support::{PATIENCE, Service, TOPIC, get};
 
@@ -34,10 +36,16 @@ async fn live(kafka: &Log, users: i64) {
     kafka.append(record(TOPIC, &(users + 9).to_string(), Some(b"none".to_vec()), at(0))).await;
 }
 
-/// Everything that can be asked: the table, and what is told of the records that are not in it.
-async fn everything(service: &Service) -> (String, serde_json::Value) {
+/// Everything that can be asked: the table, and what is told of the records that are not in it. A table that lived may
+/// still be erasing those that were forgotten.
+async fn everything(service: &Service) -> (String, Value) {
     let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await.body_text().to_owned();
-    let mut status = service.get("/status").await.json();
+    let erased = async || {
+        let status = service.get("/status").await.json();
+        let is_erased = |partition: &Value| partition["erasedUpTo"] == partition["nextOffset"];
+        status["partitions"].as_array().unwrap().iter().all(is_erased).then_some(status)
+    };
+    let mut status = eventually("nobody waits to be erased", PATIENCE, erased).await;
     for time in ["asOf", "cluster"] {
         status.as_object_mut().unwrap().remove(time);
     }

@@ -1,0 +1,133 @@
+//! Records that are broken or unknown never take their user away: live, after a restart, and rebuilt.
+
+use domain::{Position, wire};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::broker::{Log, record};
+use testkit::event::{at, event, user};
+use testkit::eventually;
+
+use crate::events::{Events, last_id};
+use crate::support::{PATIENCE, Service, TOPIC};
+
+/// Returns the value of a change of user 7 whose head can be read and whose body cannot.
+fn broken() -> Vec<u8> {
+    let mut value = wire::encode(&event(Some(user(7, "good")), user(7, "broken"), 20));
+    value.truncate(value.len() - 20);
+    assert!(wire::decode_head(&value).is_ok() && wire::check(&value).is_err());
+    value
+}
+
+/// Returns the same in a schema that this release does not know.
+fn of_a_later_release() -> Vec<u8> {
+    let mut value = wire::encode(&event(Some(user(7, "good")), user(7, "later"), 20));
+    value[wire::MARKER.len()] ^= 1;
+    value
+}
+
+async fn append(kafka: &Log, value: Vec<u8>, second: i64) -> Position {
+    kafka.append(record(TOPIC, "7", Some(value), at(second))).await
+}
+
+async fn started(kafka: &Log, store: &TempDir) -> Service {
+    let service = Service::start(kafka, store).await;
+    service.ready().await;
+    service
+}
+
+/// Returns user 7 as it is answered once `reached` was read: by its identifier, in lists and look-ups alike.
+async fn answered(service: &Service, reached: Position) -> Value {
+    let user = service.get(&format!("/users/7?at_least={reached}")).await;
+    assert_eq!(user.status, 200, "{}", user.body_text());
+    let user = user.json();
+    for path in ["/users", "/users?state=active", "/users/by-username/user7"] {
+        assert_eq!(service.get(path).await.json()["users"], json!([user]), "{path}");
+    }
+    user
+}
+
+async fn counted(service: &Service) -> [u64; 2] {
+    let status = service.get("/status").await.json();
+    [&status["unreadable"]["records"], &status["unknown"]["users"]].map(|count| count.as_u64().unwrap())
+}
+
+async fn until_metric(service: &Service, name: &str, value: i64) {
+    let found = async || (service.metric(name).await == Some(value)).then_some(());
+    eventually(name, PATIENCE, found).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_known_schema_with_broken_bytes_leaves_its_user_as_it_was() {
+    let (kafka, store, other) = (Log::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let service = started(&kafka, &store).await;
+    let good = kafka.event(&event(None, user(7, "good"), 10)).await;
+    let expected = answered(&service, good).await;
+    let reached = append(&kafka, broken(), 20).await;
+    assert_eq!(answered(&service, reached).await, expected, "live");
+    assert_eq!(counted(&service).await, [1, 0]);
+    until_metric(&service, "rollcall_projector_records_total{outcome=\"unreadable\"}", 1).await;
+    service.stop().await;
+
+    let reached = append(&kafka, broken(), 21).await;
+    let service = started(&kafka, &store).await;
+    assert_eq!(answered(&service, reached).await, expected, "over a store that was there");
+    assert_eq!(counted(&service).await, [2, 0]);
+    service.stop().await;
+    let service = started(&kafka, &other).await;
+    assert_eq!(answered(&service, reached).await, expected, "rebuilt");
+    assert_eq!(counted(&service).await, [2, 0]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_ends_in_unknown_records_is_answered_as_last_known_and_since_when() {
+    const GAUGE: &str = "rollcall_projector_unknown_users";
+    let (kafka, store, other) = (Log::start(1), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let service = started(&kafka, &store).await;
+    let good = kafka.event(&event(None, user(7, "good"), 10)).await;
+    let known = answered(&service, good).await;
+    assert_eq!(known["_meta"].get("unknownSince"), None);
+    let mut events = Events::open(&service, "/changes", None).await;
+    let before = last_id(&events.until("caught-up").await);
+
+    let first = append(&kafka, of_a_later_release(), 20).await;
+    let reached = append(&kafka, of_a_later_release(), 21).await;
+    let mut expected = known.clone();
+    expected["_meta"]["unknownSince"] = json!(at(20).to_string());
+    assert_eq!(answered(&service, reached).await, expected, "live");
+    assert_eq!(counted(&service).await, [2, 1]);
+    until_metric(&service, GAUGE, 1).await;
+    let mut announced = expected.clone();
+    announced["_meta"]["position"] = json!(first.to_string());
+    assert_eq!(events.next().await.unwrap().data.as_ref(), Some(&announced), "to who listens");
+    let mut late = Events::open(&service, "/changes", Some(&before)).await;
+    let missed = late.until("caught-up").await;
+    assert_eq!((missed.len(), missed[0].data.as_ref()), (2, Some(&announced)), "to who comes back");
+    service.stop().await;
+
+    for (store, why) in [(&store, "over a store that was there"), (&other, "rebuilt")] {
+        let service = started(&kafka, store).await;
+        assert_eq!(answered(&service, reached).await, expected, "{why}");
+        assert_eq!(counted(&service).await, [2, 1], "{why}");
+        assert_eq!(service.metric(GAUGE).await, Some(1), "{why}");
+        // What was announced may be no longer known, and is told from the table then.
+        for id in [None, Some(before.as_str())] {
+            let told = Events::open(&service, "/changes", id).await.until("caught-up").await;
+            assert_eq!((told.len(), told[0].data.as_ref()), (2, Some(&announced)), "{why}, from {id:?}");
+        }
+        service.stop().await;
+    }
+
+    let service = started(&kafka, &store).await;
+    let mut events = Events::open(&service, "/changes", None).await;
+    events.until("caught-up").await;
+    // The same delivery again changes nothing but this.
+    let again = kafka.event(&event(None, user(7, "good"), 10)).await;
+    let mut expected = known;
+    expected["_meta"]["position"] = json!(again.to_string());
+    assert_eq!(answered(&service, again).await, expected, "known again");
+    assert_eq!(events.next().await.unwrap().data, Some(expected));
+    assert_eq!(counted(&service).await, [2, 0]);
+    until_metric(&service, GAUGE, 0).await;
+    service.stop().await;
+}
