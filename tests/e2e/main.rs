@@ -9,6 +9,7 @@
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
+//! | [`copy`] | the state of every user is copied to a topic with another number of partitions, while ingest writes |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
@@ -18,6 +19,7 @@
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
 //! | [`ties`] | several changes of one second end in the sender's last state, live and rebuilt |
 //! | [`webhook_to_query`] | the main job: a webhook in, the current user out |
+//! | [`widened`] | a topic that was given more partitions: it is noticed, and a user is forgotten on each of them |
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +28,7 @@ mod support;
 mod broker_down;
 mod chaos;
 mod compaction;
+mod copy;
 mod foreign_clients;
 mod forget;
 mod leaders_killed;
@@ -35,3 +38,4 @@ mod processes;
 mod restart;
 mod ties;
 mod webhook_to_query;
+mod widened;

@@ -48,6 +48,8 @@ pub(crate) struct Cluster {
     pub(crate) options: ClientOptions,
     pub(crate) names: Names,
     pub(crate) registry: registry::Options,
+    /// The partitions of the users topic.
+    pub(crate) partitions: i32,
     /// The largest body that ingest accepts. It determines the size of the largest record.
     pub(crate) body_bytes_max: usize,
 }
@@ -66,6 +68,7 @@ impl Cluster {
         topics.check(&mut faults);
         let registry = registry.options(&mut faults);
         faults.or(())?;
-        Ok(Self { options, names: topics.into(), registry, body_bytes_max: webhook.body_bytes_max })
+        let (partitions, body_bytes_max) = (topics.partitions, webhook.body_bytes_max);
+        Ok(Self { options, names: topics.into(), partitions, registry, body_bytes_max })
     }
 }

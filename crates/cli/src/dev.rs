@@ -159,12 +159,14 @@ fn generated_secret() -> anyhow::Result<Secret> {
 fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Config> {
     let mut raw = ingest::config::Raw { kafka: broker.settings(), ..Default::default() };
     raw.security.secret_keys = vec![secret];
+    raw.topics.partitions = broker.partitions;
     Ok(ingest::Config::try_from(raw)?)
 }
 
 fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
     let mut raw = projector::Raw { kafka: broker.settings(), ..Default::default() };
     raw.store.dir = folder;
+    raw.topics.partitions = broker.partitions;
     let mut config = projector::Config::try_from(raw)?;
     config.projection.clock = now;
     Ok(config)

@@ -1,31 +1,35 @@
-//! `rollcall topics`: creates the topics by their contract, and checks a cluster against it.
+//! `rollcall topics`: creates the topics by their contract, checks a cluster against it, and copies the users topic.
+
+mod copy;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::topics::{PARTITIONS_DEFAULT, REPLICAS_FOR_PRODUCTION, Spec};
+use domain::topics::{REPLICAS_FOR_PRODUCTION, Spec};
 use kafka::topics::{self, Created, Finding, Severity};
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked};
 use crate::output::print;
 use crate::sources::Sources;
 
-/// Creates the topics, or checks them against their contract
+/// Creates the topics, checks them against their contract, or copies the users topic
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Creates missing topics, then checks all
     Create(Args),
     /// Compares the topics with their contract; exit status 1 on any finding
     Check(Args),
+    Copy(copy::Args),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// Partitions of each new topic. Consumers that join by key need equal numbers; changing it later moves users
-    #[arg(long, default_value_t = PARTITIONS_DEFAULT, value_parser = clap::value_parser!(i32).range(1..))]
-    partitions: i32,
+    /// Partitions of each new topic, and of the users topic in any case: topics.partitions by default. Consumers that
+    /// join by key need equal numbers; `topics copy` makes a topic with another number
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
     /// Replicas of each partition; 1 on a cluster of one broker
     #[arg(long, default_value_t = REPLICAS_FOR_PRODUCTION, value_parser = clap::value_parser!(i32).range(1..))]
     replication: i32,
@@ -35,9 +39,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let args = match &command {
         Command::Create(args) | Command::Check(args) => args,
+        Command::Copy(args) => return copy::run(args).await,
     };
-    let Cluster { options, names, body_bytes_max, .. } = Cluster::load(&args.sources)?;
-    let specs = Spec::contract(&names, args.partitions, args.replication).map(|spec| Spec { body_bytes_max, ..spec });
+    let Cluster { options, names, partitions, body_bytes_max, .. } = Cluster::load(&args.sources)?;
+    let [users, late, dead_letter] = Spec::contract(&names, args.partitions.unwrap_or(partitions), args.replication);
+    let specs = [users.with_partitions_fixed(), late, dead_letter].map(|spec| Spec { body_bytes_max, ..spec });
     if matches!(command, Command::Create(_)) {
         let replicas = args.replication;
         let wanted = || format!("{} for topics with --replication {replicas}", asked(&options));

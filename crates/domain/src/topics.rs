@@ -76,8 +76,10 @@ impl Default for Names {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     pub topic: String,
-    /// Used by `create` only. An existing topic may have any number of partitions.
+    /// The partitions of a new topic.
     pub partitions: i32,
+    /// Whether an existing topic must have as many.
+    pub partitions_fixed: bool,
     pub replication: i32,
     /// Kafka's topic settings by their names.
     pub settings: BTreeMap<String, String>,
@@ -117,6 +119,12 @@ impl Spec {
         Self::bare(topic, partitions, replication).with(CLEANUP_POLICY, "compact,delete").with_retention()
     }
 
+    /// Returns the contract for an existing topic with exactly this number of partitions: another one moves users.
+    #[must_use]
+    pub fn with_partitions_fixed(self) -> Self {
+        Self { partitions_fixed: true, ..self }
+    }
+
     /// Returns the contract with one setting changed or added.
     #[must_use]
     pub fn with(mut self, setting: &str, value: impl Into<String>) -> Self {
@@ -138,6 +146,7 @@ impl Spec {
         let spec = Self {
             topic: topic.to_owned(),
             partitions,
+            partitions_fixed: false,
             replication,
             settings: BTreeMap::new(),
             events_per_record_max: 1,

@@ -37,6 +37,8 @@ pub struct Config {
     pub kafka: ClientOptions,
     pub topics: Names,
     pub registry: registry::Options,
+    /// The expected number of partitions of the users topic.
+    pub partitions: i32,
     pub policy: Policy,
     pub path: String,
     pub body_bytes_max: usize,
@@ -70,6 +72,7 @@ impl TryFrom<Raw> for Config {
             preferred: http.preferred(&mut faults),
             http,
             kafka,
+            partitions: topics.partitions,
             topics: topics.into(),
             registry: registry.options(&mut faults),
             policy: security::policy(security, &mut faults),

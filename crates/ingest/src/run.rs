@@ -7,6 +7,7 @@ use domain::UnixMillis;
 use domain::wire::Framing;
 use futures_util::FutureExt as _;
 use kafka::publish::Publisher;
+use service::partitions::PartitionCount;
 use service::registry::{self, Patience, Schemas};
 use service::serve::Drained;
 use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
@@ -50,7 +51,9 @@ pub async fn run(
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
     let (schemas, framing) = register(&config, &metrics).await.map_err(Error::Registry)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
-    let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness).map_err(Error::Kafka)?;
+    let partitions = PartitionCount::new(&config.topics.users, Some(config.partitions));
+    metrics.register(|registry| partitions.register(registry));
+    let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness, partitions).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
     let repairer = config.keeper.then(|| publisher.clone());
     let upkeep = Upkeep::new(config.kafka.clone(), config.topics.clone(), repairer, clock, &metrics);

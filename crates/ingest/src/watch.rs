@@ -6,7 +6,9 @@ use domain::topics::{Names, Spec};
 use kafka::ClientOptions;
 use kafka::client::Probe;
 use kafka::topics::{self, Severity};
+use service::partitions::PartitionCount;
 use service::{Readiness, Shutdown};
+use tokio::time::Instant;
 
 /// Readiness condition: the broker answers.
 pub(crate) const KAFKA: &str = "kafka";
@@ -14,6 +16,8 @@ pub(crate) const KAFKA: &str = "kafka";
 pub(crate) const TOPICS: &str = "topics";
 /// The interval of requests to the broker.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// The interval of looks at the number of partitions.
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(30);
 /// The time limit of such a request.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -27,15 +31,21 @@ pub(crate) struct ClusterWatch {
     options: ClientOptions,
     topics: Names,
     readiness: Readiness,
+    partitions: PartitionCount,
     probe: Probe,
 }
 
 impl ClusterWatch {
     /// # Errors
     /// When the options cannot be used.
-    pub(crate) fn new(options: &ClientOptions, topics: &Names, readiness: &Readiness) -> Result<Self, kafka::Fault> {
+    pub(crate) fn new(
+        options: &ClientOptions,
+        topics: &Names,
+        readiness: &Readiness,
+        partitions: PartitionCount,
+    ) -> Result<Self, kafka::Fault> {
         let probe = Probe::new(options, &topics.users)?;
-        Ok(Self { options: options.clone(), topics: topics.clone(), readiness: readiness.clone(), probe })
+        Ok(Self { options: options.clone(), topics: topics.clone(), readiness: readiness.clone(), partitions, probe })
     }
 
     /// Watches until `stop`. The probe's client is closed when this returns.
@@ -50,6 +60,7 @@ impl ClusterWatch {
 
     async fn until(&self, stop: &Shutdown) -> Result<(), TopicsRefused> {
         let mut checked = false;
+        let mut count_at = Instant::now();
         loop {
             let answered = self.probe.cluster_answers(PROBE_DEADLINE).await;
             if stop.is_requested() {
@@ -62,11 +73,21 @@ impl ClusterWatch {
             if !checked {
                 checked = self.check_topics().await?;
             }
+            if Instant::now() >= count_at && self.count_partitions().await {
+                count_at = Instant::now() + PARTITIONS_INTERVAL;
+            }
             tokio::select! {
                 () = stop.requested() => return Ok(()),
                 () = tokio::time::sleep(PROBE_INTERVAL) => {}
             }
         }
+    }
+
+    /// Returns whether the number of partitions is known.
+    async fn count_partitions(&self) -> bool {
+        let described = topics::describe(&self.options, &self.topics.users, PROBE_DEADLINE).await;
+        // An outage is visible in the readiness.
+        described.inspect(|description| self.partitions.report(description.partitions)).is_ok()
     }
 
     /// Returns whether the topics could be checked. They then match the contract.

@@ -121,6 +121,7 @@ impl TryFrom<Raw> for Config {
             projection: Options {
                 kafka,
                 late_topic: (!topics.late.is_empty()).then_some(topics.late),
+                partitions: Some(topics.partitions),
                 rebuild: store.rebuild,
                 rebuild_memory_bytes_max: store.rebuild_memory_mib.saturating_mul(MIB),
                 ..Options::new("", &topics.users, store.dir)

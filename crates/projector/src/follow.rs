@@ -126,6 +126,7 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             Some(Err(error)) => return Err(Error::Topic { topic: name.clone(), reason: chain(&error) }),
         };
         shared.ends_answered();
+        shared.partitions.report(description.partitions);
         for finding in topics::judge(&Spec::users(name, description.partitions, 1), Some(&description)) {
             match finding.severity {
                 Severity::Refuse => return Err(Error::Topic { topic: name.clone(), reason: finding.to_string() }),

@@ -14,6 +14,8 @@ pub struct Options {
     pub topic: String,
     /// The schemas that records name by ids; none by default.
     pub schemas: Schemas,
+    /// The expected number of partitions; another one is reported. `None` expects none.
+    pub partitions: Option<i32>,
     /// The topic of deliveries that came after a newer one; they close gaps. It may be missing.
     pub late_topic: Option<String>,
     /// A folder that this projection alone uses; created if it is missing.
@@ -47,6 +49,7 @@ impl Options {
             kafka: ClientOptions::new(bootstrap),
             topic: topic.to_owned(),
             schemas: Schemas::default(),
+            partitions: None,
             late_topic: Some(format!("{topic}.late")),
             store: store.into(),
             rebuild: false,

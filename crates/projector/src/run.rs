@@ -58,7 +58,10 @@ pub async fn run_watched(
     let schemas = Schemas::open(config.registry, users, Patience::SERVICE, &metrics).await.map_err(Error::Registry)?;
     let projection = Projection::open(Options { schemas, ..config.projection }).map_err(Error::Projection)?;
     watch(&projection);
-    metrics.register(|registry| projection.shared.metrics.register(registry));
+    metrics.register(|registry| {
+        projection.shared.metrics.register(registry);
+        projection.shared.partitions.register(registry);
+    });
 
     let mut parts = JoinSet::new();
     parts.spawn(report(projection.clone(), readiness.clone(), stop.clone()));

@@ -13,6 +13,7 @@ use http::HeaderValue;
 use kafka::topics;
 use parking_lot::{Mutex, RwLock};
 use service::Shutdown;
+use service::partitions::PartitionCount;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     /// Why erasing forgotten users does not get on.
     pub(crate) erasure_held_back: Mutex<Option<String>>,
     pub(crate) metrics: Metrics,
+    pub(crate) partitions: PartitionCount,
     pub(crate) shutdown: Shutdown,
     long_reads: Semaphore,
 }
@@ -83,6 +85,7 @@ impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             changes: RwLock::new(broadcast::Sender::new(options.changes_waiting_max)),
+            partitions: PartitionCount::new(&options.topic, options.partitions),
             options,
             readers: RwLock::new(None),
             phase: watch::Sender::new(Phase::Starting { waits_for: "the cluster".to_owned() }),

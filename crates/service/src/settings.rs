@@ -8,7 +8,7 @@ mod registry;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use domain::topics::Names;
+use domain::topics::{Names, PARTITIONS_DEFAULT};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +19,15 @@ pub use http::Http;
 pub use kafka::Kafka;
 pub use registry::Registry;
 
-/// `[topics]`: the names of the three topics.
+/// `[topics]`: the names of the three topics, and the number of partitions of the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Topics {
     pub users: String,
     pub late: String,
     pub dead_letter: String,
+    /// The partitions of the users topic.
+    pub partitions: i32,
 }
 
 impl Default for Topics {
@@ -36,12 +38,12 @@ impl Default for Topics {
 
 impl From<Names> for Topics {
     fn from(Names { users, late, dead_letter }: Names) -> Self {
-        Self { users, late, dead_letter }
+        Self { users, late, dead_letter, partitions: PARTITIONS_DEFAULT }
     }
 }
 
 impl From<Topics> for Names {
-    fn from(Topics { users, late, dead_letter }: Topics) -> Self {
+    fn from(Topics { users, late, dead_letter, partitions: _ }: Topics) -> Self {
         Self { users, late, dead_letter }
     }
 }
@@ -50,8 +52,11 @@ impl From<Topics> for Names {
 const TOPIC_NAME_MAX: usize = 249;
 
 impl Topics {
-    /// Adds a fault for each name that Kafka does not accept.
+    /// Adds a fault for each name that Kafka does not accept, and for a number that no topic has.
     pub fn check(&self, faults: &mut Faults) {
+        if self.partitions < 1 {
+            faults.push("topics.partitions", "expected at least 1");
+        }
         for (key, name) in
             [("topics.users", &self.users), ("topics.late", &self.late), ("topics.dead_letter", &self.dead_letter)]
         {

@@ -8,6 +8,7 @@
 //! | [`verify`] | reads the whole log and reports deviations from Rollcall's guarantees |
 //! | [`forget`] | removes a user from every topic |
 //! | [`letters`] | reads the dead letters |
+//! | [`copy`] | copies the state of every key to a topic with another number of partitions |
 //!
 //! Gate and keeper share one [`Table`], which one reader of all partitions updates. [`domain::roll`] alone decides the
 //! effect of a record.
@@ -65,6 +66,8 @@ pub mod verify;
 pub mod forget;
 
 pub mod letters;
+
+pub mod copy;
 
 #[cfg(test)]
 mod fixture;

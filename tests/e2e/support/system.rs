@@ -94,6 +94,11 @@ impl<Outcome> Running<Outcome> {
         .await;
     }
 
+    /// Returns the service's metrics as text.
+    pub(crate) async fn metrics(&self) -> String {
+        self.admin.get("/metrics").await.body_text().to_owned()
+    }
+
     /// Stops the service as an operator does, and returns what its run came to.
     pub(crate) async fn stop(self) -> Outcome {
         self.shutdown.trigger();

@@ -18,6 +18,8 @@ const PARTITIONS: i32 = 3;
 /// The broker. The process keeps it alive.
 pub(super) struct Broker {
     pub(super) options: ClientOptions,
+    /// The partitions of the users topic.
+    pub(super) partitions: i32,
     embedded: Option<EmbeddedBroker>,
 }
 
@@ -36,7 +38,8 @@ impl Broker {
             let topics =
                 [(names.users.as_str(), PARTITIONS), (names.late.as_str(), 1), (names.dead_letter.as_str(), 1)];
             let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
-            return Ok(Self { options: embedded.client_options(), embedded: Some(embedded) });
+            let options = embedded.client_options();
+            return Ok(Self { options, partitions: PARTITIONS, embedded: Some(embedded) });
         };
         let options = ClientOptions::new(bootstrap);
         let faults = options.validate();
@@ -48,7 +51,8 @@ impl Broker {
         let refused: Vec<String> =
             findings.iter().filter(|finding| finding.severity == Severity::Refuse).map(ToString::to_string).collect();
         anyhow::ensure!(refused.is_empty(), "{}", refused.join("; "));
-        Ok(Self { options, embedded: None })
+        let found = topics::describe(&options, &names.users, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+        Ok(Self { options, partitions: found.partitions, embedded: None })
     }
 
     /// Returns `[kafka]` for both services, with properties that tune clients to the in-memory broker.

@@ -71,15 +71,12 @@ impl Answer {
             return Ok(None);
         }
         // SAFETY: the id belongs to the event.
-        let is_zero = unsafe {
-            c::rd_kafka_Uuid_most_significant_bits(id) == 0 && c::rd_kafka_Uuid_least_significant_bits(id) == 0
-        };
-        if is_zero {
-            return Ok(None);
-        }
-        // SAFETY: the text is a C string that belongs to the id.
-        let text = unsafe { CStr::from_ptr(c::rd_kafka_Uuid_base64str(id)) };
-        text.to_string_lossy().parse().map(Some).map_err(|_| Code::Fail.into())
+        let halves =
+            unsafe { [c::rd_kafka_Uuid_most_significant_bits(id), c::rd_kafka_Uuid_least_significant_bits(id)] };
+        // The library's text of an id has the other alphabet of base64, so the bytes are taken.
+        let mut bytes = [0; 16];
+        bytes.as_chunks_mut().0.iter_mut().zip(halves).for_each(|(bytes, half)| *bytes = half.to_be_bytes());
+        Ok((halves != [0, 0]).then(|| TopicId::from_bytes(bytes)))
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub topic: String,
-    /// The setting, or `topic`, `settings`, `replication`.
+    /// The setting, or `topic`, `settings`, `partitions`, `replication`.
     pub subject: String,
     pub expected: String,
     pub found: String,
@@ -56,6 +56,10 @@ pub fn judge(spec: &Spec, description: Option<&Description>) -> Vec<Finding> {
     if description.partitions > PARTITIONS_MAX {
         let expected = format!("at most {PARTITIONS_MAX}: readers name a position of each in one header");
         findings.push(finding("partitions", &expected, &description.partitions.to_string(), Severity::Refuse));
+    }
+    if spec.partitions_fixed && description.partitions != spec.partitions {
+        let (expected, found) = (spec.partitions.to_string(), description.partitions.to_string());
+        findings.push(finding("partitions", &expected, &found, Severity::Warn));
     }
     if description.replication < spec.replication {
         findings.push(finding(
@@ -186,6 +190,16 @@ mod tests {
     fn what_was_asked_for_is_right() {
         for spec in Spec::contract(&Names::default(), 6, 3) {
             assert_eq!(judge(&spec, Some(&as_asked(&spec))), vec![]);
+        }
+    }
+
+    #[test]
+    fn a_topic_with_a_fixed_number_of_partitions_keeps_it() {
+        let spec = Spec::users("vcc.users", 6, 3);
+        for (found, fixed, wrong) in [(6, true, false), (7, true, true), (5, true, true), (7, false, false)] {
+            let spec = if fixed { spec.clone().with_partitions_fixed() } else { spec.clone() };
+            let findings = judge(&spec, Some(&Description { partitions: found, ..as_asked(&spec) }));
+            assert_eq!(!findings.is_empty(), wrong, "{found} {fixed}: {findings:?}");
         }
     }
 

@@ -273,6 +273,7 @@ impl<'s> Follower<'s> {
         };
         self.shared.ends_answered();
         self.announcer.ends(&log);
+        self.shared.partitions.report(i32::try_from(log.len()).unwrap_or(i32::MAX));
         let checkpoint = self.checkpoint();
         if log.iter().all(|found| checkpoint.next(found.partition).unwrap_or(0) >= found.high)
             && let Err(error) = self.with_writer(move |writer| writer.touch(now)).await?
