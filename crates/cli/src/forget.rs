@@ -23,8 +23,9 @@ use crate::sources::Sources;
 /// The default time limit for the erasure in a projector, in seconds: it writes its whole table again.
 const ERASURE_WAIT_SECONDS: u64 = 60;
 
-/// Forgets a user. Late deliveries of earlier events do not bring the user back, a newer change does. Exit status 1 if
-/// no topic has a record of the user, or if a projector has not erased the user in time
+/// Forgets a user. Late deliveries of earlier events do not bring the user back, nor does a creation of any time; a
+/// newer change does. Exit status 1 if no topic has a record of the user, or if a projector has not erased the user in
+/// time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The user's identifier

@@ -165,6 +165,9 @@ fn forget_refuses_a_time_that_would_lose_and_says_what_it_did() {
         "{refused:?}"
     );
     assert_eq!(stderr(&refused).lines().count(), 1);
+    let future = forget(&["--at", "2999-01-01T00:00:00Z"]);
+    assert_eq!(future.status.code(), Some(1));
+    assert!(stderr(&future).contains("2999-01-01T00:00:00Z is in the future"), "{future:?}");
     let done = forget(&[]);
     assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
     assert!(stdout(&done).starts_with("user 180 is forgotten as of 20"), "{done:?}");

@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_replayed_ends_before_the_tombstone_of_its_user() {
+        let [users, late, letters] = Spec::contract(&Names::default(), PARTITIONS_DEFAULT, REPLICAS_FOR_PRODUCTION);
+        let setting = |spec: &Spec, name: &str| spec.settings[name].parse::<i64>().unwrap();
+        for spec in [late, letters] {
+            assert_eq!(setting(&spec, SEGMENT), 4 * HOUR_MS, "{}", spec.topic);
+            assert!(setting(&spec, RETENTION) + setting(&spec, SEGMENT) < setting(&users, DELETE_RETENTION));
+        }
+    }
+
+    #[test]
     fn the_fullest_record_fits_where_nothing_is_configured() {
         for spec in Spec::contract(&Names::default(), PARTITIONS_DEFAULT, REPLICAS_FOR_PRODUCTION) {
             assert!(spec.record_bytes_max() <= KAFKA_MESSAGE_BYTES_MAX, "{spec:?}");

@@ -47,6 +47,13 @@ async fn a_late_delivery_about_a_forgotten_user_leaves_nothing_of_the_user() {
     assert_eq!(late.text("/position"), marker.to_string());
     let late_records = service.values("vcc.users.late").await;
     assert!(late_records.iter().all(|record| record.value.is_none() && record.header("ce_id").is_some()));
+
+    // A creation ranks below every marker, whatever its time; a later change brings the user back.
+    let later = "2019-01-01T00:00:00Z";
+    let created = service.post(PATH, &CREATED.replace("2017-06-06T10:53:43+02:00", later)).await;
+    assert_eq!((&*created.text("/status"), created.text("/position")), ("superseded", marker.to_string()));
+    let changed = service.post(PATH, &CHANGED.replace("2017-06-06T10:44:18+02:00", later)).await;
+    assert_eq!(changed.text("/status"), "stored");
     service.stop().await;
 }
 
