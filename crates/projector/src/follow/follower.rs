@@ -199,10 +199,23 @@ impl<'s> Follower<'s> {
         self.eraser.see(!erasures.is_empty());
     }
 
-    /// Erases what is left of those who were forgotten. A failure of it is not the table's: it is tried again.
+    /// Erases what is left of those who were forgotten. A failure of it is not the table's: it is tried again. A
+    /// shutdown does not wait for it: the next process erases.
     async fn erase(&mut self) -> Result<Option<Stop>, Error> {
-        let began = Instant::now();
-        let held_back = match self.with_writer(Writer::erase).await? {
+        let (shared, began) = (self.shared, Instant::now());
+        let Some(interrupt) = self.writer.as_ref().map(Writer::interrupt) else { return Err(Error::Ended) };
+        let erased = {
+            let mut erasing = std::pin::pin!(self.with_writer(Writer::erase));
+            tokio::select! {
+                erased = erasing.as_mut() => erased?,
+                () = shared.shutdown.requested() => {
+                    interrupt.now();
+                    drop(erasing.await?);
+                    return Ok(Some(Stop::Shutdown));
+                }
+            }
+        };
+        let held_back = match erased {
             Ok(Erased::Done | Erased::InPart) => None,
             Ok(Erased::HeldBack(by)) => Some(by.to_string()),
             Err(error @ store::Error::Damaged { .. }) => {

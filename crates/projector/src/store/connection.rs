@@ -17,7 +17,7 @@ const READER_CACHE_KIB: i64 = -4 * 1024;
 const STATEMENTS: usize = 64;
 
 /// Interrupts the statements that a connection is executing, from any thread.
-pub(super) struct Interrupt(InterruptHandle);
+pub(crate) struct Interrupt(InterruptHandle);
 
 pub(super) fn to_write(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -51,7 +51,7 @@ impl Interrupt {
         Self(connection.get_interrupt_handle())
     }
 
-    pub(super) fn now(&self) {
+    pub(crate) fn now(&self) {
         self.0.interrupt();
     }
 }

@@ -15,7 +15,7 @@ const LINK: &str = "users.db";
 /// Held locked while a process uses the folder.
 const LOCK: &str = "lock";
 /// How long a table that is to be replaced is kept while its replacement cannot be made: nobody is forgotten in it.
-const KEPT_MAX: Duration = Duration::from_hours(7 * 24);
+const KEPT_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The names of SQLite's temporary files begin so. They have no name once they are open: one that is found was left by
 /// a crash.
 const TEMPORARY: &str = "etilqs_";

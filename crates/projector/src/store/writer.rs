@@ -7,6 +7,7 @@ use domain::{Checkpoint, UnixMillis};
 use kafka::Record;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::connection::Interrupt;
 use super::erasure::{self, Erased, Erasures};
 use super::readers::READ_MAX;
 use super::work::Work;
@@ -123,6 +124,11 @@ impl Writer {
         self.meta.committed_at = as_of;
         self.meta.records_unreadable += commit.unreadable.len() as u64;
         Ok(commit)
+    }
+
+    /// Returns what ends an erasure that is under way, from any thread.
+    pub(crate) fn interrupt(&self) -> Interrupt {
+        Interrupt::of(&self.connection)
     }
 
     /// Returns the forgotten users of whom something may still be in the file or in its write-ahead log.

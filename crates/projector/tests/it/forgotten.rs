@@ -142,12 +142,13 @@ async fn assert_gone_from_answers(service: &Service, ids: &[String]) {
     }
     for answer in &answers {
         let left: Vec<_> = marks(answer.as_bytes()).into_iter().filter(|id| is_forgotten(*id)).collect();
-        assert!(left.is_empty(), "{left:?} in {}", &answer[..answer.len().min(300)]);
+        let begins: String = answer.chars().take(300).collect();
+        assert!(left.is_empty(), "{left:?} in {begins}");
     }
     assert!(answers.iter().any(|answer| marks(answer.as_bytes()).len() > 1_000), "others are there");
 }
 
-fn names<'e>(events: &'e [Event], user: i64) -> Vec<&'e str> {
+fn names(events: &[Event], user: i64) -> Vec<&str> {
     let of = |event: &&Event| event.data.as_ref().is_some_and(|data| data["userId"] == user);
     events.iter().filter(of).filter_map(|event| event.name.as_deref()).collect()
 }
