@@ -100,9 +100,10 @@ fn civil(text: &str) -> Result<UnixMillis, TimestampError> {
     if text.contains('[') {
         return Err(NO);
     }
-    let (text, ends_day) = match text.split_once(['T', 't', ' ']) {
-        Some((date, time)) if time.starts_with("24") => (format!("{date}T00{}", &time["24".len()..]), true),
-        _ => (text.to_owned(), false),
+    let last_hour = text.split_once(['T', 't', ' ']).and_then(|(date, time)| Some((date, time.strip_prefix("24")?)));
+    let (text, ends_day) = match last_hour {
+        Some((date, rest)) => (format!("{date}T00{rest}"), true),
+        None => (text.to_owned(), false),
     };
     let pieces = Pieces::parse(&text).map_err(|_| NO)?;
     let (Some(time), Some(offset)) = (pieces.time(), pieces.to_numeric_offset()) else { return Err(NO) };
