@@ -83,17 +83,20 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     }
     letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
     let Sorted { events, refused } = dead_letter::sort(letters, &config.policy.body, now());
+    let logs = LogProbe::new(&config.kafka, &config.topics.users);
+    let log = logs.now(IDENTIFY_DEADLINE).await.context("the users topic cannot be identified")?;
     let table = if events.is_empty() { Table::default() } else { table(&config, schemas).await? };
     for replay in &events {
         let standing = replay.standing(&table);
         let position = match &writer {
             Some((publisher, framing)) => {
-                let to = Destination { publisher, topics: &config.topics, framing: *framing };
+                let (topics, framing) = (&config.topics, *framing);
+                let to = Destination { publisher, topics, framing, log: &log, logs: &logs };
                 Some(replay.deliver(standing, &to).await?)
             }
             None => None,
         };
-        print(&outcome(replay, standing, position))?;
+        print(&outcome(replay, standing, log.topic, position))?;
     }
     for (kept, refusal) in &refused {
         print(&format!("{:.12} still refused: {refusal}\n", kept.key))?;
@@ -114,17 +117,23 @@ async fn table(config: &ingest::Config, schemas: Schemas) -> anyhow::Result<Tabl
 }
 
 /// Returns a line for each letter of an event. `position` is `None` in a dry run.
-fn outcome(replay: &Replay, standing: Standing, position: Option<Position>) -> String {
+fn outcome(replay: &Replay, standing: Standing, topic: TopicId, position: Option<TopicPosition>) -> String {
     let (stored, duplicate) = match position {
         Some(position) => (format!("stored at {position}"), format!("duplicate of {position}")),
         None => ("would be stored".to_owned(), "duplicate".to_owned()),
     };
     let (first, others) = match standing {
         Standing::News => (stored, duplicate),
-        Standing::Known(at) => (format!("duplicate of {at}"), format!("duplicate of {at}")),
-        Standing::Older(newer) => (format!("superseded by {newer}"), format!("superseded by {newer}")),
+        Standing::Known(at) => {
+            let of = format!("duplicate of {}", topic.at(at));
+            (of.clone(), of)
+        }
+        Standing::Older(newer) => {
+            let by = format!("superseded by {}", topic.at(newer));
+            (by.clone(), by)
+        }
         Standing::Forgotten(marker) => {
-            let of = format!("of a forgotten user, by the tombstone at {marker}");
+            let of = format!("of a forgotten user, by the tombstone at {}", topic.at(marker));
             (of.clone(), of)
         }
     };

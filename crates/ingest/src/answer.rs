@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use domain::roll::Standing;
-use domain::{Position, UserEvent};
+use domain::{TopicPosition, UserEvent};
 use serde::Serialize;
 
 /// The status of an accepted event in the log.
@@ -25,7 +25,7 @@ pub(crate) struct Answer {
     status: Status,
     event_id: String,
     user_id: i64,
-    /// `<partition>:<offset>` on `vcc.users`: of the event's record, or of the one that superseded it.
+    /// `<topic id>/<partition>:<offset>` on `vcc.users`: of the event's record, or of the one that superseded it.
     position: String,
 }
 
@@ -55,7 +55,7 @@ impl Answer {
         self.status
     }
 
-    pub(crate) fn new(status: Status, event: &UserEvent, position: Position) -> Self {
+    pub(crate) fn new(status: Status, event: &UserEvent, position: TopicPosition) -> Self {
         Self {
             status,
             event_id: event.event_id.to_string(),

@@ -9,9 +9,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use domain::roll::Standing;
 use domain::topics::Names;
 use domain::wire::Framing;
-use domain::{UnixMillis, UserEvent};
+use domain::{LogId, UnixMillis, UserEvent};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -23,7 +24,7 @@ use upkeep::gate::Gate;
 use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
 use crate::transport::{Policy, RawRequest, authenticate};
-use crate::users::{self, Destination};
+use crate::users::{self, Destination, IDENTIFY_DEADLINE};
 use crate::{Rejection, dead_letter, pipeline};
 
 /// Everything that a request needs to become a record.
@@ -120,8 +121,12 @@ impl Receiver {
 
     async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
         let started = Instant::now();
-        let standing = self.gate.judge(&event.head());
-        let to = Destination { publisher: &self.publisher, topics: &self.topics, framing: self.framing };
+        let (standing, log) = match self.gate.judge(&event.head()).await {
+            Some(judged) => judged,
+            None => (Standing::News, self.log().await?),
+        };
+        let (publisher, topics, logs) = (&self.publisher, &self.topics, self.gate.logs());
+        let to = Destination { publisher, topics, framing: self.framing, log: &log, logs };
         let stored = to.store(event, standing, &users::traced(traceparent)).await;
         let (status, position) = (Status::of(standing), stored.map_err(|error| users::refuse(&error))?);
         if status == Status::Duplicate {
@@ -130,12 +135,23 @@ impl Receiver {
         self.counters.acknowledged(started.elapsed().as_secs_f64());
         tracing::debug!(
             event.id = %event.event_id,
-            kafka.partition = position.partition,
-            kafka.offset = position.offset,
+            kafka.partition = position.position.partition,
+            kafka.offset = position.position.offset,
             status = status.label(),
             "event acknowledged"
         );
         Ok(Answer::new(status, event, position))
+    }
+
+    /// Returns the log that the topic of users was when that was last asked.
+    async fn log(&self) -> Result<LogId, Rejection> {
+        match self.gate.logs().last() {
+            Some(log) => Ok(log),
+            None => self.gate.logs().now(IDENTIFY_DEADLINE).await.map_err(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the topic of users cannot be identified");
+                Rejection::NotAcknowledged
+            }),
+        }
     }
 
     async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {

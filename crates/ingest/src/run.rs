@@ -59,6 +59,7 @@ pub async fn run(
     let upkeep = Upkeep::new(config.kafka.clone(), config.topics.clone(), repairer, clock, &metrics);
     let upkeep = upkeep.with_schemas(&schemas);
     let gate = upkeep.gate();
+    let logs = gate.logs().clone();
 
     let mut parts = JoinSet::new();
     parts.spawn(watch.run(stop.clone()).map(|watched| watched.map_err(Error::Topics)));
@@ -71,6 +72,7 @@ pub async fn run(
     let router = http::router(&path, Arc::new(receiver));
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
+    logs.close().await;
     let summary = counters.summary();
     account(&summary, stopped.connections);
     stopped.outcome.map(|()| summary)

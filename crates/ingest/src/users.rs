@@ -5,5 +5,6 @@ mod validate;
 mod publish;
 
 pub use publish::Destination;
+pub(crate) use publish::IDENTIFY_DEADLINE;
 pub(crate) use publish::{keep, refuse, traced, valid_traceparent};
 pub(crate) use validate::{fractional_amounts, validate};

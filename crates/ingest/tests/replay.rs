@@ -68,7 +68,10 @@ async fn replay(log: &Log, policy: &BodyPolicy, now: UnixMillis) -> (Vec<(Standi
             .await
             .unwrap();
     let Sorted { events, refused } = sort(kept(log).await, policy, now);
-    let to = Destination { publisher: &log.publisher, topics: &log.names, framing: Framing::default() };
+    let logs = LogProbe::new(&log.options(), &log.names.users);
+    let users = logs.now(PATIENCE).await.unwrap();
+    let (publisher, topics, framing) = (&log.publisher, &log.names, Framing::default());
+    let to = Destination { publisher, topics, framing, log: &users, logs: &logs };
     let mut fared = Vec::new();
     for replay in &events {
         let standing = replay.standing(&table);

@@ -34,7 +34,7 @@ async fn a_delivery_is_answered_with_the_position_of_its_record() {
     assert_eq!(records.len(), 2);
     for (record, answer) in records.iter().zip([&answer, &changed]) {
         assert_eq!(record.key.as_deref(), Some(&b"180"[..]));
-        assert_eq!(answer.text("/position"), record.position.to_string());
+        assert_eq!(answer.text("/position"), service.log.named(record.position).await);
         let event = wire::decode(record.value.as_deref().unwrap()).unwrap();
         assert_eq!(answer.text("/eventId"), event.event_id.to_string());
         assert_eq!(record.timestamp, event.received_at, "Kafka's timestamp is the time of receipt");

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use domain::topics::Names;
 use domain::wire::Framing;
-use domain::{Position, UnixMillis, UserEvent, UserId};
+use domain::{LogId, Position, UnixMillis, UserEvent, UserId};
 use kafka::embedded::EmbeddedBroker;
 use kafka::publish::{Limits, Outgoing, Publisher};
 use kafka::{ClientOptions, Record};
@@ -57,6 +57,11 @@ impl Log {
         self.publisher.publish(record).await.unwrap()
     }
 
+    /// Returns the text that names a record of the topic of users outside a process.
+    pub async fn named(&self, position: Position) -> String {
+        log_of(&self.options(), &self.names.users).await.topic.at(position).to_string()
+    }
+
     /// Returns the records of a topic.
     pub async fn records(&self, topic: &str) -> Vec<Record> {
         read_all(&self.options(), topic).await
@@ -67,6 +72,11 @@ impl Log {
 pub fn start(partitions: i32) -> EmbeddedBroker {
     let names = Names::default();
     EmbeddedBroker::start(&[(&names.users, partitions), (&names.late, 1), (&names.dead_letter, 1)]).unwrap()
+}
+
+/// Returns the log that a topic's name stands for.
+pub async fn log_of(options: &ClientOptions, topic: &str) -> LogId {
+    kafka::topics::describe(options, topic, PATIENCE).await.unwrap().log
 }
 
 /// Returns a publisher with default limits.

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::topics::Names;
-use domain::{Checkpoint, UnixMillis};
+use domain::{Checkpoint, LogId, UnixMillis};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kafka::group::{GroupEvent, Membership};
 use kafka::publish::Publisher;
 use kafka::tail::{self, Limits, Tail, TailEvent};
-use kafka::topics::{self, Description, Watermarks};
+use kafka::topics::{self, Description, LogProbe, Watermarks};
 use kafka::{ClientOptions, Record};
 use service::registry::{Schemas, Unsettled};
 use service::{Metrics, Shutdown};
@@ -69,17 +69,18 @@ impl Upkeep {
         now: fn() -> UnixMillis,
         metrics: &Metrics,
     ) -> Self {
-        let gauges = Gauges::register(metrics);
+        let (gauges, logs) = (Gauges::register(metrics), LogProbe::new(&options, &topics.users));
         let repairer = publisher.map(|publisher| Repairer {
             options: options.clone(),
             topics: topics.clone(),
             schemas: Schemas::default(),
+            logs: logs.clone(),
             publisher,
             now,
             counters: gauges.keeper.clone(),
         });
         let (topic, schemas) = (topics.users, Schemas::default());
-        Self { options, topic, schemas, gate: Gate::new(metrics), gauges, repairer }
+        Self { options, topic, schemas, gate: Gate::new(logs, metrics), gauges, repairer }
     }
 
     /// Reads records that name their schemas by ids.
@@ -114,9 +115,12 @@ impl Upkeep {
     /// Opens a tail and follows it until `shutdown`. The tail is closed in every case.
     async fn open(&self, shutdown: &Shutdown) -> Result<(), Error> {
         let opening = async {
+            let tail = Tail::open(&self.options, &self.topic, Checkpoint::default(), Limits::default()).await?;
+            // After the tail, which ends if these are of another log.
             let description = topics::describe(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;
             let ends = topics::watermarks(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;
-            let tail = Tail::open(&self.options, &self.topic, Checkpoint::default(), Limits::default()).await?;
+            // The connection is there by the time that a judgement or a repair asks.
+            self.gate.logs().now(DESCRIBE_DEADLINE).await?;
             Ok::<_, Error>((description, ends, tail))
         };
         let mut opening = std::pin::pin!(opening);
@@ -127,7 +131,7 @@ impl Upkeep {
         let Some(opened) = opened else { return Ok(()) };
         let (description, ends, mut tail) = opened?;
         let mut group = Group::new(self);
-        let mut follower = Follower::new(self, description, ends);
+        let mut follower = Follower::new(self, tail.log().clone(), &description, ends);
         let followed = tokio::select! {
             () = shutdown.requested() => Ok(()),
             Err(error) = follower.follow(&mut tail, &mut group, shutdown) => Err(error),
@@ -201,8 +205,7 @@ impl<'u> Group<'u> {
 /// One pass over the topic from its beginning.
 struct Follower<'u> {
     upkeep: &'u Upkeep,
-    /// The topic as it was when the pass started, with the settings that the plan follows.
-    description: Description,
+    log: LogId,
     plan: Plan,
     began: Instant,
     /// The ends of the partitions when the pass started.
@@ -217,12 +220,12 @@ struct Follower<'u> {
 }
 
 impl<'u> Follower<'u> {
-    fn new(upkeep: &'u Upkeep, description: Description, ends: Vec<Watermarks>) -> Self {
+    fn new(upkeep: &'u Upkeep, log: LogId, description: &Description, ends: Vec<Watermarks>) -> Self {
         let partitions = i32::try_from(ends.len()).unwrap_or(i32::MAX);
         let ahead = ends.iter().map(|end| end.partition).collect();
         let plan = Plan::new(partitions, Retention::of(description.settings.as_ref()));
         let began = Instant::now();
-        Self { upkeep, description, plan, began, ends, partitions, ahead, round: None, held: None }
+        Self { upkeep, log, plan, began, ends, partitions, ahead, round: None, held: None }
     }
 
     /// Returns only with an error.
@@ -257,7 +260,7 @@ impl<'u> Follower<'u> {
         let (repairer, shutdown) = (repairer.clone(), shutdown.clone());
         match self.plan.next(self.began.elapsed(), (repairer.now)()) {
             Action::Copy(records) => {
-                self.round = Some(repairer.copy(records, self.description.log.topic, shutdown).boxed());
+                self.round = Some(repairer.copy(self.log.clone(), records, shutdown).boxed());
                 None
             }
             Action::Repair(keys) => {
@@ -265,7 +268,7 @@ impl<'u> Follower<'u> {
                     let repair = |user_id| Some(Repair::of(user_id, table.key(user_id)?));
                     keys.into_iter().filter_map(repair).collect()
                 });
-                self.round = Some(repairer.repair(repairs, shutdown).boxed());
+                self.round = Some(repairer.repair(self.log.clone(), repairs, shutdown).boxed());
                 None
             }
             Action::WaitUntil(due) => Some(self.began + due),
@@ -284,7 +287,7 @@ impl<'u> Follower<'u> {
                 self.plan.on(&keeper::Event::EndReached { partition }, self.began.elapsed());
                 if self.ahead.remove(&partition) && self.ahead.is_empty() {
                     self.plan.begin();
-                    self.upkeep.gate.put_in_force();
+                    self.upkeep.gate.put_in_force(&self.log);
                 }
             }
             TailEvent::PartitionsAdded(added) => {

@@ -4,19 +4,25 @@
 //! A replica that has read the topic to its end knows the state of every key, and judges deliveries by it. A delivery
 //! of a lower rank goes to the late topic. This is never wrong later, because ranks do not fall. A delivery whose event
 //! is in the set is answered with the event's position. A tie is appended. Until the replica has read the topic, and
-//! whenever the topic cannot be followed, everything is appended. That is always safe: only the keeper is needed for
-//! correctness. Two replicas that receive two deliveries of one user at the same moment can both append; the keeper
+//! whenever the topic cannot be followed, everything is appended. So is a delivery while it is not confirmed that the
+//! topic is still the log that was read: it may have been created again, or another cluster may stand at the address.
+//! Appending is always safe: only the keeper is needed for correctness. Two replicas that receive two deliveries of one user at the same moment can both append; the keeper
 //! repairs the log afterwards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::Head;
 use domain::roll::Standing;
+use domain::{Head, LogId};
+use kafka::topics::LogProbe;
 use parking_lot::RwLock;
 use prometheus_client::metrics::gauge::Gauge;
 use service::Metrics;
 
 use crate::Table;
+
+/// How long a judgement waits for the cluster's word that the topic is still the log that was read.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Table {
     /// Returns how a delivery whose event has this head stands to what is known of its user.
@@ -31,6 +37,7 @@ impl Table {
 #[derive(Clone, Debug)]
 pub struct Gate {
     known: Arc<RwLock<Known>>,
+    logs: LogProbe,
     in_force: Gauge,
     keys: Gauge,
 }
@@ -38,14 +45,14 @@ pub struct Gate {
 #[derive(Debug, Default)]
 struct Known {
     table: Table,
-    /// The topic has been read to its end.
-    in_force: bool,
+    /// The log that has been read to its end.
+    log: Option<LogId>,
 }
 
 impl Gate {
     /// Returns a gate that passes everything until the topic has been read to its end.
-    pub(crate) fn new(metrics: &Metrics) -> Self {
-        let gate = Self { known: Arc::default(), in_force: Gauge::default(), keys: Gauge::default() };
+    pub(crate) fn new(logs: LogProbe, metrics: &Metrics) -> Self {
+        let gate = Self { known: Arc::default(), logs, in_force: Gauge::default(), keys: Gauge::default() };
         metrics.register(|registry| {
             let in_force = "1 once the topic has been read to its end, else 0";
             registry.register("rollcall_gate_in_force", in_force, gate.in_force.clone());
@@ -54,10 +61,37 @@ impl Gate {
         gate
     }
 
-    /// Returns how a delivery stands to what is known of its user; [`Standing::News`] while the gate is not in force.
-    pub fn judge(&self, head: &Head) -> Standing {
+    /// Returns what speaks against appending a delivery, and in which log; `None` for a new event, while the gate is
+    /// not in force, and where it is not confirmed that the topic is still the log that was read. A new event is judged
+    /// without a wait.
+    pub async fn judge(&self, head: &Head) -> Option<(Standing, LogId)> {
+        let (standing, log) = self.look_up(head)?;
+        match self.logs.now(CONFIRM_DEADLINE).await {
+            Ok(now) if now == log => Some((standing, log)),
+            Ok(now) => {
+                tracing::warn!(read = %log, found = %now, "the topic is another log: the gate is withdrawn");
+                self.withdraw_from(&log);
+                None
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "a delivery is appended: the log cannot be confirmed now");
+                None
+            }
+        }
+    }
+
+    /// Returns what speaks against a delivery, in the log that has been read.
+    fn look_up(&self, head: &Head) -> Option<(Standing, LogId)> {
         let known = self.known.read();
-        if known.in_force { known.table.judge(head) } else { Standing::News }
+        let log = known.log.as_ref()?;
+        let standing = known.table.judge(head);
+        (standing != Standing::News).then(|| (standing, log.clone()))
+    }
+
+    /// Returns the questions about the topic's identity, for those who name its records.
+    pub fn logs(&self) -> &LogProbe {
+        &self.logs
     }
 
     /// Calls `look` with the table.
@@ -73,8 +107,9 @@ impl Gate {
         updated
     }
 
-    pub(crate) fn put_in_force(&self) {
-        self.known.write().in_force = true;
+    /// Judges from now on by the table, which is of `log`.
+    pub(crate) fn put_in_force(&self, log: &LogId) {
+        self.known.write().log = Some(log.clone());
         self.in_force.set(1);
         tracing::info!("the gate is in force");
     }
@@ -84,6 +119,15 @@ impl Gate {
         *self.known.write() = Known::default();
         self.in_force.set(0);
         self.keys.set(0);
+    }
+
+    /// Passes everything again, unless another log was read meanwhile. The table stays with its reader.
+    fn withdraw_from(&self, log: &LogId) {
+        let mut known = self.known.write();
+        if known.log.as_ref() == Some(log) {
+            known.log = None;
+            self.in_force.set(0);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use domain::headers::LETTER_RECEIVED_AT;
 use domain::roll::Standing;
-use domain::{EventId, Position, UnixMillis, UserEvent};
+use domain::{EventId, TopicPosition, UnixMillis, UserEvent};
 use upkeep::Table;
 use upkeep::letters::Kept;
 
@@ -107,7 +107,7 @@ impl Replay {
     ///
     /// # Errors
     /// [`ReplayError`], when Kafka does not acknowledge.
-    pub async fn deliver(&self, standing: Standing, to: &Destination<'_>) -> Result<Position, ReplayError> {
+    pub async fn deliver(&self, standing: Standing, to: &Destination<'_>) -> Result<TopicPosition, ReplayError> {
         let key = |kept: &Kept| kept.key.clone();
         let received_at = (LETTER_RECEIVED_AT, self.received_at().to_string());
         let position = to

@@ -1,11 +1,14 @@
 //! Stage 5: appends an event where its standing says, and waits for the acknowledgement.
 
+use std::time::Duration;
+
 use domain::headers::TRACEPARENT;
 use domain::roll::Standing;
 use domain::topics::Names;
 use domain::wire::Framing;
-use domain::{Letter, Position, UserEvent};
+use domain::{Letter, LogId, TopicPosition, UserEvent};
 use kafka::publish::{Error, Outgoing, Publisher};
+use kafka::topics::LogProbe;
 
 use crate::Rejection;
 
@@ -15,9 +18,18 @@ pub struct Destination<'d> {
     pub publisher: &'d Publisher,
     pub topics: &'d Names,
     pub framing: Framing,
+    /// The log of the topic of users that standings are of, and that events are expected to go to.
+    pub log: &'d LogId,
+    pub logs: &'d LogProbe,
 }
 
-/// Header: the position of the newer record on `vcc.users`.
+/// How long the cluster may take to say which log a topic's name stands for.
+pub(crate) const IDENTIFY_DEADLINE: Duration = Duration::from_secs(5);
+/// How often an event is appended whose position cannot be named, because the topic was created again meanwhile. A
+/// repetition does no harm.
+const ATTEMPTS_MAX: usize = 2;
+
+/// Header: the position of the newer record on `vcc.users`, with its topic.
 const SUPERSEDED_BY: &str = "rollcall-superseded-by";
 
 impl Destination<'_> {
@@ -33,26 +45,51 @@ impl Destination<'_> {
         event: &UserEvent,
         standing: Standing,
         added: &[(&str, String)],
-    ) -> Result<Position, Error> {
-        let Self { publisher, topics, framing } = *self;
+    ) -> Result<TopicPosition, Error> {
+        let Self { publisher, topics, framing, log, .. } = *self;
         let record = |topic: &str| {
             let mut record = Outgoing::framed(event, framing, topic, None);
             record.headers.extend(added.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes())));
             record
         };
-        let aside = |newer: Position| {
+        let aside = |newer: TopicPosition| {
             let mut record = record(&topics.late);
             record.headers.push((SUPERSEDED_BY.to_owned(), newer.to_string().into_bytes()));
             record
         };
         match standing {
-            Standing::News => publisher.publish(record(&topics.users)).await,
-            Standing::Known(position) => Ok(position),
-            Standing::Older(newer) => publisher.publish(aside(newer)).await.map(|_| newer),
+            Standing::News => self.append(record(&topics.users)).await,
+            Standing::Known(position) => Ok(log.topic.at(position)),
+            Standing::Older(newer) => {
+                let newer = log.topic.at(newer);
+                publisher.publish(aside(newer)).await.map(|_| newer)
+            }
             Standing::Forgotten(marker) => {
+                let marker = log.topic.at(marker);
                 publisher.publish(Outgoing { value: None, ..aside(marker) }).await.map(|_| marker)
             }
         }
+    }
+}
+
+impl Destination<'_> {
+    /// Appends a record to the topic of users. The topic is the same log before the record was sent and after it was
+    /// acknowledged, so the record is on that log.
+    async fn append(&self, record: Outgoing) -> Result<TopicPosition, Error> {
+        let mut before = self.log.clone();
+        for _ in 0..ATTEMPTS_MAX {
+            let position = self.publisher.publish(record.clone()).await?;
+            match self.logs.now(IDENTIFY_DEADLINE).await {
+                Ok(log) if log == before => return Ok(log.topic.at(position)),
+                Ok(log) => before = log,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "it is not known which log an event was stored on");
+                    break;
+                }
+            }
+        }
+        Err(Error::PositionUnknown { topic: record.topic })
     }
 }
 

@@ -26,6 +26,7 @@ struct Probe {
     options: ClientOptions,
     topic: String,
     client: Mutex<Slot>,
+    known: Mutex<Option<LogId>>,
     last: tokio::sync::Mutex<Last>,
 }
 
@@ -46,7 +47,8 @@ impl LogProbe {
     /// Prepares questions about a topic. Nothing is sent yet.
     pub fn new(options: &ClientOptions, topic: &str) -> Self {
         let (options, topic, client) = (options.clone(), topic.to_owned(), Mutex::new(Slot::NotMade));
-        Self(Arc::new(Probe { options, topic, client, last: tokio::sync::Mutex::default() }))
+        let known = Mutex::default();
+        Self(Arc::new(Probe { options, topic, client, known, last: tokio::sync::Mutex::default() }))
     }
 
     /// Returns the log that the topic's name stood for at some moment of this call. One asks at a time, and all who
@@ -64,8 +66,14 @@ impl LogProbe {
         }
         let (began, probe) = (Instant::now(), Arc::clone(&self.0));
         let answer = tokio::task::spawn_blocking(move || probe.ask(deadline)).await.expect("asking does not panic");
+        *self.0.known.lock() = answer.clone().ok();
         *last = Last { began: Some(began), answer: Some(answer.clone()) };
         answer
+    }
+
+    /// Returns the last answer, from before this call.
+    pub fn last(&self) -> Option<LogId> {
+        self.0.known.lock().clone()
     }
 
     /// Closes the connection and waits for the end, unless a question is still on its way. Later ones fail.

@@ -1,11 +1,13 @@
 //! A round of the keeper: reads records again, and appends or copies them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use domain::topics::Names;
 use domain::wire::{Framed as _, Ids};
-use domain::{Letter, Original, Position, TopicId, TopicPosition, UnixMillis, UserId};
+use domain::{Letter, LogId, Original, Position, TopicId, TopicPosition, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
+use kafka::topics::LogProbe;
 use kafka::{ClientOptions, Record};
 use service::Shutdown;
 use service::registry::Schemas;
@@ -15,12 +17,16 @@ use super::metrics::KeeperCounters;
 use crate::keeper::refetch::refetch;
 use crate::keeper::{Fetched, Originals, Repair};
 
+/// How long a round waits for the cluster's word that the topic is still the log that was read.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
+
 /// The clients that a repair needs.
 #[derive(Clone, Debug)]
 pub(super) struct Repairer {
     pub(super) options: ClientOptions,
     pub(super) topics: Names,
     pub(super) schemas: Schemas,
+    pub(super) logs: LogProbe,
     pub(super) publisher: Publisher,
     pub(super) now: fn() -> UnixMillis,
     pub(super) counters: KeeperCounters,
@@ -37,10 +43,10 @@ pub(super) struct Round {
 }
 
 impl Repairer {
-    /// Appends the states again, unless `shutdown` comes first.
-    pub(super) async fn repair(self, repairs: Vec<Repair>, shutdown: Shutdown) -> Round {
+    /// Appends the states again, unless `shutdown` comes first. They are of `log`: nothing is appended to another.
+    pub(super) async fn repair(self, log: LogId, repairs: Vec<Repair>, shutdown: Shutdown) -> Round {
         let needed = repairs.iter().flat_map(Repair::needed).collect();
-        let Some(mut fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
+        let Some(mut fetched) = self.fetch(&log, needed, &shutdown).await else { return Round::default() };
         // The states come from records that were read, so their ids are known.
         let originals = Originals::translate(&mut fetched, &self.schemas.known());
         let mut round = Round::default();
@@ -83,14 +89,14 @@ impl Repairer {
         round
     }
 
-    /// Copies the values of unreadable records to the dead letters, unless `shutdown` comes first. A record counts as
+    /// Copies the values of unreadable records of `log` to the dead letters, unless `shutdown` comes first. A record counts as
     /// copied when Kafka has acknowledged its letter.
-    pub(super) async fn copy(self, records: Vec<(UserId, Position)>, topic: TopicId, shutdown: Shutdown) -> Round {
+    pub(super) async fn copy(self, log: LogId, records: Vec<(UserId, Position)>, shutdown: Shutdown) -> Round {
         let needed = records.iter().map(|(_, at)| *at).collect();
-        let Some(mut fetched) = self.fetch(needed, &shutdown).await else { return Round::default() };
+        let Some(mut fetched) = self.fetch(&log, needed, &shutdown).await else { return Round::default() };
         let ids = self.schemas.known();
         let copies = records.into_iter().map(|(user_id, at)| {
-            let letter = fetched.remove(&at).and_then(|record| letter(user_id, record, topic, &ids));
+            let letter = fetched.remove(&at).and_then(|record| letter(user_id, record, log.topic, &ids));
             self.copy_one(user_id, at, letter)
         });
         let copied = tokio::select! {
@@ -140,18 +146,24 @@ impl Repairer {
         Ok((user_id, at))
     }
 
-    /// Reads the records at these positions again. Returns `None` when they cannot be read now.
-    async fn fetch(&self, positions: BTreeSet<Position>, shutdown: &Shutdown) -> Option<Fetched> {
+    /// Reads the records at these positions of `log` again. Returns `None` when they cannot be read now, or the topic is
+    /// not confirmed to be that log.
+    async fn fetch(&self, log: &LogId, positions: BTreeSet<Position>, shutdown: &Shutdown) -> Option<Fetched> {
         let (options, topic, stop) = (self.options.clone(), self.topics.users.clone(), shutdown.clone());
         let fetched =
             tokio::task::spawn_blocking(move || refetch(&options, &topic, &positions, || !stop.is_requested()));
-        match fetched.await.expect("reading records does not panic") {
-            Ok(fetched) => fetched,
+        let fetched = match fetched.await.expect("reading records does not panic") {
+            Ok(fetched) => fetched?,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "records to append again cannot be read now");
-                None
+                return None;
             }
+        };
+        let is_same = self.logs.now(CONFIRM_DEADLINE).await.as_ref() == Ok(log);
+        if !is_same {
+            tracing::warn!("repairs wait until the topic is confirmed to be the log that was read");
         }
+        is_same.then_some(fetched)
     }
 }
 

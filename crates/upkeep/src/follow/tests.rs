@@ -189,7 +189,7 @@ async fn a_tied_second_ends_in_one_record_that_carries_it() {
     }
     let keeper = Running::start(&broker, &broker.client_options());
     keeper.until("a repair", |gauges| gauges.keeper.repairs.get() == 1 && gauges.dirty.get() == 0).await;
-    let stored = |event: &UserEvent| match keeper.gate.judge(&event.head()) {
+    let stored = |event: &UserEvent| match keeper.gate.look(|table| table.judge(&event.head())) {
         Standing::Known(position) => Some(position.offset),
         _ => None,
     };
