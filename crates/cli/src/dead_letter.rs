@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::Position;
 use domain::roll::Standing;
 use domain::wire::Framing;
-use ingest::dead_letter::{self, Destination, Replay, Sorted};
+use domain::{TopicId, TopicPosition};
+use ingest::dead_letter::{self, Destination, IDENTIFY_DEADLINE, Replay, Sorted};
 use kafka::ClientOptions;
+use kafka::topics::LogProbe;
 use service::registry::Schemas;
 use upkeep::Table;
 use upkeep::letters::{self, Kept};

@@ -12,7 +12,7 @@ use domain::{Letter, UnixMillis};
 use crate::Rejection;
 use crate::transport::{Authentic, blank_passwords};
 
-pub use crate::users::Destination;
+pub use crate::users::{Destination, IDENTIFY_DEADLINE};
 pub use mention::mentions;
 pub use replay::{Refusal, Replay, ReplayError, Sorted, sort};
 

@@ -4,7 +4,7 @@ mod validate;
 
 mod publish;
 
-pub use publish::Destination;
-pub(crate) use publish::IDENTIFY_DEADLINE;
+pub use publish::{Destination, IDENTIFY_DEADLINE};
+
 pub(crate) use publish::{keep, refuse, traced, valid_traceparent};
 pub(crate) use validate::{fractional_amounts, validate};

@@ -9,11 +9,13 @@ use ingest::dead_letter::{Destination, Refusal, Sorted, sort};
 use ingest::pipeline;
 use ingest::transport::{BodyCipher, BodyKey, BodyPolicy, RawRequest, SenderPolicy, authenticate};
 use kafka::publish::Outgoing;
+use kafka::topics::LogProbe;
 use openssl::symm;
 use service::Secret;
 use testkit::broker::Log;
 use testkit::deliveries::{CHANGED, CREATED};
 use testkit::event;
+use testkit::wait::PATIENCE;
 use upkeep::letters::{self, Kept};
 
 const PARTITIONS: i32 = 3;

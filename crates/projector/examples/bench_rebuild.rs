@@ -120,7 +120,8 @@ fn stages(kafka: &ClientOptions, topic: &str, arguments: &Arguments) -> Outcome<
 
     let dir = tempfile::tempdir_in(".")?;
     let path = dir.path().join("bench.db");
-    let meta = StoreMeta::new(topic, "bench", UnixMillis::from_millis(0));
+    let log = domain::LogId { cluster: "bench".to_owned(), topic: domain::TopicId::from_bytes([0; 16]) };
+    let meta = StoreMeta::new(topic, &log, UnixMillis::from_millis(0));
     let meter = Meter::new(plan.offsets());
     let (made, took) = timed(|| Ok(projector::rebuild::make(&plan, &path, &meta, &meter)?))?;
     let made = made.ok_or("stopped")?;

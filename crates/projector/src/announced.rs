@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::store::{Change, Seen};
+use crate::store::{Change, LogNames, Seen};
 
 /// A change as all subscribers share it.
 #[derive(Debug)]
 pub struct Announced {
     pub change: Change,
+    /// Of the log that the change is in.
+    pub(crate) names: LogNames,
     /// The traits that subscribers choose by, read by the first one that needs them.
     now: OnceLock<Seen>,
     /// Its form as text, written by the first one that needs it.
@@ -17,8 +19,8 @@ pub struct Announced {
 }
 
 impl Announced {
-    pub(crate) fn new(change: Change) -> Arc<Self> {
-        Arc::new(Self { change, now: OnceLock::new(), json: OnceLock::new(), is_erased: AtomicBool::new(false) })
+    pub(crate) fn new(change: Change, names: LogNames) -> Arc<Self> {
+        Arc::new(Self { change, names, now: OnceLock::new(), json: OnceLock::new(), is_erased: AtomicBool::new(false) })
     }
 
     /// Marks it as not to be given to anybody any more: the user was forgotten since.

@@ -1,40 +1,33 @@
 //! Where a reader of changes goes on: how far it has read, and in which log.
 
 use std::fmt;
-use std::str::FromStr;
 
-use domain::{Checkpoint, PositionError};
-use sha2::{Digest as _, Sha256};
+use domain::{Checkpoint, Positions, TopicId};
 
-/// Names the log of one topic: positions do not differ between topics, or between a topic and its recreation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TopicTag(u32);
+/// Stands for a log that cannot be this one: Kafka gives no topic the id zero.
+const NO_TOPIC: TopicId = TopicId::from_bytes([0; 16]);
 
-/// The place that a subscription goes on from. Its text form, the `id` of an event, is `0:18,1:7@5d41402a`: a
-/// checkpoint and a tag.
+/// The place that a subscription goes on from. Its text form, the `id` of an event, is a list of positions
+/// ([`Positions`]): `<topic id>/<base64url>`.
 ///
-/// Without a tag, as an older version wrote it or a person does, a bookmark is taken for one of this log.
+/// Without a topic, as a program that embeds the projection may have it, it is taken for one of this log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bookmark {
     pub checkpoint: Checkpoint,
-    pub topic: Option<TopicTag>,
+    pub topic: Option<TopicId>,
 }
 
-/// Why a text cannot be read as a bookmark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BookmarkError {
-    #[error("{0}")]
-    Checkpoint(PositionError),
-    #[error("expected eight hexadecimal digits after @")]
-    Tag,
-}
-
-impl TopicTag {
-    /// Returns the tag of a topic's identity (`kafka::topics::Description::identity`): the same at every replica, in
-    /// every version.
-    pub(crate) fn of(identity: &str) -> Self {
-        let digest = Sha256::digest(identity);
-        Self(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+impl Bookmark {
+    /// Returns the bookmark in the `id` of an event; an empty one is the beginning. An id that cannot be read is of
+    /// another log: a browser that came back would never retry an error.
+    pub fn from_id(id: &str) -> Self {
+        if id.is_empty() {
+            return Self::default();
+        }
+        match id.parse() {
+            Ok(Positions { topic, checkpoint }) => Self { checkpoint, topic: Some(topic) },
+            Err(_) => Self { checkpoint: Checkpoint::default(), topic: Some(NO_TOPIC) },
+        }
     }
 }
 
@@ -44,26 +37,12 @@ impl From<Checkpoint> for Bookmark {
     }
 }
 
-impl FromStr for Bookmark {
-    type Err = BookmarkError;
-
-    fn from_str(text: &str) -> Result<Self, BookmarkError> {
-        let (checkpoint, tag) = text.split_once('@').map_or((text, None), |(checkpoint, tag)| (checkpoint, Some(tag)));
-        let topic = |tag: &str| {
-            let plain = tag.len() == 8 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
-            plain.then(|| u32::from_str_radix(tag, 16).ok()).flatten().map(TopicTag).ok_or(BookmarkError::Tag)
-        };
-        let checkpoint = checkpoint.parse().map_err(BookmarkError::Checkpoint)?;
-        Ok(Self { checkpoint, topic: tag.map(topic).transpose()? })
-    }
-}
-
 impl fmt::Display for Bookmark {
-    /// One that covers nothing is of no log.
+    /// One without a topic covers nothing, for those who read it elsewhere.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.topic {
-            Some(TopicTag(tag)) if !self.checkpoint.is_empty() => write!(f, "{}@{tag:08x}", self.checkpoint),
-            Some(_) | None => self.checkpoint.fmt(f),
+            Some(topic) => Positions { topic, checkpoint: self.checkpoint.clone() }.fmt(f),
+            None => Ok(()),
         }
     }
 }
@@ -73,20 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bookmark_is_a_checkpoint_with_a_tag_or_without() {
-        for text in ["", "0:18", "0:18,1:7@5d41402a", "0:0@00000001"] {
-            assert_eq!(text.parse::<Bookmark>().unwrap().to_string(), text);
+    fn an_id_is_a_list_of_positions_or_of_another_log() {
+        let bookmark =
+            Bookmark { checkpoint: "0:18@3,1:7".parse().unwrap(), topic: Some(TopicId::from_bytes([1; 16])) };
+        assert_eq!(Bookmark::from_id(&bookmark.to_string()), bookmark);
+        assert_eq!(Bookmark::from_id(""), Bookmark::default());
+        for id in ["0:18,1:7", "0:18,1:7@5d41402a", "x", "/", "AAAAAAAAAAAAAAAAAAAAAQ/0:18"] {
+            let read = Bookmark::from_id(id);
+            assert_eq!((read.topic, read.checkpoint.is_empty()), (Some(NO_TOPIC), true), "{id}");
         }
-        assert_eq!("@5d41402a".parse::<Bookmark>().unwrap().to_string(), "");
-        for text in ["x", "0:18@", "0:18@5d41402", "0:18@5d41402g", "0:18@+d41402a", "0:18@5d41402a@5d41402a", "@"] {
-            assert!(text.parse::<Bookmark>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_tag_never_changes_with_the_version() {
-        let bookmark = |identity| Bookmark { checkpoint: "0:1".parse().unwrap(), topic: Some(TopicTag::of(identity)) };
-        assert_eq!(bookmark("hello").to_string(), "0:1@2cf24dba");
-        assert_ne!(TopicTag::of("c/t"), TopicTag::of("c/u"));
     }
 }

@@ -33,6 +33,7 @@ const MISSED_MAX: u32 = 3;
 pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
     let ended = run_until_stopped(&shared, folder).await;
     *shared.readers.write() = None;
+    shared.logs.close().await;
     match &ended {
         Ok(()) => shared.phase.send_replace(Phase::Ended),
         Err(error) => shared.phase.send_replace(Phase::Failed { why: chain(error) }),
@@ -90,7 +91,10 @@ async fn erase_what_waits(folder: &Arc<StoreFolder>) -> Result<(), Error> {
 /// Returns whether the table may be opened, or made from the log, a moment later.
 fn passes(error: &Error) -> bool {
     match error {
-        Error::Log(error) => error.is_transient() || matches!(error, tail::Error::PositionOutsideLog { .. }),
+        Error::Log(error) => {
+            let is_other = matches!(error, tail::Error::PositionOutsideLog { .. } | tail::Error::TopicReplaced { .. });
+            error.is_transient() || is_other
+        }
         Error::Scan(error) => error.is_transient() || matches!(error, scan::Error::PositionOutsideLog { .. }),
         Error::Store(error) => error.is_transient(),
         Error::Schema(_)
@@ -109,6 +113,7 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
     loop {
         shared.phase.send_replace(Phase::Starting { waits_for: "the cluster".to_owned() });
         let asked = async {
+            // In this order: whatever reads the log finds out if the ends are of another one.
             let description = topics::describe(kafka, name, ASK_DEADLINE).await?;
             Ok::<_, topics::Error>((description, topics::watermarks(kafka, name, ASK_DEADLINE).await?))
         };
@@ -137,7 +142,7 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
         let setting = |name| description.settings.as_ref()?.get(name)?.parse().ok();
         return Ok(Some(Topic {
             name: name.clone(),
-            identity: description.log.to_string(),
+            id: description.log,
             delete_retention_ms: setting(DELETE_RETENTION),
             log,
         }));
@@ -168,7 +173,7 @@ async fn open_store(
     };
     tracing::info!(%reason, "the table is made from the log");
     shared.metrics.rebuilds.inc();
-    let meta = StoreMeta::new(&topic.name, &topic.identity, now);
+    let meta = StoreMeta::new(&topic.name, &topic.id, now);
     rebuild::run(shared, folder, topic, &meta).await
 }
 

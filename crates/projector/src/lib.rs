@@ -100,7 +100,7 @@ mod metrics;
 mod run;
 
 pub use announced::Announced;
-pub use bookmark::{Bookmark, BookmarkError, TopicTag};
+pub use bookmark::Bookmark;
 pub use config::{Config, Raw};
 pub use error::Error;
 pub use options::Options;

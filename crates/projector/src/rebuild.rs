@@ -40,12 +40,14 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use domain::{LeaderEpochs, LogId};
 use kafka::scan::Range;
+use kafka::{tail, topics};
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::phase::Phase;
-use crate::shared::{Shared, blocking};
+use crate::shared::{ASK_DEADLINE, Shared, blocking};
 use crate::start::Topic;
 use crate::store::{StoreFolder, StoreMeta, Writer};
 pub use fold::{Read, fold};
@@ -86,10 +88,16 @@ pub(crate) async fn run(
     let meter = Arc::new(Meter::new(plan.offsets()));
     let (folder, meta, worker_meter) = (Arc::clone(folder), meta.clone(), Arc::clone(&meter));
     let now = (shared.options.clock)();
+    let (logs, runtime) = (shared.logs.clone(), tokio::runtime::Handle::current());
     let mut making = std::pin::pin!(blocking(move || {
         let path = folder.next(now)?;
         let made = make(&plan, &path, &meta, &worker_meter).inspect_err(|_| folder.discard(&path))?;
         let Some(made) = made else { return Ok(None) };
+        // A topic that was created again meanwhile was read in part as the one, in part as the other.
+        if let Err(error) = still_is(&runtime.block_on(logs.now(ASK_DEADLINE)), &meta.log, &meta.topic) {
+            folder.discard(&path);
+            return Err(error.into());
+        }
         folder.install(&path)?;
         let (records, Made { users, passes, folding, loading, indexing }) = (worker_meter.progress().records, made);
         tracing::info!(records, users, passes, ?folding, ?loading, ?indexing, "rebuilt");
@@ -114,6 +122,16 @@ pub(crate) async fn run(
     }
 }
 
+/// # Errors
+/// When the topic is not that log, or the cluster has not said.
+fn still_is(now: &Result<LogId, topics::Error>, log: &LogId, topic: &str) -> Result<(), tail::Error> {
+    match now {
+        Ok(now) if now == log => Ok(()),
+        Ok(_) => Err(tail::Error::TopicReplaced { topic: topic.to_owned() }),
+        Err(error) => Err(error.clone().into()),
+    }
+}
+
 /// Makes the store at `path`, to be moved into place by the caller; `None` when it was stopped.
 ///
 /// # Errors
@@ -121,6 +139,7 @@ pub(crate) async fn run(
 pub fn make(plan: &Plan, path: &Path, meta: &StoreMeta, meter: &Meter) -> Result<Option<Made>, Error> {
     let mut loader = Loader::create(path)?;
     let (mut first, mut unreadable, mut made) = (i64::MIN, Vec::new(), Made::default());
+    let mut epochs = LeaderEpochs::default();
     loop {
         made.passes += 1;
         meter.begin_pass(made.passes);
@@ -128,6 +147,7 @@ pub fn make(plan: &Plan, path: &Path, meta: &StoreMeta, meter: &Meter) -> Result
         let Some(mut read) = fold(plan, first, meter)? else { return Ok(None) };
         made.folding += began.elapsed();
         unreadable.extend(read.unreadable);
+        epochs.extend(&read.epochs);
         let began = Instant::now();
         loader.load(&mut read.tables, meter)?;
         made.loading += began.elapsed();
@@ -142,7 +162,7 @@ pub fn make(plan: &Plan, path: &Path, meta: &StoreMeta, meter: &Meter) -> Result
     unreadable.sort_by_key(|unread| unread.position);
     let meta = StoreMeta { records_unreadable: unreadable.len() as u64, ..meta.clone() };
     let began = Instant::now();
-    loader.finish(&meta, &plan.checkpoint(), &unreadable, meter)?;
+    loader.finish(&meta, &plan.checkpoint(&epochs), &epochs, &unreadable, meter)?;
     made.indexing = began.elapsed();
     made.users = meter.progress().users;
     Ok(Some(made))

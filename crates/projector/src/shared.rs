@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use domain::{Checkpoint, Position, UnixMillis};
+use domain::{Checkpoint, Positions, TopicId, UnixMillis};
 use http::HeaderValue;
-use kafka::topics;
+use kafka::topics::{self, LogProbe};
 use parking_lot::{Mutex, RwLock};
 use service::Shutdown;
 use service::partitions::PartitionCount;
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     asked: tokio::sync::Mutex<AskedEnds>,
     /// How many commits there were that forgot somebody.
     pub(crate) forgettings: AtomicU64,
+    pub(crate) logs: LogProbe,
     /// Why erasing forgotten users does not get on.
     pub(crate) erasure_held_back: Mutex<Option<String>>,
     pub(crate) metrics: Metrics,
@@ -59,7 +60,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Committed {
     pub(crate) checkpoint: Checkpoint,
-    /// The last position of each partition, separated by commas: a header, since every answer has it.
+    /// The same as [`Positions`]: a header, since every answer has it.
     pub(crate) positions: Option<HeaderValue>,
 }
 
@@ -72,11 +73,10 @@ struct AskedEnds {
 }
 
 impl Committed {
-    pub(crate) fn new(checkpoint: Checkpoint) -> Arc<Self> {
-        let last = checkpoint.iter().filter(|(_, next)| *next > 0);
-        let positions: Vec<String> =
-            last.map(|(partition, next)| Position { partition, offset: next - 1 }.to_string()).collect();
-        let positions = HeaderValue::from_str(&positions.join(",")).ok().filter(|positions| !positions.is_empty());
+    pub(crate) fn new(topic: TopicId, checkpoint: Checkpoint) -> Arc<Self> {
+        let positions = Positions { topic, checkpoint: checkpoint.clone() };
+        let has_read = checkpoint.iter().any(|(_, next)| next > 0);
+        let positions = HeaderValue::from_str(&positions.to_string()).ok().filter(|_| has_read);
         Arc::new(Self { checkpoint, positions })
     }
 }
@@ -85,6 +85,7 @@ impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             changes: RwLock::new(broadcast::Sender::new(options.changes_waiting_max)),
+            logs: LogProbe::new(&options.kafka, &options.topic),
             partitions: PartitionCount::new(&options.topic, options.partitions),
             options,
             readers: RwLock::new(None),
@@ -115,7 +116,16 @@ impl Shared {
         &self,
         read: impl FnOnce(&StoreReader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let readers = self.readers()?;
+        self.read_of(&self.readers()?, read).await
+    }
+
+    /// Does the same of this table, which the caller has asked for its names.
+    pub(crate) async fn read_of<T: Send + 'static>(
+        &self,
+        readers: &Arc<StoreReaders>,
+        read: impl FnOnce(&StoreReader) -> Result<T, store::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let readers = Arc::clone(readers);
         let _turn = self.long_reads.acquire().await.map_err(|_| Error::Ended)?;
         Ok(blocking(move || readers.with(read)).await??)
     }
@@ -149,15 +159,18 @@ impl Shared {
         }
     }
 
-    /// Asks the cluster where the log ends; `None` when it does not answer. One asks at a time, and all share an answer
-    /// that was asked for after they came.
+    /// Asks the cluster where the log of the table ends; `None` when it does not answer, or has another log. One asks
+    /// at a time, and all share an answer that was asked for after they came.
     async fn ends_now(&self) -> Option<Checkpoint> {
         let came = Instant::now();
         let mut asked = self.asked.lock().await;
         if asked.began.is_none_or(|began| began < came) {
             let began = Instant::now();
             let ends = match topics::watermarks(&self.options.kafka, &self.options.topic, ASK_DEADLINE).await {
-                Ok(log) => Some(Checkpoint::from_next_offsets(log.iter().map(|log| (log.partition, log.high)))),
+                Ok(log) if self.is_log_of_table().await => {
+                    Some(Checkpoint::from_next_offsets(log.iter().map(|log| (log.partition, log.high))))
+                }
+                Ok(_) => None,
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -169,6 +182,11 @@ impl Shared {
             *asked = AskedEnds { began: Some(began), ends };
         }
         asked.ends.clone()
+    }
+
+    async fn is_log_of_table(&self) -> bool {
+        let topic = self.readers.read().as_ref().map(|table| table.topic());
+        self.logs.now(ASK_DEADLINE).await.is_ok_and(|log| Some(log.topic) == topic)
     }
 
     /// Notes that the cluster has answered where the log ends.

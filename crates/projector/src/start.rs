@@ -4,7 +4,7 @@ use std::fmt;
 
 use domain::order::RULE_VERSION;
 use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS};
-use domain::{Checkpoint, UnixMillis};
+use domain::{Checkpoint, LogId, UnixMillis};
 use kafka::topics::Watermarks;
 
 use crate::store::{SCHEMA_VERSION, StoreMeta};
@@ -48,7 +48,8 @@ pub(crate) enum RebuildReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Topic {
     pub name: String,
-    pub identity: String,
+    pub id: LogId,
+    /// The ends of its partitions.
     pub log: Vec<Watermarks>,
     pub delete_retention_ms: Option<i64>,
 }
@@ -66,9 +67,9 @@ pub(crate) fn judge(
     if meta.rule_version != RULE_VERSION {
         return Some(RebuildReason::OtherRule { found: meta.rule_version, needed: RULE_VERSION });
     }
-    if meta.topic != topic.name || meta.topic_identity != topic.identity {
-        let found = format!("{} ({})", meta.topic, meta.topic_identity);
-        return Some(RebuildReason::OtherTopic { found, needed: format!("{} ({})", topic.name, topic.identity) });
+    if meta.topic != topic.name || meta.log != topic.id {
+        let found = format!("{} ({})", meta.topic, meta.log);
+        return Some(RebuildReason::OtherTopic { found, needed: format!("{} ({})", topic.name, topic.id) });
     }
     for (partition, next_offset) in checkpoint.iter() {
         match topic.log.iter().find(|found| found.partition == partition) {
@@ -96,7 +97,7 @@ impl fmt::Display for RebuildReason {
             Self::OtherTopic { found, needed } => write!(f, "the store is of topic {found}, not {needed}"),
             Self::OutsideLog { partition, next_offset, low, high } => write!(
                 f,
-                "the store stands at {partition}:{next_offset}, and the log of that partition holds {low} up to {high}"
+                "the store stands at {partition}:{next_offset}, and the log that it has read holds {low} up to {high}"
             ),
             Self::PartitionGone { partition } => write!(f, "the topic has no partition {partition} any more"),
             Self::TooOld { age_ms, limit_ms } => write!(
@@ -111,6 +112,8 @@ impl fmt::Display for RebuildReason {
 
 #[cfg(test)]
 mod tests {
+    use testkit::event::log_id;
+
     use super::*;
 
     const NOW: UnixMillis = UnixMillis::from_millis(100 * 24 * 60 * 60 * 1000);
@@ -118,14 +121,14 @@ mod tests {
     fn topic() -> Topic {
         Topic {
             name: "vcc.users".to_owned(),
-            identity: "c/t".to_owned(),
+            id: log_id(),
             log: vec![Watermarks { partition: 0, low: 10, high: 20 }],
             delete_retention_ms: None,
         }
     }
 
     fn check(change: impl FnOnce(&mut StoreMeta), checkpoint: &str) -> Option<RebuildReason> {
-        let mut meta = StoreMeta::new("vcc.users", "c/t", NOW);
+        let mut meta = StoreMeta::new("vcc.users", &log_id(), NOW);
         change(&mut meta);
         judge(&meta, &checkpoint.parse().unwrap(), &topic(), NOW)
     }
@@ -149,10 +152,7 @@ mod tests {
         assert!(matches!(check(|meta| meta.schema_version = 0, ""), Some(RebuildReason::OtherVersion { .. })));
         assert!(matches!(check(|meta| meta.rule_version += 1, ""), Some(RebuildReason::OtherRule { .. })));
         assert!(matches!(check(|meta| meta.topic = "x".to_owned(), ""), Some(RebuildReason::OtherTopic { .. })));
-        assert!(matches!(
-            check(|meta| meta.topic_identity = "x".to_owned(), ""),
-            Some(RebuildReason::OtherTopic { .. })
-        ));
+        assert!(matches!(check(|meta| meta.log.cluster = "x".to_owned(), ""), Some(RebuildReason::OtherTopic { .. })));
         let too_old = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS - 1);
         assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(RebuildReason::TooOld { .. })));
     }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_topics_setting_limits_the_age() {
         let committed_at = UnixMillis::from_millis(NOW.millis() - 1_001);
-        let meta = StoreMeta { committed_at, ..StoreMeta::new("vcc.users", "c/t", NOW) };
+        let meta = StoreMeta { committed_at, ..StoreMeta::new("vcc.users", &log_id(), NOW) };
         for (retention, expected) in [(Some(1_001), None), (Some(1_000), Some(1_000)), (None, None)] {
             let topic = Topic { delete_retention_ms: retention, ..topic() };
             let reason = judge(&meta, &Checkpoint::default(), &topic, NOW);

@@ -46,6 +46,8 @@ mod reader;
 
 mod readers;
 
+mod log_names;
+
 mod query;
 
 mod history;
@@ -65,7 +67,9 @@ pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};
 pub(crate) use key_row::{PutUser, facets_of, put_forgotten};
 pub(crate) use late::write_late;
+pub use log_names::LogNames;
 pub use meta::StoreMeta;
+pub(crate) use meta::write_epochs;
 pub use query::{Lookup, UserFilter, UserRows};
 pub use reader::{Counts, StoreReader};
 pub use readers::StoreReaders;

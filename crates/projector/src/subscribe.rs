@@ -4,7 +4,7 @@
 //! ```text
 //! from empty, or before the history ──▶ Latest ──▶ History ──▶ caught up ──▶ Live ──▶ cut off, when too slow
 //! from a checkpoint in the history  ─────────────▶
-//! from a bookmark of another log    ──▶ StartedOver, then from empty
+//! from a bookmark of another log, or of one that was cut and grew again ──▶ StartedOver, then from empty
 //! ```
 //!
 //! `Latest` reads each user's state in the order of the log, partition by partition; `History` each change there was.
@@ -33,8 +33,8 @@ const STEP: usize = 500;
 /// One step of a subscription.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// The subscriber has read another log, of a topic that was recreated since: it must drop all that it holds. The
-    /// whole table follows.
+    /// The subscriber has read another log, of a topic that was created again since, or one that was cut and has grown
+    /// again: it must drop all that it holds. The whole table follows.
     StartedOver,
     /// A user's state before [`Item::CaughtUp`] when single changes are no longer known: the whole table for a new
     /// subscriber.
@@ -118,7 +118,8 @@ impl Changes {
             if let Some(item) = self.ready.pop_front() {
                 if let Item::State(announced) | Item::Change(announced) = &item {
                     // A ready item was not covered when it was read, and only this moves the checkpoint.
-                    let _advanced = self.at.checkpoint.advance(announced.change.position, None);
+                    let position = announced.change.position;
+                    let _advanced = self.at.checkpoint.advance(position, announced.names.epoch(position));
                     if announced.is_erased() {
                         continue;
                     }
@@ -147,67 +148,75 @@ impl Changes {
 
     /// Reads one step from the store, or waits for one change.
     async fn step(&mut self) -> Result<(), Ended> {
-        if !matches!(self.stage, ReadStage::Start | ReadStage::Live { .. }) && !self.is_of(&self.shared.readers()?) {
+        if matches!(self.stage, ReadStage::Start) {
+            return self.start().await;
+        }
+        if let ReadStage::Live { live } = &mut self.stage {
+            match live.recv().await {
+                Ok(announced) if self.at.checkpoint.covers(announced.change.position) => {}
+                Ok(announced) => self.ready.push_back(Item::Change(announced)),
+                Err(RecvError::Lagged(behind)) => return Err(Ended::TooSlow(behind)),
+                Err(RecvError::Closed) => return Err(Ended::Replaced),
+            }
+            return Ok(());
+        }
+        let table = self.shared.readers()?;
+        if !self.is_of(&table) {
             return Err(Ended::Replaced);
         }
         match &mut self.stage {
-            ReadStage::Start => self.start().await?,
+            ReadStage::Start | ReadStage::Live { .. } => {}
             ReadStage::Latest { left, first } => {
                 let Some(partition) = left.front().copied() else {
                     self.stage = self.history();
                     return Ok(());
                 };
                 let offset = self.at.checkpoint.next(partition).unwrap_or(0);
-                let read = self.shared.read(move |reader| reader.latest(partition, offset, STEP));
+                let read = self.shared.read_of(&table, move |reader| reader.latest(partition, offset, STEP));
                 let (states, checkpoint) = read.await?;
                 if states.is_empty() {
                     left.pop_front();
-                    if let Some(next) = checkpoint.next(partition) {
-                        self.at.checkpoint.reach(partition, next);
-                    }
+                    let read = checkpoint.entries().filter(|(read, ..)| *read == partition);
+                    self.at.checkpoint.reach_all(&Checkpoint::from_entries(read));
                 }
+                let names = table.names();
                 self.ready.extend(states.into_iter().map(|mut state| {
                     if first.covers(state.position) {
                         state.before = Seen::Nobody;
                     }
-                    Item::State(Announced::new(state))
+                    Item::State(Announced::new(state, names.clone()))
                 }));
             }
             ReadStage::History { seq, step, .. } => {
                 let (from, begin) = (self.at.checkpoint.clone(), *seq);
                 let since = from.clone();
-                match self.shared.read(move |reader| reader.since(&since, begin, STEP)).await? {
+                match self.shared.read_of(&table, move |reader| reader.since(&since, begin, STEP)).await? {
                     Since::Beyond => self.stage = self.latest(&from).await?,
                     Since::Each { changes, next_seq, end } => {
                         (*step, *seq) = (begin, next_seq);
-                        self.ready.extend(changes.into_iter().map(|change| Item::Change(Announced::new(change))));
+                        let names = table.names();
+                        let announced = |change| Item::Change(Announced::new(change, names.clone()));
+                        self.ready.extend(changes.into_iter().map(announced));
                         if let Some(end) = end
                             && self.ready.is_empty()
                         {
-                            for (partition, next) in end.iter() {
-                                self.at.checkpoint.reach(partition, next);
-                            }
+                            self.at.checkpoint.reach_all(&end);
                             self.go_live();
                         }
                     }
                 }
             }
-            ReadStage::Live { live } => match live.recv().await {
-                Ok(announced) if self.at.checkpoint.covers(announced.change.position) => {}
-                Ok(announced) => self.ready.push_back(Item::Change(announced)),
-                Err(RecvError::Lagged(behind)) => return Err(Ended::TooSlow(behind)),
-                Err(RecvError::Closed) => return Err(Ended::Replaced),
-            },
         }
         Ok(())
     }
 
-    /// Decides where to begin: a bookmark of another log is worth nothing.
+    /// Decides where to begin: a bookmark of another log, or of one that was cut and has grown again, is worth nothing.
     async fn start(&mut self) -> Result<(), Ended> {
         let table = self.shared.readers()?;
         let from = &self.at.checkpoint;
         let is_other = self.at.topic.is_some_and(|topic| topic != table.topic());
-        let starts_over = !from.is_empty() && (is_other || self.shared.is_beyond_log(from).await);
+        let held = self.shared.read_of(&table, StoreReader::checkpoint).await?;
+        let starts_over = is_other || !table.names().is_of(from, &held) || self.shared.is_beyond_log(from).await;
         let checkpoint = if starts_over { Checkpoint::default() } else { from.clone() };
         // Nothing is decided before the last wait is over, for this may be dropped at each.
         let stage = if checkpoint.is_empty() { self.latest(&checkpoint).await? } else { self.history() };

@@ -36,7 +36,8 @@ fn survive(seed: u64) {
     let log = records(&mut random, RECORDS);
     let dir = tempfile::tempdir().unwrap();
     let (mut path, mut crashes) = (dir.path().join("0.db"), 0);
-    let mut writer = Writer::create(&path, &StoreMeta::new("t", "c/t", UnixMillis::from_millis(0))).unwrap();
+    let mut writer =
+        Writer::create(&path, &StoreMeta::new("t", &testkit::event::log_id(), UnixMillis::from_millis(0))).unwrap();
     loop {
         let why = format!("seed {seed}, crash {crashes}");
         assert_is_fold(&StoreReader::open(&path).unwrap(), &log, &why);

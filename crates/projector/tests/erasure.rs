@@ -50,7 +50,9 @@ fn marks(bytes: &[u8]) -> BTreeSet<i64> {
 impl Table {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let writer = Writer::create(&dir.path().join("users.1.db"), &StoreMeta::new("t", "c/t", NOW)).unwrap();
+        let writer =
+            Writer::create(&dir.path().join("users.1.db"), &StoreMeta::new("t", &testkit::event::log_id(), NOW))
+                .unwrap();
         Self { dir, writer, next: 0 }
     }
 

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use testkit::random::Random;
 
 fn meta() -> StoreMeta {
-    StoreMeta::new("vcc.users", "cluster/topic", UnixMillis::from_millis(5))
+    StoreMeta::new("vcc.users", &testkit::event::log_id(), UnixMillis::from_millis(5))
 }
 
 fn store() -> (TempDir, Writer) {

@@ -1,6 +1,6 @@
 //! Users and events from few arguments.
 
-use domain::{Facts, UnixMillis, User, UserEvent, UserId};
+use domain::{Facts, LogId, TopicId, UnixMillis, User, UserEvent, UserId};
 
 /// Returns the user `id` with that name. All other fields follow from the identifier.
 pub fn user(id: i64, name: &str) -> User {
@@ -50,4 +50,9 @@ pub fn user_id(id: i64) -> UserId {
 /// Returns the time `second` seconds after the epoch.
 pub fn at(second: i64) -> UnixMillis {
     UnixMillis::from_millis(second * 1000)
+}
+
+/// Returns the identity of a log on no cluster.
+pub fn log_id() -> LogId {
+    LogId { cluster: "c".to_owned(), topic: TopicId::from_bytes([1; 16]) }
 }

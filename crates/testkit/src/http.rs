@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use domain::{Position, TopicPosition};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Method, Request, StatusCode};
@@ -114,6 +115,11 @@ impl Answer {
     /// Returns the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// Returns the place in the position at `pointer` in the JSON body, which names its topic.
+    pub fn place(&self, pointer: &str) -> Position {
+        self.text(pointer).parse::<TopicPosition>().unwrap().position
     }
 
     /// Returns the text at a JSON pointer of the body.

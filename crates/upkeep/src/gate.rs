@@ -6,8 +6,8 @@
 //! is in the set is answered with the event's position. A tie is appended. Until the replica has read the topic, and
 //! whenever the topic cannot be followed, everything is appended. So is a delivery while it is not confirmed that the
 //! topic is still the log that was read: it may have been created again, or another cluster may stand at the address.
-//! Appending is always safe: only the keeper is needed for correctness. Two replicas that receive two deliveries of one user at the same moment can both append; the keeper
-//! repairs the log afterwards.
+//! Appending is always safe: only the keeper is needed for correctness. Two replicas that receive two deliveries of one
+//! user at the same moment can both append; the keeper repairs the log afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::Position;
 use hyper::{Method, StatusCode};
 use kafka::Record;
 use testkit::deliveries::delivery;
@@ -30,7 +31,7 @@ pub(crate) struct Load {
 /// A delivery that was answered 200.
 pub(crate) struct Accepted {
     event_id: String,
-    position: String,
+    position: Position,
 }
 
 impl Load {
@@ -67,7 +68,7 @@ impl Load {
                     continue;
                 };
                 if answer.status == StatusCode::OK {
-                    accepted.push(Accepted { event_id: answer.text("/eventId"), position: answer.text("/position") });
+                    accepted.push(Accepted { event_id: answer.text("/eventId"), position: answer.place("/position") });
                     self.accepted.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
@@ -92,12 +93,12 @@ impl Load {
 
 /// Every delivery that was answered 200 is in the log where the answer said.
 pub(crate) fn assert_all_stored(accepted: &[Accepted], log: &[Record]) {
-    let stored: BTreeMap<String, String> = log
+    let stored: BTreeMap<Position, String> = log
         .iter()
         .map(|record| {
             let value = record.value.as_deref().expect("nobody was forgotten");
             let head = domain::wire::decode_head(value).expect("every record can be read");
-            (record.position.to_string(), head.event_id.to_string())
+            (record.position, head.event_id.to_string())
         })
         .collect();
     for Accepted { event_id, position } in accepted {
@@ -122,7 +123,7 @@ pub(crate) async fn assert_state_is_fold(projector: &Http, log: &[Record]) {
         let user = projector.get(&format!("/users/{user_id}")).await;
         let state = &fold.key(user_id).expect("the user is there").roll;
         let (position, winner) = (state.position(), state.winner().expect("nobody was forgotten"));
-        assert_eq!(user.text("/_meta/position"), position.to_string(), "user {user_id}");
+        assert_eq!(user.place("/_meta/position"), position, "user {user_id}");
         assert_eq!(user.text("/_meta/eventId"), winner.event_id.to_string(), "user {user_id}");
         let value = log.iter().find(|record| record.position == position).and_then(|record| record.value.as_deref());
         let event = domain::wire::decode(value.expect("the winner is in the log")).expect("every record can be read");

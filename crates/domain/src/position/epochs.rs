@@ -47,7 +47,10 @@ impl LeaderEpochs {
         for (partition, epoch, first, last) in spans {
             epochs.0.entry(partition).or_default().push(Span { epoch, first, last });
         }
-        epochs.0.values_mut().for_each(|spans| spans.sort_by_key(|span| span.epoch));
+        for spans in epochs.0.values_mut() {
+            spans.sort_by_key(|span| span.epoch);
+            spans.drain(..spans.len().saturating_sub(EPOCHS_MAX));
+        }
         epochs
     }
 
@@ -71,9 +74,12 @@ impl LeaderEpochs {
         }
     }
 
-    /// Adds the epochs that another reader has seen of other partitions.
-    pub fn join(&mut self, other: Self) {
-        self.0.extend(other.0);
+    /// Adds the records that another reader has read, those of each partition after all that are there.
+    pub fn extend(&mut self, other: &Self) {
+        for (partition, epoch, first, last) in other.spans() {
+            self.note(Position { partition, offset: first }, epoch);
+            self.note(Position { partition, offset: last }, epoch);
+        }
     }
 
     /// Returns the epoch of the record at `position`, if it was read.

@@ -24,7 +24,7 @@ pub struct Destination<'d> {
 }
 
 /// How long the cluster may take to say which log a topic's name stands for.
-pub(crate) const IDENTIFY_DEADLINE: Duration = Duration::from_secs(5);
+pub const IDENTIFY_DEADLINE: Duration = Duration::from_secs(5);
 /// How often an event is appended whose position cannot be named, because the topic was created again meanwhile. A
 /// repetition does no harm.
 const ATTEMPTS_MAX: usize = 2;

@@ -1,5 +1,6 @@
 //! The thread of a tail: polls librdkafka and turns its reports into events.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct TailReader {
     batch: Batch,
     /// Events that are not yet confirmed to be of the log that the reader began with.
     round: Vec<TailEvent>,
+    /// The partitions whose position the leader has not confirmed yet.
+    unchecked: BTreeSet<i32>,
     events: mpsc::Sender<Result<TailEvent, Error>>,
     watch: Watch,
     /// The time of the next check, set while a cursor may be outside the log.
@@ -53,9 +56,9 @@ impl TailReader {
         events: mpsc::Sender<Result<TailEvent, Error>>,
     ) -> Result<Self, Error> {
         let consumer = options.reader().map_err(Unavailable::from)?;
-        let watch = Watch::begin(&consumer, &topic, limits.open_deadline)?;
+        let watch = Watch::begin(options, &topic, limits.open_deadline)?;
         let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
-        let reader = Self {
+        let mut reader = Self {
             options: options.clone(),
             intake: Intake::new(consumer),
             topic,
@@ -63,12 +66,29 @@ impl TailReader {
             limits,
             batch: Batch::new(limits.records_per_batch, limits.bytes_per_batch),
             round: Vec::new(),
+            unchecked: BTreeSet::new(),
             events,
             watch,
             check_at: None,
         };
-        reader.fetch(|_| true).map_err(Unavailable::from)?;
+        reader.fetch(|_| true)?;
+        reader.until_checked()?;
         Ok(reader)
+    }
+
+    /// Waits until the leaders have answered for each position that was to be checked: librdkafka delivers nothing of a
+    /// partition before.
+    fn until_checked(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        while !self.unchecked.is_empty() {
+            if let ControlFlow::Break(error) = self.poll() {
+                return Err(error);
+            }
+            if began.elapsed() >= self.limits.open_deadline {
+                return Err(Unavailable::Unreachable(Code::OperationTimedOut.into()).into());
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn log(&self) -> &LogId {
@@ -94,10 +114,11 @@ impl TailReader {
 
     /// Waits for the first item, then takes all items without waiting.
     fn poll(&mut self) -> ControlFlow<Error> {
-        let Self { intake, topic, cursors, batch, round, check_at, .. } = self;
+        let Self { intake, topic, cursors, batch, round, unchecked, check_at, .. } = self;
         let ended = intake.take(POLL, |taken| {
             match taken {
                 Taken::Record(message) => {
+                    unchecked.remove(&message.position().partition);
                     if cursors.pass(message.position(), message.leader_epoch()) {
                         batch.push(Record::copy(message));
                     }
@@ -106,6 +127,7 @@ impl TailReader {
                     }
                 }
                 Taken::End { partition, offset } => {
+                    unchecked.remove(&partition);
                     round.extend(batch.take().map(TailEvent::Records));
                     let next_offset = cursors.reach(partition, offset);
                     round.extend(next_offset.map(|next_offset| TailEvent::EndReached { partition, next_offset }));
@@ -142,7 +164,7 @@ impl TailReader {
     }
 
     fn confirm(&mut self) -> ControlFlow<End, Confirmed> {
-        match self.watch.confirm(self.intake.consumer()) {
+        match self.watch.confirm() {
             Ok(confirmed) => ControlFlow::Continue(confirmed),
             Err(changed) => {
                 fail(&self.events, changed.into())?;
@@ -174,7 +196,7 @@ impl TailReader {
 
     /// At intervals: ends if the topic was replaced, and follows new partitions.
     fn look(&mut self) -> Step {
-        let partitions = match self.watch.look(self.intake.consumer()) {
+        let partitions = match self.watch.look() {
             Ok(Some(partitions)) => partitions,
             Ok(None) => return Step::Continue(()),
             Err(error) => return fail(&self.events, error.into()),
@@ -194,27 +216,33 @@ impl TailReader {
     /// deliver nothing of it even if it were assigned again.
     fn reconnect(&mut self) -> Result<(), Error> {
         self.intake = Intake::new(self.options.reader().map_err(Unavailable::from)?);
-        Ok(self.fetch(|_| true).map_err(Unavailable::from)?)
+        Ok(self.fetch(|_| true)?)
     }
 
     /// Starts fetching partitions from their cursors. This client must not have fetched them before.
-    fn fetch(&self, is_new: impl Fn(i32) -> bool) -> Result<(), Fault> {
+    fn fetch(&mut self, is_new: impl Fn(i32) -> bool) -> Result<(), Unavailable> {
+        let places = self.assign(is_new)?;
         let name = topic_name(&self.topic)?;
-        let mut list = TopicPartitionList::new();
+        seek(self.intake.consumer(), &name, &places, self.limits.open_deadline)?;
+        self.unchecked.extend(places.iter().map(|place| place.partition));
+        Ok(())
+    }
+
+    /// Assigns partitions, and returns the positions that their leaders are to check.
+    fn assign(&self, is_new: impl Fn(i32) -> bool) -> Result<Vec<Place>, Fault> {
+        let name = topic_name(&self.topic)?;
+        let (mut list, mut places) = (TopicPartitionList::new(), Vec::new());
         for (partition, cursor) in self.cursors.iter().filter(|(partition, _)| is_new(*partition)) {
-            let offset = if cursor.at_beginning { Offset::Beginning } else { Offset::Offset(cursor.next) };
+            let Cursor { next, epoch, at_beginning } = cursor;
+            let offset = if at_beginning { Offset::Beginning } else { Offset::Offset(next) };
             list.add_partition_offset(&self.topic, partition, offset)?;
             self.intake.follow(&name, partition);
+            // librdkafka checks positions above 0 only; below it nothing was read.
+            let is_read = next > 0 && !at_beginning;
+            places.extend(epoch.filter(|_| is_read).map(|epoch| Place { partition, offset: next, epoch }));
         }
         self.intake.consumer().incremental_assign(&list)?;
-        let known = |(partition, cursor): (i32, Cursor)| {
-            let Cursor { next: offset, epoch, at_beginning } = cursor;
-            // librdkafka checks positions above 0 only; below it nothing was read.
-            let epoch = epoch.filter(|_| offset > 0 && !at_beginning && is_new(partition))?;
-            Some(Place { partition, offset, epoch })
-        };
-        let places: Vec<Place> = self.cursors.iter().filter_map(known).collect();
-        seek(self.intake.consumer(), &name, &places, self.limits.open_deadline)
+        Ok(places)
     }
 }
 

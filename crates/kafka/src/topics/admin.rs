@@ -172,18 +172,21 @@ pub(crate) fn log_of<C: ConsumerContext>(
     topic: &str,
     deadline: Duration,
 ) -> Result<LogId, Error> {
-    let cluster_id = || client.client().fetch_cluster_id(deadline).unwrap_or_default();
-    let id = if is_embedded_id(Some(&cluster_id())) {
+    let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
+    // Waits for the first answer of the cluster; later it is known.
+    let cluster_id = || client.client().fetch_cluster_id(deadline);
+    let known = cluster_id().ok_or_else(|| not_described(Code::OperationTimedOut.into()))?;
+    let id = if is_embedded_id(Some(&known)) {
         shape_of(client, topic, deadline)?;
         None
     } else {
         topic_name(topic).and_then(|name| topic_id(client, &name, deadline)).map_err(|source| match source.code() {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Error::Missing { topic: topic.to_owned() },
-            _ => Error::NotDescribed { topic: topic.to_owned(), source },
+            _ => not_described(source),
         })?
     };
     // As the answer said: another cluster may stand at the address since the last one.
-    let cluster = cluster_id();
+    let cluster = cluster_id().unwrap_or(known);
     let topic = id.unwrap_or_else(|| TopicId::derived(&cluster, topic));
     Ok(LogId { cluster, topic })
 }

@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use domain::LogId;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::BaseConsumer;
 use tokio::time::Instant;
 
 use super::Error;
-use super::admin::{log_of, shape_of};
+use super::admin::{log_of, reader, shape_of};
+use crate::ClientOptions;
+use crate::client::TracingContext;
 
 /// The interval of checks of a quiet topic.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -36,9 +38,17 @@ pub(crate) enum Confirmed {
 }
 
 pub(crate) struct Watch {
+    /// Its own connection: a broker answers the requests of one connection in turn, and a fetch takes as long as
+    /// nothing comes.
+    client: BaseConsumer<TracingContext>,
     topic: String,
-    log: LogId,
+    seen: Seen,
     look_at: Instant,
+}
+
+/// The log that a reader began with, and whether the last check found it.
+struct Seen {
+    log: LogId,
     missing_since: Option<Instant>,
 }
 
@@ -47,52 +57,53 @@ impl Watch {
     ///
     /// # Errors
     /// If the topic does not exist or the cluster does not answer in time.
-    pub(crate) fn begin<C: ConsumerContext>(
-        consumer: &BaseConsumer<C>,
-        topic: &str,
-        deadline: Duration,
-    ) -> Result<Self, Error> {
-        let log = log_of(consumer, topic, deadline)?;
-        Ok(Self { topic: topic.to_owned(), log, look_at: Instant::now() + INTERVAL, missing_since: None })
+    pub(crate) fn begin(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Self, Error> {
+        let client = reader(options)?;
+        let seen = Seen { log: log_of(&client, topic, deadline)?, missing_since: None };
+        Ok(Self { client, topic: topic.to_owned(), seen, look_at: Instant::now() + INTERVAL })
     }
 
     /// Returns the log that is watched.
     pub(crate) fn log(&self) -> &LogId {
-        &self.log
+        &self.seen.log
     }
 
     /// Asks whether the topic is still that log.
     ///
     /// # Errors
     /// If it is another one, or has been missing for too long.
-    pub(crate) fn confirm<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Result<Confirmed, Changed> {
-        let asked = log_of(consumer, &self.topic, DEADLINE);
-        self.judge(asked, Instant::now())
+    pub(crate) fn confirm(&mut self) -> Result<Confirmed, Changed> {
+        let asked = log_of(&self.client, &self.topic, DEADLINE);
+        // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
+        while self.client.poll(Duration::ZERO).is_some() {}
+        self.seen.judge(&self.topic, asked, Instant::now())
     }
 
     /// Returns the number of partitions if a check was due and the cluster answered.
     ///
     /// # Errors
     /// As [`Watch::confirm`].
-    pub(crate) fn look<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Result<Option<i32>, Changed> {
+    pub(crate) fn look(&mut self) -> Result<Option<i32>, Changed> {
         if Instant::now() < self.look_at {
             return Ok(None);
         }
         self.look_at = Instant::now() + INTERVAL;
-        match self.confirm(consumer)? {
+        match self.confirm()? {
             // The reader handles an outage.
             Confirmed::NotYet => Ok(None),
-            Confirmed::Yes => Ok(shape_of(consumer, &self.topic, DEADLINE).ok().map(|shape| shape.partitions)),
+            Confirmed::Yes => Ok(shape_of(&self.client, &self.topic, DEADLINE).ok().map(|shape| shape.partitions)),
         }
     }
+}
 
-    fn judge(&mut self, asked: Result<LogId, Error>, now: Instant) -> Result<Confirmed, Changed> {
+impl Seen {
+    fn judge(&mut self, topic: &str, asked: Result<LogId, Error>, now: Instant) -> Result<Confirmed, Changed> {
         match asked {
             Ok(log) if log == self.log => {
                 self.missing_since = None;
                 Ok(Confirmed::Yes)
             }
-            Ok(_) => Err(Changed::Replaced { topic: self.topic.clone() }),
+            Ok(_) => Err(Changed::Replaced { topic: topic.to_owned() }),
             Err(Error::Missing { topic }) => {
                 let since = *self.missing_since.get_or_insert(now);
                 if now.duration_since(since) < MISSING_MAX {
@@ -118,8 +129,8 @@ mod tests {
         LogId { cluster: cluster.to_owned(), topic: TopicId::from_bytes([id; 16]) }
     }
 
-    fn watch() -> Watch {
-        Watch { topic: TOPIC.to_owned(), log: log("c", 1), look_at: Instant::now(), missing_since: None }
+    fn seen() -> Seen {
+        Seen { log: log("c", 1), missing_since: None }
     }
 
     #[test]
@@ -132,19 +143,19 @@ mod tests {
             (Ok(log("c", 2)), replaced.clone()),
             (Ok(log("d", 1)), replaced),
         ] {
-            assert_eq!(watch().judge(asked.clone(), Instant::now()), expected, "{asked:?}");
+            assert_eq!(seen().judge(TOPIC, asked.clone(), Instant::now()), expected, "{asked:?}");
         }
     }
 
     #[test]
     fn a_topic_may_be_missing_for_a_while() {
-        let (mut watch, start) = (watch(), Instant::now());
+        let (mut seen, start) = (seen(), Instant::now());
         let missing = || Err(Error::Missing { topic: TOPIC.to_owned() });
         let gone = Err(Changed::Missing { topic: TOPIC.to_owned() });
-        assert_eq!(watch.judge(missing(), start), Ok(Confirmed::NotYet));
-        assert_eq!(watch.judge(missing(), start + MISSING_MAX / 2), Ok(Confirmed::NotYet));
-        assert_eq!(watch.judge(Ok(log("c", 1)), start + MISSING_MAX / 2), Ok(Confirmed::Yes));
-        assert_eq!(watch.judge(missing(), start + MISSING_MAX), Ok(Confirmed::NotYet), "counted from here");
-        assert_eq!(watch.judge(missing(), start + MISSING_MAX * 2), gone);
+        assert_eq!(seen.judge(TOPIC, missing(), start), Ok(Confirmed::NotYet));
+        assert_eq!(seen.judge(TOPIC, missing(), start + MISSING_MAX / 2), Ok(Confirmed::NotYet));
+        assert_eq!(seen.judge(TOPIC, Ok(log("c", 1)), start + MISSING_MAX / 2), Ok(Confirmed::Yes));
+        assert_eq!(seen.judge(TOPIC, missing(), start + MISSING_MAX), Ok(Confirmed::NotYet), "counted from here");
+        assert_eq!(seen.judge(TOPIC, missing(), start + MISSING_MAX * 2), gone);
     }
 }

@@ -13,7 +13,7 @@ use crate::metrics::PartitionLabel;
 use crate::phase::Phase;
 use crate::shared::{Committed, Shared};
 use crate::start::Topic;
-use crate::store::{self, Change, Commit, Tally, Writer};
+use crate::store::{self, Change, Commit, StoreReaders, Tally, Writer};
 
 /// The one that writes [`Shared`] while a table is followed.
 pub(super) struct Announcer<'s> {
@@ -22,25 +22,37 @@ pub(super) struct Announcer<'s> {
     goal: Checkpoint,
     /// The changes that may still wait for slow subscribers, as many as the channel holds.
     waiting: VecDeque<Weak<Announced>>,
+    /// Where it ended at start.
+    ends: Checkpoint,
+    readers: Arc<StoreReaders>,
+    is_begun: bool,
 }
 
 impl<'s> Announcer<'s> {
-    /// Puts a table into use.
-    pub(super) fn begin(shared: &'s Shared, writer: &Writer, topic: &Topic) -> Self {
+    /// Prepares to announce a table.
+    pub(super) fn new(shared: &'s Shared, writer: &Writer, topic: &Topic) -> Self {
         let goal = Checkpoint::from_next_offsets(
             topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
         );
-        shared.ends.lock().offsets =
-            Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
-        shared.committed.send_replace(Committed::new(writer.checkpoint().clone()));
+        let ends = Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
+        let readers = Arc::clone(writer.readers());
+        Self { shared, goal, waiting: VecDeque::new(), ends, readers, is_begun: false }
+    }
+
+    /// Puts the table into use, at the first call.
+    pub(super) fn begin(&mut self, writer: &Writer) {
+        if std::mem::replace(&mut self.is_begun, true) {
+            return;
+        }
+        let shared = self.shared;
+        shared.ends.lock().offsets = std::mem::take(&mut self.ends);
+        shared.committed.send_replace(Committed::new(self.readers.topic(), writer.checkpoint().clone()));
         // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
         *shared.changes.write() = broadcast::Sender::new(shared.options.changes_waiting_max);
-        *shared.readers.write() = Some(Arc::clone(writer.readers()));
+        *shared.readers.write() = Some(Arc::clone(&self.readers));
         shared.phase.send_replace(Phase::CatchingUp);
-        let announcer = Self { shared, goal, waiting: VecDeque::new() };
-        announcer.tally(writer.tally(shared.now()));
-        announcer.progress();
-        announcer
+        self.tally(writer.tally(shared.now()));
+        self.progress();
     }
 
     /// Takes what forgotten users were before from subscribers who have not taken it yet.
@@ -63,11 +75,11 @@ impl<'s> Announcer<'s> {
     pub(super) fn commit(&mut self, commit: Commit) {
         let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable, .. } = commit;
         self.erase(&changes);
-        self.shared.committed.send_replace(Committed::new(checkpoint));
+        self.shared.committed.send_replace(Committed::new(self.readers.topic(), checkpoint));
         {
-            let subscribers = self.shared.changes.read();
+            let (subscribers, names) = (self.shared.changes.read(), self.readers.names());
             for change in changes {
-                let announced = Announced::new(change);
+                let announced = Announced::new(change, names.clone());
                 if self.waiting.len() == self.shared.options.changes_waiting_max {
                     self.waiting.pop_front();
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::Checkpoint;
+use domain::{Checkpoint, LogId};
 use futures_util::FutureExt as _;
 use kafka::tail::{self, Tail, TailEvent};
 use kafka::topics;
@@ -24,6 +24,8 @@ const RECORDS_PER_COMMIT: usize = 8_000;
 /// The state of following.
 pub(super) struct Follower<'s> {
     shared: &'s Arc<Shared>,
+    /// The log that the table is of.
+    log: LogId,
     /// Absent only while it is lent ([`Follower::with_writer`]).
     writer: Option<Writer>,
     announcer: Announcer<'s>,
@@ -40,9 +42,9 @@ pub(super) enum Stop {
 
 impl<'s> Follower<'s> {
     pub(super) fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
-        let announcer = Announcer::begin(shared, &writer, topic);
-        let eraser = Eraser::default();
-        let mut follower = Self { shared, writer: Some(writer), announcer, late: LateTail::default(), eraser };
+        let announcer = Announcer::new(shared, &writer, topic);
+        let (log, late, eraser) = (topic.id.clone(), LateTail::default(), Eraser::default());
+        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser };
         follower.see_erasures();
         follower
     }
@@ -65,10 +67,17 @@ impl<'s> Follower<'s> {
             {
                 return Ok(stop);
             }
-            let opening = Tail::open(kafka, topic, self.checkpoint(), tail::Limits::default());
+            let opening = Tail::open(kafka, topic, self.checkpoint()?, tail::Limits::default());
             let stop = match shared.until_shutdown(opening).await {
                 None => return Ok(Stop::Shutdown),
+                Some(Ok(tail)) if *tail.log() != self.log => {
+                    let found = tail.log().to_string();
+                    tail.close().await;
+                    Some(Stop::Rebuild(RebuildReason::OtherTopic { found: self.log.to_string(), needed: found }))
+                }
                 Some(Ok(mut tail)) => {
+                    // Not before: the leader has confirmed that its log still holds what the table has read.
+                    self.announcer.begin(self.writer.as_ref().ok_or(Error::Ended)?);
                     let followed = self.follow_with(&mut tail).await;
                     tail.close().await;
                     followed?
@@ -234,16 +243,14 @@ impl<'s> Follower<'s> {
         let options = &self.shared.options;
         let (Some(topic), Some(writer)) = (&options.late_topic, &self.writer) else { return };
         if self.late.is_due() && *self.shared.phase.borrow() == Phase::Following {
-            self.late.open(&options.kafka, topic, writer.late_checkpoint().clone()).await;
+            let (from, log) = writer.late_checkpoint();
+            self.late.open(&options.kafka, topic, from, log).await;
         }
     }
 
     /// Lets late deliveries close gaps. An error of theirs is not the table's.
     async fn take_late(&mut self, event: Result<TailEvent, tail::Error>) -> Result<(), Error> {
-        let records = self.late.records(event).await;
-        if records.is_empty() {
-            return Ok(());
-        }
+        let Some((log, records)) = self.late.records(event).await else { return Ok(()) };
         let records = match self.shared.options.schemas.translated(records) {
             Ok(records) => records,
             Err(looked_up) => match self.shared.until_shutdown(looked_up).await {
@@ -251,7 +258,7 @@ impl<'s> Follower<'s> {
                 None => return Ok(()),
             },
         };
-        match self.with_writer(move |writer| writer.take_late(&records)).await? {
+        match self.with_writer(move |writer| writer.take_late(&log, &records)).await? {
             Ok(closed) => {
                 self.shared.metrics.gaps_closed_late.inc_by(closed);
                 self.tally().await?;
@@ -284,10 +291,14 @@ impl<'s> Follower<'s> {
                 return Ok(());
             }
         };
+        // These are the ends of another log where the topic was created again; the tail notices it, too.
+        if self.shared.logs.now(ASK_DEADLINE).await.as_ref() != Ok(&self.log) {
+            return Ok(());
+        }
         self.shared.ends_answered();
         self.announcer.ends(&log);
         self.shared.partitions.report(i32::try_from(log.len()).unwrap_or(i32::MAX));
-        let checkpoint = self.checkpoint();
+        let checkpoint = self.checkpoint()?;
         if log.iter().all(|found| checkpoint.next(found.partition).unwrap_or(0) >= found.high)
             && let Err(error) = self.with_writer(move |writer| writer.touch(now)).await?
         {
@@ -296,8 +307,8 @@ impl<'s> Follower<'s> {
         Ok(())
     }
 
-    fn checkpoint(&self) -> Checkpoint {
-        self.shared.committed.borrow().checkpoint.clone()
+    fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        self.writer.as_ref().map(|writer| writer.checkpoint().clone()).ok_or(Error::Ended)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::Checkpoint;
+use domain::{Checkpoint, LogId};
 use kafka::tail::{self, Tail, TailEvent};
 use kafka::{ClientOptions, Record};
 use tokio::time::Instant;
@@ -24,19 +24,23 @@ impl LateTail {
         self.tail.is_none() && self.due.is_none_or(|due| Instant::now() >= due)
     }
 
-    /// Opens the topic, which may be missing: it is tried again later then.
-    pub(super) async fn open(&mut self, kafka: &ClientOptions, topic: &str, from: Checkpoint) {
+    /// Opens the topic, which may be missing: it is tried again later then. `log` was read up to `from`.
+    pub(super) async fn open(&mut self, kafka: &ClientOptions, topic: &str, from: Checkpoint, log: Option<LogId>) {
         self.due = Some(Instant::now() + OPEN_INTERVAL);
+        let at_beginning = || Tail::open(kafka, topic, Checkpoint::default(), tail::Limits::default());
         let opened = match Tail::open(kafka, topic, from, tail::Limits::default()).await {
-            // Retention has removed the next records: the rest is read from its beginning, which changes nothing twice.
-            Err(tail::Error::PositionOutsideLog { .. } | tail::Error::PartitionMissing { .. }) => {
-                Tail::open(kafka, topic, Checkpoint::default(), tail::Limits::default()).await
+            Ok(tail) if log.as_ref().is_some_and(|log| log != tail.log()) => {
+                tail.close().await;
+                at_beginning().await
             }
+            // Retention has removed the next records, or the log was cut: the rest is read from its beginning, which
+            // changes nothing twice.
+            Err(tail::Error::PositionOutsideLog { .. } | tail::Error::PartitionMissing { .. }) => at_beginning().await,
             opened => opened,
         };
         match opened {
             Ok(tail) => self.tail = Some(tail),
-            Err(error) => log(&error),
+            Err(error) => report(&error),
         }
     }
 
@@ -50,15 +54,15 @@ impl LateTail {
         }
     }
 
-    /// Returns the records of an event. After an error the topic is opened again later.
-    pub(super) async fn records(&mut self, event: Result<TailEvent, tail::Error>) -> Vec<Record> {
+    /// Returns the records of an event, with their log. After an error the topic is opened again later.
+    pub(super) async fn records(&mut self, event: Result<TailEvent, tail::Error>) -> Option<(LogId, Vec<Record>)> {
         match event {
-            Ok(TailEvent::Records(records)) => records,
-            Ok(TailEvent::EndReached { .. } | TailEvent::PartitionsAdded(_)) => Vec::new(),
+            Ok(TailEvent::Records(records)) => Some((self.tail.as_ref()?.log().clone(), records)),
+            Ok(TailEvent::EndReached { .. } | TailEvent::PartitionsAdded(_)) => None,
             Err(error) => {
-                log(&error);
+                report(&error);
                 self.close().await;
-                Vec::new()
+                None
             }
         }
     }
@@ -71,6 +75,6 @@ impl LateTail {
     }
 }
 
-fn log(error: &tail::Error) {
+fn report(error: &tail::Error) {
     tracing::debug!(error = error as &dyn std::error::Error, "late deliveries cannot be followed: trying again");
 }

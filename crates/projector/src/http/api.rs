@@ -1,8 +1,13 @@
 //! The state that the handlers share.
 
+use std::sync::Arc;
+
 use service::Shutdown;
 
+use super::refusal::Refusal;
+use super::render::View;
 use crate::projection::Projection;
+use crate::store::StoreReaders;
 
 /// The state that the handlers share.
 #[derive(Clone, Debug)]
@@ -10,4 +15,16 @@ pub(super) struct Api {
     pub(super) projection: Projection,
     /// Ends the streams, which would go on for ever.
     pub(super) shutdown: Shutdown,
+}
+
+impl Api {
+    /// Returns the table in use. What is read of it has its names.
+    pub(super) fn table(&self) -> Result<Arc<StoreReaders>, Refusal> {
+        Ok(self.projection.shared.readers()?)
+    }
+
+    /// Returns how what was read of a table is answered now.
+    pub(super) fn view(&self, table: &StoreReaders) -> View {
+        View { names: table.names(), now: self.projection.shared.now() }
+    }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
-use domain::Position;
+use domain::position::parse_with_epoch;
+use domain::{Position, Positions, TopicId};
 use http::Uri;
 use http::request::Parts;
 use serde::Deserialize;
@@ -21,8 +22,10 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read by the derive alone")]
 pub(super) struct AtLeast {
-    /// Wait until the records at these positions are in the table: `<partition>:<offset>`, several parted by commas.
-    #[param(example = "0:17")]
+    /// Wait until the records at these positions are in the table: `<topic id>/<partition>:<offset>[@<leader epoch>]`,
+    /// several parted by commas after one topic id, or the value of the header `Rollcall-Positions`. Without a topic id
+    /// they are of the topic that the table is of. A position of another topic is 409.
+    #[param(example = "zuQxo-W8SfmGVIR3p0wXVg/0:17@3")]
     at_least: Option<String>,
     /// How long to wait for them in milliseconds, 30000 at most; then 503.
     #[param(minimum = 0, maximum = 30_000, default = 5_000)]
@@ -32,7 +35,10 @@ pub(super) struct AtLeast {
 /// `at_least` and `wait_ms`, read.
 #[derive(Debug)]
 pub(super) struct AtLeastQuery {
-    pub(super) positions: Vec<Position>,
+    /// The topic of the positions, where it is named.
+    pub(super) topic: Option<TopicId>,
+    /// With the leader epochs that are named.
+    pub(super) positions: Vec<(Position, Option<i32>)>,
     pub(super) wait_max: Duration,
 }
 
@@ -60,8 +66,8 @@ impl AtLeastQuery {
     /// Reads both from a request that may have other parameters too.
     pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
         let Query(RawAtLeast { at_least, wait_ms }) = Query::try_from_uri(uri)?;
-        let positions = parse_positions(at_least.as_deref().unwrap_or_default())?;
-        Ok(Self { positions, wait_max: parse_wait(wait_ms.as_deref())? })
+        let (topic, positions) = parse_positions(at_least.as_deref().unwrap_or_default())?;
+        Ok(Self { topic, positions, wait_max: parse_wait(wait_ms.as_deref())? })
     }
 }
 
@@ -76,10 +82,24 @@ impl<S: Sync> FromRequestParts<S> for OnlyAtLeast {
     }
 }
 
-/// One position, or one of each partition, parted by commas.
-fn parse_positions(text: &str) -> Result<Vec<Position>, Refusal> {
-    let parse = |part: &str| part.parse().map_err(|error| Refusal::Parameter(format!("at_least: {error}")));
-    text.split(',').filter(|_| !text.is_empty()).map(parse).collect()
+type Named = (Option<TopicId>, Vec<(Position, Option<i32>)>);
+
+/// One position, or one of each partition: parted by commas, or as [`Positions`] are written.
+fn parse_positions(text: &str) -> Result<Named, Refusal> {
+    let parameter = |error: &dyn std::fmt::Display| Refusal::Parameter(format!("at_least: {error}"));
+    if text.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let (topic, places) = text.split_once('/').map_or((None, text), |(topic, places)| (Some(topic), places));
+    if topic.is_some() && !places.contains(':') {
+        let Positions { topic, checkpoint } = text.parse().map_err(|error| parameter(&error))?;
+        let last = checkpoint.entries().filter(|(_, next, _)| *next > 0);
+        let last = last.map(|(partition, next, epoch)| (Position { partition, offset: next - 1 }, epoch));
+        return Ok((Some(topic), last.collect()));
+    }
+    let topic = topic.map(str::parse).transpose().map_err(|error| parameter(&error))?;
+    let places: Result<_, _> = places.split(',').map(parse_with_epoch).collect();
+    Ok((topic, places.map_err(|error| parameter(&error))?))
 }
 
 fn parse_wait(text: Option<&str>) -> Result<Duration, Refusal> {
@@ -93,11 +113,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_are_one_or_several() {
-        assert_eq!(parse_positions("").unwrap(), []);
-        assert_eq!(parse_positions("0:17").unwrap(), [Position { partition: 0, offset: 17 }]);
-        assert_eq!(parse_positions("0:17,1:6").unwrap().len(), 2);
-        for text in [",", "0:17,", "17", "0:-1", "x"] {
+    fn positions_are_one_or_several_with_a_topic_or_without() {
+        const TOPIC: TopicId = TopicId::from_bytes([1; 16]);
+        let at = |partition, offset| Position { partition, offset };
+        let list = Positions { topic: TOPIC, checkpoint: "0:18@3,1:7,2:0".parse().unwrap() };
+        for (text, expected) in [
+            (String::new(), (None, vec![])),
+            ("0:17".to_owned(), (None, vec![(at(0, 17), None)])),
+            ("0:17@3,1:6".to_owned(), (None, vec![(at(0, 17), Some(3)), (at(1, 6), None)])),
+            (format!("{TOPIC}/0:17@3"), (Some(TOPIC), vec![(at(0, 17), Some(3))])),
+            (format!("{TOPIC}/0:17@3,1:6"), (Some(TOPIC), vec![(at(0, 17), Some(3)), (at(1, 6), None)])),
+            (list.to_string(), (Some(TOPIC), vec![(at(0, 17), Some(3)), (at(1, 6), None)])),
+        ] {
+            assert_eq!(parse_positions(&text).unwrap(), expected, "{text}");
+        }
+        for text in [",", "0:17,", "17", "0:-1", "x", "x/0:17", "/0:17", "0:17@", &format!("{TOPIC}/x")] {
             assert!(parse_positions(text).is_err(), "{text}");
         }
     }

@@ -37,8 +37,8 @@ pub(super) struct UserBody {
 #[schema(as = Meta)]
 struct MetaBody {
     /// The newest record that carries the event (in `/changes` the record that made the change):
-    /// `<partition>:<offset>`.
-    #[schema(example = "0:17")]
+    /// `<topic id>/<partition>:<offset>[@<leader epoch>]`, unique for ever.
+    #[schema(example = "zuQxo-W8SfmGVIR3p0wXVg/0:17@3")]
     position: String,
     /// When the vendor says that it happened.
     #[schema(format = DateTime)]
@@ -116,6 +116,8 @@ pub(super) struct ProblemBody {
 pub(super) enum Refused {
     #[response(status = 400, description = "a parameter is not what it must be")]
     Parameter(ProblemBody),
+    #[response(status = 409, description = "a position or cursor is of another topic, or of a log that was cut")]
+    OtherLog(ProblemBody),
     #[response(status = 503, description = "the table is not there yet, or has not reached `at_least` in time")]
     NotReady(ProblemBody),
 }
@@ -139,6 +141,9 @@ pub(super) struct StatusBody {
     pub(super) phase: String,
     pub(super) cluster: ClusterStatus,
     pub(super) topic: String,
+    /// Kafka's id of the topic; a topic that was created again has another.
+    pub(super) topic_id: String,
+    /// As the header `Rollcall-Positions`; `partitions` has the same in plain numbers.
     pub(super) checkpoint: String,
     pub(super) partitions: Vec<PartitionStatus>,
     /// Why erasing forgotten users does not get on; null when it does, or nothing waits.
@@ -168,6 +173,8 @@ pub(super) struct ClusterStatus {
 pub(super) struct PartitionStatus {
     pub(super) partition: i32,
     pub(super) next_offset: i64,
+    /// Of the last record read, where it is known.
+    pub(super) leader_epoch: Option<i32>,
     pub(super) end_offset: i64,
     pub(super) lag: i64,
     /// The user of every tombstone below this offset is gone from every file of the store; `nextOffset` when nothing

@@ -6,7 +6,7 @@
 //! | `changed` | the user | each change after it, and before it where each is still known |
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
 //! | `started-over` | `{"reason"}` | first: the id is of another log, the reader drops all it has; the table follows |
-//! | `caught-up` | `{"checkpoint"}` | once; all that follows is new |
+//! | `caught-up` | `{"checkpoint"}`, as an `id` | once; all that follows is new |
 //! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is rebuilt, the service stops |
 //!
 //! A change is that another event wins, that the user was forgotten, or that the user's last record became unknown to
@@ -20,12 +20,11 @@
 //! leaves it. Membership is decided by what this table held before and holds after the change. Where the state before
 //! is no longer known (a reader comes back from before the history), the newest state of everyone who changed is sent.
 //!
-//! Each event's `id` is the checkpoint that covers it and all before it, with a tag of its topic (`0:18,1:7@5d41402a`);
-//! a reader that comes back with `Last-Event-ID` goes on there, here or at another replica. An id of a topic that was
-//! recreated since, known by its tag or by a position beyond the end of the log, starts over. The tag is of the cluster
-//! and the topic's id; where the broker gives no id (the embedded one, Kafka before 2.8), and for an id without a tag,
-//! a recreated topic that has grown past the position is not detected. A heartbeat is a comment with an `id`, which
-//! moves a quiet reader's checkpoint along.
+//! Each event's `id` is the list of positions ([`domain::Positions`]) that covers it and all before it; a reader that
+//! comes back with `Last-Event-ID` goes on there, here or at another replica. An id of another topic, of a log that was
+//! cut and has grown again, from beyond the end of the log, or that cannot be read starts over. Where the broker gives
+//! topics no id (the embedded one, Kafka before 2.8), a topic that was created again and has grown past the position is
+//! not detected. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -49,7 +48,7 @@ use super::bodies::Refused;
 use super::filter::ChangeFilter;
 use super::params::ChangesQuery;
 use super::refusal::Refusal;
-use super::render::Rendered;
+use super::render::{Rendered, View};
 use crate::announced::Announced;
 use crate::bookmark::Bookmark;
 use crate::metrics::CountedIn;
@@ -73,8 +72,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     ),
     responses(
         (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is what \
-            `Last-Event-ID` goes on from. `started-over` comes first when that is of a topic that was recreated since \
-            (another tag after `@`, or a position beyond the end of the log): the reader must drop all that it holds, \
+            `Last-Event-ID` goes on from. `started-over` comes first when that is of another topic (one that was \
+            created again, or of another cluster) or of a log that was cut: the reader must drop all that it holds, \
             and the table follows. With a filter, users that leave the set are sent too",
             body = String, content_type = "text/event-stream"),
         Refused
@@ -89,7 +88,7 @@ pub(super) async fn changes(
     let filter = query.filter()?;
     let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
     let from = header.or(query.last_event_id.as_deref()).unwrap_or_default();
-    let from: Bookmark = from.parse().map_err(|error| Refusal::Parameter(format!("Last-Event-ID: {error}")))?;
+    let from = Bookmark::from_id(from);
     let shared = &api.projection.shared;
     // Refuses at once, with a status, while there is no table.
     drop(shared.readers()?);
@@ -143,11 +142,11 @@ impl Subscriber {
                 Ok(Item::State(announced)) => self.change("user", &announced),
                 Ok(Item::Change(announced)) => self.change("changed", &announced),
                 Ok(Item::StartedOver) => {
-                    let data = json!({ "reason": "the topic was recreated" });
+                    let data = json!({ "reason": "the topic was created again, or its log was cut" });
                     Some(self.with_id().event("started-over").data(data.to_string()))
                 }
                 Ok(Item::CaughtUp) => {
-                    let data = json!({ "checkpoint": self.changes.checkpoint().to_string() });
+                    let data = json!({ "checkpoint": self.changes.bookmark().to_string() });
                     Some(self.with_id().event("caught-up").data(data.to_string()))
                 }
                 Err(error) => {
@@ -183,13 +182,13 @@ impl Subscriber {
 /// Returns a change as one line of JSON, as sent at `now`.
 fn data(announced: &Announced, now: UnixMillis) -> String {
     let change = &announced.change;
-    let position = change.position;
-    let meta = json!({ "position": position.to_string() });
+    let (position, view) = (change.position, View { names: announced.names.clone(), now });
+    let meta = json!({ "position": view.names.of(position).to_string() });
     let current = change.event.as_deref().and_then(|value| wire::decode_current(value).ok());
     let json = match (current, change.forgotten_at) {
         (Some(current), _) => {
             let (gaps, unknown_since) = (change.gaps.as_slice(), change.unknown_since);
-            let json = Rendered { current: &current, position, gaps, unknown_since, now }.to_json();
+            let json = Rendered { current: &current, position, gaps, unknown_since, view: &view }.to_json();
             return String::from_utf8(json).expect("JSON is UTF-8");
         }
         (None, Some(at)) => json!({ "userId": change.user_id, "forgottenAt": at.to_string(), "_meta": meta }),

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use domain::UserId;
+use domain::{TopicId, UserId};
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, LINK, VARY};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -17,10 +17,10 @@ use super::at_least::AtLeast;
 use super::bodies::{Refused, UserBody, UserPageBody};
 use super::params::ListQuery;
 use super::refusal::Refusal;
-use super::render;
+use super::render::{self, View};
 use crate::error::Error;
 use crate::projection::Projection;
-use crate::store::{UserFilter, UserRows};
+use crate::store::{StoreReaders, UserFilter, UserRows};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// `/users` answers by the `Accept` of the request: whoever keeps answers keeps one of each.
@@ -49,15 +49,17 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let Query(query) = query?;
     let filter = query.filter()?;
-    let after = query.after()?;
+    let table = api.table()?;
+    let after = query.after(table.topic())?;
     let limit = query.limit()?;
     if wants_ndjson(&headers) {
-        return stream_all(api.projection.clone(), filter, after, limit).await;
+        return stream_all(Source { projection: api.projection.clone(), table, filter }, after, limit).await;
     }
-    let page = api.projection.find(filter, after, query.page_limit()?).await?;
-    let next = page.next_after.map(|last| next_page(&uri, last));
+    let source = Source { projection: api.projection.clone(), table, filter };
+    let page = source.find(after, query.page_limit()?).await?;
+    let next = page.next_after.map(|last| next_page(&uri, source.table.topic(), last));
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",", api.projection.shared.now());
+    render::join(&mut json, &page.users, b",", &source.view());
     json.extend(b"],\"next\":");
     json.extend(serde_json::to_vec(&next).expect("a text is JSON"));
     json.extend(b"}");
@@ -69,12 +71,12 @@ pub(super) async fn list(
 }
 
 /// Returns the same request for the users that follow.
-fn next_page(uri: &Uri, last: UserId) -> String {
+fn next_page(uri: &Uri, topic: TopicId, last: UserId) -> String {
     let kept = |pair: &&str| {
         !pair.is_empty() && !["after=", "at_least=", "wait_ms="].iter().any(|name| pair.starts_with(name))
     };
     let mut pairs: Vec<&str> = uri.query().unwrap_or_default().split('&').filter(kept).collect();
-    let after = format!("after={last}");
+    let after = format!("after={topic}/{last}");
     pairs.push(&after);
     format!("{}?{}", uri.path(), pairs.join("&"))
 }
@@ -87,30 +89,43 @@ enum Step {
     After(UserId, usize),
 }
 
-/// Answers with one user a line, read a step at a time as the reader takes them.
-async fn stream_all(
+/// The table that a list is read from, and those who are listed.
+struct Source {
     projection: Projection,
+    table: Arc<StoreReaders>,
     filter: UserFilter,
-    after: Option<UserId>,
-    limit: Option<usize>,
-) -> Result<Response, Refusal> {
-    let first = projection.find(filter.clone(), after, limit.unwrap_or(STREAM_STEP).min(STREAM_STEP)).await?;
-    let begin = (projection, filter, Some(Step::Read(first)), limit);
-    let lines = stream::try_unfold(begin, |(projection, filter, step, left)| async move {
+}
+
+impl Source {
+    async fn find(&self, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
+        let filter = self.filter.clone();
+        self.projection.shared.read_of(&self.table, move |reader| reader.find(&filter, after, limit)).await
+    }
+
+    fn view(&self) -> View {
+        View { names: self.table.names(), now: self.projection.shared.now() }
+    }
+}
+
+/// Answers with one user a line, read a step at a time as the reader takes them.
+async fn stream_all(source: Source, after: Option<UserId>, limit: Option<usize>) -> Result<Response, Refusal> {
+    let first = source.find(after, limit.unwrap_or(STREAM_STEP).min(STREAM_STEP)).await?;
+    let begin = (source, Some(Step::Read(first)), limit);
+    let lines = stream::try_unfold(begin, |(source, step, left)| async move {
         let page = match step {
             None => return Ok::<_, Error>(None),
             Some(Step::Read(page)) => page,
-            Some(Step::After(last, count)) => projection.find(filter.clone(), Some(last), count).await?,
+            Some(Step::After(last, count)) => source.find(Some(last), count).await?,
         };
         let mut lines = Vec::new();
-        render::join(&mut lines, &page.users, b"\n", projection.shared.now());
+        render::join(&mut lines, &page.users, b"\n", &source.view());
         if !lines.is_empty() {
             lines.push(b'\n');
         }
         let left = left.map(|left| left.saturating_sub(page.users.len()));
         let count = left.unwrap_or(STREAM_STEP).min(STREAM_STEP);
         let next = page.next_after.filter(|_| count > 0).map(|last| Step::After(last, count));
-        Ok(Some((lines, (projection, filter, next, left))))
+        Ok(Some((lines, (source, next, left))))
     });
     let headers = [(CONTENT_TYPE, HeaderValue::from_static(NDJSON)), (VARY, VARY_BY)];
     Ok((headers, Body::from_stream(lines)).into_response())
@@ -122,13 +137,13 @@ mod tests {
 
     #[test]
     fn the_next_page_asks_the_same_of_those_that_follow() {
-        let last = UserId::new(7).unwrap();
+        let (topic, last) = (TopicId::from_bytes([0; 16]), UserId::new(7).unwrap());
         for (uri, next) in [
-            ("/users", "/users?after=7"),
-            ("/users?limit=2&after=3", "/users?limit=2&after=7"),
-            ("/users?q=a%26b&at_least=0:1&wait_ms=1", "/users?q=a%26b&after=7"),
+            ("/users", "/users?after=AAAAAAAAAAAAAAAAAAAAAA/7"),
+            ("/users?limit=2&after=3", "/users?limit=2&after=AAAAAAAAAAAAAAAAAAAAAA/7"),
+            ("/users?q=a%26b&at_least=0:1&wait_ms=1", "/users?q=a%26b&after=AAAAAAAAAAAAAAAAAAAAAA/7"),
         ] {
-            assert_eq!(next_page(&uri.parse().unwrap(), last), next);
+            assert_eq!(next_page(&uri.parse().unwrap(), topic, last), next);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The parameters of lists and subscriptions. Values are taken as text, so that a refusal names the parameter.
 
-use domain::UserId;
+use domain::{TopicId, UserId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -28,8 +28,9 @@ pub(super) struct ListQuery {
     /// How many users at most: 100 by default, 1000 at most; as NDJSON any number.
     #[param(minimum = 1)]
     limit: Option<usize>,
-    /// Only users with a larger identifier.
-    #[param(value_type = Option<i64>)]
+    /// Only users with a larger identifier: the cursor in `next`, `<topic id>/<userId>`, or a bare identifier. A cursor
+    /// of another topic is 409.
+    #[param(example = "zuQxo-W8SfmGVIR3p0wXVg/180")]
     after: Option<String>,
     /// [`super::at_least`] has read them.
     #[serde(rename = "at_least")]
@@ -74,9 +75,16 @@ impl ListQuery {
         })
     }
 
-    pub(super) fn after(&self) -> Result<Option<UserId>, Refusal> {
-        let parse = |after: &String| after.parse().map_err(|error| Refusal::Parameter(format!("after: {error}")));
-        self.after.as_ref().map(parse).transpose()
+    /// Returns after which user the page begins, of a table of the topic `held`.
+    pub(super) fn after(&self, held: TopicId) -> Result<Option<UserId>, Refusal> {
+        let Some(after) = &self.after else { return Ok(None) };
+        let parameter = |error: &dyn std::fmt::Display| Refusal::Parameter(format!("after: {error}"));
+        let (topic, id) = after.split_once('/').map_or((None, after.as_str()), |(topic, id)| (Some(topic), id));
+        let topic: Option<TopicId> = topic.map(str::parse).transpose().map_err(|error| parameter(&error))?;
+        if let Some(named) = topic.filter(|topic| *topic != held) {
+            return Err(Refusal::OtherTopic { named, held });
+        }
+        id.parse().map(Some).map_err(|error| parameter(&error))
     }
 
     /// Returns how many users a page has.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
-use domain::Position;
+use domain::{TopicId, TopicPosition};
 use http::StatusCode;
 use service::Problem;
 
@@ -24,8 +24,15 @@ pub(crate) enum Refusal {
     UnknownUser,
     ForgottenUser,
     /// The stored record's head can be read, and the rest cannot.
-    Unreadable(Position),
-    NotReached(Position),
+    Unreadable(TopicPosition),
+    /// A position or a cursor is of another topic than the table: one that was created again, or on another cluster.
+    OtherTopic {
+        named: TopicId,
+        held: TopicId,
+    },
+    /// The record at that position was cut off the log, and another one is there, or will be.
+    CutOff(TopicPosition),
+    NotReached(TopicPosition),
     NotReady(String),
     /// The store or the projection failed; the log says how.
     Failed,
@@ -35,7 +42,7 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
             Error::NotReady(why) => Self::NotReady(why),
-            Error::NotReached { position } => Self::NotReached(position),
+            Error::NotReached { position } => Self::NotReady(format!("the table has not reached {position} in time")),
             Error::Ended => Self::NotReady("the service is stopping".to_owned()),
             Error::Store(store::Error::Interrupted { .. }) => Self::NotReady("the read took too long".to_owned()),
             error @ (Error::Store(_)
@@ -75,6 +82,13 @@ impl IntoResponse for Refusal {
             Self::ForgottenUser => Problem::new(StatusCode::GONE).detail("the user was forgotten"),
             Self::Unreadable(position) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
                 .detail(format!("the newest record of the user, at {position}, cannot be read")),
+            Self::OtherTopic { named, held } => Problem::new(StatusCode::CONFLICT).detail(format!(
+                "the position is of topic {named}, and the table is of topic {held}: the topic was created again, or \
+                 is on another cluster"
+            )),
+            Self::CutOff(position) => Problem::new(StatusCode::CONFLICT).detail(format!(
+                "the log was cut: the record at {position} is gone, and another one is at its offset"
+            )),
             Self::NotReached(position) => unavailable(format!("the table has not reached {position} in time")),
             Self::NotReady(why) => unavailable(why),
             Self::Failed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail("the table cannot be read"),

@@ -12,41 +12,47 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
-use crate::store::UserRow;
+use crate::store::{LogNames, UserRow};
 
 /// Returns the JSON of a stored user.
 ///
 /// # Errors
 /// [`Refusal::Unreadable`] when the stored record's head alone can be read.
-pub(super) fn user(row: &UserRow, now: UnixMillis) -> Result<Vec<u8>, Refusal> {
-    let current = wire::decode_current(&row.event).map_err(|_| Refusal::Unreadable(row.position))?;
-    Ok(Rendered::new(&current, row, now).to_json())
+pub(super) fn user(row: &UserRow, view: &View) -> Result<Vec<u8>, Refusal> {
+    let current = wire::decode_current(&row.event).map_err(|_| Refusal::Unreadable(view.names.of(row.position)))?;
+    Ok(Rendered::new(&current, row, view).to_json())
 }
 
 /// Appends the JSON of users. One that cannot be read is left out of a list; asking for it says so.
-pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], now: UnixMillis) {
+pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], view: &View) {
     let readable = users.iter().filter_map(|row| Some((row, wire::decode_current(&row.event).ok()?)));
     for (index, (row, current)) in readable.enumerate() {
         if index > 0 {
             json.extend(between);
         }
-        Rendered::new(&current, row, now).write(json);
+        Rendered::new(&current, row, view).write(json);
     }
 }
 
-/// A state of a user, as answered at `now`.
+/// The names of positions in an answer, and the time at which it is given.
+pub(super) struct View {
+    pub(super) names: LogNames,
+    pub(super) now: UnixMillis,
+}
+
+/// A state of a user, as it is answered.
 pub(super) struct Rendered<'e> {
     pub(super) current: &'e Current<'e>,
     pub(super) position: Position,
     pub(super) gaps: &'e [OpenGap],
     pub(super) unknown_since: Option<UnixMillis>,
-    pub(super) now: UnixMillis,
+    pub(super) view: &'e View,
 }
 
 impl<'e> Rendered<'e> {
-    fn new(current: &'e Current<'e>, row: &'e UserRow, now: UnixMillis) -> Self {
+    fn new(current: &'e Current<'e>, row: &'e UserRow, view: &'e View) -> Self {
         let UserRow { position, ref gaps, unknown_since, .. } = *row;
-        Self { current, position, gaps, unknown_since, now }
+        Self { current, position, gaps, unknown_since, view }
     }
 
     /// Returns the JSON of the state.
@@ -89,13 +95,13 @@ struct RenderedMeta<'r>(&'r Rendered<'r>);
 
 impl Serialize for RenderedMeta<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Rendered { current, position, gaps, unknown_since, now } = self.0;
+        let Rendered { current, position, gaps, unknown_since, view } = self.0;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("position", &AsText(position))?;
+        map.serialize_entry("position", &AsText(&view.names.of(*position)))?;
         map.serialize_entry("occurredAt", &AsText(&current.occurred_at))?;
         map.serialize_entry("eventId", &AsText(&current.event_id))?;
         map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
-        map.serialize_entry("continuity", &Continuity { gaps, now: *now })?;
+        map.serialize_entry("continuity", &Continuity { gaps, view })?;
         if let Some(since) = unknown_since {
             map.serialize_entry("unknownSince", &AsText(since))?;
         }
@@ -107,7 +113,7 @@ impl Serialize for RenderedMeta<'_> {
 /// carries the whole user.
 struct Continuity<'g> {
     gaps: &'g [OpenGap],
-    now: UnixMillis,
+    view: &'g View,
 }
 
 impl Serialize for Continuity<'_> {
@@ -124,22 +130,22 @@ struct Gaps<'g>(&'g Continuity<'g>);
 
 impl Serialize for Gaps<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Continuity { gaps, now } = self.0;
-        serializer.collect_seq(gaps.iter().map(|gap| RenderedGap { gap, now: *now }))
+        let Continuity { gaps, view } = self.0;
+        serializer.collect_seq(gaps.iter().map(|gap| RenderedGap { gap, view }))
     }
 }
 
 struct RenderedGap<'g> {
     gap: &'g OpenGap,
-    now: UnixMillis,
+    view: &'g View,
 }
 
 impl Serialize for RenderedGap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { gap, now } = self;
+        let Self { gap, view } = self;
         let mut map = serializer.serialize_map(Some(4))?;
-        map.serialize_entry("position", &AsText(&gap.position))?;
-        map.serialize_entry("state", gap.state(*now).as_str())?;
+        map.serialize_entry("position", &AsText(&view.names.of(gap.position)))?;
+        map.serialize_entry("state", gap.state(view.now).as_str())?;
         map.serialize_entry("awaitedUntil", &AsText(&gap.awaited_until()))?;
         map.serialize_entry("fields", &gap.fields)?;
         map.end()
@@ -158,13 +164,19 @@ impl<T: std::fmt::Display> Serialize for AsText<'_, T> {
 #[cfg(test)]
 mod tests {
     use domain::gap::Gap;
-    use domain::{Facts, UserEvent, UserId, Version};
+    use domain::{Facts, LeaderEpochs, TopicId, UnixMillis, UserEvent, UserId, Version};
     use serde_json::{Value, json};
 
     use super::*;
 
     const AT: Position = Position { partition: 0, offset: 17 };
     const RECEIVED: UnixMillis = UnixMillis::from_millis(1_496_739_224_000);
+    const NAMED: &str = "AQEBAQEBAQEBAQEBAQEBAQ/0:17@3";
+
+    fn view(now: UnixMillis) -> View {
+        let epochs = LeaderEpochs::from_spans([(0, 3, 0, 17)]);
+        View { names: LogNames::new(TopicId::from_bytes([1; 16]), epochs), now }
+    }
 
     fn rendered(new: User, gaps: &[OpenGap], unknown_since: Option<UnixMillis>, now: UnixMillis) -> Value {
         let facts = Facts {
@@ -177,8 +189,8 @@ mod tests {
             omitted: Vec::new(),
         };
         let event = wire::encode(&UserEvent::new(facts).unwrap());
-        let current = &wire::decode_current(&event).unwrap();
-        serde_json::from_slice(&Rendered { current, position: AT, gaps, unknown_since, now }.to_json()).unwrap()
+        let (current, view) = (&wire::decode_current(&event).unwrap(), &view(now));
+        serde_json::from_slice(&Rendered { current, position: AT, gaps, unknown_since, view }.to_json()).unwrap()
     }
 
     #[test]
@@ -194,7 +206,7 @@ mod tests {
         let meta = rendered.as_object_mut().unwrap().remove("_meta").unwrap();
         user.extra.remove("_meta");
         assert_eq!(rendered, Value::Object(user.to_json()));
-        assert_eq!(meta["position"], "0:17");
+        assert_eq!(meta["position"], NAMED);
         assert_eq!(meta["occurredAt"], "2017-06-06T08:53:43Z");
         assert_eq!(meta["receivedAt"], "2017-06-06T08:53:44Z");
         assert_eq!(meta.get("unknownSince"), None);
@@ -208,7 +220,7 @@ mod tests {
         for (now, state) in [(RECEIVED, "awaited"), (gap.awaited_until(), "lost")] {
             let rendered = rendered(User::new(UserId::new(180).unwrap()), std::slice::from_ref(&gap), None, now);
             let until = "2017-06-29T03:00:44Z";
-            let gaps = json!([{"position": "0:17", "state": state, "awaitedUntil": until, "fields": ["email"]}]);
+            let gaps = json!([{"position": NAMED, "state": state, "awaitedUntil": until, "fields": ["email"]}]);
             let expected = json!({"stateIsWhole": true, "unbroken": false, "gaps": gaps});
             assert_eq!(rendered["_meta"]["continuity"], expected);
         }
@@ -226,6 +238,6 @@ mod tests {
         let event = golden[..150].to_vec();
         let user_id = UserId::new(180).unwrap();
         let row = UserRow { user_id, position: AT, event, gaps: Vec::new(), unknown_since: None };
-        assert!(matches!(user(&row, RECEIVED), Err(Refusal::Unreadable(AT))));
+        assert!(matches!(user(&row, &view(RECEIVED)), Err(Refusal::Unreadable(at)) if at.to_string() == NAMED));
     }
 }

@@ -7,6 +7,8 @@ use axum::extract::State;
 use domain::gap::OpenGap;
 use domain::{UnixMillis, UserId};
 
+use domain::Positions;
+
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{
@@ -15,6 +17,7 @@ use super::bodies::{
 };
 use super::refusal::Refusal;
 use crate::ends::LogEnds;
+use crate::store::LogNames;
 
 /// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -37,12 +40,14 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
     let projection = &api.projection;
     // All of one moment, the checkpoint too.
     let now = projection.shared.now();
-    let read = projection.read(move |reader| {
+    let table = api.table()?;
+    let read = projection.shared.read_of(&table, move |reader| {
         let listed = (reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?, reader.unknown(LISTED_MAX)?);
         let (counts, tally) = (reader.counts()?, reader.tally(now)?);
         Ok((reader.checkpoint()?, counts, tally, listed, reader.meta()?, reader.erasures()?))
     });
     let (checkpoint, counts, tally, (gaps, unreadable, unknown), meta, erasures) = read.await?;
+    let (names, topic) = (table.names(), table.topic());
     let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
     let last_answer = known_at.map(|at| at.to_string());
     let phase = projection.phase().borrow().to_string();
@@ -53,13 +58,15 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
     let partitions = offsets.iter().map(|(partition, end_offset)| {
         let next_offset = checkpoint.next(partition).unwrap_or(0);
         let (erased_up_to, lag) = (erasures.erased_up_to(partition, next_offset), (end_offset - next_offset).max(0));
-        PartitionStatus { partition, next_offset, end_offset, lag, erased_up_to }
+        let leader_epoch = checkpoint.epoch(partition);
+        PartitionStatus { partition, next_offset, leader_epoch, end_offset, lag, erased_up_to }
     });
     Ok(Json(StatusBody {
         phase,
         cluster: ClusterStatus { answers: !is_silent, last_answer },
         topic: meta.topic,
-        checkpoint: checkpoint.to_string(),
+        topic_id: topic.to_string(),
+        checkpoint: Positions { topic, checkpoint: checkpoint.clone() }.to_string(),
         partitions: partitions.collect(),
         erasure_held_back: projection.shared.erasure_held_back.lock().clone(),
         users: counts.users,
@@ -67,13 +74,13 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         gaps: GapStatus {
             awaited: tally.gaps_awaited,
             lost: tally.gaps_lost,
-            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, now)).collect(),
+            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, &names, now)).collect(),
         },
         unreadable: UnreadableStatus {
             records: meta.records_unreadable,
             listed: unreadable
                 .into_iter()
-                .map(|record| ListedRecord { position: record.position.to_string(), reason: record.reason })
+                .map(|record| ListedRecord { position: names.of(record.position).to_string(), reason: record.reason })
                 .collect(),
         },
         unknown: UnknownStatus {
@@ -87,10 +94,10 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
     }))
 }
 
-fn listed(user_id: UserId, gap: OpenGap, now: UnixMillis) -> ListedGap {
+fn listed(user_id: UserId, gap: OpenGap, names: &LogNames, now: UnixMillis) -> ListedGap {
     ListedGap {
         user_id: user_id.get(),
-        position: gap.position.to_string(),
+        position: names.of(gap.position).to_string(),
         state: gap.state(now).as_str(),
         awaited_until: gap.awaited_until().to_string(),
         fields: gap.fields,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use domain::{UnixMillis, UserId, wire};
+use domain::{UserId, wire};
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
@@ -15,8 +15,9 @@ use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{Matched, ProblemBody, Refused, UserBody};
 use super::params::PAGE_MAX;
 use super::refusal::Refusal;
-use super::render;
-use crate::store::{Lookup, UserFilter, UserRow};
+use super::render::{self, View};
+use crate::error::Error;
+use crate::store::{LogNames, Lookup, UserFilter, UserRow};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -46,29 +47,30 @@ pub(super) async fn one(
 ) -> Result<Response, Refusal> {
     let Path(id) = id?;
     let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
-    match api.projection.get(user_id)? {
-        Lookup::Found(row) => found(&row, &known, api.projection.shared.now()),
+    let table = api.table()?;
+    match table.with(|reader| reader.get(user_id)).map_err(Error::from)? {
+        Lookup::Found(row) => found(&row, &known, &api.view(&table)),
         Lookup::Forgotten(_) => Err(Refusal::ForgottenUser),
         Lookup::Unknown => Err(Refusal::UnknownUser),
     }
 }
 
-fn found(row: &UserRow, known: &IfNoneMatch, now: UnixMillis) -> Result<Response, Refusal> {
-    let etag = etag(row)?;
+fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Refusal> {
+    let etag = etag(row, &view.names)?;
     let is_known = known.names(&etag);
-    let etag = HeaderValue::try_from(etag).expect("a UUID and quotes make a header");
+    let etag = HeaderValue::try_from(etag).expect("base64, a UUID and quotes make a header");
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     }
-    let json = render::user(row, now)?;
+    let json = render::user(row, view)?;
     Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
 }
 
-/// Returns a weak tag: it is of the event that wins, so it covers the user, and not `_meta`. A table that was rebuilt
-/// and a replica give the same.
-fn etag(row: &UserRow) -> Result<String, Refusal> {
-    let head = wire::decode_head(&row.event).map_err(|_| Refusal::Unreadable(row.position))?;
-    Ok(format!("W/\"{}\"", head.event_id))
+/// Returns a weak tag: it is of the topic and the event that wins, so it covers the user, and not `_meta`. A table that
+/// was rebuilt and a replica give the same; the user of another topic has another.
+fn etag(row: &UserRow, names: &LogNames) -> Result<String, Refusal> {
+    let head = wire::decode_head(&row.event).map_err(|_| Refusal::Unreadable(names.of(row.position)))?;
+    Ok(format!("W/\"{}/{}\"", names.topic(), head.event_id))
 }
 
 /// Answers with all users that have this username.
@@ -123,12 +125,13 @@ async fn matching(
     filter: impl FnOnce(String) -> UserFilter,
 ) -> Result<Response, Refusal> {
     let Path(value) = value?;
-    let page = api.projection.find(filter(value), None, PAGE_MAX).await?;
+    let (table, filter) = (api.table()?, filter(value));
+    let page = api.projection.shared.read_of(&table, move |reader| reader.find(&filter, None, PAGE_MAX)).await?;
     if page.users.is_empty() {
         return Err(Refusal::UnknownUser);
     }
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",", api.projection.shared.now());
+    render::join(&mut json, &page.users, b",", &api.view(&table));
     json.extend(b"]}");
     Ok(([(CONTENT_TYPE, JSON)], json).into_response())
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use domain::{EpochMatch, Position, TopicId, TopicPosition};
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderName, HeaderValue, Uri};
 use service::answer::{Finish, Finishing};
@@ -13,10 +14,12 @@ use tower::Service;
 use super::api::Api;
 use super::at_least::AtLeastQuery;
 use super::refusal::Refusal;
+use crate::error::Error;
 use crate::metrics::CountedIn;
+use crate::store::StoreReaders;
 
-/// Where the answer's table stood: the last position of each partition, as `at_least` takes them. A reader that hands
-/// them on to another replica never goes back in time.
+/// Where the answer's table stood ([`domain::Positions`]), as `at_least` takes it. A reader that hands it on to another
+/// replica never goes back in time.
 pub(super) const POSITIONS: HeaderName = HeaderName::from_static("rollcall-positions");
 
 /// Lets a request through once every position it names is in the table, and says in the answer where the table stood
@@ -80,15 +83,47 @@ impl Finish for Stood {
 }
 
 async fn until_reached(api: &Api, uri: &Uri) -> Result<(), Refusal> {
-    let AtLeastQuery { positions, wait_max } = AtLeastQuery::of(uri)?;
+    let AtLeastQuery { topic, positions, wait_max } = AtLeastQuery::of(uri)?;
     let shared = &api.projection.shared;
     let _waiting = CountedIn::new(&shared.metrics.waiters);
     let began = tokio::time::Instant::now();
-    for position in positions {
+    if !positions.is_empty() {
+        same_log(&*shared.readers()?, topic, &positions)?;
+    }
+    for (position, _) in &positions {
         if !shared.may_have_partition(position.partition, wait_max.saturating_sub(began.elapsed())).await {
             return Err(Refusal::Parameter(format!("at_least: the topic has no partition {}", position.partition)));
         }
-        api.projection.wait_for(position, wait_max.saturating_sub(began.elapsed())).await?;
+        let wait = api.projection.wait_for(*position, wait_max.saturating_sub(began.elapsed()));
+        if let Err(error) = wait.await {
+            return Err(not_reached(error, shared.readers().ok().map(|table| table.names().of(*position))));
+        }
+    }
+    // The table may be of another log by now, or have read what tells.
+    if positions.is_empty() { Ok(()) } else { same_log(&*shared.readers()?, topic, &positions) }
+}
+
+fn not_reached(error: Error, position: Option<TopicPosition>) -> Refusal {
+    match (error, position) {
+        (Error::NotReached { .. }, Some(position)) => Refusal::NotReached(position),
+        (error, _) => error.into(),
+    }
+}
+
+/// Refuses positions of another topic, and those of a log that was cut: their records are not those of this table.
+fn same_log(
+    table: &StoreReaders,
+    topic: Option<TopicId>,
+    positions: &[(Position, Option<i32>)],
+) -> Result<(), Refusal> {
+    let names = table.names();
+    if let Some(named) = topic.filter(|topic| *topic != names.topic()) {
+        return Err(Refusal::OtherTopic { named, held: names.topic() });
+    }
+    for (position, epoch) in positions {
+        if epoch.is_some_and(|epoch| names.compare(*position, epoch) == EpochMatch::Other) {
+            return Err(Refusal::CutOff(TopicPosition { topic: names.topic(), position: *position, epoch: *epoch }));
+        }
     }
     Ok(())
 }

@@ -2,10 +2,11 @@
 //!
 //! `AGREEMENT_CASES=10000 cargo test -p rollcall-projector agreement` tries more of them than the default.
 
-use domain::{Checkpoint, UnixMillis, UserId};
+use domain::{Checkpoint, LeaderEpochs, UnixMillis, UserId};
 use kafka::Record;
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use testkit::event::log_id;
 use testkit::random::Random;
 
 use super::history::Log;
@@ -55,7 +56,7 @@ impl World {
     /// Returns the store of a life: commits of any size, and some restarts.
     fn live(&mut self) -> Connection {
         let path = self.dir.path().join("live.db");
-        let mut writer = Writer::create(&path, &StoreMeta::new("t", "c/t", NOW)).unwrap();
+        let mut writer = Writer::create(&path, &StoreMeta::new("t", &log_id(), NOW)).unwrap();
         let mut records = self.log.records.as_slice();
         while !records.is_empty() {
             let count = usize::try_from(1 + self.random.below(8)).unwrap().min(records.len());
@@ -80,7 +81,9 @@ impl World {
         loader.load(&mut tables, &meter).unwrap();
         let mut checkpoint = Checkpoint::default();
         records.iter().for_each(|record| checkpoint.advance(record.position, None).unwrap());
-        loader.finish(&StoreMeta::new("t", "c/t", NOW), &checkpoint, &[], &meter).unwrap();
+        loader
+            .finish(&StoreMeta::new("t", &log_id(), NOW), &checkpoint, &LeaderEpochs::default(), &[], &meter)
+            .unwrap();
         Connection::open(&path).unwrap()
     }
 }

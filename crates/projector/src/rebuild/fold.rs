@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use domain::UserId;
 use domain::wire::Ids;
+use domain::{LeaderEpochs, UserId};
 use kafka::scan::{self, Coverage, Range, Scanned};
 use service::registry::{Schemas, Unsettled};
 use service::telemetry::chain;
@@ -24,10 +24,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const RECORDS_PER_LOOK: u64 = 1_024;
 
 /// The tables of one reading of the log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Read {
     pub(super) tables: Vec<Table>,
     pub(super) unreadable: Vec<Unread>,
+    /// The leader epochs of all records, whatever their keys.
+    pub(super) epochs: LeaderEpochs,
     /// The first key of the next reading, if there is to be one.
     pub(super) next_first: Option<i64>,
 }
@@ -53,9 +55,10 @@ pub fn fold(plan: &Plan, first: i64, meter: &Meter) -> Result<Option<Read>, Erro
         workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<Result<Vec<_>, _>>()
     })?;
     let end = bounds.end.load(Ordering::Relaxed);
-    let mut read = Read { tables: Vec::new(), unreadable: Vec::new(), next_first: (end != i64::MAX).then_some(end) };
+    let mut read = Read { next_first: (end != i64::MAX).then_some(end), ..Read::default() };
     for worker in folded {
-        let Some((mut table, unreadable)) = worker else { return Ok(None) };
+        let Some((mut table, unreadable, epochs)) = worker else { return Ok(None) };
+        read.epochs.extend(&epochs);
         if read.next_first.is_some() {
             table.remove_from(end);
         }
@@ -92,8 +95,8 @@ fn counted_by(user_id: Option<UserId>) -> i64 {
     user_id.map_or(i64::MIN, UserId::get)
 }
 
-/// A thread's part of a reading: its keys, and the records that it could not read.
-type Share = (Table, Vec<(i64, Unread)>);
+/// A thread's part of a reading: its keys, the records that it could not read, and the leader epochs of all.
+type Share = (Table, Vec<(i64, Unread)>, LeaderEpochs);
 
 struct Worker<'r> {
     bounds: &'r Bounds,
@@ -103,14 +106,15 @@ struct Worker<'r> {
     table: Table,
     /// With the key by which they are counted in one reading alone; the lowest for those without one.
     unreadable: Vec<(i64, Unread)>,
+    epochs: LeaderEpochs,
     used: usize,
     records: u64,
 }
 
 impl<'r> Worker<'r> {
     fn new(bounds: &'r Bounds, meter: &'r Meter, schemas: &'r Schemas) -> Self {
-        let (ids, table) = (schemas.known(), Table::default());
-        Self { bounds, meter, schemas, ids, table, unreadable: Vec::new(), used: 0, records: 0 }
+        let (ids, table, unreadable, epochs) = (schemas.known(), Table::default(), Vec::new(), LeaderEpochs::default());
+        Self { bounds, meter, schemas, ids, table, unreadable, epochs, used: 0, records: 0 }
     }
 
     fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, Error> {
@@ -136,13 +140,16 @@ impl<'r> Worker<'r> {
         Ok(match outcome {
             Coverage::Complete => {
                 self.table.flush();
-                Some((self.table, self.unreadable))
+                Some((self.table, self.unreadable, self.epochs))
             }
             Coverage::Stopped => None,
         })
     }
 
     fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Unsettled> {
+        if let Some(epoch) = scanned.leader_epoch() {
+            self.epochs.note(scanned.position(), epoch);
+        }
         if self.bounds.leave_out(scanned.key()) {
             return Ok(());
         }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use domain::Checkpoint;
 use domain::wire::Facets;
+use domain::{Checkpoint, LeaderEpochs};
 use rusqlite::{Connection, params};
 
 use super::progress::{Meter, Stage};
@@ -13,7 +13,7 @@ use super::slot::KeySlot;
 use super::table::Table;
 use crate::store::{
     Error, PutUser, StoreMeta, TempFolder, Unread, create_indexes, create_tables, facets_of, note_unreadable,
-    put_forgotten, write_gaps, write_late, write_seconds, write_unknown,
+    put_forgotten, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
 };
 
 /// How many rows one thread hands to the other at once.
@@ -87,6 +87,7 @@ impl Loader {
         self,
         meta: &StoreMeta,
         checkpoint: &Checkpoint,
+        epochs: &LeaderEpochs,
         unreadable: &[Unread],
         meter: &Meter,
     ) -> Result<(), Error> {
@@ -97,9 +98,11 @@ impl Loader {
             meta.write(&transaction)?;
             note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
             // Single changes before this position are not known.
-            for (partition, next) in checkpoint.iter() {
-                transaction.execute("INSERT INTO checkpoint VALUES (?1, ?2, ?2)", params![partition, next])?;
+            for (partition, next, epoch) in checkpoint.entries() {
+                let row = params![partition, next, epoch];
+                transaction.execute("INSERT INTO checkpoint VALUES (?1, ?2, ?2, ?3)", row)?;
             }
+            write_epochs(&transaction, epochs)?;
             transaction.commit()
         };
         finish().map_err(|source| Error::of(&self.path, source))?;

@@ -1,6 +1,6 @@
 //! The log that a rebuild reads, and its memory and threads.
 
-use domain::Checkpoint;
+use domain::{Checkpoint, LeaderEpochs};
 use kafka::ClientOptions;
 use kafka::scan::Range;
 use service::registry::Schemas;
@@ -25,7 +25,8 @@ impl Plan {
     }
 
     /// Returns where the table stands once every range is read.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::from_next_offsets(self.ranges.iter().map(|range| (range.partition, range.end)))
+    pub(super) fn checkpoint(&self, epochs: &LeaderEpochs) -> Checkpoint {
+        let entry = |range: &Range| (range.partition, range.end, epochs.before(range.partition, range.end));
+        Checkpoint::from_entries(self.ranges.iter().map(entry))
     }
 }

@@ -1,7 +1,7 @@
 //! The input of one transaction, and its result.
 
 use domain::roll::Effect;
-use domain::{Checkpoint, UnixMillis};
+use domain::{Checkpoint, LeaderEpochs, UnixMillis};
 use kafka::Record;
 
 use super::{Change, Erasures, Unread};
@@ -32,6 +32,8 @@ impl LogBatch {
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     pub checkpoint: Checkpoint,
+    /// The leader epochs of the records.
+    pub epochs: LeaderEpochs,
     /// Every change of a user, in the order of the records; of one who was forgotten, none before that.
     pub changes: Vec<Change>,
     pub effects: Effects,

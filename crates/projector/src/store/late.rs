@@ -2,11 +2,18 @@
 
 use domain::gap::{Edge, Followed, Lineage};
 use domain::roll::{Member, Roll};
-use domain::{Checkpoint, UnixMillis, UserId, Version};
+use domain::{Checkpoint, LogId, UnixMillis, UserId, Version};
 use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::meta;
 use super::rows::{read_gaps, replace_gaps, signed};
+
+/// Begins to read another log of late deliveries.
+pub(super) fn begin(connection: &Connection, log: &LogId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM late_checkpoint", [])?;
+    meta::put(connection, "late_log", &log.to_string())
+}
 
 /// Notes late deliveries, closes the gaps that they bridge, and moves the checkpoint past them. Returns how many gaps
 /// closed.
@@ -17,9 +24,9 @@ pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records
             closed += note(connection, record)?;
         }
     }
-    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO late_checkpoint VALUES (?1, ?2)")?;
-    for (partition, next) in checkpoint.iter() {
-        put.execute(params![partition, next])?;
+    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO late_checkpoint VALUES (?1, ?2, ?3)")?;
+    for (partition, next, epoch) in checkpoint.entries() {
+        put.execute(params![partition, next, epoch])?;
     }
     Ok(closed)
 }

@@ -197,7 +197,7 @@ mod tests {
     fn a_read_without_an_end_is_interrupted_when_it_holds_somebody_up() {
         const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
         let dir = tempfile::tempdir().unwrap();
-        let meta = StoreMeta::new("t", "c/t", UnixMillis::from_millis(0));
+        let meta = StoreMeta::new("t", &testkit::event::log_id(), UnixMillis::from_millis(0));
         let writer = Writer::create(&dir.path().join("users.1.db"), &meta).unwrap();
         let readers = Arc::clone(writer.readers());
         let (begun, begins) = channel();

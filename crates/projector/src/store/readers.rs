@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use domain::TopicId;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::connection::Interrupt;
 use super::erasure::READERS_WAIT;
-use super::{Error, HeldBy, StoreReader};
-use crate::bookmark::TopicTag;
+use super::{Error, HeldBy, LogNames, StoreReader};
 
 /// How many idle connections are kept, each with its page cache.
 const IDLE_MAX: usize = 16;
@@ -32,7 +32,7 @@ pub(super) const READ_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct StoreReaders {
     path: PathBuf,
-    topic: TopicTag,
+    names: RwLock<LogNames>,
     pool: Mutex<Pool>,
 }
 
@@ -67,13 +67,23 @@ pub(super) struct Writing<'r>(&'r StoreReaders);
 
 impl StoreReaders {
     /// Prepares to read the store at `path`, which the writer has opened; it announces each write.
-    pub(super) fn new(path: &Path, topic: TopicTag) -> Self {
-        Self { path: path.to_owned(), topic, pool: Mutex::default() }
+    pub(super) fn new(path: &Path, names: LogNames) -> Self {
+        Self { path: path.to_owned(), names: RwLock::new(names), pool: Mutex::default() }
     }
 
-    /// Returns the tag of the topic that the store is of.
-    pub(crate) fn topic(&self) -> TopicTag {
-        self.topic
+    /// Returns the topic that the store is of.
+    pub fn topic(&self) -> TopicId {
+        self.names.read().topic()
+    }
+
+    /// Returns the names of all positions that have been read from the store before this call.
+    pub fn names(&self) -> LogNames {
+        self.names.read().clone()
+    }
+
+    /// Sets the names, which are those of before and more.
+    pub(super) fn name(&self, names: LogNames) {
+        *self.names.write() = names;
     }
 
     /// Calls `read` with a connection that nobody else uses meanwhile. A single look into the table takes microseconds;
@@ -198,7 +208,9 @@ mod tests {
     fn a_read_that_begins_during_a_write_sees_one_moment() {
         let dir = tempfile::tempdir().unwrap();
         let now = UnixMillis::from_millis(0);
-        let mut writer = Writer::create(&dir.path().join("users.1.db"), &StoreMeta::new("t", "c/t", now)).unwrap();
+        let mut writer =
+            Writer::create(&dir.path().join("users.1.db"), &StoreMeta::new("t", &testkit::event::log_id(), now))
+                .unwrap();
         let readers = std::sync::Arc::clone(writer.readers());
         writer.commit(&record(1, false), now).unwrap();
         let user_id = UserId::new(ID).unwrap();

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 pub(crate) const SCHEMA_VERSION: i64 = 7;
 
 const TABLES: &str = "
--- What the store is: topic, identity of the topic, rule_version, created_at and committed_at (milliseconds since 1970,
--- UTC), records_unreadable (how many there were in all).
+-- What the store is: topic, log (cluster id and topic id), late_log, rule_version, created_at and committed_at
+-- (milliseconds since 1970, UTC), records_unreadable (how many there were in all).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -19,13 +19,25 @@ CREATE TABLE meta (
 CREATE TABLE checkpoint (
   partition      INTEGER PRIMARY KEY,
   next_offset    INTEGER NOT NULL,
-  history_offset INTEGER NOT NULL  -- every change at or above this offset is in changes
+  history_offset INTEGER NOT NULL, -- every change at or above this offset is in changes
+  leader_epoch   INTEGER           -- of the last record below next_offset, by which a log that was cut is noticed
 ) STRICT;
+
+-- Which leaders appended the records that were read. A position that names another epoch than is here is of a log that
+-- was cut and has grown again.
+CREATE TABLE leader_epochs (
+  partition    INTEGER NOT NULL,
+  leader_epoch INTEGER NOT NULL,
+  first_offset INTEGER NOT NULL,
+  last_offset  INTEGER NOT NULL,
+  PRIMARY KEY (partition, leader_epoch)
+) STRICT, WITHOUT ROWID;
 
 -- How far the topic of late deliveries was read, which closes gaps.
 CREATE TABLE late_checkpoint (
-  partition   INTEGER PRIMARY KEY,
-  next_offset INTEGER NOT NULL
+  partition    INTEGER PRIMARY KEY,
+  next_offset  INTEGER NOT NULL,
+  leader_epoch INTEGER
 ) STRICT;
 
 -- One row per user that is known and not forgotten: the event that wins.

@@ -40,6 +40,9 @@ impl<'c> Work<'c> {
     pub(super) fn take(&mut self, batch: &LogBatch) -> rusqlite::Result<()> {
         for record in &batch.records {
             if self.commit.checkpoint.advance(record.position, record.leader_epoch).is_ok() {
+                if let Some(epoch) = record.leader_epoch {
+                    self.commit.epochs.note(record.position, epoch);
+                }
                 self.apply(record)?;
             }
         }
@@ -118,11 +121,13 @@ impl<'c> Work<'c> {
         }
         history::append(connection, &self.commit.changes)?;
         let mut statement = connection.prepare_cached(
-            "INSERT INTO checkpoint VALUES (?1, ?2, 0) ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+            "INSERT INTO checkpoint VALUES (?1, ?2, 0, ?3) \
+             ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, leader_epoch = excluded.leader_epoch",
         )?;
-        for (partition, next) in self.commit.checkpoint.iter() {
-            statement.execute(params![partition, next])?;
+        for (partition, next, epoch) in self.commit.checkpoint.entries() {
+            statement.execute(params![partition, next, epoch])?;
         }
+        meta::write_epochs(connection, &self.commit.epochs)?;
         let count = meta.records_unreadable + self.commit.unreadable.len() as u64;
         note_unreadable(connection, &self.commit.unreadable, count)?;
         meta::put(connection, "committed_at", &as_of.millis().to_string())?;

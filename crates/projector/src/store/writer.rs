@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::{Checkpoint, UnixMillis};
+use domain::{Checkpoint, LeaderEpochs, LogId, UnixMillis};
 use kafka::Record;
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -12,10 +12,9 @@ use super::erasure::{self, Erased, Erasures};
 use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
-    Commit, Error, LogBatch, StoreMeta, StoreReaders, Tally, connection, create_indexes, create_tables, late, meta,
-    tally,
+    Commit, Error, LogBatch, LogNames, StoreMeta, StoreReaders, Tally, connection, create_indexes, create_tables, late,
+    meta, tally,
 };
-use crate::bookmark::TopicTag;
 
 /// The connection that writes.
 #[derive(Debug)]
@@ -23,7 +22,9 @@ pub struct Writer {
     path: PathBuf,
     connection: Connection,
     checkpoint: Checkpoint,
+    epochs: LeaderEpochs,
     late_checkpoint: Checkpoint,
+    late_log: Option<LogId>,
     meta: StoreMeta,
     /// The forgotten users of whom something may be in free space of the file.
     erasures: Erasures,
@@ -61,10 +62,22 @@ impl Writer {
     fn connect(path: &Path) -> rusqlite::Result<Self> {
         let connection = connection::to_write(path)?;
         let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, StoreMeta::read(&connection)?);
-        let late_checkpoint = meta::read_late_checkpoint(&connection)?;
-        let readers = Arc::new(StoreReaders::new(path, TopicTag::of(&meta.topic_identity)));
+        let (late_checkpoint, late_log) = (meta::read_late_checkpoint(&connection)?, meta::read_late_log(&connection)?);
+        let epochs = meta::read_epochs(&connection)?;
+        let readers = Arc::new(StoreReaders::new(path, LogNames::new(meta.log.topic, epochs.clone())));
         let (path, erasures, erasures_in_log) = (path.to_owned(), Erasures::read(&connection)?, Erasures::default());
-        Ok(Self { path, connection, checkpoint, late_checkpoint, meta, erasures, erasures_in_log, readers })
+        Ok(Self {
+            path,
+            connection,
+            checkpoint,
+            epochs,
+            late_checkpoint,
+            late_log,
+            meta,
+            erasures,
+            erasures_in_log,
+            readers,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -120,6 +133,8 @@ impl Writer {
         let commit = work.finish(&self.meta, as_of).map_err(fault)?;
         transaction.commit().map_err(fault)?;
         self.checkpoint = commit.checkpoint.clone();
+        self.epochs.extend(&commit.epochs);
+        self.readers.name(LogNames::new(self.meta.log.topic, self.epochs.clone()));
         self.erasures.join(&commit.erasures);
         self.meta.committed_at = as_of;
         self.meta.records_unreadable += commit.unreadable.len() as u64;
@@ -170,23 +185,29 @@ impl Writer {
         Ok(if self.erasures.is_empty() { Erased::Done } else { Erased::InPart })
     }
 
-    /// Returns how far the topic of late deliveries was read.
-    pub(crate) fn late_checkpoint(&self) -> &Checkpoint {
-        &self.late_checkpoint
+    /// Returns how far the topic of late deliveries was read, if it is still this log.
+    pub(crate) fn late_checkpoint(&self) -> (Checkpoint, Option<LogId>) {
+        (self.late_checkpoint.clone(), self.late_log.clone())
     }
 
-    /// Lets late deliveries close gaps, and moves past them, in one transaction. Returns how many gaps closed.
+    /// Lets late deliveries of this log close gaps, and moves past them, in one transaction. Returns how many gaps
+    /// closed.
     ///
     /// # Errors
     /// [`Error`]; nothing was changed then, and the same records may be taken again.
-    pub(crate) fn take_late(&mut self, records: &[Record]) -> Result<u64, Error> {
+    pub(crate) fn take_late(&mut self, log: &LogId, records: &[Record]) -> Result<u64, Error> {
         let _writing = self.readers.writing();
         let fault = |source| Error::of(&self.path, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
-        let mut checkpoint = self.late_checkpoint.clone();
+        let is_same = self.late_log.as_ref() == Some(log);
+        let mut checkpoint = if is_same { self.late_checkpoint.clone() } else { Checkpoint::default() };
+        if !is_same {
+            late::begin(&transaction, log).map_err(fault)?;
+        }
         let closed = late::take(&transaction, &mut checkpoint, records).map_err(fault)?;
         transaction.commit().map_err(fault)?;
         self.late_checkpoint = checkpoint;
+        self.late_log = Some(log.clone());
         Ok(closed)
     }
 

@@ -1,6 +1,6 @@
 //! A reader of Server-Sent Events.
 
-use domain::Position;
+use domain::{Position, TopicPosition};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -98,7 +98,10 @@ fn parse(text: &str) -> Event {
 }
 
 pub(crate) fn positions(events: &[Event]) -> Vec<Position> {
-    let position = |event: &Event| event.data.as_ref()?["_meta"]["position"].as_str()?.parse().ok();
+    let position = |event: &Event| {
+        let named: TopicPosition = event.data.as_ref()?["_meta"]["position"].as_str()?.parse().ok()?;
+        Some(named.position)
+    };
     events.iter().filter_map(position).collect()
 }
 

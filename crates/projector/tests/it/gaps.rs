@@ -9,7 +9,7 @@ use testkit::broker::Log;
 use testkit::event::{at, event, user};
 use testkit::eventually;
 
-use crate::support::{PATIENCE, Service};
+use crate::support::{PATIENCE, Service, place};
 
 async fn until_unbroken(service: &Service, user: &str) {
     let unbroken = async || (service.get(user).await.json()["_meta"]["continuity"]["unbroken"] == true).then_some(());
@@ -27,9 +27,11 @@ async fn a_missed_delivery_is_told_and_closed_by_the_late_one_wherever_it_is_kep
     kafka.event(&event(None, first.clone(), 10)).await;
     let at = kafka.event(&event(Some(third.clone()), user(7, "newest"), 40)).await;
     let broken = service.get(&format!("/users/7?at_least={at}")).await;
+    let named = broken.json()["_meta"]["position"].clone();
+    assert_eq!(place(&named), at);
     let fields = ["hourly", "name", "state"];
     let until = "1970-01-23T18:07:40Z";
-    let gaps = json!([{"position": at.to_string(), "state": "lost", "awaitedUntil": until, "fields": fields}]);
+    let gaps = json!([{"position": named, "state": "lost", "awaitedUntil": until, "fields": fields}]);
     let continuity = json!({"stateIsWhole": true, "unbroken": false, "gaps": gaps});
     assert_eq!(broken.json()["_meta"]["continuity"], continuity);
     assert_eq!(service.get("/status").await.json()["gaps"]["lost"], 1);

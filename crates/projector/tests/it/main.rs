@@ -15,6 +15,8 @@ mod rebuild;
 
 mod library;
 
+mod names;
+
 mod gaps;
 
 mod forgotten;

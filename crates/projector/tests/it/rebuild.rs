@@ -100,7 +100,7 @@ async fn users_that_do_not_fit_the_memory_are_folded_in_several_readings() {
         };
         [usize::MAX, 1].map(|memory| {
             let (plan, path) = (plan(memory), dir.path().join(format!("{memory}.db")));
-            let meta = StoreMeta::new(TOPIC, "c/t", UnixMillis::from_millis(0));
+            let meta = StoreMeta::new(TOPIC, &testkit::event::log_id(), UnixMillis::from_millis(0));
             let made = make(&plan, &path, &meta, &Meter::new(plan.offsets())).unwrap().unwrap();
             let reader = StoreReader::open(&path).unwrap();
             let users = reader.find(&UserFilter::default(), None, 10_000).unwrap().users;

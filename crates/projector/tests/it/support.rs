@@ -100,3 +100,8 @@ fn text(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     testkit::http::request(method, path, &lines, "")
 }
+
+/// Returns the place in a position that was answered.
+pub(crate) fn place(named: &serde_json::Value) -> domain::Position {
+    named.as_str().unwrap().parse::<domain::TopicPosition>().unwrap().position
+}

@@ -89,8 +89,8 @@ impl Repairer {
         round
     }
 
-    /// Copies the values of unreadable records of `log` to the dead letters, unless `shutdown` comes first. A record counts as
-    /// copied when Kafka has acknowledged its letter.
+    /// Copies the values of unreadable records of `log` to the dead letters, unless `shutdown` comes first. A record
+    /// counts as copied when Kafka has acknowledged its letter.
     pub(super) async fn copy(self, log: LogId, records: Vec<(UserId, Position)>, shutdown: Shutdown) -> Round {
         let needed = records.iter().map(|(_, at)| *at).collect();
         let Some(mut fetched) = self.fetch(&log, needed, &shutdown).await else { return Round::default() };
@@ -146,8 +146,8 @@ impl Repairer {
         Ok((user_id, at))
     }
 
-    /// Reads the records at these positions of `log` again. Returns `None` when they cannot be read now, or the topic is
-    /// not confirmed to be that log.
+    /// Reads the records at these positions of `log` again. Returns `None` when they cannot be read now, or the topic
+    /// is not confirmed to be that log.
     async fn fetch(&self, log: &LogId, positions: BTreeSet<Position>, shutdown: &Shutdown) -> Option<Fetched> {
         let (options, topic, stop) = (self.options.clone(), self.topics.users.clone(), shutdown.clone());
         let fetched =
