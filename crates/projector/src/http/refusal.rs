@@ -86,9 +86,8 @@ impl IntoResponse for Refusal {
                 "the position is of topic {named}, and the table is of topic {held}: the topic was created again, or \
                  is on another cluster"
             )),
-            Self::CutOff(position) => Problem::new(StatusCode::CONFLICT).detail(format!(
-                "the log was cut: the record at {position} is gone, and another one is at its offset"
-            )),
+            Self::CutOff(position) => Problem::new(StatusCode::CONFLICT)
+                .detail(format!("the log was cut: the record at {position} is gone, and another one is at its offset")),
             Self::NotReached(position) => unavailable(format!("the table has not reached {position} in time")),
             Self::NotReady(why) => unavailable(why),
             Self::Failed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail("the table cannot be read"),
