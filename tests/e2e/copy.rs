@@ -138,9 +138,14 @@ async fn assert_same_states(kafka: &ClientOptions, from: &str, to: &str) {
 
 async fn assert_same_answers(kafka: &ClientOptions, names: &Names, wider: &str, projector: &Projector) {
     let empty = TempDir::new().expect("a folder can be made");
-    let names = Names { users: wider.to_owned(), ..names.clone() };
-    let switched = Projector::start(kafka, &names, empty.path(), |_| {}).await;
+    let switched = Names { users: wider.to_owned(), ..names.clone() };
+    let switched = Projector::start(kafka, &switched, empty.path(), |_| {}).await;
     switched.ready().await;
+    for record in read_all(kafka, &names.users).await {
+        let at = record.position;
+        let reached = projector.http.get(&format!("/status?at_least={at}&wait_ms=30000")).await;
+        assert_eq!(reached.status, 200, "{reached:?}");
+    }
     for user in (0..USERS).chain([TIED, FORGOTTEN, ASTRAY, UNKNOWN]) {
         let path = format!("/users/{user}");
         let (was, is) = (projector.http.get(&path).await, switched.http.get(&path).await);

@@ -18,6 +18,7 @@
 //! | [`processes`] | `rollcall` as processes: the lines of `dev` can be pasted, SIGTERM and SIGKILL lose nothing |
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
 //! | [`ties`] | several changes of one second end in the sender's last state, live and rebuilt |
+//! | [`verify`] | the answers of a projector under load are the fold of the log, and planted differences are found |
 //! | [`webhook_to_query`] | the main job: a webhook in, the current user out |
 //! | [`widened`] | a topic that was given more partitions: it is noticed, and a user is forgotten on each of them |
 
@@ -37,5 +38,6 @@ mod password;
 mod processes;
 mod restart;
 mod ties;
+mod verify;
 mod webhook_to_query;
 mod widened;

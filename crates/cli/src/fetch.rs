@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{StatusCode, Uri};
+use http::header::ACCEPT;
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,7 +14,9 @@ use serde_json::Value;
 
 /// The time limit of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
-/// The largest answer that is read.
+/// The media type of an answer with one JSON value a line.
+const NDJSON: &str = "application/x-ndjson";
+/// The largest answer that is read, or the largest line of one.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A service that answers GET with JSON.
@@ -41,6 +44,38 @@ impl ProjectorClient {
     /// Returns the address of the service.
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Calls `each` with every line of the NDJSON that GET `path` answers.
+    ///
+    /// # Errors
+    /// If there is no complete answer with status 200, or if `each` fails.
+    pub(crate) async fn lines(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let url = format!("{}{path}", self.base);
+        let request = Request::get(&url).header(ACCEPT, NDJSON).body(Empty::new())?;
+        let late = || format!("{url} has not answered in time");
+        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(request)).await.with_context(late)?;
+        let answer = answer.with_context(|| format!("{url} does not answer"))?;
+        anyhow::ensure!(answer.status() == StatusCode::OK, "{url} answers {}", answer.status());
+        let (mut body, mut line) = (answer.into_body(), Vec::new());
+        while let Some(frame) = tokio::time::timeout(ANSWER_WAIT_MAX, body.frame()).await.with_context(late)? {
+            let frame = frame.with_context(|| format!("the answer of {url} was cut off"))?;
+            let data = frame.into_data().unwrap_or_default();
+            let mut parts = data.split(|byte| *byte == b'\n');
+            line.extend_from_slice(parts.next().unwrap_or_default());
+            for part in parts {
+                each(&line).with_context(|| format!("a line of {url} cannot be read"))?;
+                line.clear();
+                line.extend_from_slice(part);
+            }
+            anyhow::ensure!(line.len() <= ANSWER_BYTES_MAX, "{url} answers a line that is too long");
+        }
+        anyhow::ensure!(line.is_empty(), "the last line of {url} was cut off");
+        Ok(())
     }
 
     /// Returns the status and the JSON of the answer to GET `path`; JSON null if the body is not JSON.

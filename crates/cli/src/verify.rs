@@ -2,6 +2,8 @@
 
 mod compare;
 
+mod projector;
+
 use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::PathBuf;
@@ -22,8 +24,6 @@ use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;
 
-use compare::Differences;
-
 /// The unit of `--since`.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -39,8 +39,8 @@ pub(crate) struct Args {
     /// The expected state of each user, as written by `rollcall simulate --expect`
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
-    /// Also compares the answers of this projector with --expect: http://127.0.0.1:8081
-    #[arg(long, value_name = "URL", requires = "expect")]
+    /// Also compares the answers of this projector with the log, and with --expect if given: http://127.0.0.1:8081
+    #[arg(long, value_name = "URL")]
     projector: Option<String>,
     /// The time in seconds that a key has to be repaired, on a live system
     #[arg(long, default_value_t = 10)]
@@ -61,6 +61,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Cluster { options: kafka, names, registry, .. } = Cluster::load(&args.sources)?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
+    let projector = args.projector.as_deref().map(ProjectorClient::new).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // A setting that the broker does not describe is neither right nor wrong.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
@@ -75,11 +76,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         now: now(),
         since: DAY * args.since,
         retention,
-        keep_winners: expected.is_some(),
+        keep_winners: expected.is_some() || projector.is_some(),
     };
     let bar = progress::bar("{wide_bar} {pos}/{len} records, {per_sec}, {eta} left", Some(0));
     let mut report = tokio::task::spawn_blocking({
         let bar = bar.clone();
+        let options = options.clone();
         move || {
             verify(&options, |done, total| {
                 if done % PROGRESS_EVERY == 0 || done == total {
@@ -95,10 +97,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let mut differences = Differences::default();
     if let Some(expected) = &expected {
-        differences.compare_log(expected, &report.winners);
-        if let Some(url) = &args.projector {
-            differences.compare_projector(expected, &ProjectorClient::new(url)?).await?;
+        compare::with_log(expected, &report.winners, &mut differences.from_expected);
+        if let Some(projector) = &projector {
+            compare::with_projector(expected, projector, &mut differences.from_expected).await?;
         }
+    }
+    if let Some(projector) = &projector {
+        differences.of_projector = Some(projector::compare(&options, &report, projector).await?);
     }
     let findings = findings(&report, &unknown, &differences);
     let is_clean = report.is_clean() && differences.is_empty();
@@ -115,6 +120,20 @@ fn read_expected(path: &PathBuf) -> anyhow::Result<BTreeMap<UserId, Expected>> {
     let file = std::fs::File::open(path).with_context(at)?;
     let users = expect::read(BufReader::new(file)).map(|user| user.map(|user| (user.user_id, user)));
     users.collect::<anyhow::Result<_>>().with_context(at)
+}
+
+/// The users that are not as they must be.
+#[derive(Debug, Default)]
+struct Differences {
+    from_expected: Found<String>,
+    /// The differences of a projector from the log; `None` where no projector is compared.
+    of_projector: Option<Found<String>>,
+}
+
+impl Differences {
+    fn is_empty(&self) -> bool {
+        self.from_expected.count == 0 && self.of_projector.as_ref().is_none_or(|found| found.count == 0)
+    }
 }
 
 /// A kind of finding.
@@ -148,7 +167,7 @@ fn missing(gap: &Gap, state: &str) -> String {
 }
 
 fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> Vec<Findings> {
-    vec![
+    let mut findings = vec![
         Findings::of("dirty keys", &report.dirty, |dirty| {
             format!("user {}: newest at {}, last at {}", dirty.user_id, dirty.newest, dirty.last)
         }),
@@ -180,12 +199,11 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> 
             )
         }),
         Findings::of_settings(&report.settings, unknown),
-        Findings {
-            name: "differences from --expect",
-            count: Some(differences.count()),
-            examples: differences.examples().to_vec(),
-        },
-    ]
+        Findings::of("differences from --expect", &differences.from_expected, Clone::clone),
+    ];
+    let of_projector = differences.of_projector.iter();
+    findings.extend(of_projector.map(|found| Findings::of("projector differences", found, Clone::clone)));
+    findings
 }
 
 fn as_text(report: &Report, findings: Vec<Findings>) -> String {

@@ -29,8 +29,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::UnixMillis;
+use domain::roll::Reading;
 use domain::topics::{Names, Spec};
+use domain::{Checkpoint, UnixMillis};
 use kafka::ClientOptions;
 use kafka::scan::{self, Range};
 use kafka::topics::Finding as Setting;
@@ -88,14 +89,40 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
     let mut report = Report::default();
     let mut suspects = Suspects::default();
     let mut keys = BTreeMap::new();
+    let next_offsets = partitions.iter().map(|(number, partition)| (*number, partition.next_offset()));
+    report.read = Checkpoint::from_next_offsets(next_offsets);
     for partition in partitions.into_values() {
         partition.report(&mut report, &mut suspects, &mut keys);
     }
     for (user_id, key) in keys {
         report.note_key(user_id, &key, options);
+        if let (Key::Known(key), Some(winner)) = (key, report.winners.get_mut(&user_id)) {
+            winner.roll = key.roll;
+        }
     }
     report.gaps = gaps::confirm(options, suspects)?;
     Ok(report)
+}
+
+/// Calls `each` for the readable records from `read` up to the present end of the log, and moves `read` there.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn read_on(options: &Options, read: &mut Checkpoint, mut each: impl FnMut(&Reading<'_>)) -> Result<(), Error> {
+    let Options { kafka, topics, schemas, .. } = options;
+    let ranges: Vec<Range> = scan::ranges(kafka, &topics.users, SILENCE_MAX)?
+        .into_iter()
+        .map(|range| Range { start: read.next(range.partition).unwrap_or(0).max(range.start), ..range })
+        .collect();
+    let mut reader = Reader::new(schemas);
+    let scanned = scan::scan(kafka, &topics.users, &ranges, SILENCE_MAX, |record| {
+        reader.take(|schemas, ids| {
+            schemas.read(ids, || true, |ids| record.read_with(ids, |reading, _| each(reading))).map(drop)
+        })
+    });
+    reader.end(scanned)?;
+    ranges.iter().for_each(|range| read.reach(range.partition, range.end));
+    Ok(())
 }
 
 /// Returns the deviations of the topics from the contract. Where the broker does not describe a setting, the finding is

@@ -31,6 +31,7 @@ const SERVICE_MAX: Duration = Duration::from_secs(60);
 /// A running service.
 pub(crate) struct Running<Outcome> {
     pub(crate) http: Http,
+    address: SocketAddr,
     admin: Http,
     shutdown: Shutdown,
     task: JoinHandle<Outcome>,
@@ -52,9 +53,10 @@ impl Ingest {
         let config = raw.try_into().expect("the configuration has no fault");
         let (http, admin) = (listener().await, listener().await);
         let (client, admin_client) = (client_of(&http), client_of(&admin));
+        let address = address_of(&http);
         let shutdown = Shutdown::new();
         let task = tokio::spawn(ingest::run(config, ingest::Listeners { http, admin }, now, shutdown.clone()));
-        Self { http: client, admin: admin_client, shutdown, task }
+        Self { http: client, address, admin: admin_client, shutdown, task }
     }
 
     /// Delivers a webhook.
@@ -78,9 +80,10 @@ impl Projector {
         config.projection.clock = now;
         let (http, admin) = (listener().await, listener().await);
         let (client, admin_http) = (client_of(&http), client_of(&admin));
+        let address = address_of(&http);
         let shutdown = Shutdown::new();
         let task = tokio::spawn(projector::run(config, projector::Listeners { http, admin }, shutdown.clone()));
-        Self { http: client, admin: admin_http, shutdown, task }
+        Self { http: client, address, admin: admin_http, shutdown, task }
     }
 }
 
@@ -92,6 +95,11 @@ impl<Outcome> Running<Outcome> {
             (self.admin.get("/readyz").await.status == StatusCode::OK).then_some(())
         })
         .await;
+    }
+
+    /// Returns the URL of the service's own listener.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Returns the service's metrics as text.
@@ -167,6 +175,9 @@ async fn listener() -> TcpListener {
 }
 
 fn client_of(listener: &TcpListener) -> Http {
-    let address: SocketAddr = listener.local_addr().expect("a listener has an address");
-    Http::to(address)
+    Http::to(address_of(listener))
+}
+
+fn address_of(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().expect("a listener has an address")
 }

@@ -6,65 +6,46 @@ use domain::{UserId, wire};
 use futures_util::StreamExt as _;
 use http::StatusCode;
 use serde_json::{Map, Value};
-use upkeep::verify::{EXAMPLES_MAX, Winner};
+use upkeep::verify::{Found, Winner};
 
 use crate::expect::{Expected, ExpectedState};
 use crate::fetch::ProjectorClient;
 
 /// The number of concurrent queries to a projector.
-const QUESTIONS: usize = 16;
+pub(super) const QUESTIONS: usize = 16;
 
-/// Users that are not as expected: their number, and the first of them.
-#[derive(Debug, Default)]
-pub(super) struct Differences {
-    count: u64,
-    examples: Vec<String>,
+/// Compares the newest record of each expected user. Other users are ignored.
+pub(super) fn with_log(
+    expected: &BTreeMap<UserId, Expected>,
+    winners: &BTreeMap<UserId, Winner>,
+    found: &mut Found<String>,
+) {
+    for expected in expected.values() {
+        note("log", expected.user_id, log_difference(&expected.state, winners.get(&expected.user_id)), found);
+    }
 }
 
-impl Differences {
-    pub(super) fn count(&self) -> u64 {
-        self.count
+/// Queries the projector for each expected user.
+pub(super) async fn with_projector(
+    expected: &BTreeMap<UserId, Expected>,
+    projector: &ProjectorClient,
+    found: &mut Found<String>,
+) -> anyhow::Result<()> {
+    let questions = expected.values().map(async |expected| {
+        let (status, user) = projector.get(&format!("/users/{}", expected.user_id)).await?;
+        anyhow::Ok((expected.user_id, answer_difference(&expected.state, status, user)))
+    });
+    let mut answers = futures_util::stream::iter(questions).buffer_unordered(QUESTIONS);
+    while let Some(answer) = answers.next().await {
+        let (user_id, difference) = answer?;
+        note("projector", user_id, difference, found);
     }
+    Ok(())
+}
 
-    pub(super) fn examples(&self) -> &[String] {
-        &self.examples
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Compares the newest record of each expected user. Other users are ignored.
-    pub(super) fn compare_log(&mut self, expected: &BTreeMap<UserId, Expected>, winners: &BTreeMap<UserId, Winner>) {
-        for expected in expected.values() {
-            self.note("log", expected.user_id, log_difference(&expected.state, winners.get(&expected.user_id)));
-        }
-    }
-
-    /// Queries the projector for each expected user.
-    pub(super) async fn compare_projector(
-        &mut self,
-        expected: &BTreeMap<UserId, Expected>,
-        projector: &ProjectorClient,
-    ) -> anyhow::Result<()> {
-        let questions = expected.values().map(async |expected| {
-            let (status, user) = projector.get(&format!("/users/{}", expected.user_id)).await?;
-            anyhow::Ok((expected.user_id, answer_difference(&expected.state, status, user)))
-        });
-        let mut answers = futures_util::stream::iter(questions).buffer_unordered(QUESTIONS);
-        while let Some(answer) = answers.next().await {
-            let (user_id, difference) = answer?;
-            self.note("projector", user_id, difference);
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, place: &str, user_id: UserId, difference: Option<String>) {
-        let Some(difference) = difference else { return };
-        self.count += 1;
-        if self.examples.len() < EXAMPLES_MAX {
-            self.examples.push(format!("{place}: user {user_id} {difference}"));
-        }
+fn note(place: &str, user_id: UserId, difference: Option<String>, found: &mut Found<String>) {
+    if let Some(difference) = difference {
+        found.push(format!("{place}: user {user_id} {difference}"));
     }
 }
 
@@ -100,7 +81,8 @@ fn answer_difference(expected: &ExpectedState, status: StatusCode, answer: Value
     }
 }
 
-fn fields_difference(expected: &Map<String, Value>, found: &Map<String, Value>) -> Option<String> {
+/// Returns which fields of two users differ.
+pub(super) fn fields_difference(expected: &Map<String, Value>, found: &Map<String, Value>) -> Option<String> {
     let names: std::collections::BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
     let differ: Vec<&str> =
         names.into_iter().filter(|name| expected.get(*name) != found.get(*name)).map(String::as_str).collect();
@@ -111,6 +93,7 @@ fn fields_difference(expected: &Map<String, Value>, found: &Map<String, Value>) 
 mod tests {
     use super::*;
     use domain::UnixMillis;
+    use domain::roll::Roll;
     use serde_json::json;
 
     fn present() -> ExpectedState {
@@ -137,7 +120,8 @@ mod tests {
     #[test]
     fn the_log_is_compared_by_its_winner() {
         assert_eq!(log_difference(&present(), None).as_deref(), Some("is missing"));
-        let marker = Winner { position: "0:1".parse().unwrap(), event: None };
+        let roll = Roll::forgotten(UnixMillis::from_millis(0), "0:1".parse().unwrap());
+        let marker = Winner { roll, event: None };
         assert_eq!(log_difference(&ExpectedState::Forgotten, Some(&marker)), None);
         assert_eq!(log_difference(&present(), Some(&marker)).as_deref(), Some("is forgotten"));
     }

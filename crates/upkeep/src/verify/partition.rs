@@ -194,5 +194,5 @@ fn wins_over(roll: &Roll, other: &Roll) -> bool {
 fn winner(roll: &Roll, values: Vec<(EventId, Vec<u8>)>) -> Winner {
     let event_id = roll.winner().map(|winner| winner.event_id);
     let event = values.into_iter().find(|(own, _)| Some(*own) == event_id);
-    Winner { position: roll.position(), event }
+    Winner { roll: roll.clone(), event }
 }

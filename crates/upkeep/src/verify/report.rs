@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::roll::{Ends, KeyState, Roll};
-use domain::{EventId, Position, UnixMillis, UserId};
+use domain::{Checkpoint, EventId, Position, UnixMillis, UserId};
 use kafka::topics::Finding as Setting;
 
 use super::Options;
@@ -29,8 +29,10 @@ pub struct Report {
     pub overdue: Found<Overdue>,
     pub misplaced: Found<Misplaced>,
     pub settings: Vec<Setting>,
-    /// The newest record of each user, if the options ask for it.
+    /// The state of each user, if the options ask for it.
     pub winners: BTreeMap<UserId, Winner>,
+    /// How far the log was read.
+    pub read: Checkpoint,
 }
 
 /// The number of findings of a kind, and the first of them.
@@ -116,9 +118,10 @@ pub struct Ahead {
 }
 
 /// The state of a user.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Winner {
-    pub position: Position,
+    /// The state over all partitions.
+    pub roll: Roll,
     /// The winning event with its value, as framed on the log. `None` when the user is forgotten.
     pub event: Option<(EventId, Vec<u8>)>,
 }
@@ -231,7 +234,8 @@ impl<T> Default for Found<T> {
 }
 
 impl<T> Found<T> {
-    pub(crate) fn push(&mut self, example: T) {
+    /// Counts a finding, and lists it if there is room.
+    pub fn push(&mut self, example: T) {
         self.count += 1;
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(example);
