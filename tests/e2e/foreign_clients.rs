@@ -10,7 +10,7 @@ use serde_json::Value;
 use testkit::deliveries::CREATED;
 
 use crate::support::broker::{Broker, on_both_brokers};
-use crate::support::engine::tell_left_out;
+use crate::support::engine::leave_out_of_ecosystem;
 use crate::support::system::System;
 
 on_both_brokers!(another_language_reads_what_was_sent);
@@ -48,7 +48,7 @@ const JARS: [&str; 5] = ["avro-1.", "jackson-core-", "jackson-databind-", "jacks
 #[test]
 fn fastavro_names_the_schema_as_values_do() {
     let test = "foreign_clients::fastavro_names_the_schema_as_values_do";
-    let Some(python) = python_with("fastavro") else { return tell_left_out(test, "no Python with fastavro") };
+    let Some(python) = python_with("fastavro") else { return leave_out_of_ecosystem(test, "no Python with fastavro") };
     let fingerprint = output(python, &["-c", FINGERPRINT_IN_PYTHON, SCHEMA], &[]);
     assert_eq!(String::from_utf8_lossy(&fingerprint).trim(), hex(&GOLDEN[2..10]));
 }
@@ -56,9 +56,9 @@ fn fastavro_names_the_schema_as_values_do() {
 #[test]
 fn java_names_the_schema_as_values_do() {
     let test = "foreign_clients::java_names_the_schema_as_values_do";
-    let Some(jars) = jars() else { return tell_left_out(test, "no avro for Java in ~/.m2") };
+    let Some(jars) = jars() else { return leave_out_of_ecosystem(test, "no avro for Java in ~/.m2") };
     if !runs("java", &["-version"]) {
-        return tell_left_out(test, "no java");
+        return leave_out_of_ecosystem(test, "no java");
     }
     let folder = tempfile::tempdir().expect("there is room for a file");
     let source = folder.path().join("Fingerprint.java");
@@ -70,9 +70,9 @@ fn java_names_the_schema_as_values_do() {
 
 async fn another_language_reads_what_was_sent(broker: &Broker) {
     let test = "foreign_clients::another_language_reads_what_was_sent";
-    let Some(python) = python_with("avro.io") else { return tell_left_out(test, "no Python with avro") };
+    let Some(python) = python_with("avro.io") else { return leave_out_of_ecosystem(test, "no Python with avro") };
     if !runs("kcat", &["-V"]) {
-        return tell_left_out(test, "no kcat");
+        return leave_out_of_ecosystem(test, "no kcat");
     }
     let system = System::start(broker, 1).await;
     let delivered = system.ingest.post(CREATED).await;

@@ -3,6 +3,7 @@
 //! One file per topic, and in it each test once; `on_both_brokers!` at its top makes `embedded::…` and `kafka::…` of
 //! it. What needs real Kafka is left out, with a line that says why, where there is no container engine or no image
 //! (see `deploy/kafka-image`); with `ROLLCALL_REQUIRE_KAFKA=1` it fails instead.
+//! So does, with `ROLLCALL_REQUIRE_ECOSYSTEM=1`, what needs a tool of another language.
 //!
 //! | file | what it shows |
 //! | --- | --- |
@@ -16,6 +17,7 @@
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 //! | [`password`] | a password is in no topic, file, log line or answer |
 //! | [`processes`] | `rollcall` as processes: the lines of `dev` can be pasted, SIGTERM and SIGKILL lose nothing |
+//! | [`registry`] | with a schema registry: framings and versions of the schema mixed on one topic are all read |
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
 //! | [`ties`] | several changes of one second end in the sender's last state, live and rebuilt |
 //! | [`verify`] | the answers of a projector under load are the fold of the log, and planted differences are found |
@@ -36,6 +38,7 @@ mod leaders_killed;
 mod log_roundtrip;
 mod password;
 mod processes;
+mod registry;
 mod restart;
 mod ties;
 mod verify;

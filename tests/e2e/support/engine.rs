@@ -159,6 +159,15 @@ static REAPER: LazyLock<Reaper> = LazyLock::new(|| {
     Reaper { run, _child: child }
 });
 
+/// Leaves out a test for which something of Kafka's ecosystem is missing, and says so; with
+/// `ROLLCALL_REQUIRE_ECOSYSTEM=1` it fails.
+pub(crate) fn leave_out_of_ecosystem(test: &str, reason: &str) {
+    #[expect(clippy::disallowed_methods, reason = "this switch of the test run is in the environment too")]
+    let switch = std::env::var("ROLLCALL_REQUIRE_ECOSYSTEM");
+    assert!(switch.as_deref() != Ok("1"), "{test} cannot run: {reason}");
+    tell_left_out(test, reason);
+}
+
 /// Says in one line that a test was left out. Straight to the stream, past what the test harness holds back of a test
 /// that passes: who reads the output of a run must see what it did not show.
 pub(crate) fn tell_left_out(test: &str, reason: &str) {

@@ -2,6 +2,7 @@
 //!
 //! | module | content |
 //! | --- | --- |
+//! | [`apicurio`] | a real schema registry, from Maven Central |
 //! | [`broker`] | the broker of a test, embedded or Apache Kafka, and the list that runs a test on both |
 //! | [`kafka`] | Apache Kafka in a container: one for the whole run, or a test's own that it may pause and stop |
 //! | [`cluster`] | three brokers, replicated, that can be killed one by one |
@@ -10,6 +11,7 @@
 //! | [`process`] | `rollcall` as a process of its own: its output, its end, and signals |
 //! | [`system`] | ingest and projector in this process, on ports of their own |
 
+pub(crate) mod apicurio;
 pub(crate) mod broker;
 pub(crate) mod cluster;
 pub(crate) mod engine;

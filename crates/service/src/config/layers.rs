@@ -12,7 +12,7 @@ use super::faults::{Fault, Faults, Origin};
 const PREFIX: &str = "ROLLCALL_";
 
 /// Variables with the prefix that are not configuration: the test suite uses them.
-const NOT_CONFIGURATION: [&str; 1] = ["ROLLCALL_REQUIRE_KAFKA"];
+const NOT_CONFIGURATION: [&str; 2] = ["ROLLCALL_REQUIRE_KAFKA", "ROLLCALL_REQUIRE_ECOSYSTEM"];
 
 /// The values set so far, each with its origin.
 #[derive(Default)]
