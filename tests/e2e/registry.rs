@@ -1,5 +1,5 @@
-//! A real schema registry: Apicurio, in memory. Both framings and two versions of the schema are mixed on one topic, and
-//! every reader reads all of it.
+//! A real schema registry: Apicurio, in memory. Both framings and two versions of the schema are mixed on one topic,
+//! and every reader reads all of it.
 //!
 //! Left out, with a line that says so, where there is no Java, or Maven cannot fetch the registry.
 
