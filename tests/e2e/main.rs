@@ -11,6 +11,7 @@
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
 //! | [`copy`] | the state of every user is copied to a topic with another number of partitions, while ingest writes |
+//! | [`erased_for_good`] | an erased user stays so past many lives of a tombstone, on every partition |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
@@ -32,6 +33,7 @@ mod broker_down;
 mod chaos;
 mod compaction;
 mod copy;
+mod erased_for_good;
 mod foreign_clients;
 mod forget;
 mod leaders_killed;

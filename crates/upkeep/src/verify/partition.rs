@@ -97,7 +97,8 @@ impl Partition {
 
     fn apply(&mut self, scanned: &Scanned<'_>, reading: &Reading<'_>) {
         let partition = partition_for(scanned.key().unwrap_or_default(), self.of);
-        if partition != self.number {
+        // A tombstone belongs on each partition that held the user, and nobody joins with it.
+        if partition != self.number && scanned.value().is_some() {
             let position = scanned.position();
             self.misplaced.push(Misplaced { user_id: reading.user_id, position, partition });
         }
