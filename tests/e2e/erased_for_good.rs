@@ -16,7 +16,7 @@ use ingest::dead_letter::{Destination, sort};
 use ingest::transport::BodyPolicy;
 use kafka::placement::partition_for;
 use kafka::publish::{Outgoing, Publisher};
-use kafka::topics::create;
+use kafka::topics::{LogProbe, create};
 use kafka::{ClientOptions, Record};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -187,7 +187,10 @@ impl Log {
         let sorted = sort(kept, &BodyPolicy::default(), now());
         let [replay] = &sorted.events[..] else { panic!("one letter") };
         let standing = replay.standing(&table);
-        let to = Destination { publisher: &self.publisher, topics: &self.names, framing: Framing::default() };
+        let logs = LogProbe::new(&self.options, &self.names.users);
+        let log = logs.now(PATIENCE).await.expect("the topic has an id");
+        let (publisher, topics, framing) = (&self.publisher, &self.names, Framing::default());
+        let to = Destination { publisher, topics, framing, log: &log, logs: &logs };
         replay.deliver(standing, &to).await.expect("it is stored");
         standing
     }
