@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::BoxError;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -59,7 +60,7 @@ pub(super) async fn list(
     let page = source.find(after, query.page_limit()?).await?;
     let next = page.next_after.map(|last| next_page(&uri, source.table.topic(), last));
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",", &source.view());
+    render::join(&mut json, &page.users, b",", &source.view())?;
     json.extend(b"],\"next\":");
     json.extend(serde_json::to_vec(&next).expect("a text is JSON"));
     json.extend(b"}");
@@ -113,12 +114,12 @@ async fn stream_all(source: Source, after: Option<UserId>, limit: Option<usize>)
     let begin = (source, Some(Step::Read(first)), limit);
     let lines = stream::try_unfold(begin, |(source, step, left)| async move {
         let page = match step {
-            None => return Ok::<_, Error>(None),
+            None => return Ok::<_, BoxError>(None),
             Some(Step::Read(page)) => page,
             Some(Step::After(last, count)) => source.find(Some(last), count).await?,
         };
         let mut lines = Vec::new();
-        render::join(&mut lines, &page.users, b"\n", &source.view());
+        render::join(&mut lines, &page.users, b"\n", &source.view())?;
         if !lines.is_empty() {
             lines.push(b'\n');
         }

@@ -8,6 +8,7 @@ use domain::{TopicId, TopicPosition};
 use http::StatusCode;
 use service::Problem;
 
+use super::render::DamagedEvent;
 use crate::error::Error;
 use crate::store;
 
@@ -23,8 +24,7 @@ pub(crate) enum Refusal {
     Parameter(String),
     UnknownUser,
     ForgottenUser,
-    /// The stored record's head can be read, and the rest cannot.
-    Unreadable(TopicPosition),
+    Damaged(DamagedEvent),
     /// A position or a cursor is of another topic than the table: one that was created again, or on another cluster.
     OtherTopic {
         named: TopicId,
@@ -58,6 +58,12 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<DamagedEvent> for Refusal {
+    fn from(event: DamagedEvent) -> Self {
+        Self::Damaged(event)
+    }
+}
+
 impl From<QueryRejection> for Refusal {
     fn from(rejection: QueryRejection) -> Self {
         let text = rejection.body_text();
@@ -80,8 +86,7 @@ impl IntoResponse for Refusal {
             Self::NoUserId(reason) | Self::Parameter(reason) => Problem::new(StatusCode::BAD_REQUEST).detail(reason),
             Self::UnknownUser => Problem::not_found().detail("no such user"),
             Self::ForgottenUser => Problem::new(StatusCode::GONE).detail("the user was forgotten"),
-            Self::Unreadable(position) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
-                .detail(format!("the newest record of the user, at {position}, cannot be read")),
+            Self::Damaged(event) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail(event.to_string()),
             Self::OtherTopic { named, held } => Problem::new(StatusCode::CONFLICT).detail(format!(
                 "the position is of topic {named}, and the table is of topic {held}: the topic was created again, or \
                  is on another cluster"

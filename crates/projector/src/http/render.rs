@@ -7,31 +7,39 @@ use std::borrow::Cow;
 
 use domain::gap::OpenGap;
 use domain::wire::{self, Current};
-use domain::{Position, UnixMillis, User};
+use domain::{Position, TopicPosition, UnixMillis, User};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use super::refusal::Refusal;
 use crate::store::{LogNames, UserRow};
+
+/// A stored event, of the record at that position, that cannot be read. Only whole events are stored.
+#[derive(Debug, thiserror::Error)]
+#[error("the event of the record at {0} cannot be read from the store, which is damaged: start with --rebuild")]
+pub(super) struct DamagedEvent(pub(super) TopicPosition);
 
 /// Returns the JSON of a stored user.
 ///
 /// # Errors
-/// [`Refusal::Unreadable`] when the stored record's head alone can be read.
-pub(super) fn user(row: &UserRow, view: &View) -> Result<Vec<u8>, Refusal> {
-    let current = wire::decode_current(&row.event).map_err(|_| Refusal::Unreadable(view.names.of(row.position)))?;
+/// [`DamagedEvent`] when the stored event cannot be read.
+pub(super) fn user(row: &UserRow, view: &View) -> Result<Vec<u8>, DamagedEvent> {
+    let current = wire::decode_current(&row.event).map_err(|_| DamagedEvent(view.names.of(row.position)))?;
     Ok(Rendered::new(&current, row, view).to_json())
 }
 
-/// Appends the JSON of users. One that cannot be read is left out of a list; asking for it says so.
-pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], view: &View) {
-    let readable = users.iter().filter_map(|row| Some((row, wire::decode_current(&row.event).ok()?)));
-    for (index, (row, current)) in readable.enumerate() {
+/// Appends the JSON of users. None is left out of a list without a word.
+///
+/// # Errors
+/// [`DamagedEvent`] when the stored event of one of them cannot be read.
+pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], view: &View) -> Result<(), DamagedEvent> {
+    for (index, row) in users.iter().enumerate() {
         if index > 0 {
             json.extend(between);
         }
+        let current = wire::decode_current(&row.event).map_err(|_| DamagedEvent(view.names.of(row.position)))?;
         Rendered::new(&current, row, view).write(json);
     }
+    Ok(())
 }
 
 /// The names of positions in an answer, and the time at which it is given.
@@ -233,11 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_whose_head_alone_can_be_read_is_told_apart() {
+    fn an_event_that_cannot_be_read_is_refused() {
         let golden = include_bytes!("../../../../schemas/golden/v1/user-changed.avro");
         let event = golden[..150].to_vec();
         let user_id = UserId::new(180).unwrap();
         let row = UserRow { user_id, position: AT, event, gaps: Vec::new(), unknown_since: None };
-        assert!(matches!(user(&row, &view(RECEIVED)), Err(Refusal::Unreadable(at)) if at.to_string() == NAMED));
+        let is_named = |DamagedEvent(at): DamagedEvent| at.to_string() == NAMED;
+        assert!(user(&row, &view(RECEIVED)).is_err_and(is_named));
+        assert!(join(&mut Vec::new(), &[row], b",", &view(RECEIVED)).is_err_and(is_named), "not left out");
     }
 }

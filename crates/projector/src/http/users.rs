@@ -15,7 +15,7 @@ use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{Matched, ProblemBody, Refused, UserBody};
 use super::params::PAGE_MAX;
 use super::refusal::Refusal;
-use super::render::{self, View};
+use super::render::{self, DamagedEvent, View};
 use crate::error::Error;
 use crate::store::{LogNames, Lookup, UserFilter, UserRow};
 
@@ -69,7 +69,7 @@ fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Re
 /// Returns a weak tag: it is of the topic and the event that wins, so it covers the user, and not `_meta`. A table that
 /// was rebuilt and a replica give the same; the user of another topic has another.
 fn etag(row: &UserRow, names: &LogNames) -> Result<String, Refusal> {
-    let head = wire::decode_head(&row.event).map_err(|_| Refusal::Unreadable(names.of(row.position)))?;
+    let head = wire::decode_head(&row.event).map_err(|_| DamagedEvent(names.of(row.position)))?;
     Ok(format!("W/\"{}/{}\"", names.topic(), head.event_id))
 }
 
@@ -131,7 +131,7 @@ async fn matching(
         return Err(Refusal::UnknownUser);
     }
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",", &api.view(&table));
+    render::join(&mut json, &page.users, b",", &api.view(&table))?;
     json.extend(b"]}");
     Ok(([(CONTENT_TYPE, JSON)], json).into_response())
 }
