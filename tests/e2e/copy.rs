@@ -32,6 +32,8 @@ const TIED: u64 = 101;
 const FORGOTTEN: u64 = 102;
 const ASTRAY: u64 = 103;
 const UNKNOWN: u64 = 104;
+/// All of them.
+const KEYS: usize = 44;
 /// How long Kafka may take to make a topic.
 const ADMIN_MAX: Duration = Duration::from_secs(60);
 
@@ -69,8 +71,8 @@ async fn every_state_is_copied_while_ingest_writes(broker: &Broker) {
         copied
     };
     let (first, changes) = tokio::join!(copying, writing);
-    assert!(first.appended > USERS as usize, "{first:?}");
-    assert_eq!((first.users, first.forgotten, first.unknown), (USERS as usize + 4, 1, 1), "{first:?}");
+    assert!(first.appended > KEYS, "{first:?}");
+    assert_eq!((first.users, first.forgotten, first.unknown), (KEYS, 1, 1), "{first:?}");
     ingest.stop().await.expect("ingest ends well");
 
     let (second, third) = (copies().await, copies().await);
@@ -170,13 +172,12 @@ async fn by_command(kafka: &ClientOptions, names: &Names) {
             wanted.iter().map(|text| (*text).to_owned()).chain(cluster_arguments(kafka, names)).collect();
         Process::start(&arguments).finished().await
     };
-    let keys = USERS as usize + 4;
-    for appended in [keys + 1, 0] {
+    for appended in [KEYS + 1, 0] {
         let copied = run("3").await;
         assert!(copied.status.success(), "{copied:?}");
         assert!(copied.stdout.contains(&format!("each: {appended} records appended by this run\n")), "{copied:?}");
     }
-    assert_eq!(read_all(kafka, &to).await.len(), keys + 1, "one record a key, and the unknown one");
+    assert_eq!(read_all(kafka, &to).await.len(), KEYS + 1, "one record a key, and the unknown one");
     let refused = run("4").await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stderr.contains("partitions is 3, expected 4; nothing was copied"), "{refused:?}");

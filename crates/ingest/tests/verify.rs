@@ -251,7 +251,7 @@ async fn a_user_on_several_partitions_is_forgotten_on_each() {
         let of_user = |record: &&kafka::Record| {
             record.position.partition == partition && record.key.as_deref() == Some(&b"180"[..])
         };
-        let last = records.iter().filter(of_user).last().unwrap();
+        let last = records.iter().rfind(of_user).unwrap();
         assert_eq!(last.value, None, "partition {partition} keeps the user");
         assert!(forgotten.positions.contains(&last.position));
     }

@@ -146,15 +146,13 @@ pub(crate) fn answering(texts: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        let mut next = 0;
-        for stream in listener.incoming() {
+        for (request, stream) in listener.incoming().enumerate() {
             let mut stream = BufReader::new(stream.unwrap());
             let mut line = String::new();
             while stream.read_line(&mut line).unwrap() > "\r\n".len() {
                 line.clear();
             }
-            let text = &texts[next.min(texts.len() - 1)];
-            next += 1;
+            let text = &texts[request.min(texts.len() - 1)];
             let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
             stream.get_mut().write_all((head + text).as_bytes()).unwrap();
         }
