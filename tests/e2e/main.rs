@@ -7,6 +7,7 @@
 //!
 //! | file | what it shows |
 //! | --- | --- |
+//! | [`another_log`] | a topic that was created again, or whose log was cut, is noticed; nothing is concluded before |
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
@@ -29,6 +30,7 @@
 
 mod support;
 
+mod another_log;
 mod broker_down;
 mod chaos;
 mod compaction;

@@ -1,8 +1,9 @@
 //! Apache Kafka in a container.
 
+use std::path::Path;
 use std::time::Duration;
 
-use testcontainers::core::{ContainerPort, ExecCommand, WaitFor};
+use testcontainers::core::{ContainerPort, ExecCommand, Mount, WaitFor};
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
 use testkit::eventually;
 use tokio::sync::OnceCell;
@@ -16,6 +17,8 @@ pub(crate) const TAG: &str = "4.3.1";
 const CLIENTS_PORT: u16 = 9092;
 /// Where brokers, and tools in the container, connect to.
 const BROKERS_PORT: u16 = 9094;
+/// Where a broker keeps its logs, in its container.
+const LOGS: &str = "/tmp/kraft-combined-logs";
 /// How long a broker may take to be back after it was stopped or killed.
 const BACK_MAX: Duration = Duration::from_secs(120);
 
@@ -40,6 +43,14 @@ impl Kafka {
         Self { container: engine::start(request, None).await, bootstrap: node.bootstrap() }
     }
 
+    /// Starts a broker of a test's own that keeps its logs in a folder of this machine.
+    pub(crate) async fn start_in(logs: &Path) -> Self {
+        let node = Node { id: 1, host: "localhost".to_owned(), port: engine::free_port() };
+        let request = node.request(std::slice::from_ref(&node));
+        let request = request.with_mount(Mount::bind_mount(logs.to_string_lossy(), LOGS));
+        Self { container: engine::start(request, None).await, bootstrap: node.bootstrap() }
+    }
+
     pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
@@ -52,6 +63,14 @@ impl Kafka {
     /// Lets a frozen broker go on.
     pub(crate) async fn unpause(&self) {
         self.container.unpause().await.expect("the engine lets a container go on");
+    }
+
+    /// Runs one of Kafka's own tools against the broker.
+    ///
+    /// # Errors
+    /// What the tool printed, if it failed.
+    pub(crate) async fn tool(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
+        tool(&self.container, name, arguments).await
     }
 
     /// Kills the broker without warning.
@@ -107,7 +126,7 @@ impl Node {
                 "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
                 "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,BROKERS:PLAINTEXT",
             )
-            .with_env_var("KAFKA_LOG_DIRS", "/tmp/kraft-combined-logs")
+            .with_env_var("KAFKA_LOG_DIRS", LOGS)
             .with_env_var("KAFKA_DEFAULT_REPLICATION_FACTOR", &replicas)
             .with_env_var("KAFKA_MIN_INSYNC_REPLICAS", &in_sync_min)
             .with_env_var("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", &replicas)
