@@ -1,5 +1,5 @@
-//! The documents that are made from the schema, the headers and the contract of the topics: AsyncAPI of the users topic,
-//! and a JSON Schema of the webhook. The committed files are what is made now.
+//! The documents that are made from the schema, the headers and the contract of the topics: AsyncAPI of the users
+//! topic, and a JSON Schema of the webhook. The committed files are what is made now.
 //!
 //! `cargo test -p rollcall-domain --test documents -- --ignored` writes them again.
 
