@@ -22,3 +22,5 @@ mod gaps;
 mod forgotten;
 
 mod unread;
+
+mod registry;
