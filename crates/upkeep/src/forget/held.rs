@@ -42,8 +42,8 @@ impl Held {
     }
 
     /// Returns the partitions that get a tombstone: all with a record, and that of the key, where the user's next
-    /// record will be.
-    pub(super) fn marked(&self) -> BTreeSet<i32> {
+    /// record will be. Called by [`super::forget`] and by the tests that model it.
+    pub fn marked(&self) -> BTreeSet<i32> {
         self.partitions.iter().copied().chain([self.home]).collect()
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use domain::order::Rank;
 use domain::roll::Standing;
-use domain::{UnixMillis, UserId};
+use domain::{Head, UnixMillis, UserEvent, UserId};
 use kafka::publish::Outgoing;
+use upkeep::forget::Held;
 
 use crate::fault::Fault;
 use crate::log::{Cursor, Place};
@@ -13,7 +14,7 @@ use crate::property::{Answer, Erased, Violation};
 use crate::replica::{TOPIC, table_of};
 use crate::sender::Sent;
 use crate::step::Fate;
-use crate::world::{Late, Then, World};
+use crate::world::{Late, Letter, Then, World};
 
 /// A user that is being forgotten.
 #[derive(Debug)]
@@ -34,21 +35,28 @@ impl World {
         self.commands - 1
     }
 
-    /// Writes a tombstone on every partition that holds the user.
+    /// Writes a tombstone on every partition that holds the user. A user that is on no topic is not forgotten.
     pub(crate) fn forget(&mut self, user: UserId, fate: Fate) -> Result<(), Violation> {
         let (table, _) = table_of(&self.log);
-        // A user that is on no topic is not forgotten.
-        let Some(key) = table.key(user) else { return Ok(()) };
+        let held = Held {
+            state: table.key(user).map(|key| key.roll.clone()),
+            partitions: self.log.partitions_of(user),
+            home: self.log.home(user),
+            late: self.late.iter().filter(|late| late.head.user_id == user).count(),
+            dead_letters: self.letters.iter().filter(|letter| letter.sent.user() == user && !letter.garbled).count(),
+            ..Held::default()
+        };
+        if held.is_nothing() {
+            return Ok(());
+        }
         let now = UnixMillis::from_millis(self.commands_clock());
         let at =
-            if key.roll.is_forgotten_by(now) || self.has(Fault::ForgetByClock) { now } else { key.roll.rank().time() };
-        let home = self.log.home(user);
-        let partitions =
-            if self.has(Fault::TombstoneAtHome) { BTreeSet::from([home]) } else { self.log.partitions_of(user) };
-        let command = self.next_command();
-        let covers = key.roll.rank();
+            held.state.as_ref().filter(|_| !self.has(Fault::ForgetByClock)).map_or(now, |state| state.marker_time(now));
+        let partitions = if self.has(Fault::TombstoneAtHome) { BTreeSet::from([held.home]) } else { held.marked() };
+        let (command, waiting) = (self.next_command(), partitions.len());
         self.disturbed.insert(user);
-        self.erasing.push(Erasing { command, user, at, covers, waiting: partitions.len(), markers: Vec::new() });
+        let covers = held.state.map_or(Rank::of_forgotten(at), |state| state.rank());
+        self.erasing.push(Erasing { command, user, at, covers, waiting, markers: Vec::new() });
         for partition in partitions {
             let tombstone = Outgoing { partition: Some(partition), ..Outgoing::forgotten(user, TOPIC, at, now) };
             self.submit(tombstone, Then::Marker { command }, fate)?;
@@ -78,41 +86,57 @@ impl World {
         let ((table, cursor), head) = (table_of(&self.log), event.head());
         let standing = table.judge(&head);
         if standing != Standing::News {
-            return self.answer_without_append(head, standing, &cursor);
+            return self.answer_without_append(head, None, standing, &cursor);
         }
         let command = self.next_command();
         self.submit(Outgoing::event(&event, TOPIC, None), Then::Imported { head, command }, fate)
     }
 
-    /// Replays every letter. A replay is a delivery: it is received now.
+    /// Replays every letter, those of one event together. A replay is a delivery: it is received now.
     pub(crate) fn replay(&mut self, fate: Fate) -> Result<(), Violation> {
         let now = self.commands_clock();
+        let mut events: Vec<(UserEvent, Vec<Letter>)> = Vec::new();
         for letter in self.letters.clone() {
             let event = letter.sent.received(now);
+            match events.iter_mut().find(|(known, _)| known.event_id == event.event_id) {
+                Some((_, letters)) => letters.push(letter),
+                None if event.head().is_ahead() => {}
+                None => events.push((event, vec![letter])),
+            }
+        }
+        events.sort_by_key(|(event, _)| Rank::of_event(&event.head()));
+        let (table, cursor) = table_of(&self.log);
+        for (event, letters) in events {
             let head = event.head();
-            if head.is_ahead() {
+            let received_at = letters.iter().map(|letter| letter.received_at).min().unwrap();
+            let letters = letters.iter().map(|letter| letter.id).collect::<Vec<_>>();
+            let known = table.key(head.user_id).map(|key| &key.roll);
+            let standing = match self.fault {
+                Some(Fault::ReplayPastGate) => Standing::News,
+                Some(Fault::LetterForgiven) => known.map_or(Standing::News, |roll| roll.standing(&head)),
+                _ => known.map_or(Standing::News, |roll| roll.standing_of_letter(&head, received_at)),
+            };
+            if standing != Standing::News {
+                self.letters.retain(|kept| !letters.contains(&kept.id));
+                self.answer_without_append(head, Some(received_at), standing, &cursor)?;
                 continue;
             }
-            let (table, cursor) = table_of(&self.log);
-            let known = table.judge(&head);
-            let standing = if self.has(Fault::ReplayPastGate) { Standing::News } else { known };
-            self.compare(&head, standing, &cursor)?;
-            if standing != Standing::News {
-                self.letters.retain(|kept| kept.id != letter.id);
-                self.answer_without_append(head, standing, &cursor)?;
-                continue;
+            self.check_letter(head.user_id, received_at, &cursor)?;
+            if !self.has(Fault::LetterForgiven) {
+                self.compare(&head, Some(received_at), standing, &cursor)?;
             }
             let command = self.next_command();
-            let then = Then::Replayed { letter: letter.id, head, command };
+            let then = Then::Replayed { letters, head, command };
             self.submit(Outgoing::event(&event, TOPIC, None), then, fate)?;
         }
         Ok(())
     }
 
-    /// Answers a delivery that is stored, superseded, or of a forgotten user.
+    /// Answers a delivery, or the replay of a letter of that time, that is stored, superseded, or of a forgotten user.
     pub(crate) fn answer_without_append(
         &mut self,
-        head: domain::Head,
+        head: Head,
+        letter: Option<UnixMillis>,
         standing: Standing,
         cursor: &Cursor,
     ) -> Result<(), Violation> {
@@ -126,8 +150,11 @@ impl World {
             }
         };
         let place = cursor.place(at, &self.log);
-        self.compare(&head, standing, cursor)?;
-        self.answers.push(Answer { head, witness: Some(place) });
+        self.compare(&head, letter, standing, cursor)?;
+        // A letter from before the forgetting leaves nothing, whatever the time of its event.
+        if letter.is_none() || !matches!(standing, Standing::Forgotten(_)) {
+            self.answers.push(Answer { head, witness: Some(place) });
+        }
         Ok(())
     }
 }

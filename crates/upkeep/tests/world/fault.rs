@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     ForgetByClock,
     /// A replay appends what the gate would not.
     ReplayPastGate,
+    /// A replay looks at the time of the event alone, and not at that of its letter.
+    LetterForgiven,
     /// A reader continues at its offset, whatever the epoch of the record there.
     OffsetsAlone,
     /// A reader does not notice that the topic was made anew.
@@ -56,7 +58,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::DoorWithoutClock,
         Self::GateTrustsAhead,
         Self::GateTakesTies,
@@ -72,6 +74,7 @@ impl Fault {
         Self::CopyOmitted,
         Self::ForgetByClock,
         Self::ReplayPastGate,
+        Self::LetterForgiven,
         Self::OffsetsAlone,
         Self::TopicByName,
         Self::HeadAlone,
@@ -95,7 +98,7 @@ impl Fault {
             Self::NoKeeper | Self::TombstoneAtHome => Property::Newest,
             Self::NoRenewal => Property::Gone,
             Self::CopyOmitted => Property::Kept,
-            Self::ForgetByClock | Self::CreationByTime => Property::Erased,
+            Self::ForgetByClock | Self::CreationByTime | Self::LetterForgiven => Property::Erased,
             Self::HeadAlone => Property::Served,
             Self::LateUnread | Self::GapsForgiven => Property::Gaps,
         }

@@ -182,10 +182,10 @@ impl Log {
         state
     }
 
-    /// Returns the partitions that hold a record of the user, and the user's home.
+    /// Returns the partitions that hold a record of the user.
     pub(crate) fn partitions_of(&self, user: UserId) -> BTreeSet<i32> {
-        let held = self.compacted().filter(|entry| entry.user == user).map(|entry| entry.record.position.partition);
-        held.chain([self.home(user)]).collect()
+        let held = self.compacted().filter(|entry| entry.user == user);
+        held.map(|entry| entry.record.position.partition).collect()
     }
 
     /// Adds a partition, which operators are advised not to do.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use domain::order::Rank;
 use domain::roll::{Roll, SET_MAX, Standing};
-use domain::{Head, UserId, wire};
+use domain::{Head, UnixMillis, UserId, wire};
 use kafka::publish::Outgoing;
 
 use crate::log::{Cursor, Entry, Place};
@@ -92,9 +92,17 @@ fn check(holds: bool, property: Property, detail: impl FnOnce() -> String) -> Re
 
 impl World {
     /// Compares how a delivery was judged with the records that the judge had read.
-    pub(crate) fn compare(&self, head: &Head, standing: Standing, cursor: &Cursor) -> Result<(), Violation> {
-        let state = self.log.state(head.user_id, cursor);
-        let right = state.map_or(Standing::News, |state| state.standing(head));
+    pub(crate) fn compare(
+        &self,
+        head: &Head,
+        letter: Option<UnixMillis>,
+        standing: Standing,
+        cursor: &Cursor,
+    ) -> Result<(), Violation> {
+        let right = self.log.state(head.user_id, cursor).map_or(Standing::News, |state| match letter {
+            Some(received_at) => state.standing_of_letter(head, received_at),
+            None => state.standing(head),
+        });
         let is_right = std::mem::discriminant(&right) == std::mem::discriminant(&standing);
         check(is_right, Property::Answered, || format!("{head:?} was judged {standing:?}, and it is {right:?}"))
     }
@@ -148,6 +156,13 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A letter from before a forgetting brings nobody back.
+    pub(crate) fn check_letter(&self, user: UserId, received_at: UnixMillis, read: &Cursor) -> Result<(), Violation> {
+        let marker = self.log.state(user, read).map(|state| state.rank()).filter(|rank| rank.is_forgotten());
+        let is_after = marker.is_none_or(|marker| received_at > marker.time());
+        check(is_after, Property::Erased, || format!("user {user} is back by a letter of {received_at}"))
     }
 
     /// The winner's bytes are on the log and can be read.

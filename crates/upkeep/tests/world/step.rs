@@ -211,7 +211,7 @@ fn happen(random: &mut Random) -> Step {
 }
 
 fn deliver(random: &mut Random, mood: u64) -> Step {
-    let garbled = mood == 1 && random.below(4) == 0;
+    let garbled = mood == 1 && random.below(2) == 0;
     // 255: the last one.
     let event = if random.below(2) == 0 { u8::MAX } else { small(random, 12) };
     Step::Deliver { event, replica: small(random, 2), garbled, fate: fate(random) }
@@ -238,7 +238,14 @@ fn moody(random: &mut Random, mood: u64) -> Step {
             Step::Forget { user: 1, fate: Fate::Stored },
             Step::Rebuild { records: 5 },
         ]),
-        1 => *random.one_of(&[Step::Replay { fate: Fate::Stored }, Step::Pass(Pass::Hours), Step::CrashCommand]),
+        1 => *random.one_of(&[
+            Step::Replay { fate: Fate::Stored },
+            Step::Replay { fate: Fate::Stored },
+            Step::Pass(Pass::Hours),
+            Step::Forget { user: 0, fate: Fate::Stored },
+            Step::Forget { user: 1, fate: Fate::Stored },
+            Step::CrashCommand,
+        ]),
         2 => truncating(random),
         3 => *random.one_of(&[Step::Pass(Pass::Days), Step::Pass(Pass::Weeks), Step::Clean]),
         4 => [Step::Close { commits: true }, Step::Close { commits: false }, open(random)][choice(random, 3)],

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::roll::Standing;
-use domain::{Head, UserId};
+use domain::{Head, UnixMillis, UserId};
 use kafka::publish::Outgoing;
 
 use crate::command::Erasing;
@@ -45,7 +45,7 @@ pub(crate) enum Then {
         command: u64,
     },
     Replayed {
-        letter: u64,
+        letters: Vec<u64>,
         head: Head,
         command: u64,
     },
@@ -62,6 +62,8 @@ pub(crate) struct Letter {
     pub(crate) sent: Sent,
     /// It could not be decrypted when it came.
     pub(crate) garbled: bool,
+    /// By the clock of the replica.
+    pub(crate) received_at: UnixMillis,
     pub(crate) written_at: i64,
 }
 
@@ -207,7 +209,8 @@ impl World {
         let head = event.head();
         if garbled || (head.is_ahead() && !self.has(Fault::DoorWithoutClock)) {
             let sent = self.vendor.sent[sent].clone();
-            self.letters.push(Letter { id: self.commands, sent, garbled, written_at: self.now });
+            let (id, received_at, written_at) = (self.commands, head.received_at, self.now);
+            self.letters.push(Letter { id, sent, garbled, received_at, written_at });
             self.commands += 1;
             return Ok(());
         }
@@ -223,7 +226,7 @@ impl World {
         }
         self.vendor.sent[sent].is_acknowledged = true;
         let cursor = self.replicas[replica].cursor.clone();
-        self.answer_without_append(head, standing, &cursor)
+        self.answer_without_append(head, None, standing, &cursor)
     }
 
     /// Sends a record to Kafka.
@@ -265,8 +268,8 @@ impl World {
                 }
             }
             Then::Marker { command } if command >= self.stopped => self.marked(command, place),
-            Then::Replayed { letter, head, command } if command >= self.stopped => {
-                self.letters.retain(|kept| kept.id != letter);
+            Then::Replayed { letters, head, command } if command >= self.stopped => {
+                self.letters.retain(|kept| !letters.contains(&kept.id));
                 self.answers.push(Answer { head, witness });
             }
             Then::Imported { head, command } if command >= self.stopped => self.answers.push(Answer { head, witness }),
