@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Letter, Position, UnixMillis, UserId};
-use ingest::dead_letter;
+use anyhow::Context as _;
+use domain::{Letter, Position, TopicId, UnixMillis, UserId};
+use ingest::dead_letter::{self, IDENTIFY_DEADLINE};
+use kafka::topics::LogProbe;
 use upkeep::forget::{Forgotten, Held, Log, forget, look};
 use upkeep::verify::Found;
 
@@ -65,8 +67,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     }
+    let logs = LogProbe::new(&config.kafka, &config.topics.users);
+    let log_id = logs.now(IDENTIFY_DEADLINE).await.context("the users topic cannot be identified")?;
     let forgotten = forget(&log, &publisher, mentions, user_id, args.at, now()).await?;
-    print(&report(user_id, &forgotten))?;
+    print(&report(user_id, log_id.topic, &forgotten))?;
     let wait = Duration::from_secs(args.wait);
     let erased = erasure::wait(&projectors, &config.topics.users, &forgotten.positions, wait).await;
     for line in erased.iter().map(erasure::Outcome::line) {
@@ -96,12 +100,12 @@ fn described(held: &Held) -> String {
     }
 }
 
-fn report(user_id: UserId, forgotten: &Forgotten) -> String {
+fn report(user_id: UserId, topic: TopicId, forgotten: &Forgotten) -> String {
     let Forgotten { positions, at, newest, dead_letters_removed, dead_letters_perhaps, late, deadlines } = forgotten;
     let by = |deadline: Option<UnixMillis>| {
         deadline.map_or_else(|| "at a time that the broker does not report".to_owned(), |at| format!("by {at}"))
     };
-    let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {}\n", listed(positions));
+    let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {}\n", listed(positions, topic));
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes every character");
     say(match newest {
         Some(newest) => format!("the user's newest event: happened at {newest}, and does not bring the user back"),
@@ -147,8 +151,8 @@ fn perhaps(letters: &Found<String>) -> String {
     format!("dead letters that are perhaps about the user, and stay: {} ({}{more})", letters.count, keys.join(", "))
 }
 
-fn listed(positions: &[Position]) -> String {
-    positions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn listed(positions: &[Position], topic: TopicId) -> String {
+    positions.iter().map(|position| topic.at(*position).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -156,6 +160,8 @@ mod tests {
     use super::*;
     use domain::roll::Roll;
     use upkeep::forget::{Deadlines, Late};
+
+    const TOPIC: TopicId = TopicId::from_bytes([1; 16]);
 
     #[test]
     fn the_report_names_the_remaining_copies_and_their_deadlines() {
@@ -169,9 +175,9 @@ mod tests {
             late: Late { records: 3, newest: Some(at), stay_because: Some("no permission".to_owned()), others_kept: 0 },
             deadlines: Deadlines { events: Some(UnixMillis::from_millis(86_400_000)), ..Deadlines::default() },
         };
-        let text = report(id, &forgotten);
+        let text = report(id, TOPIC, &forgotten);
         for part in [
-            &format!("as of 1970-01-01T00:00:00Z: tombstone at {}, {}", forgotten.positions[0], forgotten.positions[1]),
+            &format!("as of 1970-01-01T00:00:00Z: tombstone at {}", listed(&forgotten.positions, TOPIC)),
             "happened at 1969-12-31T23:59:59Z, and",
             "once more at 1970-01-02T00:00:00Z, and the cleaner",
             "1 removed",
@@ -183,10 +189,12 @@ mod tests {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
         forgotten.late = Late { records: 3, newest: Some(at), stay_because: None, others_kept: 5 };
-        assert!(report(id, &forgotten).contains("user: 3 deleted; their bytes leave Kafka's files at a time that"));
-        assert!(report(id, &forgotten).contains("5 of others kept"));
+        assert!(
+            report(id, TOPIC, &forgotten).contains("user: 3 deleted; their bytes leave Kafka's files at a time that")
+        );
+        assert!(report(id, TOPIC, &forgotten).contains("5 of others kept"));
         (forgotten.late, forgotten.newest) = (Late::default(), None);
-        let text = report(id, &forgotten);
+        let text = report(id, TOPIC, &forgotten);
         assert!(text.contains("late deliveries of the user: none") && text.contains("none was on the"), "{text}");
     }
     #[test]

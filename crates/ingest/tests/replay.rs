@@ -156,7 +156,7 @@ async fn a_letter_whose_event_is_stored_or_superseded_adds_nothing() {
     assert_eq!(late.len(), 1);
     let created = wire::decode(late[0].value.as_deref().unwrap()).unwrap();
     assert_eq!(created.event_id, event_of(CREATED).event_id);
-    assert_eq!(late[0].header("rollcall-superseded-by"), Some(stored.to_string().as_bytes()));
+    assert_eq!(late[0].header("rollcall-superseded-by"), Some(log.named(stored).await.as_bytes()));
     assert!(kept(&log).await.is_empty());
 }
 
