@@ -28,6 +28,8 @@ mod facets;
 
 mod framing;
 
+mod flat;
+
 mod ids;
 
 mod foreign;
@@ -41,6 +43,7 @@ use framing::Name;
 pub use current::Current;
 pub use error::DecodeError;
 pub use facets::Facets;
+pub use flat::{Flat, STATE_SCHEMA};
 pub use framing::{Framing, MARKER, schema_id};
 pub use ids::{Framed, Ids, Listed, Translated};
 pub use schema::{NAME, SCHEMA_V1, SCHEMAS};

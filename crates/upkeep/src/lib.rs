@@ -57,6 +57,8 @@ pub mod gate;
 
 pub mod keeper;
 
+pub mod state_topic;
+
 mod follow;
 
 mod reader;

@@ -35,6 +35,11 @@ impl Member {
         self.event_id == other.event_id && self.copy_order() == other.copy_order()
     }
 
+    /// Returns a text that names this copy of this event: two copies have the same only if they are the same.
+    pub fn copy_name(&self) -> String {
+        format!("{}/{}/{:016x}", self.event_id, self.received_at.millis(), self.bytes)
+    }
+
     /// Of two copies of one event, the lesser one counts.
     fn copy_order(&self) -> (UnixMillis, u64) {
         (self.received_at, self.bytes)

@@ -37,10 +37,7 @@ impl Framing {
         let mut bytes = Vec::with_capacity(EVENT_BYTES);
         match self {
             Self::SingleObject => open_single_object(&mut bytes),
-            Self::Registered(id) => {
-                bytes.push(CONFLUENT);
-                bytes.extend(id.to_be_bytes());
-            }
+            Self::Registered(id) => open_registered(&mut bytes, id),
         }
         v1::write(event, &mut bytes);
         bytes
@@ -51,6 +48,12 @@ impl Framing {
 pub(super) fn open_single_object(bytes: &mut Vec<u8>) {
     bytes.extend(MARKER);
     bytes.extend(schema::v1().fingerprint);
+}
+
+/// Appends Confluent's framing with the id of a schema.
+pub(super) fn open_registered(bytes: &mut Vec<u8>, id: u32) {
+    bytes.push(CONFLUENT);
+    bytes.extend(id.to_be_bytes());
 }
 
 /// Returns the name of the schema, and the bytes after the framing.
