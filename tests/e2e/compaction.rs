@@ -111,7 +111,7 @@ fn compaction_leaves_the_newest_of_every_user() {
 }
 
 async fn make_topics(options: &ClientOptions, names: &Names) {
-    let [_, late, dead_letter] = Spec::contract(names, PARTITIONS, 1);
+    let [_, late, dead_letter] = Spec::contract(names, PARTITIONS, 1).try_into().expect("three topics");
     let specs = [users_topic(names, LAG_MS), late, dead_letter];
     create(options, &specs, ADMIN_MAX).await.expect("Kafka makes the topics");
 }

@@ -60,7 +60,8 @@ fn topics_that_were_made_keep_the_contract() {
     on_kafka("log_roundtrip::topics_that_were_made_keep_the_contract", async |kafka| {
         let names = kafka.make_topics(PARTITIONS).await;
         let as_made = Spec::contract(&names, PARTITIONS, 1);
-        let otherwise = as_made.clone().map(|spec| spec.with("max.message.bytes", "4096"));
+        let otherwise: Vec<Spec> =
+            as_made.clone().into_iter().map(|spec| spec.with("max.message.bytes", "4096")).collect();
 
         let findings = check(&kafka.client_options(), &as_made, CHECK_MAX).await.expect("Kafka describes topics");
         assert_eq!(findings, Vec::new());

@@ -21,6 +21,7 @@
 //! | [`processes`] | `rollcall` as processes: the lines of `dev` can be pasted, SIGTERM and SIGKILL lose nothing |
 //! | [`registry`] | with a schema registry: framings and versions of the schema mixed on one topic are all read |
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
+//! | [`state_topic`] | the state topic ends in what the projector answers, and a restart appends nothing to it |
 //! | [`ties`] | several changes of one second end in the sender's last state, live and rebuilt |
 //! | [`verify`] | the answers of a projector under load are the fold of the log, and planted differences are found |
 //! | [`webhook_to_query`] | the main job: a webhook in, the current user out |
@@ -44,6 +45,7 @@ mod password;
 mod processes;
 mod registry;
 mod restart;
+mod state_topic;
 mod ties;
 mod verify;
 mod webhook_to_query;

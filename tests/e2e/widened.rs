@@ -90,7 +90,7 @@ fn a_widened_topic_is_noticed_and_a_user_is_forgotten_on_every_partition() {
 }
 
 async fn make_topics(options: &ClientOptions, names: &Names) {
-    let [users, late, dead_letter] = Spec::contract(names, PARTITIONS, 1);
+    let [users, late, dead_letter] = Spec::contract(names, PARTITIONS, 1).try_into().expect("three topics");
     let users =
         users.with("min.compaction.lag.ms", "0").with("min.cleanable.dirty.ratio", "0.01").with("segment.ms", "1000");
     create(options, &[users, late, dead_letter], ADMIN_MAX).await.expect("Kafka makes the topics");

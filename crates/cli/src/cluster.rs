@@ -16,7 +16,7 @@ use crate::sources::Sources;
 /// The time limit of one request to the cluster, after which it counts as unreachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]`, `[topics]`, `[registry]` and `[webhook]` of a service's configuration. Other sections are ignored, so the
+/// `[kafka]`, `[topics]`, `[registry]`, `[state_topic]` and `[webhook]` of a service's configuration. Other sections are ignored, so the
 /// file of either service can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -24,6 +24,7 @@ struct Raw {
     kafka: settings::Kafka,
     topics: settings::Topics,
     registry: settings::Registry,
+    state_topic: settings::StateTopic,
     webhook: Webhook,
 }
 
@@ -60,15 +61,17 @@ impl Cluster {
     /// # Errors
     /// All faults of these sections.
     pub(crate) fn load(sources: &Sources) -> anyhow::Result<Self> {
-        let Raw { kafka, topics, registry, webhook } = sources.load()?;
+        let Raw { kafka, topics, registry, state_topic, webhook } = sources.load()?;
         let options =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         let mut faults = Faults::default();
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
         let registry = registry.options(&mut faults);
+        let partitions = topics.partitions;
+        let names = Names { state: state_topic.name(&mut faults), ..topics.into() };
         faults.or(())?;
-        let (partitions, body_bytes_max) = (topics.partitions, webhook.body_bytes_max);
-        Ok(Self { options, names: topics.into(), partitions, registry, body_bytes_max })
+        let body_bytes_max = webhook.body_bytes_max;
+        Ok(Self { options, names, partitions, registry, body_bytes_max })
     }
 }

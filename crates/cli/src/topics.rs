@@ -42,8 +42,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Copy(args) => return copy::run(args).await,
     };
     let Cluster { options, names, partitions, body_bytes_max, .. } = Cluster::load(&args.sources)?;
-    let [users, late, dead_letter] = Spec::contract(&names, args.partitions.unwrap_or(partitions), args.replication);
-    let specs = [users.with_partitions_fixed(), late, dead_letter].map(|spec| Spec { body_bytes_max, ..spec });
+    let specs = Spec::contract(&names, args.partitions.unwrap_or(partitions), args.replication).into_iter();
+    let specs = specs.map(|spec| if spec.topic == names.users { spec.with_partitions_fixed() } else { spec });
+    let specs: Vec<Spec> = specs.map(|spec| Spec { body_bytes_max, ..spec }).collect();
     if matches!(command, Command::Create(_)) {
         let replicas = args.replication;
         let wanted = || format!("{} for topics with --replication {replicas}", asked(&options));

@@ -54,12 +54,14 @@ pub const EVENT_OVERHEAD_BYTES_MAX: usize = 512;
 /// The rest of a record in Kafka's count: key, CloudEvents headers, batch header.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 4 * 1024;
 
-/// The names of the three topics.
+/// The names of the topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     pub users: String,
     pub late: String,
     pub dead_letter: String,
+    /// The state topic, where it is written.
+    pub state: Option<String>,
 }
 
 impl Default for Names {
@@ -68,6 +70,7 @@ impl Default for Names {
             users: "vcc.users".to_owned(),
             late: "vcc.users.late".to_owned(),
             dead_letter: "vcc.users.dead-letter".to_owned(),
+            state: None,
         }
     }
 }
@@ -87,16 +90,24 @@ pub struct Spec {
     pub events_per_record_max: usize,
     /// The largest body that an event can come from.
     pub body_bytes_max: usize,
+    /// The topic that this one must have as many partitions as.
+    pub partitions_of: Option<String>,
 }
 
 impl Spec {
-    /// Returns the contract of the three topics.
-    pub fn contract(names: &Names, partitions: i32, replication: i32) -> [Self; 3] {
-        [
+    /// Returns the contract of the topics: users, late deliveries, dead letters, and the state topic where there is one.
+    pub fn contract(names: &Names, partitions: i32, replication: i32) -> Vec<Self> {
+        let state = names.state.as_ref().map(|topic| Self {
+            events_per_record_max: 1,
+            partitions_of: Some(names.users.clone()),
+            ..Self::users(topic, partitions, replication)
+        });
+        let topics = [
             Self::users(&names.users, partitions, replication),
             Self::late(&names.late, partitions, replication),
             Self::dead_letter(&names.dead_letter, partitions, replication),
-        ]
+        ];
+        topics.into_iter().chain(state).collect()
     }
 
     /// Returns the contract of the topic of users.
@@ -151,6 +162,7 @@ impl Spec {
             settings: BTreeMap::new(),
             events_per_record_max: 1,
             body_bytes_max: BODY_BYTES_MAX,
+            partitions_of: None,
         };
         if replication >= REPLICAS_FOR_PRODUCTION {
             spec.with(MIN_INSYNC, MIN_INSYNC_REPLICAS.to_string())
@@ -175,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_can_be_replayed_ends_before_the_tombstone_of_its_user() {
-        let [users, late, letters] = Spec::contract(&Names::default(), PARTITIONS_DEFAULT, REPLICAS_FOR_PRODUCTION);
+        let specs = Spec::contract(&Names::default(), PARTITIONS_DEFAULT, REPLICAS_FOR_PRODUCTION);
+        let [users, late, letters]: [Spec; 3] = specs.try_into().unwrap();
         let setting = |spec: &Spec, name: &str| spec.settings[name].parse::<i64>().unwrap();
         for spec in [late, letters] {
             assert_eq!(setting(&spec, SEGMENT), 4 * HOUR_MS, "{}", spec.topic);

@@ -55,7 +55,7 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { http, admin, kafka, topics, registry, webhook, security, keeper, log } = raw;
+        let Raw { http, admin, kafka, topics, registry, state_topic, webhook, security, keeper, log } = raw;
         let kafka =
             ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         for fault in kafka.validate() {
@@ -73,7 +73,7 @@ impl TryFrom<Raw> for Config {
             http,
             kafka,
             partitions: topics.partitions,
-            topics: topics.into(),
+            topics: Names { state: state_topic.name(&mut faults), ..topics.into() },
             registry: registry.options(&mut faults),
             policy: security::policy(security, &mut faults),
             path: webhook.path,

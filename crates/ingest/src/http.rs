@@ -17,6 +17,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service::serve::PeerAddr;
+use service::telemetry::Seldom;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use upkeep::gate::Gate;
@@ -40,6 +41,8 @@ pub(crate) struct Receiver {
     pub(crate) clock: fn() -> UnixMillis,
     /// One permit per authenticated request in progress.
     pub(crate) places: Semaphore,
+    /// Limits the lines about members in another case.
+    pub(crate) seldom: Seldom,
 }
 
 /// The limits of a request.
@@ -107,6 +110,7 @@ impl Receiver {
         match pipeline::accept(&request, &self.policy.body, received_at) {
             Ok(event) => {
                 self.counters.fractional_amounts(users::fractional_amounts(&event));
+                self.warn_of_miscased(&event);
                 self.store(&event, traceparent).await
             }
             Err(rejection) => {
@@ -116,6 +120,15 @@ impl Receiver {
                 }
                 Err(rejection)
             }
+        }
+    }
+
+    /// Counts and names members that are a field's name in another case.
+    fn warn_of_miscased(&self, event: &UserEvent) {
+        let names: Vec<&str> = users::miscased(event).collect();
+        self.counters.miscased_members(names.len());
+        if !names.is_empty() && self.seldom.is_due() {
+            tracing::warn!(?names, "members have a field's name in another case; they are kept in extra");
         }
     }
 

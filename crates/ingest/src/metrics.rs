@@ -36,6 +36,7 @@ pub(crate) struct Counters {
     rejected: Family<ReasonLabel, Counter>,
     dead_letters: Counter,
     fractional_amounts: Counter,
+    miscased_members: Counter,
     publish_duration: Histogram,
     account: Arc<Account>,
 }
@@ -71,6 +72,7 @@ impl Counters {
             rejected: Family::default(),
             dead_letters: Counter::default(),
             fractional_amounts: Counter::default(),
+            miscased_members: Counter::default(),
             publish_duration: duration_histogram(),
             account: Arc::default(),
         };
@@ -95,6 +97,11 @@ impl Counters {
                 "Amounts with a fraction: kept as sent, with the field null",
                 counters.fractional_amounts.clone(),
             );
+            registry.register(
+                "rollcall_ingest_miscased_members",
+                "Members with a field's name in another case: kept in extra, with the field null",
+                counters.miscased_members.clone(),
+            );
             let operation = OPERATION.into_iter().map(|(name, value)| (name.into(), value.into()));
             registry.sub_registry_with_labels(operation).register_with_unit(
                 "messaging_client_operation_duration",
@@ -118,6 +125,10 @@ impl Counters {
 
     pub(crate) fn fractional_amounts(&self, count: usize) {
         self.fractional_amounts.inc_by(count as u64);
+    }
+
+    pub(crate) fn miscased_members(&self, count: usize) {
+        self.miscased_members.inc_by(count as u64);
     }
 
     pub(crate) fn acknowledged(&self, seconds: f64) {

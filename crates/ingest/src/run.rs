@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::UnixMillis;
-use domain::wire::Framing;
+use domain::wire::{Flat, Framing};
 use futures_util::FutureExt as _;
 use kafka::publish::Publisher;
 use service::partitions::PartitionCount;
 use service::registry::{self, Patience, Schemas};
 use service::serve::Drained;
+use service::telemetry::Seldom;
 use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -49,7 +50,7 @@ pub async fn run(
 ) -> Result<Summary, Error> {
     let tls = config.http.tls().map_err(Error::Tls)?;
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
-    let (schemas, framing) = register(&config, &metrics).await.map_err(Error::Registry)?;
+    let (schemas, framing, flat) = register(&config, &metrics).await.map_err(Error::Registry)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
     let partitions = PartitionCount::new(&config.topics.users, Some(config.partitions));
     metrics.register(|registry| partitions.register(registry));
@@ -57,7 +58,7 @@ pub async fn run(
     let counters = Counters::register(&metrics);
     let repairer = config.keeper.then(|| publisher.clone());
     let upkeep = Upkeep::new(config.kafka.clone(), config.topics.clone(), repairer, clock, &metrics);
-    let upkeep = upkeep.with_schemas(&schemas);
+    let upkeep = upkeep.with_schemas(&schemas).with_state_topic(&config.topics, flat, &metrics);
     let gate = upkeep.gate();
     let logs = gate.logs().clone();
 
@@ -78,12 +79,16 @@ pub async fn run(
     stopped.outcome.map(|()| summary)
 }
 
-/// Returns the schemas of the registry, and the framing in which events are written.
-async fn register(config: &Config, metrics: &Metrics) -> Result<(Schemas, Framing), registry::Error> {
+/// Returns the schemas of the registry, the framing in which events are written, and the format of the state topic.
+async fn register(config: &Config, metrics: &Metrics) -> Result<(Schemas, Framing, Flat), registry::Error> {
     let (users, late) = (config.topics.users.as_str(), config.topics.late.as_str());
     let schemas = Schemas::open(config.registry.clone(), users, Patience::SERVICE, metrics).await?;
     let framing = schemas.register(&[users, late]).await?;
-    Ok((schemas, framing))
+    let flat = match &config.topics.state {
+        Some(topic) => schemas.register_state(topic).await?,
+        None => Flat::default(),
+    };
+    Ok((schemas, framing, flat))
 }
 
 fn receiver(
@@ -101,7 +106,7 @@ fn receiver(
     };
     let places = Semaphore::new(config.requests_max);
     let Config { policy, topics, .. } = config;
-    Receiver { policy, publisher, topics, framing, limits, counters, gate, clock, places }
+    Receiver { policy, publisher, topics, framing, limits, counters, gate, clock, places, seldom: Seldom::default() }
 }
 
 /// Waits until no record waits for its acknowledgement. A remaining record is not a failure: its sender got no 200.

@@ -8,6 +8,7 @@ mod error;
 mod log_probe;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::topics::{DELETE_RETENTION, RETENTION, Spec};
@@ -16,8 +17,8 @@ use crate::ClientOptions;
 
 pub(crate) use admin::watermarks_of;
 pub use admin::{Created, Watermarks, create, describe, watermarks};
-use check::judge_together;
 pub use check::{Finding, Severity, judge};
+use check::{judge_partitions, judge_together};
 pub use delete::{NotDeleted, delete_before};
 pub use description::Description;
 pub use error::Error;
@@ -31,10 +32,12 @@ pub(crate) use watch::{Changed, Confirmed, Watch};
 pub async fn check(options: &ClientOptions, specs: &[Spec], deadline: Duration) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     let (mut with_tombstones, mut by_age) = (Vec::new(), Vec::new());
+    let mut partitions = BTreeMap::new();
     for spec in specs {
         match describe(options, &spec.topic, deadline).await {
             Ok(description) => {
                 findings.extend(judge(spec, Some(&description)));
+                partitions.insert(spec.topic.as_str(), description.partitions);
                 if spec.settings.contains_key(DELETE_RETENTION) {
                     with_tombstones.push(description);
                 } else if spec.settings.contains_key(RETENTION) {
@@ -45,6 +48,7 @@ pub async fn check(options: &ClientOptions, specs: &[Spec], deadline: Duration) 
             Err(error) => return Err(error),
         }
     }
+    findings.extend(specs.iter().filter_map(|spec| judge_partitions(spec, &partitions)));
     for users in &with_tombstones {
         findings.extend(by_age.iter().filter_map(|other| judge_together(users, other)));
     }

@@ -19,7 +19,7 @@ pub use http::Http;
 pub use kafka::Kafka;
 pub use registry::Registry;
 
-/// `[topics]`: the names of the three topics, and the number of partitions of the first.
+/// `[topics]`: the names of the topics that every deployment has, and the number of partitions of the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Topics {
@@ -37,14 +37,14 @@ impl Default for Topics {
 }
 
 impl From<Names> for Topics {
-    fn from(Names { users, late, dead_letter }: Names) -> Self {
+    fn from(Names { users, late, dead_letter, state: _ }: Names) -> Self {
         Self { users, late, dead_letter, partitions: PARTITIONS_DEFAULT }
     }
 }
 
 impl From<Topics> for Names {
     fn from(Topics { users, late, dead_letter, partitions: _ }: Topics) -> Self {
-        Self { users, late, dead_letter }
+        Self { users, late, dead_letter, state: None }
     }
 }
 
@@ -60,13 +60,40 @@ impl Topics {
         for (key, name) in
             [("topics.users", &self.users), ("topics.late", &self.late), ("topics.dead_letter", &self.dead_letter)]
         {
-            let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-            let length = 1..=TOPIC_NAME_MAX;
-            if !length.contains(&name.len()) || !name.bytes().all(legal) || matches!(name.as_str(), "." | "..") {
-                let expected = "expected the name of a topic: 1 to 249 of A-Z a-z 0-9 . _ -, and neither . nor ..";
-                faults.push(key, expected);
-            }
+            check_topic(key, name, faults);
         }
+    }
+}
+
+/// Adds a fault of `key` for a name that Kafka does not accept.
+fn check_topic(key: &str, name: &str, faults: &mut Faults) {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let length = 1..=TOPIC_NAME_MAX;
+    if !length.contains(&name.len()) || !name.bytes().all(legal) || matches!(name, "." | "..") {
+        let expected = "expected the name of a topic: 1 to 249 of A-Z a-z 0-9 . _ -, and neither . nor ..";
+        faults.push(key, expected);
+    }
+}
+
+/// `[state_topic]`: the topic with the current user of every key, flat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateTopic {
+    pub enabled: bool,
+    pub topic: String,
+}
+
+impl Default for StateTopic {
+    fn default() -> Self {
+        Self { enabled: false, topic: "vcc.users.state".to_owned() }
+    }
+}
+
+impl StateTopic {
+    /// Returns the name of the topic if it is written. Adds a fault for a name that Kafka does not accept.
+    pub fn name(self, faults: &mut Faults) -> Option<String> {
+        check_topic("state_topic.topic", &self.topic, faults);
+        self.enabled.then_some(self.topic)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Logs on standard error, as text for people or JSON for machines.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 /// The format of log lines.
@@ -46,6 +49,25 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
 /// [`Error::Filter`].
 pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Error> {
     EnvFilter::builder().parse(filter).map_err(Error::Filter)
+}
+
+/// Limits the log lines about one cause.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// The shortest time between two lines.
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Returns whether a line may be written now. It then counts as written.
+    pub fn is_due(&self) -> bool {
+        let (now, mut last) = (Instant::now(), self.0.lock());
+        let is_due = last.is_none_or(|last| now >= last + Self::INTERVAL);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
 }
 
 /// Returns the text of an error followed by its causes.

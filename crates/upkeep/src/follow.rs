@@ -4,10 +4,13 @@ mod metrics;
 
 mod round;
 
+mod scribe;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::topics::Names;
+use domain::wire::Flat;
 use domain::{Checkpoint, LogId, UnixMillis};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -26,6 +29,7 @@ use crate::{Retention, Table};
 
 use metrics::Gauges;
 use round::{Repairer, Round};
+use scribe::{Happened, Scribe, StateGauges};
 
 /// The pause before the topic is read again from its beginning after an error.
 const START_OVER_AFTER: Duration = Duration::from_secs(2);
@@ -58,6 +62,15 @@ pub struct Upkeep {
     gauges: Gauges,
     /// `None` where this replica does not repair.
     repairer: Option<Repairer>,
+    state: Option<State>,
+}
+
+/// The state topic that is written beside the repairs.
+#[derive(Debug)]
+struct State {
+    names: Names,
+    flat: Flat,
+    gauges: StateGauges,
 }
 
 impl Upkeep {
@@ -80,7 +93,21 @@ impl Upkeep {
             counters: gauges.keeper.clone(),
         });
         let (topic, schemas) = (topics.users, Schemas::default());
-        Self { options, topic, schemas, gate: Gate::new(logs, metrics), gauges, repairer }
+        Self { options, topic, schemas, gate: Gate::new(logs, metrics), gauges, repairer, state: None }
+    }
+
+    /// Writes the state topic too, where `topics` names one and this replica repairs.
+    pub fn with_state_topic(mut self, topics: &Names, flat: Flat, metrics: &Metrics) -> Self {
+        if topics.state.is_some() {
+            self.state = Some(State { names: topics.clone(), flat, gauges: StateGauges::register(metrics) });
+        }
+        self
+    }
+
+    /// Returns the writer of the state topic for one pass over the topic of users.
+    fn scribe(&self, log: &LogId, partitions: i32) -> Option<Scribe> {
+        let State { names, flat, gauges } = self.state.as_ref()?;
+        Scribe::new(self.repairer.clone()?, names, log.clone(), *flat, partitions, gauges.clone())
     }
 
     /// Reads records that name their schemas by ids.
@@ -217,6 +244,7 @@ struct Follower<'u> {
     /// Records with an id that must be looked up. Meanwhile nothing more is read. The gate stays in force: what it
     /// answers cannot be refuted by records that it has not read.
     held: Option<BoxFuture<'static, Result<Vec<Record>, Unsettled>>>,
+    scribe: Option<Scribe>,
 }
 
 impl<'u> Follower<'u> {
@@ -224,8 +252,8 @@ impl<'u> Follower<'u> {
         let partitions = i32::try_from(ends.len()).unwrap_or(i32::MAX);
         let ahead = ends.iter().map(|end| end.partition).collect();
         let plan = Plan::new(partitions, Retention::of(description.settings.as_ref()));
-        let began = Instant::now();
-        Self { upkeep, log, plan, began, ends, partitions, ahead, round: None, held: None }
+        let (began, scribe) = (Instant::now(), upkeep.scribe(&log, partitions));
+        Self { upkeep, log, plan, began, ends, partitions, ahead, round: None, held: None, scribe }
     }
 
     /// Returns only with an error.
@@ -237,8 +265,15 @@ impl<'u> Follower<'u> {
     ) -> Result<std::convert::Infallible, Error> {
         loop {
             let wait = self.act(shutdown);
+            let is_read = self.ahead.is_empty();
+            let state_wait = self.scribe.as_mut().and_then(|scribe| scribe.act(&self.upkeep.gate, is_read, shutdown));
             tokio::select! {
-                owned = group.next() => self.plan.on(&owned, self.began.elapsed()),
+                owned = group.next() => self.assigned(&owned),
+                happened = next_of(&mut self.scribe, state_wait) => {
+                    if let Some(scribe) = &mut self.scribe {
+                        scribe.take(happened, &self.upkeep.gate).await;
+                    }
+                }
                 event = tail.next(), if self.held.is_none() => self.take(event?),
                 records = ready(&mut self.held) => {
                     self.held = None;
@@ -276,6 +311,13 @@ impl<'u> Follower<'u> {
         }
     }
 
+    fn assigned(&mut self, event: &keeper::Event) {
+        self.plan.on(event, self.began.elapsed());
+        if let Some(scribe) = &mut self.scribe {
+            scribe.assigned(event);
+        }
+    }
+
     fn take(&mut self, event: TailEvent) {
         match event {
             TailEvent::Records(records) => match self.upkeep.schemas.translated(records) {
@@ -285,6 +327,9 @@ impl<'u> Follower<'u> {
             TailEvent::EndReached { partition, next_offset } => {
                 self.upkeep.gate.update(|table| table.reach(partition, next_offset));
                 self.plan.on(&keeper::Event::EndReached { partition }, self.began.elapsed());
+                if let Some(scribe) = &mut self.scribe {
+                    scribe.users_ended(partition);
+                }
                 if self.ahead.remove(&partition) && self.ahead.is_empty() {
                     self.plan.begin();
                     self.upkeep.gate.put_in_force(&self.log);
@@ -294,6 +339,9 @@ impl<'u> Follower<'u> {
                 self.partitions += i32::try_from(added.len()).unwrap_or(0);
                 let widened = keeper::Event::Widened { partitions: self.partitions };
                 self.plan.on(&widened, self.began.elapsed());
+                if let Some(scribe) = &mut self.scribe {
+                    scribe.widened(self.partitions);
+                }
                 if !self.ahead.is_empty() {
                     self.ahead.extend(&added);
                 }
@@ -307,16 +355,23 @@ impl<'u> Follower<'u> {
     }
 
     fn take_record(&mut self, table: &mut Table, record: &Record, now: Duration) {
-        match keeper::read(table, &mut self.plan, record, now) {
-            Ok((_, applied)) => {
+        let user_id = match keeper::read(table, &mut self.plan, record, now) {
+            Ok((user_id, applied)) => {
                 self.upkeep.gauges.dropped.inc_by(applied.dropped as u64);
+                Some(user_id)
             }
-            Err(unread) => tracing::debug!(
-                kafka.partition = record.position.partition,
-                kafka.offset = record.position.offset,
-                error = &unread as &dyn std::error::Error,
-                "a record cannot be read"
-            ),
+            Err(unread) => {
+                tracing::debug!(
+                    kafka.partition = record.position.partition,
+                    kafka.offset = record.position.offset,
+                    error = &unread as &dyn std::error::Error,
+                    "a record cannot be read"
+                );
+                None
+            }
+        };
+        if let Some(scribe) = &mut self.scribe {
+            scribe.user_read(user_id, record.position.partition, table);
         }
     }
 
@@ -334,6 +389,16 @@ impl<'u> Follower<'u> {
         if let Some(round) = self.round {
             round.await;
         }
+        if let Some(mut scribe) = self.scribe {
+            scribe.close().await;
+        }
+    }
+}
+
+async fn next_of(scribe: &mut Option<Scribe>, wait: Option<Instant>) -> Happened {
+    match scribe {
+        Some(scribe) => scribe.next(wait).await,
+        None => std::future::pending().await,
     }
 }
 

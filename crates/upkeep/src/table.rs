@@ -79,6 +79,11 @@ impl Table {
         self.keys.get(&user_id).map(Box::as_ref)
     }
 
+    /// Yields the users that have a state.
+    pub fn user_ids(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.keys.keys().copied()
+    }
+
     /// Returns the progress of the reader.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.read

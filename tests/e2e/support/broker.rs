@@ -30,6 +30,19 @@ impl Broker {
         }
     }
 
+    /// Makes a state topic beside the topics of these names, and returns the names with its own.
+    pub(crate) async fn make_state_topic(&self, names: Names, partitions: i32) -> Names {
+        let state = format!("{}.state", names.users);
+        let names = Names { state: Some(state.clone()), ..names };
+        match self {
+            Self::Embedded(broker) => {
+                broker.create_topic(&state, partitions).expect("the embedded broker makes a topic")
+            }
+            Self::Kafka(_) => make_topics(&self.client_options(), &names, partitions, 1).await,
+        }
+        names
+    }
+
     /// Makes the three topics under names that no other test has, and returns the names.
     pub(crate) async fn make_topics(&self, partitions: i32) -> Names {
         static MADE: AtomicU32 = AtomicU32::new(0);
@@ -49,11 +62,12 @@ impl Broker {
 
 /// Returns names of the three topics that differ from those of any other number.
 fn names(number: u32) -> Names {
-    let Names { users, late, dead_letter } = Names::default();
+    let Names { users, late, dead_letter, state } = Names::default();
     Names {
         users: format!("t{number}.{users}"),
         late: format!("t{number}.{late}"),
         dead_letter: format!("t{number}.{dead_letter}"),
+        state,
     }
 }
 

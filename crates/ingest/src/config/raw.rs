@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use domain::topics::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use service::secret::Secret;
-use service::settings::{Admin, Http, Kafka, Log, Registry, Topics};
+use service::settings::{Admin, Http, Kafka, Log, Registry, StateTopic, Topics};
 
 /// The configuration as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,7 @@ pub struct Raw {
     pub kafka: Kafka,
     pub topics: Topics,
     pub registry: Registry,
+    pub state_topic: StateTopic,
     pub webhook: Webhook,
     pub security: Security,
     pub keeper: KeeperSwitch,

@@ -1,6 +1,6 @@
 //! Compares a contract with a description and returns findings. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use domain::position::PARTITIONS_MAX;
@@ -38,6 +38,20 @@ impl fmt::Display for Finding {
         let Self { topic, subject, expected, found, .. } = self;
         write!(f, "{topic}: {subject} is {found}, expected {expected}")
     }
+}
+
+/// Returns the finding of a topic that has not as many partitions as the one that it follows. `partitions` has those of
+/// the topics that exist.
+pub(super) fn judge_partitions(spec: &Spec, partitions: &BTreeMap<&str, i32>) -> Option<Finding> {
+    let leader = spec.partitions_of.as_deref()?;
+    let (found, expected) = (partitions.get(spec.topic.as_str())?, partitions.get(leader)?);
+    (found != expected).then(|| Finding {
+        topic: spec.topic.clone(),
+        subject: "partitions".to_owned(),
+        expected: format!("{expected}, as many as {leader} has"),
+        found: found.to_string(),
+        severity: Severity::Refuse,
+    })
 }
 
 /// Returns the findings of a topic; `None` stands for a missing topic.
@@ -162,8 +176,6 @@ fn compare_policy(expected: &str, found: &str) -> Option<(String, Severity)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use domain::topics::{Names, RETENTION_MS, SEGMENT_MS};
     use domain::{LogId, TopicId};
@@ -201,6 +213,18 @@ mod tests {
             let findings = judge(&spec, Some(&Description { partitions: found, ..as_asked(&spec) }));
             assert_eq!(!findings.is_empty(), wrong, "{found} {fixed}: {findings:?}");
         }
+    }
+
+    #[test]
+    fn the_state_topic_has_as_many_partitions_as_that_of_users() {
+        let specs = Spec::contract(&Names { state: Some("state".to_owned()), ..Names::default() }, 6, 3);
+        let found = |state| {
+            let partitions = BTreeMap::from([("vcc.users", 6), ("state", state)]);
+            let findings: Vec<_> = specs.iter().filter_map(|spec| judge_partitions(spec, &partitions)).collect();
+            findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(found(6).is_empty());
+        assert_eq!(found(7), ["state: partitions is 7, expected 6, as many as vcc.users has"]);
     }
 
     #[test]
@@ -257,7 +281,7 @@ mod tests {
 
     #[test]
     fn late_deliveries_and_letters_end_before_tombstones() {
-        let [users, late, letters] = Spec::contract(&Names::default(), 6, 3);
+        let [users, late, letters] = Spec::contract(&Names::default(), 6, 3).try_into().unwrap();
         let hour = 3_600_000_i64;
         let table = [
             (RETENTION_MS, SEGMENT_MS, false),

@@ -1,6 +1,5 @@
 //! The calls of the registry's API.
 
-use domain::wire::SCHEMAS;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -22,8 +21,8 @@ pub enum Error {
     #[error("the schema registry answers {what} with something else than its API says: {body}")]
     Answer { what: String, body: String },
     #[error(
-        "subject {subject} does not have the schema of this release: register schemas/user-event.v{version}.avsc, or \
-         set registry.auto_register = true", version = SCHEMAS.len()
+        "subject {subject} does not have the schema of this release: register it from schemas/, or set \
+         registry.auto_register = true"
     )]
     NotRegistered { subject: String },
     #[error("subject {subject} has compatibility {found}, expected {COMPATIBILITY}")]
@@ -35,19 +34,19 @@ pub(super) fn subject(topic: &str) -> String {
     format!("{topic}-value")
 }
 
-/// Registers the newest schema for a subject, and sets the subject's compatibility. Returns the schema's id.
-pub(super) async fn register(endpoint: &Endpoint, subject: &str) -> Result<u32, Error> {
+/// Registers a schema for a subject, and sets the subject's compatibility. Returns the schema's id.
+pub(super) async fn register(endpoint: &Endpoint, subject: &str, schema: &str) -> Result<u32, Error> {
     let path = format!("/subjects/{subject}/versions");
-    let answer = accepted(endpoint, Method::POST, &path, Some(&newest())).await?;
+    let answer = accepted(endpoint, Method::POST, &path, Some(&body(schema))).await?;
     let set = json!({ "compatibility": COMPATIBILITY });
     accepted(endpoint, Method::PUT, &format!("/config/{subject}"), Some(&set)).await?;
     id(&path, &answer)
 }
 
-/// Returns the id of the newest schema under a subject, or `None` if it is not registered there.
-pub(super) async fn look_up(endpoint: &Endpoint, subject: &str) -> Result<Option<u32>, Error> {
+/// Returns the id of a schema under a subject, or `None` if it is not registered there.
+pub(super) async fn look_up(endpoint: &Endpoint, subject: &str, schema: &str) -> Result<Option<u32>, Error> {
     let path = format!("/subjects/{subject}");
-    let answer = found(endpoint, Method::POST, &path, Some(&newest())).await?;
+    let answer = found(endpoint, Method::POST, &path, Some(&body(schema))).await?;
     answer.map(|answer| id(&path, &answer)).transpose()
 }
 
@@ -69,8 +68,8 @@ pub(super) async fn schema(endpoint: &Endpoint, id: u32) -> Result<Option<String
     schema.map(Some).ok_or_else(|| Error::Answer { what: path, body: shortened(&answer.to_string()) })
 }
 
-fn newest() -> Value {
-    json!({ "schema": SCHEMAS.last().expect("there is a version 1"), "schemaType": "AVRO" })
+fn body(schema: &str) -> Value {
+    json!({ "schema": schema, "schemaType": "AVRO" })
 }
 
 fn id(what: &str, answer: &Value) -> Result<u32, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::roll::Unread;
-use domain::wire::{Framed, Framing, Ids, Listed, SCHEMAS};
+use domain::wire::{Flat, Framed, Framing, Ids, Listed, SCHEMAS, STATE_SCHEMA};
 use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -69,6 +69,27 @@ struct Registry {
     lookups: Counter,
 }
 
+impl Registry {
+    /// Returns the id of a schema under the subject of a topic, which must have the compatibility that it should.
+    async fn register(&self, topic: &str, schema: &str) -> Result<u32, Error> {
+        let subject = subject(topic);
+        let id = if self.auto_register {
+            api::register(&self.endpoint, &subject, schema).await?
+        } else {
+            let found = api::look_up(&self.endpoint, &subject, schema).await?;
+            found.ok_or_else(|| Error::NotRegistered { subject: subject.clone() })?
+        };
+        api::check_compatibility(&self.endpoint, &subject).await?;
+        tracing::info!(subject, schema.id = id, "the schema is registered");
+        Ok(id)
+    }
+}
+
+/// Returns the newest released schema of events.
+fn newest() -> &'static str {
+    SCHEMAS.last().expect("there is a version 1")
+}
+
 impl Schemas {
     /// Asks the registry, if there is one, for the id of the newest schema on the topic of users.
     ///
@@ -77,7 +98,7 @@ impl Schemas {
     pub async fn open(options: Options, users: &str, patience: Patience, metrics: &Metrics) -> Result<Self, Error> {
         let Options { endpoint, auto_register, mut ids } = options;
         let Some(endpoint) = endpoint else { return Ok(Self::of(ids, None)) };
-        if let Some(id) = api::look_up(&endpoint, &subject(users)).await? {
+        if let Some(id) = api::look_up(&endpoint, &subject(users), newest()).await? {
             ids.list_released(id, SCHEMAS.len());
         }
         let (waiting, lookups) = (Gauge::default(), Counter::default());
@@ -103,21 +124,26 @@ impl Schemas {
     pub async fn register(&self, topics: &[&str]) -> Result<Framing, Error> {
         let Some(registry) = &self.0.registry else { return Ok(Framing::SingleObject) };
         let mut first = None;
-        for subject in topics.iter().map(|topic| subject(topic)) {
-            let id = if registry.auto_register {
-                api::register(&registry.endpoint, &subject).await?
-            } else {
-                let found = api::look_up(&registry.endpoint, &subject).await?;
-                found.ok_or_else(|| Error::NotRegistered { subject: subject.clone() })?
-            };
-            api::check_compatibility(&registry.endpoint, &subject).await?;
+        for topic in topics {
+            let id = registry.register(topic, newest()).await?;
             self.list(|ids| {
                 ids.list_released(id, SCHEMAS.len());
             });
-            tracing::info!(subject, schema.id = id, "the schema is registered");
             first = first.or(Some(id));
         }
         Ok(first.map_or(Framing::SingleObject, Framing::Registered))
+    }
+
+    /// Returns the format of the state topic's values: Avro where there is a registry, with the schema under the
+    /// topic's subject, else JSON.
+    ///
+    /// # Errors
+    /// As [`Schemas::register`].
+    pub async fn register_state(&self, topic: &str) -> Result<Flat, Error> {
+        match &self.0.registry {
+            Some(registry) => Ok(Flat::Registered(registry.register(topic, STATE_SCHEMA).await?)),
+            None => Ok(Flat::Json),
+        }
     }
 
     /// Returns what is known.

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -13,13 +12,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::ServerLimits;
 use crate::Metrics;
+use crate::telemetry::Seldom;
 
-/// The interval between two log lines about refused connections.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// The prefix of an IPv6 source: a provider gives each customer at least that much (RFC 6177).
 const IPV6_SOURCE_BITS: u32 = 64;
 
@@ -35,7 +32,7 @@ struct Shared {
     freed: Notify,
     open: Gauge,
     refused: Family<Labels, Counter>,
-    reported: Mutex<Option<Instant>>,
+    reported: Seldom,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,7 +86,7 @@ impl Places {
             freed: Notify::new(),
             open: Gauge::default(),
             refused: Family::default(),
-            reported: Mutex::default(),
+            reported: Seldom::default(),
         }))
     }
 
@@ -131,17 +128,14 @@ impl Places {
         }
     }
 
-    /// Counts a refusal, and logs one line per [`REPORT_INTERVAL`].
+    /// Counts a refusal, and logs it seldom.
     fn refuse(&self, source: IpAddr, refused: Refused) {
         let (reason, text) = match refused {
             Refused::Share => ("share", "a source has as many connections as one may have: further ones are closed"),
             Refused::Full => ("full", "all places are taken but those of preferred sources: connections are closed"),
         };
         self.0.refused.get_or_create(&Labels { reason }).inc();
-        let now = Instant::now();
-        let mut reported = self.0.reported.lock();
-        if reported.is_none_or(|before| now >= before + REPORT_INTERVAL) {
-            *reported = Some(now);
+        if self.0.reported.is_due() {
             tracing::warn!(source.address = %source, "{text}");
         }
     }
@@ -198,6 +192,8 @@ fn source(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn limits(connections_max: usize, share: usize, connections_reserved: usize) -> ServerLimits {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::topics::Names;
-use domain::wire::{Framed as _, Ids};
+use domain::wire::{Flat, Framed as _, Ids};
 use domain::{Letter, LogId, Original, Position, TopicId, TopicPosition, UnixMillis, UserId};
 use kafka::publish::{Outgoing, Publisher};
 use kafka::topics::LogProbe;
@@ -14,8 +14,10 @@ use service::registry::Schemas;
 use service::telemetry::chain;
 
 use super::metrics::KeeperCounters;
+use super::scribe::StateGauges;
 use crate::keeper::refetch::refetch;
 use crate::keeper::{Fetched, Originals, Repair};
+use crate::state_topic::Correction;
 
 /// How long a round waits for the cluster's word that the topic is still the log that was read.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(5);
@@ -87,6 +89,44 @@ impl Repairer {
             );
         }
         round
+    }
+
+    /// Appends what keys of the state topic lack, unless `shutdown` comes first. Returns the users whose source no longer
+    /// exists: they wait for another record.
+    pub(super) async fn correct(
+        self,
+        log: LogId,
+        corrections: Vec<Correction>,
+        flat: Flat,
+        topic: String,
+        gauges: StateGauges,
+        shutdown: Shutdown,
+    ) -> Vec<UserId> {
+        let sources: BTreeSet<Position> = corrections.iter().filter_map(Correction::source).collect();
+        let Some(mut fetched) = self.fetch(&log, sources, &shutdown).await else { return Vec::new() };
+        let ids = self.schemas.known();
+        fetched.values_mut().for_each(|record| record.translate(&ids));
+        let (mut lost, mut appends) = (Vec::new(), Vec::new());
+        for correction in corrections {
+            match correction.records(&fetched, flat, &topic, (self.now)()) {
+                Some(records) => appends.extend(records.into_iter().map(|record| self.publisher.publish(record))),
+                None => lost.push(correction.user_id),
+            }
+        }
+        let appended = tokio::select! {
+            () = shutdown.requested() => return Vec::new(),
+            appended = futures_util::future::join_all(appends) => appended,
+        };
+        let written = appended.iter().filter(|appended| appended.is_ok()).count();
+        gauges.written.inc_by(written as u64);
+        gauges.failed.inc_by((appended.len() - written) as u64);
+        if let Some(error) = appended.into_iter().find_map(Result::err) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "records of the state topic were not acknowledged and are tried again"
+            );
+        }
+        lost
     }
 
     /// Copies the values of unreadable records of `log` to the dead letters, unless `shutdown` comes first. A record

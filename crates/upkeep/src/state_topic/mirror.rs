@@ -60,6 +60,11 @@ impl Mirror {
         Some(user_id)
     }
 
+    /// Yields the users that have a record; some more than once.
+    pub fn user_ids(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.last.values().flat_map(HashMap::keys).copied()
+    }
+
     /// Returns what the plan must know of a key after a record of it on either topic. `key` is its state on the topic of
     /// users, where there is any, and `home` its partition.
     pub fn event(&self, user_id: UserId, key: Option<&KeyState>, home: i32) -> Event {
