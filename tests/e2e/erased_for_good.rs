@@ -112,7 +112,7 @@ impl Log {
     async fn make(options: ClientOptions, names: Names) -> Self {
         let is_moved = |user: &u64| partition_for(user.to_string().as_bytes(), PARTITIONS) == 1;
         let user = (1..).find(is_moved).expect("one of them");
-        let [_, late, dead_letter] = Spec::contract(&names, PARTITIONS, 1);
+        let [_, late, dead_letter] = Spec::contract(&names, PARTITIONS, 1).try_into().expect("three topics");
         let users = Spec::users(&names.users, 1, 1)
             .with(DELETE_RETENTION, RETENTION_MS.to_string())
             .with(MAX_COMPACTION_LAG, LAG_MS.to_string())
