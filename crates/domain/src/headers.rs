@@ -16,7 +16,8 @@ pub const REASSERTED: &str = "rollcall-reasserted";
 /// On the record of a replayed dead letter: when the body was first received, RFC 3339. The record's Kafka timestamp is
 /// the time of the replay.
 pub const LETTER_RECEIVED_AT: &str = "rollcall-letter-received-at";
-/// On a record of the state topic: the copy of the event that the state comes from ([`crate::roll::Member::copy_name`]).
+/// On a record of the state topic: the copy of the event that the state comes from
+/// ([`crate::roll::Member::copy_name`]).
 pub const WINNER: &str = "rollcall-winner";
 /// On the record that ends a tied second: the other events of that second ([`crate::roll::second`]).
 pub const SECOND: &str = "rollcall-second";

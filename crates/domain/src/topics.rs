@@ -95,7 +95,8 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Returns the contract of the topics: users, late deliveries, dead letters, and the state topic where there is one.
+    /// Returns the contract of the topics: users, late deliveries, dead letters, and the state topic where there is
+    /// one.
     pub fn contract(names: &Names, partitions: i32, replication: i32) -> Vec<Self> {
         let state = names.state.as_ref().map(|topic| Self {
             events_per_record_max: 1,

@@ -1,5 +1,7 @@
 //! The shell of gate and keeper: reads the topic, answers the requests, and appends repairs.
 
+mod group;
+
 mod metrics;
 
 mod round;
@@ -14,7 +16,6 @@ use domain::wire::Flat;
 use domain::{Checkpoint, LogId, UnixMillis};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use kafka::group::{GroupEvent, Membership};
 use kafka::publish::Publisher;
 use kafka::tail::{self, Limits, Tail, TailEvent};
 use kafka::topics::{self, Description, LogProbe, Watermarks};
@@ -24,17 +25,16 @@ use service::{Metrics, Shutdown};
 use tokio::time::Instant;
 
 use crate::gate::Gate;
-use crate::keeper::{self, Action, GROUP, Plan, Repair};
+use crate::keeper::{self, Action, Plan, Repair};
 use crate::{Retention, Table};
 
+use group::Group;
 use metrics::Gauges;
 use round::{Repairer, Round};
 use scribe::{Happened, Scribe, StateGauges};
 
 /// The pause before the topic is read again from its beginning after an error.
 const START_OVER_AFTER: Duration = Duration::from_secs(2);
-/// The pause before the group is joined again after an error.
-const REJOIN_AFTER: Duration = Duration::from_secs(2);
 /// The time limit to describe the topic and its ends.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest time that the service's stop waits for a tail that is being opened. Opening cannot be cancelled, and
@@ -174,58 +174,6 @@ async fn pause(shutdown: &Shutdown, duration: Duration) {
     tokio::select! {
         () = shutdown.requested() => {}
         () = tokio::time::sleep(duration) => {}
-    }
-}
-
-/// The membership in the keeper's group. It is renewed whenever it ends.
-struct Group<'u> {
-    upkeep: &'u Upkeep,
-    membership: Option<Membership>,
-    rejoin_at: Instant,
-}
-
-impl<'u> Group<'u> {
-    fn new(upkeep: &'u Upkeep) -> Self {
-        Self { upkeep, membership: None, rejoin_at: Instant::now() }
-    }
-
-    /// Waits for the next change of this replica's assignment. Waits forever where the replica does not repair.
-    ///
-    /// Cancel-safe.
-    async fn next(&mut self) -> keeper::Event {
-        if self.upkeep.repairer.is_none() {
-            return std::future::pending().await;
-        }
-        loop {
-            let error = match &mut self.membership {
-                Some(membership) => match membership.next().await {
-                    Ok(GroupEvent::Assigned(partitions)) => return keeper::Event::Assigned(partitions),
-                    Ok(GroupEvent::Revoked(partitions)) => return keeper::Event::Revoked(partitions),
-                    Err(error) => error,
-                },
-                None => {
-                    tokio::time::sleep_until(self.rejoin_at).await;
-                    match Membership::join(&self.upkeep.options, GROUP, &self.upkeep.topic) {
-                        Ok(membership) => {
-                            self.membership = Some(membership);
-                            continue;
-                        }
-                        Err(error) => error,
-                    }
-                }
-            };
-            tracing::warn!(error = &error as &dyn std::error::Error, "the keeper has lost its group membership");
-            self.rejoin_at = Instant::now() + REJOIN_AFTER;
-            if self.membership.take().is_some() {
-                return keeper::Event::AllRevoked;
-            }
-        }
-    }
-
-    async fn leave(self) {
-        if let Some(membership) = self.membership {
-            membership.leave().await;
-        }
     }
 }
 

@@ -91,8 +91,8 @@ impl Repairer {
         round
     }
 
-    /// Appends what keys of the state topic lack, unless `shutdown` comes first. Returns the users whose source no longer
-    /// exists: they wait for another record.
+    /// Appends what keys of the state topic lack, unless `shutdown` comes first. Returns the users whose source no
+    /// longer exists: they wait for another record.
     pub(super) async fn correct(
         self,
         log: LogId,

@@ -65,8 +65,8 @@ impl Mirror {
         self.last.values().flat_map(HashMap::keys).copied()
     }
 
-    /// Returns what the plan must know of a key after a record of it on either topic. `key` is its state on the topic of
-    /// users, where there is any, and `home` its partition.
+    /// Returns what the plan must know of a key after a record of it on either topic. `key` is its state on the topic
+    /// of users, where there is any, and `home` its partition.
     pub fn event(&self, user_id: UserId, key: Option<&KeyState>, home: i32) -> Event {
         let correction = self.correction(user_id, key, home);
         if correction.state.is_some() || !correction.tombstones.is_empty() {
