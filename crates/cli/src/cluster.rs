@@ -16,8 +16,8 @@ use crate::sources::Sources;
 /// The time limit of one request to the cluster, after which it counts as unreachable.
 pub(crate) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// `[kafka]`, `[topics]`, `[registry]`, `[state_topic]` and `[webhook]` of a service's configuration. Other sections are
-/// ignored, so the file of either service can be given.
+/// `[kafka]`, `[topics]`, `[registry]`, `[state_topic]` and `[webhook]` of a configuration. Other sections are ignored,
+/// so the file of either service can be given.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Raw {

@@ -86,8 +86,8 @@ fn asyncapi() -> Value {
             } },
         })
     };
-    let [users, late, _] =
-        Spec::contract(&names, domain::topics::PARTITIONS_DEFAULT, domain::topics::REPLICAS_FOR_PRODUCTION);
+    let specs = Spec::contract(&names, domain::topics::PARTITIONS_DEFAULT, domain::topics::REPLICAS_FOR_PRODUCTION);
+    let [users, late, _] = specs.try_into().expect("three topics");
     let text = |constant: &str| json!({ "type": "string", "const": constant });
     let types = [headers::TYPE_CREATED, headers::TYPE_CHANGED, headers::TYPE_IMPORTED, headers::TYPE_FORGOTTEN];
     json!({
