@@ -23,7 +23,7 @@ use domain::wire::Ids;
 use crate::client::Endpoint;
 
 pub use api::Error;
-pub use schemas::{Patience, Schemas, Unsettled};
+pub use schemas::{Patience, Schemas, Settling, Unsettled};
 
 /// The registry and the ids of the configuration.
 #[derive(Clone, Debug)]

@@ -270,7 +270,7 @@ impl<'u> Follower<'u> {
         match event {
             TailEvent::Records(records) => match self.upkeep.schemas.translated(records) {
                 Ok(records) => self.take_records(&records),
-                Err(held) => self.held = Some(held.boxed()),
+                Err(held) => self.held = Some(held),
             },
             TailEvent::EndReached { partition, next_offset } => {
                 self.upkeep.gate.update(|table| table.reach(partition, next_offset));

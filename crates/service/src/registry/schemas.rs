@@ -1,5 +1,6 @@
 //! The schemas that are known by their ids, looked up as records name them.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ pub struct Unsettled {
     id: u32,
     source: Option<Error>,
 }
+
+/// Records on their way to be translated, once the ids that they name are looked up.
+pub type Settling<R> = Pin<Box<dyn Future<Output = Result<Vec<R>, Unsettled>> + Send>>;
 
 /// The schemas that are known by their ids. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -156,23 +160,20 @@ impl Schemas {
     ///
     /// # Errors
     /// The future. It gives [`Unsettled`] as [`Schemas::settle`] does.
-    pub fn translated<R: Framed + Send + 'static>(
-        &self,
-        mut records: Vec<R>,
-    ) -> Result<Vec<R>, impl Future<Output = Result<Vec<R>, Unsettled>> + Send + use<R>> {
+    pub fn translated<R: Framed + Send + 'static>(&self, mut records: Vec<R>) -> Result<Vec<R>, Settling<R>> {
         let ids = self.known();
         if self.0.registry.is_none() || !records.iter().any(|record| record.unlisted(&ids).next().is_some()) {
             records.iter_mut().for_each(|record| record.translate(&ids));
             return Ok(records);
         }
         let schemas = self.clone();
-        Err(async move {
+        Err(Box::pin(async move {
             let unlisted: Vec<u32> =
                 records.iter().flat_map(|record| record.unlisted(&ids).collect::<Vec<_>>()).collect();
             let ids = schemas.settle(unlisted).await?;
             records.iter_mut().for_each(|record| record.translate(&ids));
             Ok(records)
-        })
+        }))
     }
 
     /// Looks these ids up, and returns what is known then. Without a registry they stay unlisted, and their records are
@@ -250,13 +251,17 @@ impl Schemas {
         loop {
             registry.lookups.inc();
             let error = match api::schema(&registry.endpoint, id).await {
-                Ok(Some(text)) => return Ok(self.list(|ids| note(id, &ids.list(id, &text)))),
+                Ok(Some(text)) => {
+                    self.list(|ids| note(id, &ids.list(id, &text)));
+                    return Ok(());
+                }
                 Ok(None) => {
                     tracing::warn!(
                         schema.id = id,
                         "the schema registry does not know this id; its records are unknown"
                     );
-                    return Ok(self.list(|ids| ids.list_missing(id)));
+                    self.list(|ids| ids.list_missing(id));
+                    return Ok(());
                 }
                 Err(error) => error,
             };
