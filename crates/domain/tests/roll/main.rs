@@ -46,6 +46,8 @@ fn state() -> impl Strategy<Value = Roll> {
         .prop_filter_map("no record that can be read", |records| Log::of(records).fold().map(|key| key.roll))
 }
 
+const AT: Position = Position { partition: 0, offset: 0 };
+
 fn joined(left: &Roll, right: &Roll) -> Roll {
     let mut joined = left.clone();
     joined.join(right);
@@ -62,6 +64,14 @@ proptest! {
         prop_assert!(joined(&a, &a).is_same(&a));
         prop_assert!(joined(&joined(&a, &b), &b).is_same(&joined(&a, &b)));
         prop_assert_eq!(winner(&joined(&a, &b)), winner(&joined(&b, &a)));
+    }
+
+    /// A state is forgotten by a marker exactly if it is forgotten after it.
+    #[test]
+    fn a_marker_forgets_what_it_ranks_above(state in state(), second in 0..4_i64) {
+        let marker = marker(second).read(AT).unwrap().says().clone();
+        let after = joined(&state, &marker);
+        prop_assert_eq!(state.is_forgotten_by(marker.rank().time()), after.rank() == marker.rank());
     }
 
     /// Every reading order, interleaving of partitions and repetition gives the same state.
@@ -121,6 +131,12 @@ proptest! {
             let Some(effect) = log::apply(&mut key, position, record) else { continue };
             let after = key.as_ref().unwrap();
             let same = before.as_ref().is_some_and(|before| before.roll.is_same(&after.roll));
+            let was = before.as_ref().map(|before| &before.roll);
+            let is_other = was.is_none_or(|was| winner(was) != winner(&after.roll));
+            prop_assert_eq!(effect.changed, is_other || effect.effect == Effect::Forgotten);
+            let is_newer = matches!(effect.effect, Effect::Newer { .. } | Effect::Forgotten);
+            prop_assert_eq!(was.is_none_or(|was| after.roll.supersedes(was)), is_newer);
+            prop_assert!(!after.roll.supersedes(&after.roll) && was.is_none_or(|was| !was.supersedes(&after.roll)));
             match effect.effect {
                 Effect::Newer { .. } | Effect::Forgotten => {
                     prop_assert!(before.is_none_or(|before| before.roll.rank() < after.roll.rank()));
