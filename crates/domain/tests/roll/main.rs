@@ -7,10 +7,10 @@
 mod ends;
 mod log;
 
-use domain::Position;
 use domain::gap::Lineage;
 use domain::order::RULE_VERSION;
-use domain::roll::{self, Effect, KeyState, Roll, SET_MAX};
+use domain::roll::{self, Effect, KeyState, Roll, SET_MAX, Standing};
+use domain::{Position, UnixMillis, UserId};
 use log::{Log, Record, change, changed, marker};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -72,6 +72,20 @@ proptest! {
         let marker = marker(second).read(AT).unwrap().says().clone();
         let after = joined(&state, &marker);
         prop_assert_eq!(state.is_forgotten_by(marker.rank().time()), after.rank() == marker.rank());
+    }
+
+    /// A marker covers the letters that were received before it. Another state covers none by their receipt.
+    #[test]
+    fn a_marker_covers_the_letters_before_it(state in state(), event in state(), second in 0..4_i64) {
+        let Some(winner) = event.winner() else { return Ok(()) };
+        let head = winner.head(UserId::new(180).unwrap(), &event);
+        let received_at = UnixMillis::from_millis(second * 1_000);
+        let standing = state.standing_of_letter(&head, received_at);
+        if state.rank().is_forgotten() && received_at <= state.rank().time() {
+            prop_assert_eq!(standing, Standing::Forgotten(state.position()));
+        } else {
+            prop_assert_eq!(standing, state.standing(&head));
+        }
     }
 
     /// Every reading order, interleaving of partitions and repetition gives the same state.
