@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::broker::read_all;
 use testkit::eventually;
+use upkeep::verify::{Options, verify};
 
 use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::system::{Ingest, Projector, now};
@@ -93,7 +94,7 @@ async fn the_state_topic_ends_in_what_the_projector_answers(broker: &Broker) {
         timestamp: UnixMillis::from_millis(now().millis()),
         partition: None,
     };
-    publisher.publish(scribble).await.expect("the record is acknowledged");
+    publisher.publish(scribble.clone()).await.expect("the record is acknowledged");
 
     projector.ready().await;
     let is_right = async || {
@@ -125,7 +126,29 @@ async fn the_state_topic_ends_in_what_the_projector_answers(broker: &Broker) {
     })
     .await;
     assert_eq!(again, count + 1, "what was right before the restart is not appended again");
-    publisher.close(QUIET_MAX).await.expect("nothing waits");
+    let verifying = Options {
+        kafka: options.clone(),
+        topics: names.clone(),
+        schemas: Default::default(),
+        threads: 1,
+        settle: QUIET_MAX,
+        now: now(),
+        since: Duration::MAX,
+        retention: Default::default(),
+        keep_winners: false,
+    };
+    let verified = async |settle| {
+        let options = Options { settle, ..verifying.clone() };
+        let report = tokio::task::spawn_blocking(move || verify(&options, |_, _| ()));
+        report.await.expect("it does not panic").expect("the log can be read")
+    };
+    let report = verified(QUIET_MAX).await;
+    assert!(report.is_clean(), "{report:?}");
     second.stop().await.expect("ingest stops well");
+    publisher.publish(scribble).await.expect("the record is acknowledged");
+    let report = verified(Duration::ZERO).await;
+    assert_eq!(report.behind.count, 1, "{report:?}");
+    assert_eq!(report.behind.examples[0].user_id.get(), SCRIBBLED);
+    publisher.close(QUIET_MAX).await.expect("nothing waits");
     projector.stop().await.expect("the projector stops well");
 }

@@ -31,7 +31,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const PROGRESS_EVERY: u64 = 4096;
 
 /// Reads the whole log and reports dirty keys, gaps, unreadable and unknown records, events ahead, overdue tombstones,
-/// misplaced keys and wrong settings; exit status 1 on any, except gaps that are awaited or were lost before --since
+/// misplaced keys, users behind on the state topic and wrong settings; exit status 1 on any, except gaps that are awaited or were lost before --since
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -197,6 +197,9 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> 
                 "user {}: at {}, belongs on partition {}",
                 misplaced.user_id, misplaced.position, misplaced.partition
             )
+        }),
+        Findings::of("behind on the state topic", &report.behind, |behind| {
+            format!("user {}: the last record is not the state: does a keeper write it?", behind.user_id)
         }),
         Findings::of_settings(&report.settings, unknown),
         Findings::of("differences from --expect", &differences.from_expected, Clone::clone),

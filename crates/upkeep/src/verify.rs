@@ -11,6 +11,7 @@
 //! | overdue | a tombstone was not renewed for half of its time: once it expires, an older event brings the user back |
 //! | ahead | all that is known of a user is an event that occurred after its own receipt: a clock is wrong |
 //! | misplaced | a key is on another partition than its murmur2 says: consumers that join by key will not find it |
+//! | behind | the last record of a user on the state topic is not the user's state |
 //! | setting | a topic is not set as the contract says |
 //!
 //! Safe on a live system: it writes nothing, and it fixes the ends of the partitions when it starts. The keeper may be
@@ -23,6 +24,8 @@ mod gaps;
 mod partition;
 
 mod report;
+
+mod state;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -44,7 +47,8 @@ use gaps::Suspects;
 use partition::Partition;
 use report::Key;
 pub use report::{
-    Ahead, Dirty, EXAMPLES_MAX, Found, Gap, Gaps, Misplaced, Outdated, Overdue, Report, Stateless, Unreadable, Winner,
+    Ahead, Behind, Dirty, EXAMPLES_MAX, Found, Gap, Gaps, Misplaced, Outdated, Overdue, Report, Stateless, Unreadable,
+    Winner,
 };
 
 /// The cluster, the topics, and how to verify them.
@@ -94,6 +98,7 @@ pub fn verify(options: &Options, progress: impl Fn(u64, u64) + Sync) -> Result<R
     for partition in partitions.into_values() {
         partition.report(&mut report, &mut suspects, &mut keys);
     }
+    report.behind = state::behind(options, &keys, &report.read, count)?;
     for (user_id, key) in keys {
         report.note_key(user_id, &key, options);
         if let (Key::Known(key), Some(winner)) = (key, report.winners.get_mut(&user_id)) {

@@ -150,6 +150,11 @@ impl Schemas {
         }
     }
 
+    /// Returns whether there is a registry.
+    pub fn has_registry(&self) -> bool {
+        self.0.registry.is_some()
+    }
+
     /// Returns what is known.
     pub fn known(&self) -> Arc<Ids> {
         Arc::clone(&self.0.known.read())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::roll::{Ends, KeyState, Roll};
+use domain::roll::{Ends, KeyState, Reading, Roll};
 use domain::{Checkpoint, EventId, Position, UnixMillis, UserId};
 use kafka::topics::Finding as Setting;
 
@@ -28,6 +28,7 @@ pub struct Report {
     pub ahead: Found<Ahead>,
     pub overdue: Found<Overdue>,
     pub misplaced: Found<Misplaced>,
+    pub behind: Found<Behind>,
     pub settings: Vec<Setting>,
     /// The state of each user, if the options ask for it.
     pub winners: BTreeMap<UserId, Winner>,
@@ -110,6 +111,12 @@ pub struct Overdue {
     pub appended_at: UnixMillis,
 }
 
+/// A user whose last record on the state topic is not the user's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    pub user_id: UserId,
+}
+
 /// A user known only by an event that is ahead of its receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ahead {
@@ -131,7 +138,8 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         // A stateless user has unreadable or unknown records, and an outdated one has unknown records.
         let broken = [self.unreadable.count, self.unknown.count, self.ahead.count, self.misplaced.count];
-        let counts = [self.dirty.count, self.overdue.count, self.gaps.lost.count].into_iter().chain(broken);
+        let late = [self.dirty.count, self.overdue.count, self.gaps.lost.count, self.behind.count];
+        let counts = late.into_iter().chain(broken);
         counts.into_iter().all(|count| count == 0) && self.settings.is_empty()
     }
 
@@ -195,10 +203,27 @@ impl Key {
         }
     }
 
-    pub(super) fn state(&self) -> Option<&Roll> {
+    pub(super) fn known(&self) -> Option<&KeyState> {
         match self {
-            Self::Known(key) => Some(&key.roll),
+            Self::Known(key) => Some(key),
             Self::Stateless(..) => None,
+        }
+    }
+
+    pub(super) fn state(&self) -> Option<&Roll> {
+        self.known().map(|key| &key.roll)
+    }
+
+    /// Applies a further record of a key that may have none yet.
+    pub(super) fn read_on(key: &mut Option<Self>, reading: &Reading<'_>) {
+        match key {
+            Some(Self::Known(key)) => {
+                key.apply(reading);
+            }
+            Some(Self::Stateless(ends, _)) => {
+                *key = Some(Self::Known(KeyState::begin_after(std::mem::take(ends), reading).0));
+            }
+            None => *key = Some(Self::Known(KeyState::begin(reading).0)),
         }
     }
 
