@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::UserId;
 use domain::topics::Names;
-use domain::{UnixMillis, UserId};
 use hyper::StatusCode;
 use kafka::publish::{Limits, Outgoing, Publisher};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::broker::read_all;
 use testkit::eventually;
-use upkeep::verify::{Options, verify};
+use upkeep::verify::{Options, Report, verify};
 
 use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::system::{Ingest, Projector, now};
@@ -68,52 +68,78 @@ fn is_answered(state: &Value, answer: &Value) -> bool {
         && { fields }.all(|(name, value)| answer[name] == *value)
 }
 
-async fn the_state_topic_ends_in_what_the_projector_answers(broker: &Broker) {
-    let names = broker.make_topics(PARTITIONS).await;
-    let names = broker.make_state_topic(names, PARTITIONS).await;
-    let (options, folder) = (broker.client_options(), TempDir::new().expect("a folder can be made"));
-    let projector = Projector::start(&options, &names, folder.path(), |_| {}).await;
-    let first = ingest(broker, &names).await;
-    // Newest first, a late one, a tie, and a repeat.
+/// Delivers of each user the newest first, a late one, a tie and a repeat, and forgets one of them.
+async fn deliver(ingest: &Ingest, names: &Names, publisher: &Publisher) {
     for user in 0..USERS {
-        for body in
-            [change(user, "B", "C", 2), change(user, "A", "B", 1), change(user, "C", "D", 2), change(user, "B", "C", 2)]
-        {
-            assert_eq!(first.post(body).await.status, StatusCode::OK);
+        let newest = change(user, "B", "C", 2);
+        for body in [newest.clone(), change(user, "A", "B", 1), change(user, "C", "D", 2), newest] {
+            assert_eq!(ingest.post(body).await.status, StatusCode::OK);
         }
     }
-    let publisher = Publisher::open(&options, Limits::default()).expect("the options can be used");
     let forgotten = UserId::new(FORGOTTEN).expect("in range");
     let tombstone = Outgoing::forgotten(forgotten, &names.users, now(), now());
     publisher.publish(tombstone).await.expect("the tombstone is acknowledged");
-    let scribble = Outgoing {
+}
+
+/// Returns what another writer appends.
+fn scribble(names: &Names) -> Outgoing {
+    Outgoing {
         topic: names.state.clone().expect("there is one"),
         key: SCRIBBLED.to_string().into_bytes(),
         value: Some(b"{}".to_vec()),
         headers: Vec::new(),
-        timestamp: UnixMillis::from_millis(now().millis()),
+        timestamp: now(),
         partition: None,
-    };
-    publisher.publish(scribble.clone()).await.expect("the record is acknowledged");
+    }
+}
 
-    projector.ready().await;
-    let is_right = async || {
-        let (last, count) = state(broker, &names).await;
-        for user in 0..USERS {
-            let answer = projector.http.get(&format!("/users/{user}")).await;
-            let state = last.get(&user).and_then(Option::as_ref);
-            let is_right = match (state, answer.status) {
-                (Some(state), StatusCode::OK) => is_answered(state, &answer.json()),
-                (None, StatusCode::GONE) => true,
-                _ => false,
-            };
-            if !is_right || (user == FORGOTTEN) != (answer.status == StatusCode::GONE) {
-                return None;
-            }
+/// Returns whether the state topic has what the projector answers, of every user.
+async fn is_right(broker: &Broker, names: &Names, projector: &Projector) -> bool {
+    let (last, _) = state(broker, names).await;
+    for user in 0..USERS {
+        let answer = projector.http.get(&format!("/users/{user}")).await;
+        let is_right = match (last.get(&user).and_then(Option::as_ref), answer.status) {
+            (Some(state), StatusCode::OK) => user != FORGOTTEN && is_answered(state, &answer.json()),
+            (None, StatusCode::GONE) => user == FORGOTTEN,
+            _ => false,
+        };
+        if !is_right {
+            return false;
         }
-        Some(count)
+    }
+    true
+}
+
+async fn verified(broker: &Broker, names: &Names, settle: Duration) -> Report {
+    let options = Options {
+        kafka: broker.client_options(),
+        topics: names.clone(),
+        schemas: Default::default(),
+        threads: 1,
+        settle,
+        now: now(),
+        since: Duration::MAX,
+        retention: Default::default(),
+        keep_winners: false,
     };
-    eventually("the state topic has what the projector answers", QUIET_MAX, is_right).await;
+    let report = tokio::task::spawn_blocking(move || verify(&options, |_, _| ()));
+    report.await.expect("it does not panic").expect("the log can be read")
+}
+
+async fn the_state_topic_ends_in_what_the_projector_answers(broker: &Broker) {
+    let names = broker.make_topics(PARTITIONS).await;
+    let names = broker.make_state_topic(names, PARTITIONS).await;
+    let (options, folder) = (broker.client_options(), TempDir::new().expect("a folder can be made"));
+    let publisher = Publisher::open(&options, Limits::default()).expect("the options can be used");
+    let projector = Projector::start(&options, &names, folder.path(), |_| {}).await;
+    let first = ingest(broker, &names).await;
+    deliver(&first, &names, &publisher).await;
+    publisher.publish(scribble(&names)).await.expect("the record is acknowledged");
+    projector.ready().await;
+    eventually("the state topic has what the projector answers", QUIET_MAX, async || {
+        is_right(broker, &names, &projector).await.then_some(())
+    })
+    .await;
     // Corrections that were decided on before the last records were read may still be on their way.
     first.stop().await.expect("ingest stops well");
     let count = state(broker, &names).await.1;
@@ -126,27 +152,12 @@ async fn the_state_topic_ends_in_what_the_projector_answers(broker: &Broker) {
     })
     .await;
     assert_eq!(again, count + 1, "what was right before the restart is not appended again");
-    let verifying = Options {
-        kafka: options.clone(),
-        topics: names.clone(),
-        schemas: Default::default(),
-        threads: 1,
-        settle: QUIET_MAX,
-        now: now(),
-        since: Duration::MAX,
-        retention: Default::default(),
-        keep_winners: false,
-    };
-    let verified = async |settle| {
-        let options = Options { settle, ..verifying.clone() };
-        let report = tokio::task::spawn_blocking(move || verify(&options, |_, _| ()));
-        report.await.expect("it does not panic").expect("the log can be read")
-    };
-    let report = verified(QUIET_MAX).await;
+    let report = verified(broker, &names, QUIET_MAX).await;
     assert!(report.is_clean(), "{report:?}");
+
     second.stop().await.expect("ingest stops well");
-    publisher.publish(scribble).await.expect("the record is acknowledged");
-    let report = verified(Duration::ZERO).await;
+    publisher.publish(scribble(&names)).await.expect("the record is acknowledged");
+    let report = verified(broker, &names, Duration::ZERO).await;
     assert_eq!(report.behind.count, 1, "{report:?}");
     assert_eq!(report.behind.examples[0].user_id.get(), SCRIBBLED);
     publisher.close(QUIET_MAX).await.expect("nothing waits");

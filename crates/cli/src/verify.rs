@@ -31,7 +31,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const PROGRESS_EVERY: u64 = 4096;
 
 /// Reads the whole log and reports dirty keys, gaps, unreadable and unknown records, events ahead, overdue tombstones,
-/// misplaced keys, users behind on the state topic and wrong settings; exit status 1 on any, except gaps that are awaited or were lost before --since
+/// misplaced keys, users behind on the state topic and wrong settings; exit status 1 on any, except gaps that are
+/// awaited or were lost before --since
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

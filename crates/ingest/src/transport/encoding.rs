@@ -48,7 +48,7 @@ pub(crate) fn wide(text: &[u8]) -> Option<(&'static str, String)> {
             let add = |number: u32, byte: &u8| number << 8 | u32::from(*byte);
             if *is_little { unit.rev().fold(0, add) } else { unit.fold(0, add) }
         });
-        if text.len() % bytes != 0 {
+        if !text.len().is_multiple_of(*bytes) {
             return None;
         }
         let decoded: String = if *bytes == 4 {
