@@ -17,6 +17,7 @@
 //! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
+//! | [`oauth`] | Kafka's OAUTHBEARER listener: everything runs by tokens, which are renewed while it runs |
 //! | [`password`] | a password is in no topic, file, log line or answer |
 //! | [`processes`] | `rollcall` as processes: the lines of `dev` can be pasted, SIGTERM and SIGKILL lose nothing |
 //! | [`registry`] | with a schema registry: framings and versions of the schema mixed on one topic are all read |
@@ -41,6 +42,7 @@ mod foreign_clients;
 mod forget;
 mod leaders_killed;
 mod log_roundtrip;
+mod oauth;
 mod password;
 mod processes;
 mod registry;

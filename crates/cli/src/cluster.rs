@@ -62,9 +62,9 @@ impl Cluster {
     /// All faults of these sections.
     pub(crate) fn load(sources: &Sources) -> anyhow::Result<Self> {
         let Raw { kafka, topics, registry, state_topic, webhook } = sources.load()?;
-        let options =
-            ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
         let mut faults = Faults::default();
+        let settings::Kafka { bootstrap, client_id, properties, oauth } = kafka;
+        let options = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
         let registry = registry.options(&mut faults);

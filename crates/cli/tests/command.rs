@@ -95,6 +95,7 @@ fn config_check_lists_all_faults_at_once_and_show_keeps_secrets() {
         ("ingest", "security.allow_unauthenticated=true", 0),
         ("ingest", "log.filter=ingest=loud", 1),
         ("ingest", "kafka.properties.sasl.mechanism=OAUTHBEARER", 1),
+        ("projector", "kafka.oauth.token_url=https://idp.example/token", 1),
         ("ingest", "kafka.properties.security.protocol=SASL_SSL", 1),
         ("ingest", "topics.users=", 1),
         ("projector", "log.format=json", 0),
@@ -116,6 +117,7 @@ fn config_check_lists_all_faults_at_once_and_show_keeps_secrets() {
         .envs([
             secret,
             ("ROLLCALL_KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2-of-kafka"),
+            ("ROLLCALL_KAFKA__OAUTH__CLIENT_SECRET", "hunter2-of-tokens"),
             ("ROLLCALL_HTTP__DRAIN_MS", "9"),
         ])
         .output()

@@ -16,6 +16,7 @@
 //! | [`TopicPosition`], [`Positions`] | their names outside the process, with the [`TopicId`]: unique for ever |
 //! | [`wire`], [`headers`], [`Letter`] | the bytes of a record's value, its headers, and a dead letter |
 //! | [`topics`], [`client_property`] | the contract of the topics, and the secret properties of a Kafka client |
+//! | [`TokenSource`] | where a Kafka client gets its tokens from |
 //!
 //! Invariant: no type of this crate has a field for a password.
 //!
@@ -68,8 +69,11 @@ pub mod topics;
 
 pub mod client_property;
 
+mod access_token;
+
 mod letter;
 
+pub use access_token::{AccessToken, TokenError, TokenSource};
 pub use digest::{EventId, Version};
 pub use event::{EventType, Facts, FactsError, Head, UserEvent};
 pub use letter::{Letter, Original};

@@ -13,7 +13,7 @@ use kafka::ClientOptions;
 use service::config::Faults;
 use service::registry;
 use service::serve::ServerLimits;
-use service::settings::{Http, Log, listen_address};
+use service::settings::{Http, Kafka, Log, listen_address};
 
 use crate::transport::Policy;
 
@@ -56,8 +56,8 @@ impl TryFrom<Raw> for Config {
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let Raw { http, admin, kafka, topics, registry, state_topic, webhook, security, keeper, log } = raw;
-        let kafka =
-            ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
+        let Kafka { bootstrap, client_id, properties, oauth } = kafka;
+        let kafka = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }

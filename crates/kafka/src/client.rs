@@ -12,14 +12,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::TokenSource;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::BaseProducer;
 
 use crate::Fault;
+use crate::native::authorize;
 
-pub(crate) use context::TracingContext;
+pub(crate) use context::{TracingContext, expires_ms};
 
 /// The first pause before a reconnection. librdkafka doubles it with some randomness.
 const RECONNECT_BACKOFF_MS: &str = "100";
@@ -32,7 +34,7 @@ const CONNECTION_SETUP_MS_MAX: &str = "10000";
 const METADATA_REFRESH_MS: &str = "60000";
 
 /// The address of the cluster, and how to connect to it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ClientOptions {
     /// `host:port`, several separated by commas.
     pub bootstrap: String,
@@ -40,12 +42,15 @@ pub struct ClientOptions {
     pub client_id: String,
     /// librdkafka settings, passed through unchanged. They can include secrets.
     pub properties: BTreeMap<String, String>,
+    /// Where the clients get their tokens from, for `sasl.mechanism = OAUTHBEARER`.
+    pub tokens: Option<Arc<dyn TokenSource>>,
 }
 
 impl ClientOptions {
     /// Returns options for a cluster at that address, without further properties.
     pub fn new(bootstrap: impl Into<String>) -> Self {
-        Self { bootstrap: bootstrap.into(), client_id: "rollcall".to_owned(), properties: BTreeMap::new() }
+        let client_id = "rollcall".to_owned();
+        Self { bootstrap: bootstrap.into(), client_id, properties: BTreeMap::new(), tokens: None }
     }
 
     /// Returns all faults of the options. Each names its property, and none contains a value.
@@ -58,6 +63,7 @@ impl ClientOptions {
             faults.push("client_id: must not be empty".to_owned());
         }
         faults.extend(properties::faults(&self.properties));
+        faults.extend(properties::mechanism_fault(&self.properties, self.tokens.is_some()));
         if faults.is_empty() {
             faults.extend(whole_client_fault(self));
         }
@@ -101,8 +107,16 @@ impl ClientOptions {
         config
     }
 
-    /// Returns a client with manual assignment, or for requests about topics.
+    /// Returns a client with manual assignment, or for requests about topics. Where clients need a token it has one, so
+    /// the call can block.
     pub(crate) fn reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let reader = self.reader_without_token()?;
+        authorize(reader.client())?;
+        Ok(reader)
+    }
+
+    /// Returns a client like [`Self::reader`], which [`authorize`] must be called for before its first request.
+    fn reader_without_token(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
         Ok(self.consumer(UNJOINED_GROUP).create_with_context(self.context())?)
     }
 
@@ -119,7 +133,7 @@ impl ClientOptions {
     }
 
     pub(crate) fn context(&self) -> TracingContext {
-        TracingContext::new(properties::secrets(&self.properties))
+        TracingContext::new(properties::secrets(&self.properties), self.tokens.clone())
     }
 }
 
@@ -130,6 +144,7 @@ impl fmt::Debug for ClientOptions {
             .field("bootstrap", &self.bootstrap)
             .field("client_id", &self.client_id)
             .field("properties", &self.properties.keys())
+            .field("tokens", &self.tokens)
             .finish()
     }
 }
@@ -150,7 +165,7 @@ impl Probe {
     /// # Errors
     /// If the options cannot be used; [`ClientOptions::validate`] returns the reasons.
     pub fn new(options: &ClientOptions, topic: &str) -> Result<Self, Fault> {
-        Ok(Self { client: Arc::new(options.reader()?), topic: topic.into() })
+        Ok(Self { client: Arc::new(options.reader_without_token()?), topic: topic.into() })
     }
 
     /// Waits until the cluster has described the topic: one small request.
@@ -163,6 +178,7 @@ impl Probe {
         let client = Arc::clone(&self.client);
         let topic = Arc::clone(&self.topic);
         tokio::task::spawn_blocking(move || {
+            authorize(client.client())?;
             let answer = client.fetch_metadata(Some(&topic), deadline);
             // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
             while client.poll(Duration::ZERO).is_some() {}
@@ -189,19 +205,12 @@ impl fmt::Debug for Probe {
 /// Returns the fault that librdkafka reports only when it creates a client: missing files, a mechanism that the build
 /// lacks, contradicting settings. The client has no address to connect to, and is dropped.
 fn whole_client_fault(options: &ClientOptions) -> Option<String> {
-    let property = |name: &str| options.properties.get(name).map(String::as_str);
-    let mechanism = property("sasl.mechanism").or_else(|| property("sasl.mechanisms"));
-    if mechanism == Some("OAUTHBEARER") && property("enable.sasl.oauthbearer.unsecure.jwt") != Some("true") {
-        // librdkafka would accept the mechanism and wait forever for a token.
-        return Some("properties.sasl.mechanism: this build has no token source for OAUTHBEARER".to_owned());
-    }
     let [mut producer, mut consumer] = [options.producer(), options.consumer(UNJOINED_GROUP)];
     for config in [&mut producer, &mut consumer] {
         config.remove("bootstrap.servers").set_log_level(RDKafkaLogLevel::Emerg);
     }
-    let made = producer
-        .create_with_context::<_, BaseProducer<_>>(options.context())
-        .and_then(|_| consumer.create_with_context::<_, BaseConsumer<_>>(options.context()).map(drop));
+    // Without the context: a client asks for a token even when it is dropped.
+    let made = producer.create::<BaseProducer>().and_then(|_| consumer.create::<BaseConsumer>().map(drop));
     made.err().map(|error| format!("properties: {}", options.context().redact(&error.to_string())))
 }
 
@@ -224,6 +233,8 @@ mod tests {
             ("group.id", "mine"),
             ("auto.offset.reset", "latest"),
             ("bootstrap.servers", "elsewhere:9092"),
+            ("sasl.oauthbearer.method", "oidc"),
+            ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
             ("no.such.property", "1"),
             ("linger.ms", "soon"),
         ] {
@@ -240,8 +251,7 @@ mod tests {
             (&[("security.protocol", "SASL_SSL")], "GSSAPI"),
             (&[("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "GSSAPI")], "GSSAPI"),
             (&[("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "hunter2")], "SASL mechanism"),
-            (&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "OAUTHBEARER")], "OAUTHBEARER"),
-            (&[("sasl.oauthbearer.method", "oidc"), ("sasl.mechanism", "OAUTHBEARER")], "OIDC"),
+            (&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "OAUTHBEARER")], "set `kafka.oauth.token_url`"),
             (&[("max.in.flight", "9")], "max.in.flight"),
         ] {
             let mut options = ClientOptions::new("localhost:9092");
@@ -254,6 +264,30 @@ mod tests {
             let more = [("security.protocol", "SASL_SSL"), ("sasl.username", "u"), ("sasl.password", "p")];
             options.properties.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
             assert_eq!(options.validate(), Vec::<String>::new(), "{mechanism}");
+        }
+    }
+
+    /// A source that is never asked: a client that is only made needs no token.
+    #[derive(Debug)]
+    struct Unasked;
+
+    impl TokenSource for Unasked {
+        fn token(&self) -> Result<domain::AccessToken, domain::TokenError> {
+            panic!("a token was asked for")
+        }
+    }
+
+    #[test]
+    fn tokens_are_for_one_mechanism() {
+        for (mechanism, part) in
+            [(Some("OAUTHBEARER"), None), (Some("PLAIN"), Some("OAUTHBEARER only")), (None, Some("OAUTHBEARER only"))]
+        {
+            let mut options = with("security.protocol", "SASL_SSL");
+            options.tokens = Some(Arc::new(Unasked));
+            options.properties.extend(mechanism.map(|name| ("sasl.mechanism".to_owned(), name.to_owned())));
+            let faults = options.validate();
+            assert_eq!(faults.len(), part.iter().len(), "{faults:?}");
+            assert!(faults.iter().zip(part).all(|(fault, part)| fault.contains(part)), "{faults:?}");
         }
     }
 

@@ -1,20 +1,40 @@
 //! An error of the client library: safe to print, and either transient or permanent.
 
+use std::error::Error;
 use std::fmt;
 
+use domain::TokenError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// An error reported by librdkafka. Its text never contains the value of a property, which could be a secret.
+/// An error reported by librdkafka, or the lack of a token. Its text never contains the value of a property, which could
+/// be a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Fault(KafkaError);
+pub struct Fault(Cause);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Cause {
+    Library(KafkaError),
+    NoToken(String),
+}
 
 impl Fault {
     /// Returns the error code of the Kafka protocol or of librdkafka, if there is one.
     pub(crate) fn code(&self) -> Option<Code> {
         match &self.0 {
-            KafkaError::AdminOp(code) => Some(*code),
-            other => other.rdkafka_error_code(),
+            Cause::Library(KafkaError::AdminOp(code)) => Some(*code),
+            Cause::Library(other) => other.rdkafka_error_code(),
+            Cause::NoToken(_) => None,
         }
+    }
+
+    /// Returns the lack of a token, with the reason and its sources.
+    pub(crate) fn no_token(error: &TokenError) -> Self {
+        let (mut text, mut source) = (error.to_string(), error.source());
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        Self(Cause::NoToken(text))
     }
 
     /// Returns whether the same request may succeed later without any change to options or permissions.
@@ -25,24 +45,25 @@ impl Fault {
 
 impl From<KafkaError> for Fault {
     fn from(error: KafkaError) -> Self {
-        Self(error)
+        Self(Cause::Library(error))
     }
 }
 
 impl From<Code> for Fault {
     fn from(code: Code) -> Self {
-        Self(KafkaError::Global(code))
+        Self(Cause::Library(KafkaError::Global(code)))
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0, self.code()) {
-            (KafkaError::ClientConfig(_, _, property, _), _) => {
+            (Cause::Library(KafkaError::ClientConfig(_, _, property, _)), _) => {
                 write!(f, "the client library refuses the property {property}")
             }
             (_, Some(code)) => write!(f, "{code}"),
-            (other, None) => write!(f, "{other}"),
+            (Cause::Library(other), None) => write!(f, "{other}"),
+            (Cause::NoToken(reason), None) => write!(f, "no token for Kafka: {reason}"),
         }
     }
 }
@@ -53,7 +74,7 @@ impl fmt::Debug for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl Error for Fault {}
 
 /// Returns whether a retry can succeed.
 ///

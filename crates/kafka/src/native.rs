@@ -1,14 +1,15 @@
 //! Functions of librdkafka that rdkafka does not wrap, called directly. This is the only module of the workspace with
 //! `unsafe`.
 //!
-//! It covers four things: records in batches (one call for a thousand records instead of one call each), the offset at
-//! which the end of a partition was seen, the id of a topic, and leader epochs: of a record, and of a position to read
-//! from.
+//! It covers five things: records in batches (one call for a thousand records instead of one call each), the offset at
+//! which the end of a partition was seen, the id of a topic, leader epochs (of a record, and of a position to read from),
+//! and the token of a client that is not polled.
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
 mod message;
 mod queue;
 mod seek;
+mod token;
 mod topic_id;
 
 use std::ffi::{CStr, CString, c_int};
@@ -28,6 +29,7 @@ use crate::tail::cut_at;
 pub(crate) use message::Message;
 use queue::Queue;
 pub(crate) use seek::{Place, seek};
+pub(crate) use token::authorize;
 pub(crate) use topic_id::topic_id;
 
 /// The most records taken from librdkafka in one call.

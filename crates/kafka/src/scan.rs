@@ -16,7 +16,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{TracingContext, UNJOINED_GROUP};
-use crate::native::{Intake, Message, Taken, topic_name};
+use crate::native::{Intake, Message, Taken, authorize, topic_name};
 use crate::tail::{Verdict, verdict};
 use crate::topics::{self, Watermarks};
 use crate::{ClientOptions, Fault, Record, Unavailable};
@@ -325,7 +325,9 @@ fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Unava
             config.set(name, value);
         }
     }
-    config.create_with_context(options.context()).map_err(|error| Fault::from(error).into())
+    let client: BaseConsumer<_> = config.create_with_context(options.context()).map_err(Fault::from)?;
+    authorize(client.client())?;
+    Ok(client)
 }
 
 /// Returns the error for the range that the log no longer holds. If it holds them all, the cluster counts as

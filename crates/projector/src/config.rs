@@ -88,8 +88,8 @@ impl TryFrom<Raw> for Config {
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let Raw { kafka, topics, registry, http, admin, log, store, cors } = raw;
-        let kafka =
-            ClientOptions { bootstrap: kafka.bootstrap, client_id: kafka.client_id, properties: kafka.properties };
+        let Kafka { bootstrap, client_id, properties, oauth } = kafka;
+        let kafka = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }

@@ -1,4 +1,4 @@
-//! A small HTTP client, for the few requests that a service makes: one connection for each, JSON in and out.
+//! A small HTTP client, for the few requests that a service makes: one connection for each, JSON or a form in, JSON out.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use crate::secret::SecretSource;
 
 /// The largest answer that is read: a schema has some kilobytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A server, and how to ask it.
 #[derive(Clone, Debug)]
@@ -132,7 +134,21 @@ impl Endpoint {
         media: &'static str,
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
-        let request = self.request(method, path, media, body)?;
+        let body = body.map(|body| (media, body.to_string()));
+        self.answer(self.request(method, path, media, body)?).await
+    }
+
+    /// Posts a form to the endpoint's own address, and reads the answer in JSON.
+    ///
+    /// # Errors
+    /// As [`Endpoint::send`].
+    pub async fn post_form(&self, form: &[(&str, &str)]) -> Result<Answer, Error> {
+        let pairs = form.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value)));
+        let body = pairs.collect::<Vec<_>>().join("&");
+        self.answer(self.request(Method::POST, "", JSON, Some((FORM, body)))?).await
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
         let exchange = async {
             let (host, port) = (self.host.clone(), self.port);
             let stream = match TcpStream::connect((self.host.as_str(), port)).await {
@@ -155,22 +171,23 @@ impl Endpoint {
         &self,
         method: Method,
         path: &str,
-        media: &'static str,
-        body: Option<&Value>,
+        accepted: &'static str,
+        body: Option<(&'static str, String)>,
     ) -> Result<Request<Full<Bytes>>, Error> {
         let uri: Uri =
             format!("{}{path}", self.base).parse().map_err(|error: InvalidUri| Error::Request(error.into()))?;
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut request = Request::builder().method(method).uri(target).header(HOST, authority).header(ACCEPT, media);
+        let mut request =
+            Request::builder().method(method).uri(target).header(HOST, authority).header(ACCEPT, accepted);
         if let Some(proof) = self.credentials.header()? {
             request = request.header(AUTHORIZATION, proof);
         }
         let body = match body {
             None => Bytes::new(),
-            Some(body) => {
+            Some((media, body)) => {
                 request = request.header(CONTENT_TYPE, media);
-                body.to_string().into()
+                body.into()
             }
         };
         request.body(Full::new(body)).map_err(Error::Request)
@@ -191,6 +208,19 @@ impl Credentials {
         proof.set_sensitive(true);
         Ok(Some(proof))
     }
+}
+
+/// Returns the value as it is written in a form.
+fn percent_encoded(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
+            text.push(byte.into());
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {

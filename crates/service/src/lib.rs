@@ -13,7 +13,7 @@
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
-//! - [`registry`]: the schemas that records name by an id. [`client`] asks a server.
+//! - [`registry`]: the schemas that records name by an id. [`oauth`]: tokens for Kafka. [`client`] asks a server.
 //! - [`problem`]: errors in the format of RFC 9457. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
 //!   [`partitions`]: a part of the topics' contract that both services watch.
 //!
@@ -81,6 +81,8 @@ pub mod answer;
 pub mod client;
 
 pub mod registry;
+
+pub mod oauth;
 
 pub use admin::Readiness;
 pub use metrics::Metrics;

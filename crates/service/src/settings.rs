@@ -4,6 +4,8 @@ mod http;
 
 mod kafka;
 
+mod oauth;
+
 mod registry;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -17,6 +19,7 @@ use crate::telemetry::{self, Format, chain};
 
 pub use http::Http;
 pub use kafka::Kafka;
+pub use oauth::OAuth;
 pub use registry::Registry;
 
 /// `[topics]`: the names of the topics that every deployment has, and the number of partitions of the first.

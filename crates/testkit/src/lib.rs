@@ -6,6 +6,7 @@
 //! | [`deliveries`] | bodies as the vendor sends them |
 //! | [`broker`] | the embedded broker with the topics, a publisher to it, and a topic read to its end |
 //! | [`registry`] | a schema registry in memory |
+//! | [`authorization`] | an authorization server, with its token endpoint |
 //! | [`http`] | an HTTP client: well-formed requests, and raw bytes |
 //! | [`wait`] | waits for a condition, never for a fixed duration |
 //! | [`random`] | reproducible random numbers |
@@ -28,6 +29,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test stops at the first failure")]
 
+pub mod authorization;
 pub mod broker;
 pub mod deliveries;
 pub mod event;

@@ -159,8 +159,8 @@ impl System {
 }
 
 fn kafka(options: &ClientOptions) -> settings::Kafka {
-    let ClientOptions { bootstrap, client_id, properties } = options.clone();
-    settings::Kafka { bootstrap, client_id, properties }
+    let ClientOptions { bootstrap, client_id, properties, tokens: _ } = options.clone();
+    settings::Kafka { bootstrap, client_id, properties, ..Default::default() }
 }
 
 /// The clock of both services, as the command line hands it to them.

@@ -1,13 +1,18 @@
 //! Turns librdkafka's log lines and errors into `tracing` events.
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
+use domain::{AccessToken, TokenSource};
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::util::current_time_millis;
 use tokio::time::Instant;
 
 use crate::Fault;
@@ -25,11 +30,20 @@ static OUTAGE: Sparing = Sparing::new();
 /// The callbacks of a client without callbacks of its own.
 pub(crate) struct TracingContext {
     secrets: Vec<String>,
+    tokens: Option<Arc<dyn TokenSource>>,
 }
 
 impl TracingContext {
-    pub(crate) fn new(secrets: Vec<String>) -> Self {
-        Self { secrets }
+    pub(crate) fn new(secrets: Vec<String>, tokens: Option<Arc<dyn TokenSource>>) -> Self {
+        Self { secrets, tokens }
+    }
+
+    /// Returns the token of this moment, or `None` where no client needs one. Can block.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn token(&self) -> Result<Option<AccessToken>, Fault> {
+        self.tokens.as_ref().map(|tokens| tokens.token().map_err(|error| Fault::no_token(&error))).transpose()
     }
 
     /// librdkafka does not print the secrets that it knows. This removes secrets from any text.
@@ -45,6 +59,8 @@ impl TracingContext {
 }
 
 impl ClientContext for TracingContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let message = self.redact(message);
         // Every client gets all properties. A producer's setting on a consumer is expected.
@@ -70,6 +86,13 @@ impl ClientContext for TracingContext {
 
     fn stats_raw(&self, statistics: &[u8]) {
         tracing::trace!(target: "librdkafka", "{}", String::from_utf8_lossy(statistics));
+    }
+
+    /// Runs on the thread that polls the client, when the token has lived for four fifths of its time.
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let token = self.token()?.ok_or("no source of tokens")?;
+        let lifetime_ms = expires_ms(&token);
+        Ok(OAuthToken { token: token.value, principal_name: token.principal, lifetime_ms })
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -126,6 +149,11 @@ impl Sparing {
 
 impl ConsumerContext for TracingContext {}
 
+/// Returns the end of a token's life in milliseconds since 1970, by the clock that librdkafka compares it with.
+pub(crate) fn expires_ms(token: &AccessToken) -> i64 {
+    current_time_millis().saturating_add(i64::try_from(token.valid_for.as_millis()).unwrap_or(i64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_secret_in_a_log_line_is_blanked() {
-        let context = TracingContext::new(vec!["hunter2".to_owned()]);
+        let context = TracingContext::new(vec!["hunter2".to_owned()], None);
         assert_eq!(context.redact("PLAIN user hunter2 refused"), "PLAIN user [redacted] refused");
         assert_eq!(context.redact("connection refused"), "connection refused");
     }

@@ -30,6 +30,8 @@ const OWNED: &[(&str, &str)] = &[
     ("auto.offset.reset", "a position outside the log is an error, never skipped"),
     ("enable.partition.eof", "readers must know where the log ends"),
     ("allow.auto.create.topics", "an automatically created topic would not be compacted"),
+    ("sasl.oauthbearer.method", "set `kafka.oauth` instead: the client library is built without OpenID Connect"),
+    ("enable.sasl.oauthbearer.unsecure.jwt", "set `kafka.oauth` instead: its tokens would not be renewed"),
     ("test.mock.num.brokers", "it would replace the cluster by an in-memory one"),
 ];
 
@@ -51,6 +53,25 @@ fn fault(name: &str, value: &str) -> Option<String> {
         }
         // librdkafka's reason quotes the value.
         Err(_) => Some(format!("properties.{name}: the client library refuses the value")),
+    }
+}
+
+/// Returns the fault of a mechanism that needs tokens without a source of them, or of a source for another mechanism.
+pub(super) fn mechanism_fault(properties: &BTreeMap<String, String>, has_tokens: bool) -> Option<String> {
+    let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| properties.get(*name));
+    match (mechanism.is_some_and(|mechanism| mechanism == "OAUTHBEARER"), has_tokens) {
+        // librdkafka would accept the mechanism and wait forever for a token.
+        (true, false) => Some(
+            "properties.sasl.mechanism: OAUTHBEARER needs tokens: set `kafka.oauth.token_url`, `client_id` and \
+             `client_secret_file` (or `client_secret`)"
+                .to_owned(),
+        ),
+        (false, true) => Some(
+            "oauth: tokens are used with OAUTHBEARER only: set `sasl.mechanism` = \"OAUTHBEARER\" in \
+             `kafka.properties`, and `security.protocol` = \"SASL_SSL\""
+                .to_owned(),
+        ),
+        (true, true) | (false, false) => None,
     }
 }
 

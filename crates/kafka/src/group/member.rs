@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -77,6 +78,8 @@ impl Rebalancing {
 }
 
 impl ClientContext for Rebalancing {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = TracingContext::ENABLE_REFRESH_OAUTH_TOKEN;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.tracing.log(level, facility, message);
     }
@@ -87,6 +90,10 @@ impl ClientContext for Rebalancing {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.tracing.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.tracing.generate_oauth_token(config)
     }
 }
 

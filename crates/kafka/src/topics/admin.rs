@@ -12,7 +12,7 @@ use domain::{LogId, TopicId};
 
 use super::{Description, Error};
 use crate::client::TracingContext;
-use crate::native::{topic_id, topic_name};
+use crate::native::{authorize, topic_id, topic_name};
 use crate::{ClientOptions, Fault};
 
 /// The prefix of the cluster id of librdkafka's mock broker. That broker names a controller that does not exist, so a
@@ -45,7 +45,7 @@ pub async fn create(
     specs: &[Spec],
     deadline: Duration,
 ) -> Result<Vec<(String, Created)>, Error> {
-    let admin = admin(options).map_err(Error::Client)?;
+    let admin = admin(options).await.map_err(Error::Client)?;
     let mut outcomes = Vec::new();
     for spec in specs {
         // Checked first: a broker that cannot create topics may still have them.
@@ -88,9 +88,9 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
 /// # Errors
 /// [`Error::Missing`] if there is no such topic. Others if the cluster does not answer within the deadline.
 pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Description, Error> {
-    let client = reader(options)?;
-    let name = topic.to_owned();
+    let (asked, name) = (options.clone(), topic.to_owned());
     let (shape, log) = tokio::task::spawn_blocking(move || {
+        let client = reader(&asked)?;
         let shape = shape_of(&client, &name, deadline)?;
         Ok::<_, Error>((shape, log_of(&client, &name, deadline)?))
     })
@@ -111,9 +111,10 @@ pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) 
 /// # Errors
 /// As [`describe`].
 pub async fn watermarks(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Watermarks>, Error> {
-    let client = reader(options)?;
-    let topic = topic.to_owned();
-    tokio::task::spawn_blocking(move || watermarks_of(&client, &topic, deadline)).await.expect("asking does not panic")
+    let (options, topic) = (options.clone(), topic.to_owned());
+    tokio::task::spawn_blocking(move || watermarks_of(&reader(&options)?, &topic, deadline))
+        .await
+        .expect("asking does not panic")
 }
 
 /// Like [`watermarks`], for synchronous callers that have a client.
@@ -151,19 +152,17 @@ fn is_embedded_id(cluster_id: Option<&str>) -> bool {
 }
 
 pub(super) async fn is_embedded(options: &ClientOptions, deadline: Duration) -> bool {
-    let Ok(client) = reader(options) else {
-        return false;
-    };
-    let cluster_id = tokio::task::spawn_blocking(move || client.client().fetch_cluster_id(deadline))
-        .await
-        .expect("asking does not panic");
+    let options = options.clone();
+    let asking = tokio::task::spawn_blocking(move || reader(&options).ok()?.client().fetch_cluster_id(deadline));
+    let cluster_id = asking.await.expect("asking does not panic");
     is_embedded_id(cluster_id.as_deref())
 }
 
 async fn shape(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Shape, Error> {
-    let client = reader(options)?;
-    let topic = topic.to_owned();
-    tokio::task::spawn_blocking(move || shape_of(&client, &topic, deadline)).await.expect("asking does not panic")
+    let (options, topic) = (options.clone(), topic.to_owned());
+    tokio::task::spawn_blocking(move || shape_of(&reader(&options)?, &topic, deadline))
+        .await
+        .expect("asking does not panic")
 }
 
 /// Returns the log that a topic's name stands for at this moment. One request.
@@ -221,7 +220,7 @@ async fn settings(
     deadline: Duration,
 ) -> Result<Option<BTreeMap<String, String>>, Error> {
     let not_described = |source| Error::NotDescribed { topic: topic.to_owned(), source };
-    let admin = admin(options).map_err(Error::Client)?;
+    let admin = admin(options).await.map_err(Error::Client)?;
     let described = admin
         .describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new().request_timeout(Some(deadline)))
         .await
@@ -255,8 +254,10 @@ fn settings_of(resource: ConfigResource) -> Option<BTreeMap<String, String>> {
     (!settings.is_empty()).then_some(settings)
 }
 
-pub(super) fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContext>, Fault> {
-    Ok(options.admin().create_with_context(options.context())?)
+pub(super) async fn admin(options: &ClientOptions) -> Result<AdminClient<TracingContext>, Fault> {
+    let admin: AdminClient<_> = options.admin().create_with_context(options.context())?;
+    let authorized = tokio::task::spawn_blocking(move || authorize(admin.inner()).map(|()| admin));
+    authorized.await.expect("asking for a token does not panic")
 }
 
 pub(super) fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {

@@ -42,7 +42,7 @@ pub async fn delete_before(
         added.map_err(|error| not_deleted(error.into()))?;
     }
     let admin_options = AdminOptions::new().request_timeout(Some(deadline)).operation_timeout(Some(deadline));
-    let admin = admin(options).map_err(not_deleted)?;
+    let admin = admin(options).await.map_err(not_deleted)?;
     let deleted = admin.delete_records(&offsets, &admin_options).await.map_err(|error| not_deleted(error.into()))?;
     deleted
         .elements()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::LogId;
 use parking_lot::Mutex;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use super::Error;
 use super::admin::{log_of, reader};
 use crate::ClientOptions;
 use crate::client::TracingContext;
+use crate::native::authorize;
 
 type Client = Arc<BaseConsumer<TracingContext>>;
 
@@ -86,6 +87,8 @@ impl LogProbe {
 impl Probe {
     fn ask(&self, deadline: Duration) -> Result<LogId, Error> {
         let client = self.client()?;
+        // It may be long since the last question.
+        authorize(client.client()).map_err(Error::Client)?;
         let answer = log_of(&client, &self.topic, deadline);
         // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
         while client.poll(Duration::ZERO).is_some() {}

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use domain::LogId;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::time::Instant;
 
 use super::Error;
 use super::admin::{log_of, reader, shape_of};
 use crate::ClientOptions;
 use crate::client::TracingContext;
+use crate::native::authorize;
 
 /// The interval of checks of a quiet topic.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -73,7 +74,8 @@ impl Watch {
     /// # Errors
     /// If it is another one, or has been missing for too long.
     pub(crate) fn confirm(&mut self) -> Result<Confirmed, Changed> {
-        let asked = log_of(&self.client, &self.topic, DEADLINE);
+        let authorized = authorize(self.client.client()).map_err(Error::Client);
+        let asked = authorized.and_then(|()| log_of(&self.client, &self.topic, DEADLINE));
         // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
         while self.client.poll(Duration::ZERO).is_some() {}
         self.seen.judge(&self.topic, asked, Instant::now())

@@ -7,6 +7,7 @@ use domain::client_property::is_secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::secret::REDACTED;
+use crate::settings::OAuth;
 
 /// `[kafka]`: the cluster, and librdkafka settings that are passed through.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,11 +19,18 @@ pub struct Kafka {
     /// librdkafka settings by name. Numbers and booleans may be written without quotes.
     #[serde(deserialize_with = "scalars_as_text", serialize_with = "without_secrets")]
     pub properties: BTreeMap<String, String>,
+    /// Where the clients get their tokens from.
+    pub oauth: OAuth,
 }
 
 impl Default for Kafka {
     fn default() -> Self {
-        Self { bootstrap: "127.0.0.1:9092".to_owned(), client_id: "rollcall".to_owned(), properties: BTreeMap::new() }
+        Self {
+            bootstrap: "127.0.0.1:9092".to_owned(),
+            client_id: "rollcall".to_owned(),
+            properties: BTreeMap::new(),
+            oauth: OAuth::default(),
+        }
     }
 }
 
@@ -33,6 +41,7 @@ impl fmt::Debug for Kafka {
             .field("bootstrap", &self.bootstrap)
             .field("client_id", &self.client_id)
             .field("properties", &shown)
+            .field("oauth", &self.oauth)
             .finish()
     }
 }

@@ -95,7 +95,8 @@ fn credentials(registry: &Registry, faults: &mut Faults) -> Credentials {
     }
 }
 
-fn source(key: &str, text: Option<&Secret>, file: &Path, faults: &mut Faults) -> Option<SecretSource> {
+/// Returns the secret that is given as text or by its file. Adds a fault if it is given as both, or cannot be read.
+pub(super) fn source(key: &str, text: Option<&Secret>, file: &Path, faults: &mut Faults) -> Option<SecretSource> {
     let file = (!file.as_os_str().is_empty()).then(|| SecretSource::File(file.to_owned()));
     let source = match (text, file) {
         (None, file) => file,
