@@ -1,5 +1,5 @@
-//! The token by which a Kafka client proves who it is (SASL OAUTHBEARER), and the source of such tokens. The source asks
-//! a server by HTTP and the client speaks to Kafka; neither knows the other.
+//! The token by which a Kafka client proves who it is (SASL OAUTHBEARER), and the source of such tokens. The source
+//! asks a server by HTTP and the client speaks to Kafka; neither knows the other.
 
 use std::error::Error;
 use std::fmt;

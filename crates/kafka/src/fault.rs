@@ -6,8 +6,8 @@ use std::fmt;
 use domain::TokenError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// An error reported by librdkafka, or the lack of a token. Its text never contains the value of a property, which could
-/// be a secret.
+/// An error reported by librdkafka, or the lack of a token. Its text never contains the value of a property, which
+/// could be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fault(Cause);
 

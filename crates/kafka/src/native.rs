@@ -2,8 +2,8 @@
 //! `unsafe`.
 //!
 //! It covers five things: records in batches (one call for a thousand records instead of one call each), the offset at
-//! which the end of a partition was seen, the id of a topic, leader epochs (of a record, and of a position to read from),
-//! and the token of a client that is not polled.
+//! which the end of a partition was seen, the id of a topic, leader epochs (of a record, and of a position to read
+//! from), and the token of a client that is not polled.
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
 mod message;

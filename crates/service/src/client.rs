@@ -1,4 +1,5 @@
-//! A small HTTP client, for the few requests that a service makes: one connection for each, JSON or a form in, JSON out.
+//! A small HTTP client, for the few requests that a service makes: one connection for each, JSON or a form in, JSON
+//! out.
 
 use std::io;
 use std::path::{Path, PathBuf};
