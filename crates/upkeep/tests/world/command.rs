@@ -145,6 +145,7 @@ impl World {
             Standing::Known(at) => at,
             Standing::Older(at) | Standing::Forgotten(at) => {
                 let has_value = matches!(standing, Standing::Older(_));
+                self.came_late.insert(head.user_id);
                 self.late.push(Late { head, has_value, written_at: self.now });
                 at
             }

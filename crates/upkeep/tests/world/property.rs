@@ -242,7 +242,7 @@ impl World {
         let says = self.log.whole().filter(|entry| entry.user == user).filter_map(|entry| entry.says.as_ref());
         let mut seen: Vec<&Roll> = says.collect();
         seen.dedup_by_key(|roll| roll.winner().map(|winner| winner.event_id));
-        if self.late.iter().any(|late| late.head.user_id == user) || !seen.is_sorted_by_key(|roll| roll.rank()) {
+        if self.came_late.contains(&user) || !seen.is_sorted_by_key(|roll| roll.rank()) {
             return Ok(());
         }
         let breaks = seen.windows(2).filter(|pair| {

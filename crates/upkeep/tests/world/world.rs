@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) network: Vec<Request>,
     pub(crate) letters: Vec<Letter>,
     pub(crate) late: Vec<Late>,
+    /// Users with a late delivery, which retention may have taken since.
+    pub(crate) came_late: BTreeSet<UserId>,
     pub(crate) live: Projector,
     pub(crate) second: Projector,
     pub(crate) erasing: Vec<Erasing>,
@@ -121,6 +123,7 @@ impl World {
             network: Vec::new(),
             letters: Vec::new(),
             late: Vec::new(),
+            came_late: BTreeSet::new(),
             live: Projector::default(),
             second: Projector::default(),
             erasing: Vec::new(),
