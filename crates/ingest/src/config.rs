@@ -15,6 +15,7 @@ use service::registry;
 use service::serve::ServerLimits;
 use service::settings::{Http, Kafka, Log, listen_address};
 
+use crate::http::Methods;
 use crate::transport::Policy;
 
 pub use raw::{KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
@@ -41,6 +42,7 @@ pub struct Config {
     pub partitions: i32,
     pub policy: Policy,
     pub path: String,
+    pub(crate) methods: Methods,
     pub body_bytes_max: usize,
     pub body_read: Duration,
     pub publish: kafka::publish::Limits,
@@ -64,6 +66,11 @@ impl TryFrom<Raw> for Config {
         topics.check(&mut faults);
         log.check(&mut faults);
         check_webhook(&webhook, &mut faults);
+        if webhook.refused_is_ok && !security.body_keys.is_empty() {
+            let reason = "contradicts security.body_keys: an answer that tells an event from what is none lets a \
+                          stranger read an encrypted body by trials";
+            faults.push("webhook.refused_is_ok", reason);
+        }
         http.check_tls(&mut faults);
         let config = Self {
             http_listen: listen_address("http.listen", &http.listen, HTTP_DEFAULT, &mut faults),
@@ -76,6 +83,7 @@ impl TryFrom<Raw> for Config {
             topics: Names { state: state_topic.name(&mut faults), ..topics.into() },
             registry: registry.options(&mut faults),
             policy: security::policy(security, &mut faults),
+            methods: methods(&webhook.methods, &mut faults),
             path: webhook.path,
             body_bytes_max: webhook.body_bytes_max,
             body_read: Duration::from_millis(webhook.body_read_ms),
@@ -115,6 +123,21 @@ fn check_webhook(webhook: &Webhook, faults: &mut Faults) {
     }
 }
 
+/// Returns the methods of deliveries. Adds a fault for any other.
+fn methods(names: &[String], faults: &mut Faults) -> Methods {
+    let has = |method: &str| names.iter().any(|name| name == method);
+    let is_known = names.iter().all(|name| ["POST", "PUT"].contains(&name.as_str()));
+    match (has("POST"), has("PUT")) {
+        (true, false) if is_known => Methods::POST,
+        (false, true) if is_known => Methods::PUT,
+        (true, true) if is_known => Methods::BOTH,
+        _ => {
+            faults.push("webhook.methods", "expected POST, PUT, or both");
+            Methods::POST
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +172,7 @@ mod tests {
     fn all_faults_are_found() {
         let faults = config(
             "[kafka]\nbootstrap = ''\n[topics]\nlate = ''\n[log]\nfilter = 'ingest=loud'\n[http]\nlisten = 'x'\n\
-             [webhook]\npath = 'x'\nrequests_max = 0\n\
+             [webhook]\npath = 'x'\nrequests_max = 0\nmethods = ['GET']\nrefused_is_ok = true\n\
              [security]\nsecret_keys = ['']\nallow_unauthenticated = true\nallowed_sources = ['x']\n\
              body_keys = [{ cipher = 'aes-256-gcm' }, { cipher = 'x', key = 'k' }]",
         )
@@ -162,6 +185,8 @@ mod tests {
             "http.listen: ",
             "webhook.path: ",
             "webhook.requests_max: ",
+            "webhook.methods: ",
+            "webhook.refused_is_ok: ",
             "security.secret_keys: ",
             "security.allow_unauthenticated: ",
             "security.allowed_sources: ",

@@ -7,14 +7,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{MethodFilter, on};
 use bytes::Bytes;
 use domain::roll::Standing;
 use domain::topics::Names;
 use domain::wire::Framing;
 use domain::{LogId, UnixMillis, UserEvent};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, StatusCode, request::Parts};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use service::serve::PeerAddr;
 use service::telemetry::Seldom;
@@ -24,7 +24,7 @@ use upkeep::gate::Gate;
 
 use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
-use crate::transport::{Policy, RawRequest, authenticate};
+use crate::transport::{Policy, RawRequest, authenticate, source};
 use crate::users::{self, Destination, IDENTIFY_DEADLINE};
 use crate::{Rejection, dead_letter, pipeline};
 
@@ -43,6 +43,8 @@ pub(crate) struct Receiver {
     pub(crate) places: Semaphore,
     /// Limits the lines about members in another case.
     pub(crate) seldom: Seldom,
+    /// Limits the lines about requests of strangers.
+    pub(crate) strangers: Seldom,
 }
 
 /// The limits of a request.
@@ -55,8 +57,22 @@ pub(crate) struct RequestLimits {
     pub(crate) refused_is_ok: bool,
 }
 
-/// Returns the routes: POST on `path`, and problems for everything else.
-pub(crate) fn router(path: &str, receiver: Arc<Receiver>) -> Router {
+/// The methods of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Methods {
+    filter: MethodFilter,
+    /// The value of `Allow`.
+    allow: &'static str,
+}
+
+impl Methods {
+    pub(crate) const POST: Self = Self { filter: MethodFilter::POST, allow: "POST" };
+    pub(crate) const PUT: Self = Self { filter: MethodFilter::PUT, allow: "PUT" };
+    pub(crate) const BOTH: Self = Self { filter: MethodFilter::POST.or(MethodFilter::PUT), allow: "POST, PUT" };
+}
+
+/// Returns the routes: deliveries on `path`, and problems for everything else.
+pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
         move |State(receiver): State<Arc<Receiver>>| async move {
             receiver.counters.begin().rejected(&rejection);
@@ -64,22 +80,23 @@ pub(crate) fn router(path: &str, receiver: Arc<Receiver>) -> Router {
         }
     };
     Router::new()
-        .route(path, post(receive))
+        .route(path, on(methods.filter, receive))
         .fallback(elsewhere(Rejection::NotFound))
-        .method_not_allowed_fallback(elsewhere(Rejection::MethodNotAllowed))
+        .method_not_allowed_fallback(elsewhere(Rejection::MethodNotAllowed { allow: methods.allow }))
         .with_state(receiver)
 }
 
 /// Answers one delivery. 200 only after Kafka's acknowledgement; a refusal only after that of its dead letter.
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
     let in_hand = receiver.counters.begin();
-    match receiver.deliver(request).await {
+    let (parts, body) = request.into_parts();
+    match receiver.deliver(&parts, body).await {
         Ok(answer) => {
             in_hand.accepted(answer.status());
             answer.into_response()
         }
         Err(rejection) => {
-            tracing::debug!(rejection = rejection.label(), "request refused");
+            receiver.log_refusal(&parts, &rejection);
             in_hand.rejected(&rejection);
             match rejection {
                 // An event ahead is refused all the same: a retry stores it once its time has come.
@@ -98,9 +115,9 @@ fn kept_answer(rejection: &Rejection) -> Response {
 
 impl Receiver {
     /// Checks the head first: an unauthenticated peer takes no permit, and its body is neither read nor requested.
-    async fn deliver(&self, request: Request<Body>) -> Result<Answer, Rejection> {
-        let (parts, body) = request.into_parts();
-        let sender = authenticate(&raw_request(&parts)?, &self.policy.sender)?;
+    async fn deliver(&self, parts: &Parts, body: Body) -> Result<Answer, Rejection> {
+        check_head(parts)?;
+        let sender = authenticate(&raw_request(parts)?, &self.policy.sender)?;
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Rejection::Overloaded);
         };
@@ -121,6 +138,23 @@ impl Receiver {
                 Err(rejection)
             }
         }
+    }
+
+    /// Logs a refusal in one line, with the address that was judged and without content. Strangers can send any number
+    /// of requests, so theirs are logged seldom; the metric counts them all.
+    fn log_refusal(&self, parts: &Parts, rejection: &Rejection) {
+        let is_stranger = matches!(rejection, Rejection::Unauthenticated | Rejection::AddressNotAllowed);
+        if is_stranger && !self.strangers.is_due() {
+            return;
+        }
+        let source = raw_request(parts).ok().and_then(|request| source(&request, &self.policy.sender));
+        tracing::info!(
+            rejection = rejection.label(),
+            reason = %rejection,
+            source.address = source.map(tracing::field::display),
+            body.bytes = header(&parts.headers, CONTENT_LENGTH.as_str()),
+            "request refused"
+        );
     }
 
     /// Counts and names members that are a field's name in another case.
@@ -184,6 +218,22 @@ impl Receiver {
             Err(_) => Err(Rejection::BodyTimeout),
         }
     }
+}
+
+/// Checks what hyper leaves to the receiver: one `Host` (RFC 9112, section 3.2), and a body without codings.
+fn check_head(parts: &Parts) -> Result<(), Rejection> {
+    let fields = |name| parts.headers.get_all(name).iter();
+    let hosts = fields(HOST).count();
+    if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
+        return Err(Rejection::Host);
+    }
+    if fields(CONTENT_ENCODING).any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Rejection::ContentCoding);
+    }
+    if fields(TRANSFER_ENCODING).any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Rejection::TransferCoding);
+    }
+    Ok(())
 }
 
 fn raw_request(parts: &Parts) -> Result<RawRequest, Rejection> {

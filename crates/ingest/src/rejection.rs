@@ -16,8 +16,14 @@ pub enum Rejection {
     AddressNotAllowed,
     #[error("there is no such path")]
     NotFound,
-    #[error("the method is not POST")]
-    MethodNotAllowed,
+    #[error("the method is not allowed")]
+    MethodNotAllowed { allow: &'static str },
+    #[error("the request has no or several Host fields")]
+    Host,
+    #[error("the body has a content coding")]
+    ContentCoding,
+    #[error("the body has a transfer coding other than chunked")]
+    TransferCoding,
     #[error("the request has no length")]
     LengthRequired,
     #[error("the body is over the limit")]
@@ -48,16 +54,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The pointer of an event's time.
 const TIMESTAMP: &str = "/timestamp";
 
-/// The methods of the webhook's path, for `Allow`.
-const ALLOWED_METHODS: &str = "POST";
-
 impl Rejection {
     /// The labels of all rejections.
-    pub const LABELS: [&'static str; 13] = [
+    pub const LABELS: [&'static str; 16] = [
         "unauthenticated",
         "address_not_allowed",
         "not_found",
         "method_not_allowed",
+        "host",
+        "content_coding",
+        "transfer_coding",
         "length_required",
         "body_too_large",
         "body_timeout",
@@ -83,7 +89,10 @@ impl Rejection {
             Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED),
             Self::AddressNotAllowed => ("address_not_allowed", StatusCode::FORBIDDEN),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
-            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::MethodNotAllowed { .. } => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::Host => ("host", StatusCode::BAD_REQUEST),
+            Self::ContentCoding => ("content_coding", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::TransferCoding => ("transfer_coding", StatusCode::NOT_IMPLEMENTED),
             Self::LengthRequired => ("length_required", StatusCode::LENGTH_REQUIRED),
             Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::BodyTimeout => ("body_timeout", StatusCode::REQUEST_TIMEOUT),
@@ -107,7 +116,9 @@ impl Rejection {
         let problem = Problem::new(self.status());
         match self {
             Self::Unauthenticated | Self::AddressNotAllowed | Self::NotFound | Self::Undecryptable { .. } => problem,
-            Self::MethodNotAllowed => Problem::method_not_allowed(ALLOWED_METHODS),
+            Self::MethodNotAllowed { allow } => Problem::method_not_allowed(allow),
+            Self::Host | Self::TransferCoding => problem.detail(self.to_string()),
+            Self::ContentCoding => problem.detail("send the body as it is, without Content-Encoding"),
             Self::LengthRequired => problem.detail("send Content-Length, or a chunked body"),
             Self::BodyTooLarge | Self::BodyTimeout | Self::BodyIncomplete => problem.detail(self.to_string()),
             Self::NotAnEvent { reason, .. } => problem.pointer(self.pointer()).detail(reason.clone()),
@@ -124,7 +135,10 @@ impl Rejection {
             Self::Unauthenticated
             | Self::AddressNotAllowed
             | Self::NotFound
-            | Self::MethodNotAllowed
+            | Self::MethodNotAllowed { .. }
+            | Self::Host
+            | Self::ContentCoding
+            | Self::TransferCoding
             | Self::LengthRequired
             | Self::BodyTooLarge
             | Self::BodyTimeout
@@ -142,7 +156,10 @@ impl Rejection {
             Self::Unauthenticated
             | Self::AddressNotAllowed
             | Self::NotFound
-            | Self::MethodNotAllowed
+            | Self::MethodNotAllowed { .. }
+            | Self::Host
+            | Self::ContentCoding
+            | Self::TransferCoding
             | Self::LengthRequired
             | Self::BodyTooLarge
             | Self::BodyTimeout
@@ -177,7 +194,10 @@ mod tests {
             Rejection::Unauthenticated,
             Rejection::AddressNotAllowed,
             Rejection::NotFound,
-            Rejection::MethodNotAllowed,
+            Rejection::MethodNotAllowed { allow: "POST" },
+            Rejection::Host,
+            Rejection::ContentCoding,
+            Rejection::TransferCoding,
             Rejection::LengthRequired,
             Rejection::BodyTooLarge,
             Rejection::BodyTimeout,

@@ -67,10 +67,11 @@ pub async fn run(
     parts.spawn(upkeep.run(stop.clone()).map(Ok));
 
     let (deadline, limits, path) = (config.publish.deadline, config.limits, config.path.clone());
+    let methods = config.methods;
     let sender = &config.policy.sender;
     let preferred = [config.preferred.as_slice(), &sender.allowed, &sender.trusted_proxies].concat();
     let receiver = receiver(config, framing, publisher.clone(), gate, counters.clone(), clock);
-    let router = http::router(&path, Arc::new(receiver));
+    let router = http::router(&path, methods, Arc::new(receiver));
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
     logs.close().await;
@@ -106,7 +107,8 @@ fn receiver(
     };
     let places = Semaphore::new(config.requests_max);
     let Config { policy, topics, .. } = config;
-    Receiver { policy, publisher, topics, framing, limits, counters, gate, clock, places, seldom: Seldom::default() }
+    let (seldom, strangers) = (Seldom::default(), Seldom::default());
+    Receiver { policy, publisher, topics, framing, limits, counters, gate, clock, places, seldom, strangers }
 }
 
 /// Waits until no record waits for its acknowledgement. A remaining record is not a failure: its sender got no 200.

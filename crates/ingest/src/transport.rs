@@ -14,6 +14,7 @@ mod parse;
 
 mod password;
 
+pub(crate) use authenticate::source;
 pub use authenticate::{Authentic, Sender, SenderPolicy, authenticate};
 pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
 pub(crate) use decrypt::{decipherments, decode_base64, decrypt, decrypt_letter};

@@ -93,6 +93,36 @@ async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
 }
 
 #[tokio::test]
+async fn a_head_that_hyper_lets_pass_is_judged() {
+    let service = Service::start("[webhook]\nmethods = ['POST', 'PUT']").await;
+    let sent = |method: &str, fields: &str, coding: &str| {
+        let length = CREATED.len();
+        format!(
+            "{method} {PATH} HTTP/1.1\r\n{fields}connection: close\r\n{coding}content-length: {length}\r\n\r\n{CREATED}"
+        )
+    };
+    let table = [
+        (sent("POST", "", ""), 400),
+        (sent("POST", "host: a\r\nhost: b\r\n", ""), 400),
+        (sent("POST", "host: a\r\n", "content-encoding: deflate\r\n"), 415),
+        (sent("POST", "host: a\r\n", "content-encoding: gzip, identity\r\n"), 415),
+        (sent("POST", "host: a\r\n", "content-encoding: identity\r\n"), 200),
+        (sent("PUT", "host: a\r\n", ""), 200),
+        (sent("DELETE", "host: a\r\n", ""), 405),
+    ];
+    for (request, status) in table {
+        let answer = service.http.exchange(&request).await;
+        assert_eq!(answer.status, status, "{request}");
+    }
+    let coded = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+    );
+    assert_eq!(service.http.exchange(&coded).await.status, 501);
+    assert_eq!(service.values("vcc.users").await.len(), 1, "the second delivery that was taken is a repeat");
+    assert!(service.stop().await.adds_up());
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let service = Service::start("[webhook]\nbody_read_ms = 50").await;
     let slow = service.http.exchange(&format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n{{")).await;

@@ -41,6 +41,8 @@ impl Default for KeeperSwitch {
 #[serde(deny_unknown_fields, default)]
 pub struct Webhook {
     pub path: String,
+    /// `POST`, `PUT`, or both: the vendor lets its user choose.
+    pub methods: Vec<String>,
     pub body_bytes_max: usize,
     pub body_read_ms: u64,
     /// The longest wait for Kafka's acknowledgement. Then the sender is answered 503.
@@ -59,6 +61,7 @@ impl Default for Webhook {
     fn default() -> Self {
         Self {
             path: "/webhooks/users".to_owned(),
+            methods: vec!["POST".to_owned()],
             // A user is about a kilobyte. An event contains two, and base64 adds a third.
             body_bytes_max: BODY_BYTES_MAX,
             body_read_ms: 10_000,

@@ -98,7 +98,7 @@ pub fn authenticate(request: &RawRequest, policy: &SenderPolicy) -> Result<Sende
 
 /// Returns the source of the request: the peer, or behind trusted proxies the last hop that is not a trusted proxy.
 /// Returns `None` when a trusted proxy sends an invalid address.
-fn source(request: &RawRequest, policy: &SenderPolicy) -> Option<IpAddr> {
+pub(crate) fn source(request: &RawRequest, policy: &SenderPolicy) -> Option<IpAddr> {
     let mut source = request.peer.to_canonical();
     let hops = request.forwarded_for.iter().flat_map(|field| field.split(','));
     // Empty elements of a list count for nothing (RFC 9110, section 5.6.1).

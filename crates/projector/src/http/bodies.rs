@@ -53,6 +53,9 @@ struct MetaBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     unknown_since: Option<String>,
+    /// The vendor's member `_meta`, if the user has one: `{"_meta": …}`.
+    #[schema(value_type = Option<Object>)]
+    extra: Option<serde_json::Value>,
 }
 
 /// Whether deliveries of this user are missing. The state is whole all the same: a missing delivery is a step of the

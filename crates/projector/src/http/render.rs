@@ -18,6 +18,9 @@ use crate::store::{LogNames, UserRow};
 #[error("the event of the record at {0} cannot be read from the store, which is damaged: start with --rebuild")]
 pub(super) struct DamagedEvent(pub(super) TopicPosition);
 
+/// The member with what an answer says of the user's state.
+const META: &str = "_meta";
+
 /// Returns the JSON of a stored user.
 ///
 /// # Errors
@@ -80,7 +83,7 @@ impl Serialize for Rendered<'_> {
         let user = &self.current.user;
         let mut map = serializer.serialize_map(None)?;
         members(user, &mut map)?;
-        map.serialize_entry("_meta", &RenderedMeta(self))?;
+        map.serialize_entry(META, &RenderedMeta(self))?;
         map.end()
     }
 }
@@ -90,13 +93,33 @@ fn members<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<()
     for (name, field) in user.fields() {
         map.serialize_entry(name, &field)?;
     }
-    for (name, text) in user.extra.iter().filter(|(name, _)| !User::is_field(name) && *name != "_meta") {
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(json) => map.serialize_entry(name, json)?,
-            Err(_) => map.serialize_entry(name, text)?,
-        }
+    for (name, text) in user.extra.iter().filter(|(name, _)| !User::is_field(name) && *name != META) {
+        map.serialize_entry(name, &Raw(text))?;
     }
     Ok(())
+}
+
+/// The text of JSON as it was sent.
+struct Raw<'t>(&'t str);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_str::<&RawValue>(self.0) {
+            Ok(json) => json.serialize(serializer),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
+}
+
+/// Members that the answer has names of its own for: the vendor's own `_meta`.
+struct Hidden<'t>(&'t str);
+
+impl Serialize for Hidden<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(META, &Raw(self.0))?;
+        map.end()
+    }
 }
 
 struct RenderedMeta<'r>(&'r Rendered<'r>);
@@ -112,6 +135,9 @@ impl Serialize for RenderedMeta<'_> {
         map.serialize_entry("continuity", &Continuity { gaps, view })?;
         if let Some(since) = unknown_since {
             map.serialize_entry("unknownSince", &AsText(since))?;
+        }
+        if let Some(text) = current.user.extra.get(META) {
+            map.serialize_entry("extra", &Hidden(text))?;
         }
         map.end()
     }
@@ -218,6 +244,7 @@ mod tests {
         assert_eq!(meta["occurredAt"], "2017-06-06T08:53:43Z");
         assert_eq!(meta["receivedAt"], "2017-06-06T08:53:44Z");
         assert_eq!(meta.get("unknownSince"), None);
+        assert_eq!(meta["extra"], json!({"_meta": 1}), "the vendor's own member of that name");
         assert_eq!(meta["continuity"], json!({"stateIsWhole": true, "unbroken": true, "gaps": []}));
     }
 
