@@ -58,7 +58,7 @@ pub(crate) struct RequestLimits {
 }
 
 /// The methods of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Methods {
     filter: MethodFilter,
     /// The value of `Allow`.
