@@ -111,6 +111,15 @@ impl Shared {
         self.readers.read().clone().ok_or_else(|| Error::NotReady(self.phase.borrow().to_string()))
     }
 
+    /// Returns the readers of the table in use, once there is one, within `limit`.
+    pub(crate) async fn readers_within(&self, limit: Duration) -> Result<Arc<StoreReaders>, Error> {
+        let mut phase = self.phase.subscribe();
+        // The phase changes after the table is in use.
+        let is_there = phase.wait_for(|phase| phase.is_final() || self.readers.read().is_some());
+        tokio::time::timeout(limit, is_there).await.ok();
+        self.readers()
+    }
+
     /// Runs a longer read on a thread that may block; a limited number of them at once.
     pub(crate) async fn read<T: Send + 'static>(
         &self,

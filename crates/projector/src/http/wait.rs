@@ -87,14 +87,15 @@ async fn until_reached(api: &Api, uri: &Uri) -> Result<(), Refusal> {
     let shared = &api.projection.shared;
     let _waiting = CountedIn::new(&shared.metrics.waiters);
     let began = tokio::time::Instant::now();
+    let left = || wait_max.saturating_sub(began.elapsed());
     if !positions.is_empty() {
-        same_log(&*shared.readers()?, topic, &positions)?;
+        same_log(&*shared.readers_within(left()).await?, topic, &positions)?;
     }
     for (position, _) in &positions {
-        if !shared.may_have_partition(position.partition, wait_max.saturating_sub(began.elapsed())).await {
+        if !shared.may_have_partition(position.partition, left()).await {
             return Err(Refusal::Parameter(format!("at_least: the topic has no partition {}", position.partition)));
         }
-        let wait = api.projection.wait_for(*position, wait_max.saturating_sub(began.elapsed()));
+        let wait = api.projection.wait_for(*position, left());
         if let Err(error) = wait.await {
             return Err(not_reached(error, shared.readers().ok().map(|table| table.names().of(*position))));
         }
