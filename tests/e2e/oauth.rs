@@ -85,7 +85,8 @@ fn everything_runs_by_tokens_that_are_renewed() {
 /// Asks while the authorization server refuses the client: the cause and the remedy are in the error.
 async fn refused_with_the_cause(kafka: &Kafka, server: &TokenServer, names: &Names) {
     server.refuse(Some((401, json!({ "error": "invalid_client" }))));
-    let error = kafka::topics::describe(&options(kafka, server), &names.users, WAIT_MAX).await.unwrap_err();
+    let described = kafka::topics::describe(&options(kafka, server), &names.users, WAIT_MAX).await;
+    let error = described.expect_err("there is no token");
     let shown = format!("{error}: {:?}", std::error::Error::source(&error));
     assert!(shown.contains("invalid_client") && shown.contains("check kafka.oauth.client_id"), "{shown}");
     server.refuse(None);
