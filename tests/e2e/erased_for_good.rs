@@ -27,7 +27,7 @@ use testkit::deliveries::delivery;
 use testkit::eventually;
 use upkeep::forget::{self, Mention, forget};
 use upkeep::letters;
-use upkeep::verify::{Options, Report, retention, verify};
+use upkeep::verify::{Options, Report, topic, verify};
 
 use crate::support::broker::where_kafka_runs;
 use crate::support::kafka::Kafka;
@@ -240,7 +240,7 @@ impl Log {
             settle: PATIENCE,
             now: now(),
             since: Duration::MAX,
-            retention: retention(&self.options, &self.names).await.expect("Kafka describes the topic"),
+            retention: topic(&self.options, &self.names).await.expect("Kafka describes the topic").1,
             keep_winners: false,
         };
         let verified = tokio::task::spawn_blocking(move || verify(&options, |_, _| {})).await;

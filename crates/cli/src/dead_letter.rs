@@ -13,7 +13,7 @@ use service::registry::Schemas;
 use upkeep::Table;
 use upkeep::letters::{self, Kept};
 
-use crate::cluster::{Cluster, schemas};
+use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, schemas};
 use crate::environment::now;
 use crate::ingest::{publisher, without_requests};
 use crate::output::print;
@@ -60,12 +60,14 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Show { key, sources } => {
             let Cluster { options, names, .. } = Cluster::load(&sources)?;
+            let described = kafka::topics::describe(&options, &names.dead_letter, ANSWER_WAIT_MAX).await;
+            let topic = described.with_context(|| asked(&options))?.log.topic;
             let mut found = read(options, names.dead_letter).await?;
             found.retain(|kept| kept.key.starts_with(&key));
             let [kept] = found.as_slice() else {
                 anyhow::bail!("{} dead letters have a key that begins with {key:?}; one is expected", found.len());
             };
-            print(&whole(kept))?;
+            print(&whole(kept, topic))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Replay { keys, dry_run, sources } => replay(&keys, dry_run, &sources).await,
@@ -154,14 +156,14 @@ fn line(kept: &Kept) -> String {
     format!("{:.12} {} {:<14} {}", kept.key, letter.received_at, letter.rejection, letter.reason)
 }
 
-fn whole(kept: &Kept) -> String {
+fn whole(kept: &Kept, topic: TopicId) -> String {
     let letter = &kept.letter;
     let body = String::from_utf8_lossy(&letter.body);
     format!(
         "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\n\
          iv          {}\n\n{body}\n",
         kept.key,
-        kept.position,
+        topic.at(kept.position),
         letter.received_at,
         letter.rejection,
         letter.reason,

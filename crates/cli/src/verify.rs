@@ -11,10 +11,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::UserId;
+use domain::{TopicId, UserId};
 use kafka::topics::{Finding, Severity};
 use serde_json::{Value, json};
-use upkeep::verify::{Found, Gap, Options, Overdue, Report, Stateless, Unreadable, check_settings, retention, verify};
+use upkeep::verify::{Found, Gap, Options, Overdue, Report, Unreadable, check_settings, topic, verify};
 
 use crate::cluster::{Cluster, asked, schemas};
 use crate::environment::now;
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // A setting that the broker does not describe is neither right nor wrong.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
-    let retention = retention(&kafka, &names).await.with_context(|| asked(&kafka))?;
+    let (topic, retention) = topic(&kafka, &names).await.with_context(|| asked(&kafka))?;
     let schemas = schemas(&registry, &names).await?;
     let options = Options {
         kafka,
@@ -106,7 +106,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(projector) = &projector {
         differences.of_projector = Some(projector::compare(&options, &report, projector).await?);
     }
-    let findings = findings(&report, &unknown, &differences);
+    let findings = findings(&report, &unknown, &differences, topic);
     let is_clean = report.is_clean() && differences.is_empty();
     print(&if args.json {
         format!("{:#}\n", as_json(&report, findings, is_clean))
@@ -158,27 +158,29 @@ impl Findings {
     }
 }
 
-fn unread(unread: &Unreadable) -> String {
-    format!("{}: {}", unread.position, unread.reason)
+fn unread(unread: &Unreadable, topic: TopicId) -> String {
+    format!("{}: {}", topic.at(unread.position), unread.reason)
 }
 
-fn missing(gap: &Gap, state: &str) -> String {
+fn missing(gap: &Gap, state: &str, topic: TopicId) -> String {
     let Gap { user_id, position, fields, awaited_until } = gap;
+    let position = topic.at(*position);
     format!("user {user_id}: before {position}, in {}, {state} {awaited_until}", fields.join(", "))
 }
 
-fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> Vec<Findings> {
+fn findings(report: &Report, unknown: &[Finding], differences: &Differences, topic: TopicId) -> Vec<Findings> {
     let mut findings = vec![
         Findings::of("dirty keys", &report.dirty, |dirty| {
-            format!("user {}: newest at {}, last at {}", dirty.user_id, dirty.newest, dirty.last)
+            let (newest, last) = (topic.at(dirty.newest), topic.at(dirty.last));
+            format!("user {}: newest at {newest}, last at {last}", dirty.user_id)
         }),
-        Findings::of("lost gaps", &report.gaps.lost, |gap| missing(gap, "lost since")),
-        Findings::of("lost gaps before --since", &report.gaps.lost_before, |gap| missing(gap, "lost since")),
-        Findings::of("awaited gaps", &report.gaps.awaited, |gap| missing(gap, "awaited until")),
-        Findings::of("unreadable records", &report.unreadable, unread),
-        Findings::of("unknown records", &report.unknown, unread),
+        Findings::of("lost gaps", &report.gaps.lost, |gap| missing(gap, "lost since", topic)),
+        Findings::of("lost gaps before --since", &report.gaps.lost_before, |gap| missing(gap, "lost since", topic)),
+        Findings::of("awaited gaps", &report.gaps.awaited, |gap| missing(gap, "awaited until", topic)),
+        Findings::of("unreadable records", &report.unreadable, |record| unread(record, topic)),
+        Findings::of("unknown records", &report.unknown, |record| unread(record, topic)),
         Findings::of("users without a state", &report.stateless, |stateless| {
-            let Stateless { user_id, last } = stateless;
+            let (user_id, last) = (stateless.user_id, topic.at(stateless.last));
             format!(
                 "user {user_id}: no record can be read, the last is at {last}: `rollcall forget {user_id}` removes them"
             )
@@ -191,12 +193,15 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences) -> 
             format!("user {user_id}: not renewed since {appended_at}: does a keeper run?")
         }),
         Findings::of("events ahead", &report.ahead, |ahead| {
-            format!("user {}: at {} occurred after its own receipt: check both clocks", ahead.user_id, ahead.position)
+            let at = topic.at(ahead.position);
+            format!("user {}: at {at} occurred after its own receipt: check both clocks", ahead.user_id)
         }),
         Findings::of("misplaced keys", &report.misplaced, |misplaced| {
             format!(
                 "user {}: at {}, belongs on partition {}",
-                misplaced.user_id, misplaced.position, misplaced.partition
+                misplaced.user_id,
+                topic.at(misplaced.position),
+                misplaced.partition
             )
         }),
         Findings::of("behind on the state topic", &report.behind, |behind| {
@@ -263,9 +268,14 @@ mod tests {
         ];
         for (wrong, unknown, line, count, examples) in table {
             let report = Report { settings: wrong.to_vec(), ..Report::default() };
-            let text = as_text(&report, findings(&report, unknown, &Differences::default()));
+            let text =
+                as_text(&report, findings(&report, unknown, &Differences::default(), TopicId::from_bytes([0; 16])));
             assert!(text.contains(line), "{text}");
-            let json = as_json(&report, findings(&report, unknown, &Differences::default()), report.is_clean());
+            let json = as_json(
+                &report,
+                findings(&report, unknown, &Differences::default(), TopicId::from_bytes([0; 16])),
+                report.is_clean(),
+            );
             assert_eq!(json["findings"]["topic_settings"]["count"], count);
             assert_eq!(json["findings"]["topic_settings"]["examples"].as_array().map(Vec::len), Some(examples));
             assert_eq!(json["clean"], wrong.is_empty());

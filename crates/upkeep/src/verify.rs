@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use domain::roll::Reading;
 use domain::topics::{Names, Spec};
-use domain::{Checkpoint, UnixMillis};
+use domain::{Checkpoint, TopicId, UnixMillis};
 use kafka::ClientOptions;
 use kafka::scan::{self, Range};
 use kafka::topics::Finding as Setting;
@@ -66,7 +66,7 @@ pub struct Options {
     pub now: UnixMillis,
     /// How long a lost gap is a fault, from the moment at which it became lost. An older one is counted.
     pub since: Duration,
-    /// The times of the topic of users, by which a tombstone is overdue ([`retention`]).
+    /// The times of the topic of users, by which a tombstone is overdue ([`topic`]).
     pub retention: Retention,
     /// Keep the value of every winning record, to compare it with an expected state.
     pub keep_winners: bool,
@@ -140,13 +140,13 @@ pub async fn check_settings(kafka: &ClientOptions, topics: &Names) -> Result<Vec
     kafka::topics::check(kafka, &specs, SILENCE_MAX).await
 }
 
-/// Returns the times of the topic of users, for [`Options::retention`].
+/// Returns the topic of users as the cluster describes it: its id, and its times ([`Options::retention`]).
 ///
 /// # Errors
 /// As [`kafka::topics::describe`].
-pub async fn retention(kafka: &ClientOptions, topics: &Names) -> Result<Retention, kafka::topics::Error> {
+pub async fn topic(kafka: &ClientOptions, topics: &Names) -> Result<(TopicId, Retention), kafka::topics::Error> {
     let description = kafka::topics::describe(kafka, &topics.users, SILENCE_MAX).await?;
-    Ok(Retention::of(description.settings.as_ref()))
+    Ok((description.log.topic, Retention::of(description.settings.as_ref())))
 }
 
 /// Reads `ranges` into their partitions, distributed among threads.
