@@ -162,7 +162,11 @@ async fn open_store(
         (None, None) => RebuildReason::NoStore,
         (None, Some(path)) => match blocking(move || Writer::open(&path)).await? {
             Ok(writer) => match start::judge(writer.meta(), writer.checkpoint(), topic, now) {
-                None => return Ok(Some(writer)),
+                None => match named_since(shared, writer.unnamed_ids()?).await? {
+                    None => return Ok(None),
+                    Some(None) => return Ok(Some(writer)),
+                    Some(Some(reason)) => reason,
+                },
                 Some(reason) => reason,
             },
             Err(error @ (store::Error::Damaged { .. } | store::Error::Other { .. })) => {
@@ -175,6 +179,15 @@ async fn open_store(
     shared.metrics.rebuilds.inc();
     let meta = StoreMeta::new(&topic.name, &topic.id, now);
     rebuild::run(shared, folder, topic, &meta).await
+}
+
+/// Returns the reason to rebuild if one of these ids is known now; `None` when the shutdown came first.
+async fn named_since(shared: &Shared, unnamed: Vec<u32>) -> Result<Option<Option<RebuildReason>>, Error> {
+    let settling = shared.options.schemas.settle(unnamed.iter().copied());
+    let Some(ids) = shared.until_shutdown(settling).await else { return Ok(None) };
+    let ids = ids?;
+    let named = unnamed.into_iter().find(|id| ids.is_of_events(*id));
+    Ok(Some(named.map(|id| RebuildReason::SchemaNamed { id })))
 }
 
 #[cfg(test)]

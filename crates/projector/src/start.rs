@@ -36,6 +36,10 @@ pub(crate) enum RebuildReason {
     PartitionGone {
         partition: i32,
     },
+    /// Records were passed over because nobody knew what the id of their schema is, and now it is known.
+    SchemaNamed {
+        id: u32,
+    },
     /// Tombstones written after the store was last up to date may be gone from the log: the store would keep a user
     /// who was forgotten.
     TooOld {
@@ -100,6 +104,7 @@ impl fmt::Display for RebuildReason {
                 "the store stands at {partition}:{next_offset}, and the log that it has read holds {low} up to {high}"
             ),
             Self::PartitionGone { partition } => write!(f, "the topic has no partition {partition} any more"),
+            Self::SchemaNamed { id } => write!(f, "records of schema id {id} were unknown, and can be read now"),
             Self::TooOld { age_ms, limit_ms } => write!(
                 f,
                 "the store was last up to date {} hours ago, and tombstones last {} hours ({DELETE_RETENTION})",

@@ -70,7 +70,7 @@ fn next_batch(log: &[Record], writer: &Writer, random: &mut Random) -> Option<Lo
     let again = usize::try_from(random.below(3)).unwrap().min(first);
     let count = usize::try_from(1 + random.below(20)).unwrap();
     let records = log.iter().skip(first - again).take(again + count).cloned().collect();
-    Some(LogBatch { records, ends: Vec::new() })
+    Some(LogBatch { records, ..LogBatch::default() })
 }
 
 /// Copies the files of a store that is in use, and cuts the write-ahead log somewhere.

@@ -102,7 +102,7 @@ impl Table {
             record.position.offset = self.next;
             self.next += 1;
         }
-        self.writer.commit(&LogBatch { records, ends: Vec::new() }, NOW).unwrap();
+        self.writer.commit(&LogBatch { records, ..LogBatch::default() }, NOW).unwrap();
     }
 
     /// Returns these users as far as they are in any file.

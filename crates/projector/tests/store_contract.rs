@@ -28,7 +28,7 @@ fn store() -> (TempDir, Writer) {
 }
 
 fn batch(seed: u64, count: usize) -> LogBatch {
-    LogBatch { records: records(&mut Random(seed), count), ends: Vec::new() }
+    LogBatch { records: records(&mut Random(seed), count), ..LogBatch::default() }
 }
 
 const LATER: UnixMillis = UnixMillis::from_millis(10);
@@ -63,7 +63,7 @@ fn the_size_of_batches_does_not_matter() {
     let batch = batch(3, 300);
     whole.commit(&batch, LATER).unwrap();
     for record in &batch.records {
-        single.commit(&LogBatch { records: vec![record.clone()], ends: Vec::new() }, LATER).unwrap();
+        single.commit(&LogBatch { records: vec![record.clone()], ..LogBatch::default() }, LATER).unwrap();
     }
     let (whole, single) = (StoreReader::open(whole.path()).unwrap(), StoreReader::open(single.path()).unwrap());
     let all = |reader: &StoreReader| reader.find(&UserFilter::default(), None, 1_000).unwrap();
@@ -80,7 +80,7 @@ fn every_change_is_told_since_any_checkpoint_and_none_twice() {
     let mut kept: Vec<Change> = Vec::new();
     let mut checkpoints = vec![Checkpoint::default()];
     for records in batch.records.chunks(7) {
-        let commit = writer.commit(&LogBatch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
+        let commit = writer.commit(&LogBatch { records: records.to_vec(), ..LogBatch::default() }, LATER).unwrap();
         for change in commit.changes {
             if change.forgotten_at.is_some() {
                 kept.retain(|former| former.user_id != change.user_id);
@@ -138,7 +138,7 @@ fn ties_of_one_second_end_where_the_sender_ended_wherever_the_store_is_opened_ag
                 }
                 let why = format!("{deliveries}, opened again before {opened}, at {index}");
                 let commit =
-                    writer.commit(&LogBatch { records: vec![record.clone()], ends: Vec::new() }, LATER).unwrap();
+                    writer.commit(&LogBatch { records: vec![record.clone()], ..LogBatch::default() }, LATER).unwrap();
                 let reader = StoreReader::open(writer.path()).unwrap();
                 assert_is_fold(&reader, &log, &why);
                 let Lookup::Found(user) = reader.get(UserId::new(1).unwrap()).unwrap() else { panic!("{why}") };
@@ -169,7 +169,7 @@ fn every_effect_is_counted() {
 #[test]
 fn an_end_moves_the_checkpoint_over_what_compaction_removed() {
     let (_dir, mut writer) = store();
-    writer.commit(&LogBatch { records: Vec::new(), ends: vec![(0, 17), (1, 0)] }, LATER).unwrap();
+    writer.commit(&LogBatch { ends: vec![(0, 17), (1, 0)], ..LogBatch::default() }, LATER).unwrap();
     assert_eq!(StoreReader::open(writer.path()).unwrap().checkpoint().unwrap().to_string(), "0:17,1:0");
 }
 
@@ -197,13 +197,13 @@ fn a_kept_snapshot_ends_with_the_next_commit() {
     let before = readers.with(StoreReader::checkpoint).unwrap();
     let commit = readers.with(|slow| {
         assert_eq!(slow.checkpoint()?, before);
-        let commit = writer.commit(&LogBatch { records: first.to_vec(), ends: Vec::new() }, LATER)?;
+        let commit = writer.commit(&LogBatch { records: first.to_vec(), ..LogBatch::default() }, LATER)?;
         assert_eq!(slow.checkpoint()?, before, "one read sees one moment");
         assert_eq!(readers.with(StoreReader::checkpoint)?, commit.checkpoint, "a read that begins later sees more");
         Ok(commit)
     });
     assert_eq!(readers.with(StoreReader::checkpoint).unwrap(), commit.unwrap().checkpoint, "with whichever connection");
-    let commit = writer.commit(&LogBatch { records: second.to_vec(), ends: Vec::new() }, LATER).unwrap();
+    let commit = writer.commit(&LogBatch { records: second.to_vec(), ..LogBatch::default() }, LATER).unwrap();
     // Two at once, so that both connections are asked.
     let both = readers.with(|one| Ok((one.checkpoint()?, readers.with(StoreReader::checkpoint)?))).unwrap();
     assert_eq!(both, (commit.checkpoint.clone(), commit.checkpoint));
@@ -227,7 +227,7 @@ fn kept_snapshots_do_not_make_the_write_ahead_log_grow() {
     let (_dir, mut writer) = store();
     let readers = Arc::clone(writer.readers());
     for records in batch(10, 12_000).records.chunks(50) {
-        writer.commit(&LogBatch { records: records.to_vec(), ends: Vec::new() }, LATER).unwrap();
+        writer.commit(&LogBatch { records: records.to_vec(), ..LogBatch::default() }, LATER).unwrap();
         readers.with(|_| readers.with(StoreReader::checkpoint)).unwrap();
         let log_bytes = fs::metadata(writer.path().with_extension("db-wal")).unwrap().len();
         // SQLite begins anew past 1,000 pages of 4 KiB; these commits take four times that.

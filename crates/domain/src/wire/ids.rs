@@ -80,6 +80,11 @@ impl Ids {
         self.get(id).is_some()
     }
 
+    /// Returns whether `id` is known to stand for a schema of user events.
+    pub fn is_of_events(&self, id: u32) -> bool {
+        matches!(self.get(id), Some(Writer::Released | Writer::Foreign(_)))
+    }
+
     /// Returns the id that `value` names, if it is not listed.
     #[inline]
     pub fn unlisted(&self, value: &[u8]) -> Option<u32> {

@@ -133,16 +133,19 @@ impl<'s> Follower<'s> {
     /// Returns the batch in the encoding that the store reads; `None` when the shutdown came first. Waits while a
     /// record names a schema that cannot be looked up: it must not be passed over.
     async fn translated(&mut self, batch: LogBatch, look: &mut Interval) -> Result<Option<LogBatch>, Error> {
-        let LogBatch { records, ends } = batch;
-        let looked_up = match self.shared.options.schemas.translated(records) {
-            Ok(records) => return Ok(Some(LogBatch { records, ends })),
+        let LogBatch { records, ends, .. } = batch;
+        let schemas = &self.shared.options.schemas;
+        let looked_up = match schemas.translated(records) {
+            Ok(records) => return Ok(Some(LogBatch { records, ends, ids: schemas.known() })),
             Err(looked_up) => looked_up,
         };
         let mut looked_up = std::pin::pin!(looked_up);
         loop {
             tokio::select! {
                 () = self.shared.shutdown.requested() => return Ok(None),
-                records = &mut looked_up => return Ok(Some(LogBatch { records: records?, ends })),
+                records = &mut looked_up => {
+                    return Ok(Some(LogBatch { records: records?, ends, ids: schemas.known() }));
+                }
                 _ = look.tick() => self.look().await?,
             }
         }

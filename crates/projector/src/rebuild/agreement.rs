@@ -61,7 +61,7 @@ impl World {
         while !records.is_empty() {
             let count = usize::try_from(1 + self.random.below(8)).unwrap().min(records.len());
             let (now, later) = records.split_at(count);
-            writer.commit(&LogBatch { records: now.to_vec(), ends: Vec::new() }, NOW).unwrap();
+            writer.commit(&LogBatch { records: now.to_vec(), ..LogBatch::default() }, NOW).unwrap();
             records = later;
             if self.random.below(8) == 0 {
                 drop(writer);

@@ -10,7 +10,6 @@ use domain::wire::Ids;
 use domain::{LeaderEpochs, UserId};
 use kafka::scan::{self, Coverage, Range, Scanned};
 use service::registry::{Schemas, Unsettled};
-use service::telemetry::chain;
 
 use super::plan::Plan;
 use super::progress::Meter;
@@ -156,7 +155,7 @@ impl<'r> Worker<'r> {
         let Self { table, schemas, ids, meter, .. } = self;
         let read = |ids: &Ids| scanned.read_with(ids, |reading, value| table.take(reading, value));
         if let Err(error) = schemas.read(ids, || !meter.is_stopped(), read)? {
-            let unread = Unread { position: scanned.position(), reason: chain(&error) };
+            let unread = Unread::new(scanned.position(), &error, ids);
             self.unreadable.push((counted_by(error.user_id()), unread));
             self.table.pass_over(scanned.position(), scanned.timestamp(), &error);
         }

@@ -1,6 +1,9 @@
 //! The input of one transaction, and its result.
 
+use std::sync::Arc;
+
 use domain::roll::Effect;
+use domain::wire::Ids;
 use domain::{Checkpoint, LeaderEpochs, UnixMillis};
 use kafka::Record;
 
@@ -12,6 +15,8 @@ pub struct LogBatch {
     pub records: Vec<Record>,
     /// Partitions of which everything below the offset was handed over: compaction leaves holes that no record fills.
     pub ends: Vec<(i32, i64)>,
+    /// The schemas that the records were translated with.
+    pub ids: Arc<Ids>,
 }
 
 impl LogBatch {

@@ -201,7 +201,7 @@ mod tests {
             value,
             headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
         };
-        LogBatch { records: vec![record], ends: Vec::new() }
+        LogBatch { records: vec![record], ..LogBatch::default() }
     }
 
     #[test]

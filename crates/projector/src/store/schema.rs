@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub(crate) const SCHEMA_VERSION: i64 = 7;
+pub(crate) const SCHEMA_VERSION: i64 = 8;
 
 const TABLES: &str = "
 -- What the store is: topic, log (cluster id and topic id), late_log, rule_version, created_at and committed_at
@@ -141,6 +141,11 @@ CREATE TABLE unreadable (
   reason    TEXT NOT NULL,
   PRIMARY KEY (partition, offset)
 ) STRICT, WITHOUT ROWID;
+
+-- Ids of schemas that records name and that were not known. Once one is, the table is made again from the log.
+CREATE TABLE unnamed_ids (
+  id INTEGER PRIMARY KEY
+) STRICT;
 ";
 
 /// Made after a rebuild has loaded its rows: filling an index in order is several times cheaper than keeping it up to

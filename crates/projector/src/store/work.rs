@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use domain::roll::{Effect, Unread as Fault};
+use domain::wire::Ids;
 use domain::{Checkpoint, Position, UnixMillis, UserId};
 use kafka::Record;
 use rusqlite::{Connection, params};
-use service::telemetry::chain;
 
 use super::key::Key;
 use super::unreadable::note_unreadable;
@@ -43,7 +43,7 @@ impl<'c> Work<'c> {
                 if let Some(epoch) = record.leader_epoch {
                     self.commit.epochs.note(record.position, epoch);
                 }
-                self.apply(record)?;
+                self.apply(record, &batch.ids)?;
             }
         }
         for (partition, next) in &batch.ends {
@@ -52,10 +52,10 @@ impl<'c> Work<'c> {
         Ok(())
     }
 
-    fn apply(&mut self, record: &Record) -> rusqlite::Result<()> {
+    fn apply(&mut self, record: &Record, ids: &Ids) -> rusqlite::Result<()> {
         let reading = match record.read() {
             Ok(reading) => reading,
-            Err(fault) => return self.pass_over(record, &fault),
+            Err(fault) => return self.pass_over(record, &fault, ids),
         };
         let user_id = reading.user_id;
         let key = loaded(&mut self.keys, self.connection, user_id)?;
@@ -82,9 +82,9 @@ impl<'c> Work<'c> {
 
     /// Passes over a record that cannot be read or is unknown. It changes what is told of its user at most by when the
     /// user was last known.
-    fn pass_over(&mut self, record: &Record, fault: &Fault) -> rusqlite::Result<()> {
+    fn pass_over(&mut self, record: &Record, fault: &Fault, ids: &Ids) -> rusqlite::Result<()> {
         self.commit.effects.count(fault.effect());
-        self.commit.unreadable.push(Unread { position: record.position, reason: chain(fault) });
+        self.commit.unreadable.push(Unread::new(record.position, fault, ids));
         let Some(user_id) = fault.user_id() else { return Ok(()) };
         let key = loaded(&mut self.keys, self.connection, user_id)?;
         if key.pass_over(record, fault) {

@@ -13,7 +13,7 @@ use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
     Commit, Error, LogBatch, LogNames, StoreMeta, StoreReaders, Tally, connection, create_indexes, create_tables, late,
-    meta, tally,
+    meta, tally, unreadable,
 };
 
 /// The connection that writes.
@@ -95,6 +95,14 @@ impl Writer {
 
     pub(crate) fn meta(&self) -> &StoreMeta {
         &self.meta
+    }
+
+    /// Returns the ids of schemas that records named and that nobody could name.
+    ///
+    /// # Errors
+    /// [`Error`] when they cannot be read.
+    pub(crate) fn unnamed_ids(&self) -> Result<Vec<u32>, Error> {
+        unreadable::unnamed_ids(&self.connection).map_err(|source| Error::of(&self.path, source))
     }
 
     /// Returns how many pages the store has.

@@ -64,3 +64,52 @@ async fn a_record_whose_id_cannot_be_looked_up_is_waited_for() {
         .await;
     projector.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_unknown_for_want_of_an_id_is_read_once_the_id_is_known() {
+    let registry = FakeRegistry::start().await;
+    let (id, url) = (registry.register(SUBJECT, SCHEMAS[0]), registry.url());
+    let other = registry.register("other-value", "\"string\"");
+    let (log, store) = (Log::start(1), TempDir::new().unwrap());
+    log.framed(&created(1, "before", 1), Framing::Registered(id)).await;
+    let last = log.event(&created(2, "plain", 1)).await;
+    let projector = Service::start(&log, &store).await;
+    projector.ready().await;
+    assert_eq!(status(&projector, 1, last).await, 404);
+    log.framed(&created(3, "live", 1), Framing::Registered(id)).await;
+    let last = log.framed(&created(4, "of something else", 1), Framing::Registered(other)).await;
+    assert_eq!(status(&projector, 3, last).await, 404);
+    projector.stop().await;
+
+    let again = Service::start(&log, &store).await;
+    again.ready().await;
+    assert_eq!(again.metric("rollcall_projector_rebuilds_total").await, Some(0), "nothing is known that was not");
+    again.stop().await;
+    for rebuilds in [1, 0] {
+        let named = Service::start_with(&log, &store, |raw| raw.registry.url = url.clone()).await;
+        named.ready().await;
+        assert_eq!(named.metric("rollcall_projector_rebuilds_total").await, Some(rebuilds));
+        assert_eq!(status(&named, 1, last).await, 200);
+        assert_eq!((status(&named, 3, last).await, status(&named, 4, last).await), (200, 404));
+        named.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_in_the_settings_is_known_at_the_next_start() {
+    const ID: u32 = 17;
+    let (log, store) = (Log::start(1), TempDir::new().unwrap());
+    let last = log.framed(&created(1, "a", 1), Framing::Registered(ID)).await;
+    for (ids, expected) in [(None, 404), (Some(ID), 200)] {
+        let listed = |raw: &mut projector::Raw| raw.registry.ids.extend(ids.map(|id| (id.to_string(), 1)));
+        let projector = Service::start_with(&log, &store, listed).await;
+        projector.ready().await;
+        assert_eq!(status(&projector, 1, last).await, expected);
+        projector.stop().await;
+    }
+}
+
+/// Returns the status of the answer about a user, once the record at `position` was read.
+async fn status(projector: &Service, user: i64, position: domain::Position) -> u16 {
+    projector.get(&format!("/users/{user}?at_least={position}&wait_ms=10000")).await.status.as_u16()
+}

@@ -9,6 +9,7 @@ use kafka::publish::Outgoing;
 use upkeep::forget::Held;
 
 use crate::fault::Fault;
+use crate::framing::framed;
 use crate::log::{Cursor, Place};
 use crate::property::{Answer, Erased, Violation};
 use crate::replica::{TOPIC, table_of};
@@ -89,7 +90,7 @@ impl World {
             return self.answer_without_append(head, None, standing, &cursor);
         }
         let command = self.next_command();
-        self.submit(Outgoing::event(&event, TOPIC, None), Then::Imported { head, command }, fate)
+        self.submit(framed(&event), Then::Imported { head, command }, fate)
     }
 
     /// Replays every letter, those of one event together. A replay is a delivery: it is received now.
@@ -127,7 +128,7 @@ impl World {
             }
             let command = self.next_command();
             let then = Then::Replayed { letters, head, command };
-            self.submit(Outgoing::event(&event, TOPIC, None), then, fate)?;
+            self.submit(framed(&event), then, fate)?;
         }
         Ok(())
     }

@@ -55,10 +55,24 @@ pub(crate) enum Fault {
     LateUnread,
     /// The projector takes every break for a field that the vendor has added.
     GapsForgiven,
+    /// A keeper appends events in the framing that it reads.
+    KeeperTranslates,
+    /// Gate and keeper do not know the ids of the registry.
+    KeeperWithoutIds,
+    /// The writer of the state topic looks at the event that wins, and not at its copy.
+    StateForgetsCopies,
+    /// The writer of the state topic writes no tombstones.
+    StateWithoutTombstones,
+    /// The writer of the state topic leaves what is on another partition than the key's.
+    StateAtHome,
+    /// The writer of the state topic does not read it.
+    StateUnread,
+    /// The tombstones of the state topic are not appended again.
+    StateNotRenewed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::DoorWithoutClock,
         Self::GateTrustsAhead,
         Self::GateTakesTies,
@@ -83,6 +97,13 @@ impl Fault {
         Self::PositionFirst,
         Self::LateUnread,
         Self::GapsForgiven,
+        Self::KeeperTranslates,
+        Self::KeeperWithoutIds,
+        Self::StateForgetsCopies,
+        Self::StateWithoutTombstones,
+        Self::StateAtHome,
+        Self::StateUnread,
+        Self::StateNotRenewed,
     ];
 
     /// Returns the property that the fault breaks.
@@ -92,14 +113,20 @@ impl Fault {
             Self::GateTrustsAhead | Self::GateTakesTies | Self::GateUnconfirmed | Self::ReplayPastGate => {
                 Property::Answered
             }
-            Self::OffsetsAlone | Self::TopicByName | Self::Pairwise | Self::PositionFirst => Property::Agree,
-            Self::UndatedRepair | Self::RepairAlone | Self::KeeperNeverRests => Property::Rest,
+            Self::OffsetsAlone
+            | Self::TopicByName
+            | Self::Pairwise
+            | Self::PositionFirst
+            | Self::KeeperWithoutIds => Property::Agree,
+            Self::UndatedRepair | Self::RepairAlone | Self::KeeperNeverRests | Self::StateUnread => Property::Rest,
             Self::KeeperOverwritesUnknown => Property::Unknown,
             Self::NoKeeper | Self::TombstoneAtHome => Property::Newest,
-            Self::NoRenewal => Property::Gone,
+            Self::NoRenewal | Self::StateNotRenewed => Property::Gone,
             Self::CopyOmitted => Property::Kept,
             Self::ForgetByClock | Self::CreationByTime | Self::LetterForgiven => Property::Erased,
             Self::HeadAlone => Property::Served,
+            Self::KeeperTranslates => Property::Framing,
+            Self::StateForgetsCopies | Self::StateWithoutTombstones | Self::StateAtHome => Property::Flat,
             Self::LateUnread | Self::GapsForgiven => Property::Gaps,
         }
     }

@@ -14,13 +14,18 @@ use kafka::Record;
 use kafka::placement::partition_for;
 use kafka::publish::Outgoing;
 
+use crate::framing;
+
 /// How long a tombstone lives: for ever, as long as no keeper renews it.
 const TOMBSTONES_LIVE_MS: i64 = 100 * DELETE_RETENTION_MS;
 
 /// A record with what the broker knows of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
+    /// As it is on the log.
     pub(crate) record: Record,
+    /// As readers translate it.
+    pub(crate) read: Record,
     pub(crate) epoch: i32,
     /// What the record says of its user by itself, if it can be read.
     pub(crate) says: Option<Roll>,
@@ -121,10 +126,11 @@ impl Log {
         let user = UserId::from_key(&key).unwrap();
         let leader_epoch = Some(partition.epoch);
         let record = Record { position, leader_epoch, timestamp, key: Some(key), value, headers };
-        let read = record.read();
+        let translated = framing::translated(record.clone());
+        let read = translated.read();
         let is_unknown = read.as_ref().is_err_and(roll::Unread::is_unknown);
         let entry = Entry {
-            intact: intact.map(|value| Record { value: Some(value), ..record.clone() }),
+            intact: intact.map(|value| framing::translated(Record { value: Some(value), ..record.clone() })),
             says: read.ok().map(|reading| reading.says().clone()),
             epoch: partition.epoch,
             user,
@@ -132,6 +138,7 @@ impl Log {
             is_aborted: false,
             is_removed: false,
             horizon: None,
+            read: translated,
             record,
         };
         partition.epochs.entry(entry.epoch).or_insert(partition.entries.len());

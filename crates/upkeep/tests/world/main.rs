@@ -7,6 +7,7 @@
 //! | `step` | what can happen next, and its choice from a seed |
 //! | `world` | everything on one clock, driven step by step |
 //! | `operation`, `misfortune` | what goes on by itself, and what happens to the log |
+//! | `framing`, `state` | both framings of events; the state topic and its writers |
 //! | `sender`, `replica`, `command`, `projector` | who takes part |
 //! | `property` | what holds in every world |
 //! | `fault` | wrong decisions that can be put back: each is found |
@@ -19,6 +20,7 @@
 
 mod command;
 mod fault;
+mod framing;
 mod log;
 mod misfortune;
 mod operation;
@@ -28,6 +30,7 @@ mod replica;
 mod sender;
 mod shrink;
 mod small;
+mod state;
 mod step;
 mod world;
 
@@ -57,6 +60,7 @@ fn run(steps: &[Step], fault: Option<Fault>) -> Result<World, Violation> {
         world.check_gone()?;
     }
     world.log.clean(world.now + AGE);
+    world.state.clean(world.now + AGE);
     world.check()?;
     Ok(world)
 }

@@ -1,8 +1,8 @@
 //! What the cluster, its operators, strangers and wrong clocks do to the log.
 
-use kafka::publish::Outgoing;
+use domain::wire::Framing;
 
-use crate::replica::TOPIC;
+use crate::framing::{STRANGER, framed};
 use crate::sender::{Sent, user};
 use crate::step::{Bytes, Clock, Lead, Step};
 use crate::world::{HOUR, World};
@@ -20,14 +20,17 @@ impl World {
                 self.log.replace();
                 self.transaction = None;
             }
-            Step::Widen if self.log.count() < 3 => self.log.widen(),
+            Step::Widen if self.log.count() < 3 => {
+                self.log.widen();
+                self.state.widen();
+            }
             Step::Open { user: number, to } if self.transaction.is_none() => {
                 let home = self.log.home(user(number % 2));
                 if !self.log.is_open(home) {
                     self.log.open(home);
                     self.disturbed.insert(user(number % 2));
                     let event = Sent::stray(number % 2, to, Lead::None, self.now).received(self.now);
-                    self.transaction = Some(self.log.append(Outgoing::event(&event, TOPIC, None), None));
+                    self.transaction = Some(self.log.append(framed(&event), None));
                 }
             }
             Step::Close { commits } => {
@@ -44,7 +47,7 @@ impl World {
         self.disturbed.insert(user(number));
         let lead = if bytes == Bytes::Ahead { Lead::Years } else { Lead::None };
         let event = Sent::stray(number, 3, lead, self.now).received(self.now);
-        let mut outgoing = Outgoing::event(&event, TOPIC, None);
+        let mut outgoing = framed(&event);
         let whole = outgoing.value.take().unwrap();
         let mut intact = None;
         outgoing.value = Some(match bytes {
@@ -53,7 +56,9 @@ impl World {
                 intact = Some(whole.clone());
                 whole[..whole.len() - 1].to_vec()
             }
-            Bytes::Unknown => b"{}".to_vec(),
+            // Of no framing, or of an id that is of something else.
+            Bytes::Unknown if self.now / 1_000 % 2 == 0 => b"{}".to_vec(),
+            Bytes::Unknown => Framing::Registered(STRANGER).encode(&event),
             Bytes::Ahead => whole,
         });
         self.log.append(outgoing, intact);

@@ -3,6 +3,7 @@
 use domain::UnixMillis;
 
 use crate::fault::Fault;
+use crate::framing::check_repair;
 use crate::property::{Property, Violation};
 use crate::step::{Fate, Pass, Step};
 use crate::world::{HOUR, Then, World};
@@ -36,6 +37,7 @@ impl World {
         }
         for (outgoing, cursor) in self.replicas[replica].repairs(&self.log, now, wall) {
             self.check_unknown(&outgoing, &cursor)?;
+            check_repair(&self.log, &outgoing)?;
             self.submit(outgoing, Then::Nothing, fate)?;
         }
         Ok(())
@@ -65,6 +67,7 @@ impl World {
         self.live_saw_all &=
             (0..self.log.count()).all(|partition| self.live.table.cursor.is_at_end(&self.log, partition));
         self.log.clean(self.now);
+        self.state.clean(self.now);
     }
 
     fn arrive_all(&mut self) -> Result<(), Violation> {
@@ -83,14 +86,16 @@ impl World {
             self.replicas[usize::try_from(partition).unwrap() % 2].assign(partition);
         }
         for _ in 0..ROUNDS_MAX {
-            let before = self.log.appended;
+            let before = self.log.appended + self.state.appended;
             for replica in 0..self.replicas.len() {
                 self.read(replica, usize::MAX / 2);
+                self.read_state(replica, usize::MAX / 2);
                 self.decide(replica);
                 self.repair(replica, Fate::Stored)?;
+                self.correct(replica, Fate::Stored)?;
             }
             self.now += REST;
-            if self.log.appended == before {
+            if self.log.appended + self.state.appended == before {
                 return Ok(());
             }
         }

@@ -120,9 +120,9 @@ impl Compares {
 }
 
 impl Entry {
-    /// Returns the record as a reader sees it.
+    /// Returns the record as a reader sees it, once translated.
     pub(crate) fn seen(&self, fault: Option<Fault>) -> &kafka::Record {
-        self.intact.as_ref().filter(|_| fault == Some(Fault::HeadAlone)).unwrap_or(&self.record)
+        self.intact.as_ref().filter(|_| fault == Some(Fault::HeadAlone)).unwrap_or(&self.read)
     }
 }
 

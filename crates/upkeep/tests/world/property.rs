@@ -35,12 +35,16 @@ pub(crate) enum Property {
     Served,
     /// An unreadable record is copied before it goes, unless a tombstone erases it.
     Kept,
+    /// A repair has the bytes that are on the log.
+    Framing,
+    /// The last record of each key on the state topic is the state of its user.
+    Flat,
     /// A gap is shown for each delivery that is missing, and for no other.
     Gaps,
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Agree,
         Self::Newest,
         Self::Erased,
@@ -51,6 +55,8 @@ impl Property {
         Self::Unknown,
         Self::Served,
         Self::Kept,
+        Self::Framing,
+        Self::Flat,
         Self::Gaps,
     ];
 }
@@ -115,6 +121,7 @@ impl World {
             if !self.unknown.contains(&user) {
                 self.check_agreement(user, &rebuilt)?;
                 self.check_newest(user)?;
+                self.check_state(user, &rebuilt)?;
             }
             self.check_served(user)?;
             self.check_gaps(user)?;
@@ -169,7 +176,7 @@ impl World {
     fn check_served(&self, user: UserId) -> Result<(), Violation> {
         let Some(winner) = self.live.table.state(user).and_then(Roll::winner) else { return Ok(()) };
         let entry = self.log.whole().find(|entry| entry.record.position == winner.at);
-        let reading = entry.and_then(|entry| entry.record.read().ok());
+        let reading = entry.and_then(|entry| entry.read.read().ok());
         let value = reading.as_ref().and_then(|reading| reading.payload(winner));
         let is_served = value.is_some_and(|value| wire::decode(value).is_ok());
         check(is_served, Property::Served, || format!("user {user} cannot be answered: {winner:?}"))
@@ -223,6 +230,8 @@ impl World {
             let left = self.log.compacted().find(is_old);
             let left = left.map(|entry| (entry.record.position, &entry.says));
             check(left.is_none(), Property::Gone, || format!("of user {user} is left: {left:?}"))?;
+            let is_left = self.has_state_left(*user);
+            check(!is_left, Property::Gone, || format!("the state of user {user} is left"))?;
         }
         Ok(())
     }

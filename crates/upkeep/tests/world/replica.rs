@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use domain::roll::Standing;
 use domain::{Head, Position, UnixMillis, UserId};
-use kafka::Record;
 use kafka::publish::Outgoing;
-use upkeep::keeper::{self, Action, Event, Plan, Repair};
+use upkeep::keeper::{self, Action, Event, Originals, Plan, Repair};
 use upkeep::{Retention, Table};
 
 use crate::fault::Fault;
+use crate::framing::ids;
 use crate::log::{Compares, Cursor, Entry, Log};
+use crate::state::Scribe;
 
 pub(crate) const TOPIC: &str = "vcc.users";
 
@@ -20,6 +21,7 @@ pub(crate) struct Replica {
     fault: Option<Fault>,
     pub(crate) table: Table,
     plan: Plan,
+    scribe: Scribe,
     partitions: i32,
     pub(crate) cursor: Cursor,
     /// The topic was read to its end.
@@ -50,6 +52,7 @@ impl Replica {
             fault,
             table: Table::default(),
             plan: Plan::new(1, retention),
+            scribe: Scribe::new(fault),
             partitions: 1,
             cursor: Cursor::default(),
             in_force: false,
@@ -69,13 +72,17 @@ impl Replica {
     pub(crate) fn assign(&mut self, partition: i32) {
         if !self.owned.contains(&partition) {
             self.owned.push(partition);
-            self.plan.on(&Event::Assigned(vec![partition]), Duration::ZERO);
+            let event = Event::Assigned(vec![partition]);
+            self.plan.on(&event, Duration::ZERO);
+            self.scribe.assigned(&event);
         }
     }
 
     pub(crate) fn revoke(&mut self, partition: i32) {
         self.owned.retain(|owned| *owned != partition);
-        self.plan.on(&Event::Revoked(vec![partition]), Duration::ZERO);
+        let event = Event::Revoked(vec![partition]);
+        self.plan.on(&event, Duration::ZERO);
+        self.scribe.assigned(&event);
     }
 
     /// Reads on, at most so many records of each partition.
@@ -87,19 +94,31 @@ impl Replica {
         }
         if std::mem::replace(&mut self.partitions, log.count()) != log.count() {
             self.plan.on(&Event::Widened { partitions: log.count() }, now);
+            self.scribe.widened(log.count(), now);
         }
         for partition in 0..log.count() {
             for entry in self.cursor.read(log, partition, records) {
                 self.take(entry, now);
+                self.scribe.user_read(entry, &self.table, log.home(entry.user), now);
             }
             if self.cursor.is_at_end(log, partition) {
                 self.plan.on(&Event::EndReached { partition }, now);
+                self.scribe.users_ended(partition, now);
             }
         }
         self.in_force = (0..log.count()).all(|partition| self.cursor.is_at_end(log, partition));
         if self.in_force {
             self.plan.begin();
         }
+    }
+
+    pub(crate) fn read_state(&mut self, state: &Log, records: usize, now: Duration) {
+        self.scribe.read(state, records, &self.table, self.in_force, now);
+    }
+
+    /// Returns the records that the writer of the state topic has decided on.
+    pub(crate) fn corrections(&mut self, log: &Log, state: &Log, now: Duration, wall: UnixMillis) -> Vec<Outgoing> {
+        self.scribe.corrections(log, state, now, wall)
     }
 
     /// Withdraws the gate and reads the topic from its beginning. What was decided before may still be appended.
@@ -110,7 +129,8 @@ impl Replica {
     }
 
     fn take(&mut self, entry: &Entry, now: Duration) {
-        let record = entry.seen(self.fault);
+        let is_blind = self.fault == Some(Fault::KeeperWithoutIds);
+        let record = if is_blind { &entry.record } else { entry.seen(self.fault) };
         // Table and plan note a record that cannot be read.
         let _read = keeper::read(&mut self.table, &mut self.plan, record, now).is_ok();
         let Some(key) = self.table.key(entry.user) else { return };
@@ -140,6 +160,7 @@ impl Replica {
     }
 
     pub(crate) fn decide(&mut self, now: Duration, wall: UnixMillis) {
+        self.scribe.decide(&self.table, now, wall);
         let Self { table, plan, cursor, decided, copies, .. } = self;
         loop {
             match plan.next(now, wall) {
@@ -169,8 +190,9 @@ impl Replica {
 
     /// If the cleaner has removed a state, another replica has appended it again or it was superseded.
     fn repair(&mut self, log: &Log, repair: &Repair, now: Duration, wall: UnixMillis) -> Vec<Outgoing> {
-        let record = |position| log.at(position).map(|entry| (position, entry.seen(self.fault).clone()));
-        let fetched = repair.needed().into_iter().filter_map(record).collect();
+        let record = |position| log.at(position).map(|entry| (position, entry.on_log(self.fault).clone()));
+        let mut fetched = repair.needed().into_iter().filter_map(record).collect();
+        let originals = Originals::translate(&mut fetched, ids());
         let Some(mut records) = repair.records(&fetched, TOPIC, wall) else {
             self.plan.on(&Event::Lost { user_id: repair.user_id }, now);
             return Vec::new();
@@ -178,7 +200,8 @@ impl Replica {
         if self.fault == Some(Fault::TombstoneAtHome) {
             records.retain(|record| record.partition.is_none_or(|partition| partition == log.home(repair.user_id)));
         }
-        records.into_iter().map(|record| spoil(record, self.fault)).collect()
+        let restore = |record| if self.fault == Some(Fault::KeeperTranslates) { record } else { originals.restore(record) };
+        records.into_iter().map(|record| spoil(restore(record), self.fault)).collect()
     }
 }
 
@@ -200,8 +223,7 @@ pub(crate) fn table_of(log: &Log) -> (Table, Cursor) {
     cursor.connect(log, Compares { topic_id: true, epochs: true }).expect("it has read nothing");
     for partition in 0..log.count() {
         for entry in cursor.read(log, partition, usize::MAX / 2) {
-            let record: &Record = &entry.record;
-            drop(table.take(record));
+            drop(table.take(&entry.read));
         }
     }
     (table, cursor)

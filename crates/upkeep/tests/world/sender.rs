@@ -103,7 +103,12 @@ impl Sent {
 
     /// Returns the event as received at `now`.
     pub(crate) fn received(&self, now: i64) -> UserEvent {
-        let state = |name: &str| User { name: Some(name.to_owned()), ..User::new(self.user) };
+        // Copies of one event write a number in two ways: its digest is the same, and its text is not.
+        let rate = if now / 1_000 % 2 == 0 { "1.0" } else { "1.00" };
+        let extra = BTreeMap::from([("rate".to_owned(), rate.to_owned())]);
+        let state = |name: &str| {
+            User { name: Some(name.to_owned()), extra: extra.clone(), ..User::new(self.user) }
+        };
         let mut event = UserEvent::new(Facts {
             old: self.from.map(state),
             new: state(self.to),

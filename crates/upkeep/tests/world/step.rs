@@ -153,6 +153,36 @@ pub(crate) enum Step {
         user: u8,
         bytes: Bytes,
     },
+    /// On the state topic.
+    State(StateStep),
+}
+
+/// A step on the state topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StateStep {
+    Read {
+        replica: u8,
+        records: u8,
+    },
+    /// A replica's writer appends the corrections that it has decided on.
+    Correct {
+        replica: u8,
+        fate: Fate,
+    },
+    /// A replica reads both topics to their ends, and corrects the state topic.
+    Keep {
+        replica: u8,
+    },
+    Truncate {
+        partition: u8,
+        records: u8,
+    },
+    Replace,
+    /// Another writer appends to a partition.
+    Scribble {
+        user: u8,
+        has_value: bool,
+    },
 }
 
 /// Returns the history of a seed. The same seed gives the same history on every machine.
@@ -161,7 +191,24 @@ pub(crate) fn history(seed: u64) -> Vec<Step> {
     let steps = 4 + random.below(STEPS_MAX - 4);
     // Most histories are of few things, so that these meet.
     let mood = random.below(8);
-    (0..steps).map(|_| step(&mut random, mood)).collect()
+    let mut of_state = Random(!seed);
+    (0..steps)
+        .flat_map(|_| {
+            let state = (of_state.below(3) == 0).then(|| Step::State(state_step(&mut of_state)));
+            std::iter::once(step(&mut random, mood)).chain(state)
+        })
+        .collect()
+}
+
+fn state_step(random: &mut Random) -> StateStep {
+    match random.below(24) {
+        0..=10 => StateStep::Read { replica: small(random, 2), records: small(random, 6) },
+        11..=15 => StateStep::Keep { replica: small(random, 2) },
+        16..=21 => StateStep::Correct { replica: small(random, 2), fate: fate(random) },
+        22 => StateStep::Scribble { user: small(random, 4), has_value: random.below(3) > 0 },
+        _ if random.below(4) == 0 => StateStep::Replace,
+        _ => StateStep::Truncate { partition: small(random, 2), records: 1 + small(random, 3) },
+    }
 }
 
 fn choice(random: &mut Random, bound: u64) -> usize {

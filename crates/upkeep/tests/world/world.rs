@@ -9,11 +9,13 @@ use kafka::publish::Outgoing;
 
 use crate::command::Erasing;
 use crate::fault::Fault;
+use crate::framing::framed;
 use crate::log::{Log, Place};
 use crate::projector::Projector;
 use crate::property::{Answer, Erased, Violation};
-use crate::replica::{Replica, TOPIC};
+use crate::replica::Replica;
 use crate::sender::{Sent, Vendor, user};
+use crate::state::STATE_TOPIC;
 use crate::step::{Fate, Step};
 
 /// The first moment of every world.
@@ -80,6 +82,8 @@ pub(crate) struct Late {
 pub(crate) struct World {
     pub(crate) fault: Option<Fault>,
     pub(crate) log: Log,
+    /// The state topic.
+    pub(crate) state: Log,
     /// The true time.
     pub(crate) now: i64,
     skews: [i64; 3],
@@ -116,6 +120,7 @@ impl World {
         let mut world = Self {
             fault,
             log: Log::new(),
+            state: Log::new(),
             now: BEGINNING,
             skews: [0; 3],
             vendor: Vendor::default(),
@@ -178,6 +183,7 @@ impl World {
                 self.decide(which(replica));
             }
             Step::Repair { replica, fate } => return self.repair(which(replica), fate),
+            Step::State(step) => return self.act_on_state(step),
             Step::Crash { replica } => self.replicas[which(replica)].crash(),
             Step::Assign { replica, partition } => self.replicas[which(replica)].assign(self.partition(partition)),
             Step::Revoke { replica, partition } => self.replicas[which(replica)].revoke(self.partition(partition)),
@@ -225,7 +231,7 @@ impl World {
                 self.answers.push(Answer { head, witness: None });
                 self.vendor.sent[sent].is_acknowledged = true;
             }
-            return self.submit(Outgoing::event(&event, TOPIC, None), then, fate);
+            return self.submit(framed(&event), then, fate);
         }
         self.vendor.sent[sent].is_acknowledged = true;
         let cursor = self.replicas[replica].cursor.clone();
@@ -253,10 +259,11 @@ impl World {
         if fate == Fate::Lost {
             return Ok(());
         }
+        let log = if outgoing.topic == STATE_TOPIC { &mut self.state } else { &mut self.log };
         if fate == Fate::Twice {
-            self.log.append(outgoing.clone(), None);
+            log.append(outgoing.clone(), None);
         }
-        let place = self.log.append(outgoing, None);
+        let place = log.append(outgoing, None);
         if fate == Fate::Unacknowledged { Ok(()) } else { self.acknowledge(then, place) }
     }
 
