@@ -48,9 +48,8 @@ pub(crate) fn note_unreadable(connection: &Connection, unreadable: &[Unread], co
              (SELECT partition, offset FROM unreadable ORDER BY offset DESC LIMIT ?1)",
         )?
         .execute([signed(LISTED_MAX)])?;
-    let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO unnamed_ids SELECT ?1 WHERE (SELECT count(*) FROM unnamed_ids) < ?2",
-    )?;
+    let mut insert = connection
+        .prepare_cached("INSERT OR IGNORE INTO unnamed_ids SELECT ?1 WHERE (SELECT count(*) FROM unnamed_ids) < ?2")?;
     for id in unreadable.iter().filter_map(|unread| unread.unnamed_id).collect::<BTreeSet<u32>>() {
         insert.execute(params![id, signed(UNNAMED_MAX)])?;
     }

@@ -113,11 +113,9 @@ impl Fault {
             Self::GateTrustsAhead | Self::GateTakesTies | Self::GateUnconfirmed | Self::ReplayPastGate => {
                 Property::Answered
             }
-            Self::OffsetsAlone
-            | Self::TopicByName
-            | Self::Pairwise
-            | Self::PositionFirst
-            | Self::KeeperWithoutIds => Property::Agree,
+            Self::OffsetsAlone | Self::TopicByName | Self::Pairwise | Self::PositionFirst | Self::KeeperWithoutIds => {
+                Property::Agree
+            }
             Self::UndatedRepair | Self::RepairAlone | Self::KeeperNeverRests | Self::StateUnread => Property::Rest,
             Self::KeeperOverwritesUnknown => Property::Unknown,
             Self::NoKeeper | Self::TombstoneAtHome => Property::Newest,

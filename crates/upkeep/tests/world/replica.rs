@@ -200,7 +200,8 @@ impl Replica {
         if self.fault == Some(Fault::TombstoneAtHome) {
             records.retain(|record| record.partition.is_none_or(|partition| partition == log.home(repair.user_id)));
         }
-        let restore = |record| if self.fault == Some(Fault::KeeperTranslates) { record } else { originals.restore(record) };
+        let restore =
+            |record| if self.fault == Some(Fault::KeeperTranslates) { record } else { originals.restore(record) };
         records.into_iter().map(|record| spoil(restore(record), self.fault)).collect()
     }
 }

@@ -106,9 +106,7 @@ impl Sent {
         // Copies of one event write a number in two ways: its digest is the same, and its text is not.
         let rate = if now / 1_000 % 2 == 0 { "1.0" } else { "1.00" };
         let extra = BTreeMap::from([("rate".to_owned(), rate.to_owned())]);
-        let state = |name: &str| {
-            User { name: Some(name.to_owned()), extra: extra.clone(), ..User::new(self.user) }
-        };
+        let state = |name: &str| User { name: Some(name.to_owned()), extra: extra.clone(), ..User::new(self.user) };
         let mut event = UserEvent::new(Facts {
             old: self.from.map(state),
             new: state(self.to),
