@@ -16,6 +16,7 @@ use crate::support::system::{System, event_of};
 
 on_both_brokers!(
     forgotten_is_gone_and_only_what_is_newer_brings_it_back,
+    forgotten_is_gone_with_a_registry_and_the_state_topic,
     a_user_whose_events_are_ahead_of_the_clock_stays_forgotten,
     late_deliveries_of_others_stay
 );
@@ -30,14 +31,20 @@ fn mentions(user_id: UserId) -> impl Fn(&Letter) -> Mention + Clone + Send + 'st
 }
 
 async fn forgotten_is_gone_and_only_what_is_newer_brings_it_back(broker: &Broker) {
-    let system = System::start(broker, PARTITIONS).await;
+    check_forgotten_is_gone(broker, System::start(broker, PARTITIONS).await).await;
+}
+
+async fn forgotten_is_gone_with_a_registry_and_the_state_topic(broker: &Broker) {
+    check_forgotten_is_gone(broker, System::start_with_registry_and_state_topic(broker, PARTITIONS).await).await;
+}
+
+async fn check_forgotten_is_gone(broker: &Broker, system: System) {
     let delivered = system.ingest.post(CREATED).await;
     assert_eq!(system.user_after(180, &delivered).await.status, StatusCode::OK);
     let (kafka, user_id) = (broker.client_options(), "180".parse::<UserId>().expect("an identifier"));
     let publisher = Publisher::open(&kafka, Limits::default()).expect("the options are usable");
-    let forgotten =
-        forget(&Log::new(kafka.clone(), system.names.clone()), &publisher, mentions(user_id), user_id, Some(AT), AT)
-            .await;
+    let log = Log { schemas: system.schemas().await, ..Log::new(kafka.clone(), system.names.clone()) };
+    let forgotten = forget(&log, &publisher, mentions(user_id), user_id, Some(AT), AT).await;
     let tombstone = forgotten.expect("the user is forgotten").positions[0];
     assert_eq!(user_at(&system, tombstone).await, StatusCode::GONE);
 

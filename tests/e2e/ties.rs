@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use domain::headers::SECOND;
+use domain::wire::schema_id;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,7 +15,10 @@ use upkeep::verify::{Options, verify};
 use crate::support::broker::{Broker, on_both_brokers};
 use crate::support::system::{Projector, System, now};
 
-on_both_brokers!(every_order_of_a_tied_second_ends_in_the_senders_last_state);
+on_both_brokers!(
+    every_order_of_a_tied_second_ends_in_the_senders_last_state,
+    so_it_does_with_a_registry_and_the_state_topic,
+);
 
 const PARTITIONS: i32 = 2;
 /// How long the keeper may take.
@@ -32,6 +36,18 @@ fn change(user: usize, from: usize) -> String {
 
 async fn every_order_of_a_tied_second_ends_in_the_senders_last_state(broker: &Broker) {
     let system = System::start(broker, PARTITIONS).await;
+    every_order_ends_in_the_last_state(broker, system).await;
+}
+
+async fn so_it_does_with_a_registry_and_the_state_topic(broker: &Broker) {
+    let system = System::start_with_registry_and_state_topic(broker, PARTITIONS).await;
+    let (options, state) = (broker.client_options(), system.names.state.clone().expect("there is one"));
+    every_order_ends_in_the_last_state(broker, system).await;
+    let states = read_all(&options, &state).await;
+    assert!(states.iter().all(|state| state.value.as_deref().and_then(schema_id).is_some()), "{states:?}");
+}
+
+async fn every_order_ends_in_the_last_state(broker: &Broker, system: System) {
     for (user, order) in ORDERS.iter().enumerate() {
         for from in order {
             let answer = system.ingest.post(change(user, *from)).await;
@@ -54,7 +70,7 @@ async fn every_order_of_a_tied_second_ends_in_the_senders_last_state(broker: &Br
     let verifying = Options {
         kafka: options.clone(),
         topics: system.names.clone(),
-        schemas: Default::default(),
+        schemas: system.schemas().await,
         threads: 1,
         settle: QUIET_MAX,
         now: now(),
@@ -67,7 +83,8 @@ async fn every_order_of_a_tied_second_ends_in_the_senders_last_state(broker: &Br
     assert!(report.is_clean() && report.gaps.awaited.count == 0, "{report:?}");
 
     let (lived, empty) = (&system.projector, TempDir::new().expect("a folder can be made"));
-    let rebuilt = Projector::start(&options, &system.names, empty.path(), |_| {}).await;
+    let url = system.registry_url.clone();
+    let rebuilt = Projector::start(&options, &system.names, empty.path(), |raw| raw.registry.url = url).await;
     rebuilt.ready().await;
     for user in 0..ORDERS.len() {
         let path = format!("/users/{user}");

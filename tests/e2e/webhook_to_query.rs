@@ -11,6 +11,7 @@ use crate::support::system::{Ingest, System, WEBHOOK};
 on_both_brokers!(
     created_then_changed,
     changed_then_created,
+    changed_then_created_with_a_registry_and_the_state_topic,
     a_record_is_what_other_clients_expect,
     a_repeated_delivery_changes_nothing,
     what_is_refused_leaves_no_record,
@@ -27,6 +28,14 @@ async fn created_then_changed(broker: &Broker) {
 
 async fn changed_then_created(broker: &Broker) {
     let system = System::start(broker, 3).await;
+    check_changed_then_created(system).await;
+}
+
+async fn changed_then_created_with_a_registry_and_the_state_topic(broker: &Broker) {
+    check_changed_then_created(System::start_with_registry_and_state_topic(broker, 3).await).await;
+}
+
+async fn check_changed_then_created(system: System) {
     system.ingest.post(CHANGED).await;
     let delivered = system.ingest.post(CREATED).await;
     assert_eq!(delivered.status, StatusCode::OK, "{delivered:?}");

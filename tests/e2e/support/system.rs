@@ -11,10 +11,11 @@ use hyper::body::Bytes;
 use ingest::pipeline;
 use ingest::transport::{BodyPolicy, RawRequest, SenderPolicy, authenticate};
 use kafka::ClientOptions;
-use service::Shutdown;
+use service::registry::{Patience, Schemas};
 use service::secret::Secret;
-use service::settings;
+use service::{Metrics, Shutdown, settings};
 use tempfile::TempDir;
+use testkit::registry::FakeRegistry;
 use testkit::{Answer, Http, eventually};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -128,6 +129,10 @@ pub(crate) struct System {
     pub(crate) names: Names,
     pub(crate) ingest: Ingest,
     pub(crate) projector: Projector,
+    /// Empty without a registry.
+    pub(crate) registry_url: String,
+    /// It answers until it goes.
+    _registry: Option<FakeRegistry>,
     /// The projector's; it goes when the system goes.
     _store: TempDir,
 }
@@ -135,13 +140,40 @@ pub(crate) struct System {
 impl System {
     pub(crate) async fn start(broker: &Broker, partitions: i32) -> Self {
         let names = broker.make_topics(partitions).await;
+        Self::start_on(broker, names, None).await
+    }
+
+    /// Starts a system whose events are framed by the id of a registry, and that writes the state topic.
+    pub(crate) async fn start_with_registry_and_state_topic(broker: &Broker, partitions: i32) -> Self {
+        let names = broker.make_topics(partitions).await;
+        let names = broker.make_state_topic(names, partitions).await;
+        Self::start_on(broker, names, Some(FakeRegistry::start().await)).await
+    }
+
+    async fn start_on(broker: &Broker, names: Names, registry: Option<FakeRegistry>) -> Self {
         let options = broker.client_options();
         let store = TempDir::new().expect("a folder can be made");
-        let ingest = Ingest::start(&options, &names, |_| {}).await;
-        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
+        let url = registry.as_ref().map(FakeRegistry::url).unwrap_or_default();
+        let ingest = Ingest::start(&options, &names, |raw| {
+            raw.registry.url.clone_from(&url);
+            raw.state_topic.enabled = names.state.is_some();
+            if let Some(topic) = &names.state {
+                raw.state_topic.topic.clone_from(topic);
+            }
+        })
+        .await;
+        let projector = Projector::start(&options, &names, store.path(), |raw| raw.registry.url.clone_from(&url)).await;
         ingest.ready().await;
         projector.ready().await;
-        Self { names, ingest, projector, _store: store }
+        Self { names, ingest, projector, registry_url: url, _registry: registry, _store: store }
+    }
+
+    /// Returns the schemas as a command opens them.
+    pub(crate) async fn schemas(&self) -> Schemas {
+        let raw = settings::Registry { url: self.registry_url.clone(), ..Default::default() };
+        let registry = raw.options(&mut Default::default());
+        let opened = Schemas::open(registry, &self.names.users, Patience::COMMAND, &Metrics::new()).await;
+        opened.expect("the registry answers")
     }
 
     /// Returns the current state of a user, once the projector has seen a delivery that was answered so.
