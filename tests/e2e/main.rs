@@ -13,6 +13,7 @@
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
 //! | [`copy`] | the state of every user is copied to a topic with another number of partitions, while ingest writes |
 //! | [`erased_for_good`] | an erased user stays so past many lives of a tombstone, on every partition |
+//! | [`examples`] | the committed examples of other tools read the topic as the projector does |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
@@ -38,6 +39,7 @@ mod chaos;
 mod compaction;
 mod copy;
 mod erased_for_good;
+mod examples;
 mod foreign_clients;
 mod forget;
 mod leaders_killed;

@@ -102,7 +102,7 @@ async fn projector(options: &ClientOptions, names: &Names, store: &TempDir, regi
 }
 
 /// Returns the schema of a version 2: a further optional field at the end.
-fn version_2() -> Value {
+pub(crate) fn version_2() -> Value {
     let mut schema: Value = serde_json::from_str(SCHEMAS[0]).expect("a schema is JSON");
     let fields = schema["fields"].as_array_mut().expect("it is a record");
     fields.push(json!({ "name": "campaign", "type": ["null", "string"], "default": null }));
@@ -114,7 +114,7 @@ fn incompatible() -> String {
 }
 
 /// Returns the event as version 2 has it: its campaign is "summer".
-fn in_version_2(event: &UserEvent, id: u32) -> Vec<u8> {
+pub(crate) fn in_version_2(event: &UserEvent, id: u32) -> Vec<u8> {
     let datum = &wire::encode(event)[SINGLE_OBJECT_LEN..];
     [&[0], id.to_be_bytes().as_slice(), datum, b"\x02\x0csummer"].concat()
 }

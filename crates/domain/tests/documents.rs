@@ -7,12 +7,10 @@
 
 use domain::headers;
 use domain::topics::{Names, Spec};
-use domain::wire::{NAME, SCHEMAS, STATE_SCHEMA};
+use domain::wire::{NAME, SCHEMAS};
 use serde_json::{Map, Value, json};
 
 const ASYNCAPI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/asyncapi.json");
-/// The name in an example; it is a setting.
-const STATE_TOPIC: &str = "vcc.users.state";
 const WEBHOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/webhook.schema.json");
 
 fn schema() -> Value {
@@ -71,34 +69,8 @@ fn webhook() -> Value {
     })
 }
 
-/// Returns the message of the state topic. Without a registry its value is the same as JSON.
-fn user_state() -> Value {
-    let schema: Value = serde_json::from_str(STATE_SCHEMA).unwrap();
-    json!({
-        "name": format!("{}.{}", schema["namespace"].as_str().unwrap(), schema["name"].as_str().unwrap()),
-        "contentType": headers::AVRO,
-        "description": "The current user; null when forgotten. Without a schema registry: the same fields as JSON.",
-        "headers": { "type": "object", "properties": {
-            headers::CONTENT_TYPE: { "type": "string", "enum": [headers::AVRO, headers::JSON] },
-            headers::WINNER: { "type": "string" },
-        } },
-        "payload": { "schemaFormat": "application/vnd.apache.avro+json;version=1.12.0", "schema": schema },
-        "bindings": kafka_binding(),
-    })
-}
-
-fn kafka_binding() -> Value {
-    json!({ "kafka": {
-        "key": { "type": "string", "pattern": "^(0|[1-9][0-9]*)$" },
-        "schemaIdLocation": "payload",
-        "schemaIdPayloadEncoding": "confluent",
-        "schemaLookupStrategy": "TopicIdStrategy",
-        "bindingVersion": "0.5.0",
-    } })
-}
-
 fn asyncapi() -> Value {
-    let names = Names { state: Some(STATE_TOPIC.to_owned()), ..Names::default() };
+    let names = Names::default();
     let channel = |spec: &Spec, message: &str| {
         let settings: Map<String, Value> =
             spec.settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -115,7 +87,7 @@ fn asyncapi() -> Value {
         })
     };
     let specs = Spec::contract(&names, domain::topics::PARTITIONS_DEFAULT, domain::topics::REPLICAS_FOR_PRODUCTION);
-    let [users, late, _, state] = specs.try_into().expect("four topics");
+    let [users, late, _] = specs.try_into().expect("three topics");
     let text = |constant: &str| json!({ "type": "string", "const": constant });
     let types = [headers::TYPE_CREATED, headers::TYPE_CHANGED, headers::TYPE_IMPORTED, headers::TYPE_FORGOTTEN];
     json!({
@@ -126,16 +98,11 @@ fn asyncapi() -> Value {
             "description": "The contract in words is in schemas/README.md. A null value forgets the user.",
         },
         "defaultContentType": headers::AVRO,
-        "channels": {
-            "users": channel(&users, "userEvent"),
-            "late": channel(&late, "userEvent"),
-            "state": channel(&state, "userState"),
-        },
+        "channels": { "users": channel(&users, "userEvent"), "late": channel(&late, "userEvent") },
         "operations": {
             "receiveUsers": { "action": "receive", "channel": { "$ref": "#/channels/users" } },
-            "receiveState": { "action": "receive", "channel": { "$ref": "#/channels/state" } },
         },
-        "components": { "messages": { "userState": user_state(), "userEvent": {
+        "components": { "messages": { "userEvent": {
             "name": NAME,
             "contentType": headers::AVRO,
             "headers": { "type": "object", "properties": {
@@ -150,7 +117,13 @@ fn asyncapi() -> Value {
                 headers::SECOND: { "type": "string", "format": "binary" },
             } },
             "payload": { "schemaFormat": "application/vnd.apache.avro+json;version=1.12.0", "schema": schema() },
-            "bindings": kafka_binding(),
+            "bindings": { "kafka": {
+                "key": { "type": "string", "pattern": "^(0|[1-9][0-9]*)$" },
+                "schemaIdLocation": "payload",
+                "schemaIdPayloadEncoding": "confluent",
+                "schemaLookupStrategy": "TopicIdStrategy",
+                "bindingVersion": "0.5.0",
+            } },
         } } },
     })
 }

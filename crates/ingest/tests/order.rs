@@ -7,68 +7,19 @@ mod support;
 use std::collections::BTreeMap;
 
 use domain::UnixMillis;
-use domain::headers::{REASSERTED, WINNER};
-use domain::wire::schema_id;
+use domain::headers::REASSERTED;
 use ingest::pipeline;
 use ingest::transport::{BodyPolicy, RawRequest, SenderPolicy, authenticate};
 use support::{PATH, Service, arrival};
 use testkit::deliveries::{CHANGED, CREATED};
-use testkit::registry::FakeRegistry;
 use testkit::wait::PATIENCE;
 use testkit::{event, eventually};
 
 const IN_FORCE: &str = "rollcall_gate_in_force 1";
-const STATE_TOPIC: &str = "vcc.users.state";
 
-/// What is configured beside the topics.
-#[derive(Clone, Copy, Debug)]
-enum With {
-    Nothing,
-    /// Events are framed by the registry's id, and the state topic is written.
-    RegistryAndStateTopic,
-}
-
-impl With {
-    /// Returns the service, and the registry that it needs.
-    async fn start(self, settings: &str) -> (Service, Option<FakeRegistry>) {
-        match self {
-            Self::Nothing => (Service::start(settings).await, None),
-            Self::RegistryAndStateTopic => {
-                let registry = FakeRegistry::start().await;
-                let url = registry.url();
-                let settings = format!("{settings}\n[registry]\nurl = '{url}'\n[state_topic]\nenabled = true");
-                (Service::start(&settings).await, Some(registry))
-            }
-        }
-    }
-}
-
-/// Makes two tests of each function.
-macro_rules! with_and_without {
-    ($($test:ident),+ $(,)?) => {
-        mod plain {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test(super::With::Nothing).await;
-            })+
-        }
-        mod registry_and_state_topic {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test(super::With::RegistryAndStateTopic).await;
-            })+
-        }
-    };
-}
-
-with_and_without!(
-    the_gate_puts_late_deliveries_aside_and_knows_repeated_ones,
-    a_late_delivery_about_a_forgotten_user_leaves_nothing_of_the_user,
-    the_keeper_appends_the_newest_record_again_and_then_rests,
-);
-
-async fn the_gate_puts_late_deliveries_aside_and_knows_repeated_ones(with: With) {
-    let (service, _registry) = with.start("[keeper]\nenabled = false").await;
+#[tokio::test]
+async fn the_gate_puts_late_deliveries_aside_and_knows_repeated_ones() {
+    let service = Service::start("[keeper]\nenabled = false").await;
     service.measures(IN_FORCE).await;
     let stored = service.post(PATH, CHANGED).await;
     assert_eq!(stored.text("/status"), "stored");
@@ -86,8 +37,9 @@ async fn the_gate_puts_late_deliveries_aside_and_knows_repeated_ones(with: With)
     service.stop().await;
 }
 
-async fn a_late_delivery_about_a_forgotten_user_leaves_nothing_of_the_user(with: With) {
-    let (service, _registry) = with.start("[keeper]\nenabled = false").await;
+#[tokio::test]
+async fn a_late_delivery_about_a_forgotten_user_leaves_nothing_of_the_user() {
+    let service = Service::start("[keeper]\nenabled = false").await;
     service.measures(IN_FORCE).await;
     let at = UnixMillis::parse_iso8601("2018-01-01T00:00:00Z").unwrap();
     let marker = service.log.forget(event::user_id(180), at).await;
@@ -114,8 +66,9 @@ async fn append(service: &Service, body: &str) {
     service.log.event(&pipeline::accept(&sent, &BodyPolicy::default(), arrival()).unwrap()).await;
 }
 
-async fn the_keeper_appends_the_newest_record_again_and_then_rests(with: With) {
-    let (service, _registry) = with.start("").await;
+#[tokio::test]
+async fn the_keeper_appends_the_newest_record_again_and_then_rests() {
+    let service = Service::start("").await;
     append(&service, CHANGED).await;
     append(&service, CREATED).await;
 
@@ -143,16 +96,5 @@ async fn the_keeper_appends_the_newest_record_again_and_then_rests(with: With) {
     })
     .await;
     assert_eq!(by_kind, BTreeMap::from([(false, 3), (true, 2)]));
-    if let With::RegistryAndStateTopic = with {
-        let winner = records[0].header("ce_id").unwrap();
-        let states = eventually("the state is written", PATIENCE, async || {
-            Some(service.values(STATE_TOPIC).await).filter(|states| !states.is_empty())
-        })
-        .await;
-        let of_winner = |state: &kafka::Record| state.header(WINNER).is_some_and(|name| name.starts_with(winner));
-        assert!(states.iter().all(of_winner), "late deliveries change no state: {states:?}");
-        let is_framed = |state: &kafka::Record| state.value.as_deref().and_then(schema_id).is_some();
-        assert!(states.iter().all(is_framed), "{states:?}");
-    }
     service.stop().await;
 }

@@ -61,6 +61,11 @@ impl Apicurio {
         format!("http://{}{API}", self.address)
     }
 
+    /// Returns the address for clients of Apicurio's own API.
+    pub(crate) fn own_url(&self) -> String {
+        format!("http://{}/apis/registry/v2", self.address)
+    }
+
     /// Registers a schema for a subject.
     pub(crate) async fn register(&self, subject: &str, schema: &str) -> Answer {
         let body = json!({ "schema": schema, "schemaType": "AVRO" }).to_string();

@@ -34,9 +34,6 @@ impl Service {
         let mut raw: Raw = toml::from_str(&text).unwrap();
         raw.kafka.bootstrap = log.broker.bootstrap();
         let config = Config::try_from(raw).unwrap();
-        if let Some(state) = &config.topics.state {
-            log.broker.create_topic(state, 3).unwrap();
-        }
         let listener = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let listeners = Listeners { http: listener().await, admin: listener().await };
         let client = |listener: &TcpListener| Http::to(listener.local_addr().unwrap());
