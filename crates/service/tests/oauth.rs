@@ -1,4 +1,5 @@
 //! Tokens for Kafka from an authorization server.
+#![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use std::sync::Arc;
 use std::time::Duration;
