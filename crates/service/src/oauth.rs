@@ -1,6 +1,6 @@
 //! Tokens for Kafka, by the client credentials of OAuth 2.0 (RFC 6749, section 4.4): SASL OAUTHBEARER.
 //!
-//! All clients of a process share one token. It is asked for anew when [`RENEWED_AT`] of its life are over, by the
+//! All clients of a process share one token. It is asked for anew when three quarters of its life are over, by the
 //! first client that needs one then: librdkafka asks after 0.8 of it. If the authorization server does not answer, the
 //! token is used to its end.
 //!
