@@ -83,6 +83,15 @@ impl ProjectorClient {
     /// # Errors
     /// If there is no answer.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<(StatusCode, Value)> {
+        let (status, body) = self.bytes(path).await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+
+    /// Returns the status and the body of the answer to GET `path`.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
         let url = format!("{}{path}", self.base);
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.get(url.parse()?))
             .await
@@ -91,6 +100,6 @@ impl ProjectorClient {
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("the answer of {url} was cut off: {error}"))?;
-        Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
+        Ok((status, body.to_bytes()))
     }
 }

@@ -108,8 +108,8 @@ fn report(user_id: UserId, topic: TopicId, forgotten: &Forgotten) -> String {
     let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {}\n", listed(positions, topic));
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes every character");
     say(match newest {
-        Some(newest) => format!("the user's newest event: happened at {newest}, and does not bring the user back"),
-        None => "the user's newest event: none was on the users topic".to_owned(),
+        Some(newest) => format!("the user's newest record: of {newest}, and does not bring the user back"),
+        None => "the user's newest record: none was on the users topic".to_owned(),
     });
     say(match deadlines.events {
         Some(at) => format!(
@@ -178,7 +178,7 @@ mod tests {
         let text = report(id, TOPIC, &forgotten);
         for part in [
             &format!("as of 1970-01-01T00:00:00Z: tombstone at {}", listed(&forgotten.positions, TOPIC)),
-            "happened at 1969-12-31T23:59:59Z, and",
+            "of 1969-12-31T23:59:59Z, and",
             "once more at 1970-01-02T00:00:00Z, and the cleaner",
             "1 removed",
             "and stay: 3 (0123456789ab, fed and 1 more)",

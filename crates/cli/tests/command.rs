@@ -173,7 +173,7 @@ fn forget_refuses_a_time_that_would_lose_and_says_what_it_did() {
     let done = forget(&[]);
     assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
     assert!(stdout(&done).starts_with("user 180 is forgotten as of 20"), "{done:?}");
-    assert!(stdout(&done).contains(&format!("newest event: happened at {at}")), "{done:?}");
+    assert!(stdout(&done).contains(&format!("newest record: of {at}")), "{done:?}");
     let verified = run(&["verify", "--bootstrap", dev.address("Kafka")]);
     assert!(stdout(&verified).contains("0 users, 1 forgotten, 0 records appended again"), "{}", stdout(&verified));
     assert_eq!(dev.signal("TERM").code(), Some(0));

@@ -63,7 +63,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn report(copied: &Copied, from: &str, to: &str, partitions: i32) -> String {
     let Copied { users, forgotten, appended, unknown, unreadable, only_there } = copied;
     let mut text = format!(
-        "{from} has {users} keys ({forgotten} forgotten users), and {to} has the same state of each: \
+        "{from} has {users} keys ({forgotten} forgotten users), and {to} has of each the same state, or a newer one: \
          {appended} records appended by this run\n"
     );
     let mut note = |count: usize, what: &str| {
@@ -77,7 +77,7 @@ fn report(copied: &Copied, from: &str, to: &str, partitions: i32) -> String {
     text + &format!(
         "\nSwitch in this order:\n\
          1. Stop every replica of ingest. The vendor sends again later, so nothing is lost.\n\
-         2. Run this command again. It appends the states that have changed since.\n\
+         2. Run this command again. It appends the states that have changed since, users forgotten since included.\n\
          3. Set topics.users = \"{to}\" and topics.partitions = {partitions} for ingest, every projector and the \
          commands. The other topics stay.\n\
          4. Start ingest, then the projectors: each rebuilds its table from {to}. Positions in {from} are refused from \
@@ -96,7 +96,7 @@ mod tests {
         let copied = Copied { users: 7, forgotten: 2, appended: 5, unknown: 1, ..Copied::default() };
         let text = report(&copied, "vcc.users", "vcc.users.24", 24);
         for part in [
-            "vcc.users has 7 keys (2 forgotten users), and vcc.users.24 has the same state of each: 5 records",
+            "vcc.users has 7 keys (2 forgotten users), and vcc.users.24 has of each the same state, or a newer one: 5 records",
             "copied as it is: 1\n",
             "1. Stop every replica of ingest.",
             "topics.users = \"vcc.users.24\" and topics.partitions = 24",

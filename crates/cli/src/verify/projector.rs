@@ -8,15 +8,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use domain::json::{Json, Text};
 use domain::roll::{Reading, Roll};
-use domain::{Checkpoint, EventId, Position, TopicPosition, UserId, wire};
+use domain::{Checkpoint, EventId, Position, TopicPosition, User, UserId, wire};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 use upkeep::verify::{Found, Options, Report, Winner, read_on};
 
-use super::compare::{QUESTIONS, fields_difference};
+use super::compare::QUESTIONS;
 use crate::fetch::ProjectorClient;
 
 /// The longest time that the projector may need to read as far as the fold.
@@ -26,13 +27,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How often a user whose answer is not right is asked for.
 const ROUNDS: usize = 3;
 
+/// The deepest nesting of an answer: more than that of any body.
+const DEPTH_MAX: usize = 64;
+/// The member with what an answer says of the user's state.
+const META: &str = "_meta";
+
+/// A user's members with their canonical JSON. No number passes through a double: any of the vendor's is read.
+type Members = BTreeMap<String, String>;
+
 /// The answer about a user.
 #[derive(Debug)]
 enum Answer {
     Present {
-        event_id: Value,
+        event_id: Option<String>,
         position: Option<Position>,
-        user: Map<String, Value>,
+        user: Members,
     },
     /// The user is not in the list of all users.
     NotListed,
@@ -120,10 +129,9 @@ async fn ask_all(
         }
     };
     let each = |line: &[u8]| {
-        let Value::Object(user) = serde_json::from_slice(line)? else { anyhow::bail!("a user is not an object") };
-        let user_id = UserId::new(user["userId"].as_i64().unwrap_or(-1))?;
+        let (user_id, answer) = present(line)?;
         listed.insert(user_id);
-        take(user_id, present(user));
+        take(user_id, answer);
         Ok(())
     };
     projector.lines("/users", each).await?;
@@ -157,8 +165,8 @@ async fn ask_again(
 
 async fn ask(projector: &ProjectorClient, users: Vec<UserId>) -> anyhow::Result<Vec<(UserId, Answer)>> {
     let questions = users.into_iter().map(async |user_id| {
-        let answer = match projector.get(&format!("/users/{user_id}")).await? {
-            (StatusCode::OK, Value::Object(user)) => present(user),
+        let answer = match projector.bytes(&format!("/users/{user_id}")).await? {
+            (StatusCode::OK, user) => present(&user)?.1,
             (StatusCode::GONE, _) => Answer::Gone,
             (status, _) => Answer::Other(status),
         };
@@ -167,13 +175,61 @@ async fn ask(projector: &ProjectorClient, users: Vec<UserId>) -> anyhow::Result<
     futures_util::stream::iter(questions).buffer_unordered(QUESTIONS).try_collect().await
 }
 
-fn present(mut user: Map<String, Value>) -> Answer {
-    let mut meta = user.remove("_meta").unwrap_or_default();
-    let position = meta["position"].as_str().and_then(|text| {
+/// Returns the user of an answer, and what it says.
+fn present(answer: &[u8]) -> anyhow::Result<(UserId, Answer)> {
+    let json = Json::read(answer, DEPTH_MAX).map_err(|fault| anyhow::anyhow!("it {}", fault.reason))?;
+    let mut user: Members =
+        members(&json).iter().map(|(name, value)| (name.as_str().to_owned(), canonical(value))).collect();
+    user.remove(META);
+    let meta = member(&json, META).unwrap_or(&Json::Null);
+    // The vendor's own member of that name.
+    if let Some(own) = member(meta, "extra").and_then(|extra| member(extra, META)) {
+        user.insert(META.to_owned(), canonical(own));
+    }
+    let user_id = user.get("userId").and_then(|id| id.parse().ok()).context("a user has no identifier")?;
+    let text = |name| match member(meta, name) {
+        Some(Json::Text(text)) => Some(text.as_str().to_owned()),
+        _ => None,
+    };
+    let position = text("position").and_then(|text| {
         let named = text.parse().map(|named: TopicPosition| named.position);
         named.or_else(|_| text.parse::<Position>()).ok()
     });
-    Answer::Present { event_id: meta["eventId"].take(), position, user }
+    Ok((user_id, Answer::Present { event_id: text("eventId"), position, user }))
+}
+
+fn members<'j, 't>(json: &'j Json<'t>) -> &'j [(Text<'t>, Json<'t>)] {
+    if let Json::Object(members) = json { members } else { &[] }
+}
+
+fn member<'j, 't>(json: &'j Json<'t>, name: &str) -> Option<&'j Json<'t>> {
+    members(json).iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value)
+}
+
+fn canonical(json: &Json<'_>) -> String {
+    let mut text = String::new();
+    json.write_canonical(&mut text);
+    text
+}
+
+/// Returns the members of a user as they must be answered: the fields, and the members of `extra` that hide none.
+fn expected(user: &User) -> Members {
+    let fields = user.fields().map(|(name, field)| (name, serde_json::to_string(&field).unwrap_or_default()));
+    let extra = user.extra.iter().filter(|(name, _)| !User::is_field(name));
+    let extra = extra.map(|(name, text)| (name.as_str(), text.clone()));
+    let form = |text: &str| match Json::read(text.as_bytes(), DEPTH_MAX) {
+        Ok(json) => canonical(&json),
+        // Answered as a text.
+        Err(_) => serde_json::to_string(text).unwrap_or_default(),
+    };
+    fields.into_iter().chain(extra).map(|(name, text)| (name.to_owned(), form(&text))).collect()
+}
+
+fn members_difference(expected: &Members, found: &Members) -> Option<String> {
+    let names: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    let differ = names.into_iter().filter(|name| expected.get(*name) != found.get(*name));
+    let differ: Vec<&str> = differ.map(String::as_str).collect();
+    (!differ.is_empty()).then(|| format!("differs in {}", differ.join(", ")))
 }
 
 /// Reads the log on, and drops the suspects whose answers were right at some moment.
@@ -237,8 +293,9 @@ fn difference(roll: Option<&Roll>, value: Option<&(EventId, Vec<u8>)>, answer: &
         (_, Answer::Gone) => Some("is answered 410 Gone, and is not forgotten".to_owned()),
         (_, Answer::Other(status)) => Some(format!("is answered {status}")),
         (Some(winner), Answer::Present { event_id, position, user }) => {
-            if *event_id != winner.event_id.to_string() {
-                return Some(format!("is in the state of event {event_id}, not \"{}\"", winner.event_id));
+            if *event_id != Some(winner.event_id.to_string()) {
+                let found = event_id.as_deref().unwrap_or("unknown");
+                return Some(format!("is in the state of event {found:?}, not \"{}\"", winner.event_id));
             }
             // A copy on another partition carries the same state: partitions are read in any order.
             let is_other = |found: Position| found.partition == winner.at.partition && found != winner.at;
@@ -248,9 +305,43 @@ fn difference(roll: Option<&Roll>, value: Option<&(EventId, Vec<u8>)>, answer: &
             }
             let (_, value) = value.filter(|(event_id, _)| *event_id == winner.event_id)?;
             match wire::decode(value) {
-                Ok(event) => fields_difference(&event.new.to_json(), user),
+                Ok(event) => members_difference(&expected(&event.new), user),
                 Err(error) => Some(format!("cannot be read: {error}")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Facts, UnixMillis, UserEvent};
+
+    use super::*;
+
+    #[test]
+    fn every_number_and_every_name_of_the_vendor_is_compared() {
+        let mut user = User::new(UserId::new(1013).unwrap());
+        for (name, text) in [("x", "1e400"), ("_meta", r#"{"x":1}"#), ("hourly", "1.5"), ("rate", "1.10")] {
+            user.extra.insert(name.to_owned(), text.to_owned());
+        }
+        let answer = r#"{"userId":1013,"x":10e399,"rate":1.1,"_meta":{"eventId":"e","extra":{"_meta":{"x":1.0}}}"#;
+        let nulls = user.fields().map(|(name, _)| name).into_iter().filter(|name| *name != "userId");
+        let nulls: String = nulls.map(|name| format!(r#","{name}":null"#)).collect();
+        let (user_id, answer) = present(format!("{answer}{nulls}}}").as_bytes()).unwrap();
+        let Answer::Present { user: found, event_id, .. } = answer else { panic!("{answer:?}") };
+        assert_eq!((user_id, event_id.as_deref()), (user.user_id, Some("e")));
+        assert_eq!(members_difference(&expected(&user), &found), None);
+        user.extra.insert("x".to_owned(), "1e401".to_owned());
+        assert_eq!(members_difference(&expected(&user), &found), Some("differs in x".to_owned()));
+        let facts = Facts {
+            old: None,
+            new: user,
+            timestamp: "2026-01-02T03:04:05Z".to_owned(),
+            received_at: UnixMillis::from_millis(0),
+            password_changed: false,
+            extra: Default::default(),
+            omitted: Vec::new(),
+        };
+        assert!(UserEvent::new(facts).is_ok(), "it is a user that can be stored");
     }
 }
