@@ -96,7 +96,7 @@ mod tests {
         let copied = Copied { users: 7, forgotten: 2, appended: 5, unknown: 1, ..Copied::default() };
         let text = report(&copied, "vcc.users", "vcc.users.24", 24);
         for part in [
-            "vcc.users has 7 keys (2 forgotten users), and vcc.users.24 has of each the same state, or a newer one: 5 records",
+            "vcc.users has 7 keys (2 forgotten users), and vcc.users.24 has of each the same state, or a newer one: 5 ",
             "copied as it is: 1\n",
             "1. Stop every replica of ingest.",
             "topics.users = \"vcc.users.24\" and topics.partitions = 24",
