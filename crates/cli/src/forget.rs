@@ -122,10 +122,13 @@ fn report(user_id: UserId, topic: TopicId, forgotten: &Forgotten) -> String {
     });
     say("the tombstone itself: stays, so that no older delivery brings the user back; it has the identifier only"
         .to_owned());
-    say(format!(
-        "dead letters that named the user: {dead_letters_removed} removed; their bodies are gone {}",
-        by(deadlines.dead_letters)
-    ));
+    say(match dead_letters_removed {
+        0 => "dead letters that named the user: none".to_owned(),
+        removed => format!(
+            "dead letters that named the user: {removed} removed; their bodies are gone {}",
+            by(deadlines.dead_letters)
+        ),
+    });
     if dead_letters_perhaps.count > 0 {
         say(perhaps(dead_letters_perhaps));
     }

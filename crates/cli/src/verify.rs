@@ -96,6 +96,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     report.settings = settings;
 
+    if let Some(projector) = &projector {
+        projector::until_read(projector, &options.topics.users, &report.read).await?;
+    }
     let mut differences = Differences::default();
     if let Some(expected) = &expected {
         compare::with_log(expected, &report.winners, &mut differences.from_expected);

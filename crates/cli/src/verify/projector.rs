@@ -60,18 +60,16 @@ struct Suspect {
     difference: Option<String>,
 }
 
-/// Returns the users whose answers are not the fold of the log.
+/// Returns the users whose answers are not the fold of the log. The projector has read as far as the report.
 ///
 /// # Errors
-/// If the projector does not answer, does not follow the topic or does not reach the position of the report, or if the
-/// log cannot be read on.
+/// If the projector does not answer or does not read on, or if the log cannot be read on.
 pub(super) async fn compare(
     options: &Options,
     report: &Report,
     projector: &ProjectorClient,
 ) -> anyhow::Result<Found<String>> {
     let (topic, mut read) = (&options.topics.users, report.read.clone());
-    until_read(projector, topic, &read).await?;
     let mut suspects = ask_all(projector, &report.winners).await?;
     for _ in 1..ROUNDS {
         (read, suspects) = follow(options, read, suspects).await?;
@@ -91,7 +89,10 @@ pub(super) async fn compare(
 }
 
 /// Waits until the projector has read as far as `read`.
-async fn until_read(projector: &ProjectorClient, topic: &str, read: &Checkpoint) -> anyhow::Result<()> {
+///
+/// # Errors
+/// If the projector does not answer, does not follow the topic or does not reach that position in time.
+pub(super) async fn until_read(projector: &ProjectorClient, topic: &str, read: &Checkpoint) -> anyhow::Result<()> {
     let until = Instant::now() + CAUGHT_UP_MAX;
     loop {
         let (status, answer) = projector.get("/status").await?;
