@@ -177,7 +177,7 @@ async fn by_command(kafka: &ClientOptions, names: &Names) {
     for appended in [KEYS + 1, 0] {
         let copied = run("3").await;
         assert!(copied.status.success(), "{copied:?}");
-        assert!(copied.stdout.contains(&format!("each: {appended} records appended by this run\n")), "{copied:?}");
+        assert!(copied.stdout.contains(&format!("newer one: {appended} records appended by this run\n")), "{copied:?}");
     }
     assert_eq!(read_all(kafka, &to).await.len(), KEYS + 1, "one record a key, and the unknown one");
     let refused = run("4").await;
