@@ -8,7 +8,6 @@ use kafka::client::Probe;
 use kafka::topics::{self, Severity};
 use service::partitions::PartitionCount;
 use service::{Readiness, Shutdown};
-use tokio::time::Instant;
 
 /// Readiness condition: the broker answers.
 pub(crate) const KAFKA: &str = "kafka";
@@ -16,8 +15,6 @@ pub(crate) const KAFKA: &str = "kafka";
 pub(crate) const TOPICS: &str = "topics";
 /// The interval of requests to the broker.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// The interval of looks at the number of partitions.
-const PARTITIONS_INTERVAL: Duration = Duration::from_secs(30);
 /// The time limit of such a request.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -60,34 +57,26 @@ impl ClusterWatch {
 
     async fn until(&self, stop: &Shutdown) -> Result<(), TopicsRefused> {
         let mut checked = false;
-        let mut count_at = Instant::now();
         loop {
             let answered = self.probe.cluster_answers(PROBE_DEADLINE).await;
             if stop.is_requested() {
                 return Ok(());
             }
             match answered {
-                Ok(()) => self.readiness.holds(KAFKA),
+                Ok(partitions) => {
+                    self.readiness.holds(KAFKA);
+                    self.partitions.report(partitions);
+                }
                 Err(error) => self.readiness.lacks(KAFKA, error.to_string()),
             }
             if !checked {
                 checked = self.check_topics().await?;
-            }
-            if Instant::now() >= count_at && self.count_partitions().await {
-                count_at = Instant::now() + PARTITIONS_INTERVAL;
             }
             tokio::select! {
                 () = stop.requested() => return Ok(()),
                 () = tokio::time::sleep(PROBE_INTERVAL) => {}
             }
         }
-    }
-
-    /// Returns whether the number of partitions is known.
-    async fn count_partitions(&self) -> bool {
-        let described = topics::describe(&self.options, &self.topics.users, PROBE_DEADLINE).await;
-        // An outage is visible in the readiness.
-        described.inspect(|description| self.partitions.report(description.partitions)).is_ok()
     }
 
     /// Returns whether the topics could be checked. They then match the contract.

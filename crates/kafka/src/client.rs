@@ -16,6 +16,7 @@ use domain::TokenSource;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::BaseProducer;
 
 use crate::Fault;
@@ -168,13 +169,13 @@ impl Probe {
         Ok(Self { client: Arc::new(options.reader_without_token()?), topic: topic.into() })
     }
 
-    /// Waits until the cluster has described the topic: one small request.
+    /// Returns the number of partitions of the topic, once the cluster has described it: one small request.
     ///
     /// Cancel-safe: a dropped call ends at its deadline.
     ///
     /// # Errors
     /// If there is no answer within the deadline, or the topic does not exist.
-    pub async fn cluster_answers(&self, deadline: Duration) -> Result<(), Fault> {
+    pub async fn cluster_answers(&self, deadline: Duration) -> Result<i32, Fault> {
         let client = Arc::clone(&self.client);
         let topic = Arc::clone(&self.topic);
         tokio::task::spawn_blocking(move || {
@@ -183,8 +184,11 @@ impl Probe {
             // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
             while client.poll(Duration::ZERO).is_some() {}
             let metadata = answer?;
-            let error = metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error);
-            error.map_or(Ok(()), |code| Err(Fault::from(rdkafka::error::RDKafkaErrorCode::from(code))))
+            let described = metadata.topics().first().ok_or(Code::UnknownTopicOrPartition)?;
+            match described.error() {
+                Some(code) => Err(Code::from(code).into()),
+                None => Ok(i32::try_from(described.partitions().len()).unwrap_or(i32::MAX)),
+            }
         })
         .await
         .expect("the probe does not panic")
