@@ -129,30 +129,20 @@ impl Rejection {
 
     /// Returns the place of the fault in the body (RFC 6901); empty where there is none.
     pub fn pointer(&self) -> &str {
-        match self {
-            Self::NotAnEvent { pointer, .. } => pointer,
-            Self::Ahead { .. } => TIMESTAMP,
-            Self::Unauthenticated
-            | Self::AddressNotAllowed
-            | Self::NotFound
-            | Self::MethodNotAllowed { .. }
-            | Self::Host
-            | Self::ContentCoding
-            | Self::TransferCoding
-            | Self::LengthRequired
-            | Self::BodyTooLarge
-            | Self::BodyTimeout
-            | Self::BodyIncomplete
-            | Self::Undecryptable { .. }
-            | Self::Overloaded
-            | Self::NotAcknowledged => "",
-        }
+        self.kept_at().unwrap_or_default()
     }
 
     /// Returns whether the body is kept as a dead letter: the sender will repeat the same body, and it may matter.
     pub fn is_kept(&self) -> bool {
+        self.kept_at().is_some()
+    }
+
+    /// Returns the place of the fault in a body that is kept, or `None` if the body is not kept.
+    fn kept_at(&self) -> Option<&str> {
         match self {
-            Self::Undecryptable { .. } | Self::NotAnEvent { .. } | Self::Ahead { .. } => true,
+            Self::NotAnEvent { pointer, .. } => Some(pointer),
+            Self::Ahead { .. } => Some(TIMESTAMP),
+            Self::Undecryptable { .. } => Some(""),
             Self::Unauthenticated
             | Self::AddressNotAllowed
             | Self::NotFound
@@ -165,7 +155,7 @@ impl Rejection {
             | Self::BodyTimeout
             | Self::BodyIncomplete
             | Self::Overloaded
-            | Self::NotAcknowledged => false,
+            | Self::NotAcknowledged => None,
         }
     }
 }
