@@ -64,7 +64,7 @@ impl SecretSource {
     /// Returns the secret as it is now.
     ///
     /// # Errors
-    /// When the file cannot be read or is not UTF-8.
+    /// As [`Secret::from_file`].
     pub fn read(&self) -> io::Result<Secret> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
