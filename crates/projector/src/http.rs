@@ -37,8 +37,8 @@ mod docs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::get;
+use axum::{Extension, Router};
 use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
 use service::{Problem, Shutdown};
@@ -46,6 +46,7 @@ use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::projection::Projection;
+use crate::scopes::Principal;
 use api::Api;
 use wait::Wait;
 
@@ -88,6 +89,7 @@ pub(crate) fn router(projection: Projection, shutdown: Shutdown, cors_origins: &
         .route("/docs/{file}", get(docs::page))
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
         .fallback(|| async { Problem::not_found() })
+        .layer(Extension(Principal::anonymous()))
         .with_state(api);
     if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) }
 }

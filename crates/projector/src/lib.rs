@@ -13,7 +13,7 @@
 //! - `follow`: the loop. The only writer of the store and of `shared`.
 //! - [`Bookmark`], [`Changes`]: subscriptions without a gap or a repeat.
 //! - [`Projection`]: the library's face.
-//! - `http`: all of it over HTTP; [`Config`], [`run`]: the service.
+//! - [`Scopes`]: who may read what; `http`: all of it over HTTP; [`Config`], [`run`]: the service.
 //!
 //! Any number of projections may follow the same topic, each complete: there is no group, and positions are the same
 //! everywhere.
@@ -91,6 +91,8 @@ pub mod rebuild;
 
 pub mod store;
 
+mod scopes;
+
 mod http;
 
 mod config;
@@ -107,5 +109,6 @@ pub use options::Options;
 pub use phase::Phase;
 pub use projection::Projection;
 pub use run::{Error as RunError, Summary, run, run_watched};
+pub use scopes::{Principal, Scope, Scopes, UnknownScope};
 pub use service::Listeners;
 pub use subscribe::{Changes, Ended, Item};
