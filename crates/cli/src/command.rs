@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use service::Shutdown;
 
-use crate::{config, dead_letter, dev, forget, ingest, projector, simulate, topics, verify};
+use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulate, topics, verify, version};
 
 /// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
 #[derive(Debug, clap::Parser)]
-#[command(name = "rollcall", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "rollcall", version, long_version = version::long(), propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Rollcall {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +28,7 @@ enum Command {
     Forget(forget::Args),
     Verify(verify::Args),
     Simulate(simulate::Args),
+    Health(health::Args),
 }
 
 impl Rollcall {
@@ -43,6 +44,7 @@ impl Rollcall {
             Command::Forget(args) => forget::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Simulate(args) => simulate::run(args, Shutdown::on_signals()?).await,
+            Command::Health(args) => health::run(args).await,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `ingest.rs`, `projector.rs` | the two services |
 //! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
 //! | `simulate.rs` | simulates the vendor |
+//! | `health.rs` | the health check of a container |
 //!
 //! | shared file | content |
 //! | --- | --- |
@@ -14,7 +15,7 @@
 //! | `cluster.rs`, `listen.rs`, `fetch.rs` | Kafka for the commands of an operator, ports, queries to a projector |
 //! | `output.rs`, `progress.rs` | standard output, and progress bars on standard error |
 //! | `expect.rs` | the file that `simulate` writes and `verify` compares with |
-//! | `ending.rs` | the end of the process |
+//! | `ending.rs`, `version.rs` | the end of the process, its version |
 //!
 //! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process.
 //! It passes the services everything they need. Only this crate uses `anyhow`, because it prints its errors for people.
@@ -36,6 +37,7 @@ mod environment;
 mod expect;
 mod fetch;
 mod forget;
+mod health;
 mod ingest;
 mod listen;
 mod output;
@@ -45,6 +47,7 @@ mod simulate;
 mod sources;
 mod topics;
 mod verify;
+mod version;
 
 use std::process::ExitCode;
 

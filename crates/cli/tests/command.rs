@@ -26,6 +26,31 @@ fn a_mistake_in_usage_is_status_2_and_help_is_not_one() {
 }
 
 #[test]
+fn the_version_names_the_commit_and_the_libraries() {
+    let version = run(&["--version"]);
+    for line in ["rollcall 0.1.0", "commit      a debug build", "librdkafka  2.", "OpenSSL     3."] {
+        assert!(stdout(&version).contains(line), "{}", stdout(&version));
+    }
+    assert_eq!(stdout(&run(&["-V"])), "rollcall 0.1.0\n");
+}
+
+#[test]
+fn the_health_of_a_service_that_is_not_ready_or_not_there_is_status_1() {
+    let nowhere = ["--bootstrap", "127.0.0.1:1", "--set", "security.allow_unauthenticated=true"];
+    let ingest = Service::start(&[&["ingest"], &nowhere[..]].concat(), &[]);
+    let admin = ingest.listens["admin"].as_str().unwrap().to_owned();
+    let health = |more: &[&str]| run(&[&["health", "--admin", &admin], more].concat());
+    assert_eq!(stdout(&health(&["--live"])), "ok\n");
+    let ill = health(&[]);
+    assert_eq!(ill.status.code(), Some(1));
+    assert!(stdout(&ill).contains("kafka: "), "{}", stdout(&ill));
+    drop(ingest);
+    let gone = health(&[]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains("does not answer"), "{}", stderr(&gone));
+}
+
+#[test]
 fn a_failure_is_one_line_and_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -302,6 +327,10 @@ fn encrypted_deliveries_with_passwords_are_read_and_no_password_is_written() {
     let projector = Service::start(&["projector", "--bootstrap", &bootstrap, "--set", &store_in(folder.path())], &[]);
     let queries = format!("http://{}", projector.listens["http"].as_str().unwrap());
     projector.until_ready();
+    for service in [&ingest, &projector] {
+        let healthy = run(&["health", "--admin", service.listens["admin"].as_str().unwrap()]);
+        assert_eq!((healthy.status.code(), stdout(&healthy).as_str()), (Some(0), "ok\n"), "{}", stderr(&healthy));
+    }
     let verified = run(&["verify", "--bootstrap", &bootstrap, "--expect", text(&expect), "--projector", &queries]);
     assert_eq!(verified.status.code(), Some(0), "{}{}", stdout(&verified), stderr(&verified));
 

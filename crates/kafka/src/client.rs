@@ -206,6 +206,12 @@ impl fmt::Debug for Probe {
     }
 }
 
+/// Returns the version of librdkafka.
+#[must_use]
+pub fn library_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+
 /// Returns the fault that librdkafka reports only when it creates a client: missing files, a mechanism that the build
 /// lacks, contradicting settings. The client has no address to connect to, and is dropped.
 fn whole_client_fault(options: &ClientOptions) -> Option<String> {
