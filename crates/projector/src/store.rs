@@ -20,6 +20,8 @@ mod meta;
 
 mod temp;
 
+mod private;
+
 mod erasure;
 
 mod rows;
@@ -62,6 +64,7 @@ mod error;
 
 pub use batch::{Commit, Effects, LogBatch};
 pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
+pub(crate) use connection::to_make;
 pub use error::Error;
 pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};

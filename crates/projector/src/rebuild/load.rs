@@ -13,7 +13,7 @@ use super::slot::KeySlot;
 use super::table::Table;
 use crate::store::{
     Error, PutUser, StoreMeta, TempFolder, Unread, create_indexes, create_tables, facets_of, note_unreadable,
-    put_forgotten, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
+    put_forgotten, to_make, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
 };
 
 /// How many rows one thread hands to the other at once.
@@ -51,14 +51,12 @@ impl Loader {
     /// Makes an empty store. It is synced as a whole when it is finished, so that it needs no journal before.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
         let create = || {
-            let connection = Connection::open(path)?;
+            let connection = to_make(path)?;
             connection.pragma_update(None, "page_size", PAGE_BYTES)?;
             connection.pragma_update(None, "journal_mode", "OFF")?;
             connection.pragma_update(None, "synchronous", "OFF")?;
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-            // With the parts of a sort in memory, SQLite sorts on one thread (vdbesort.c).
-            connection.pragma_update(None, "temp_store", "FILE")?;
             connection.pragma_update(None, "threads", SORT_THREADS)?;
             create_tables(&connection)?;
             #[cfg(test)]
@@ -111,9 +109,9 @@ impl Loader {
 
     /// Makes the indexes. The files of the sort are put beside the table, where there must be room for its like
     /// anyway and which may be written where nothing else may; a file of a sort has no name any more once it is open.
+    /// With the parts of a sort in memory, SQLite would sort on one thread (vdbesort.c).
     fn index(&self) -> rusqlite::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let _folder = folder.map(|folder| TempFolder::set(&self.connection, folder));
+        let _folder = TempFolder::beside(&self.connection, &self.path);
         create_indexes(&self.connection)
     }
 }

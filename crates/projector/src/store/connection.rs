@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
+use super::{private, temp};
+
 /// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
 pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
@@ -18,6 +20,13 @@ const STATEMENTS: usize = 64;
 
 /// Interrupts the statements that a connection is executing, from any thread.
 pub(crate) struct Interrupt(InterruptHandle);
+
+/// Makes an empty database, which its owner alone can read.
+pub(crate) fn to_make(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite takes an empty file for an empty database, and says itself why one cannot be made.
+    private::make_file(path).ok();
+    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+}
 
 pub(super) fn to_write(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -41,8 +50,7 @@ pub(super) fn to_read(path: &Path) -> rusqlite::Result<Connection> {
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_MAX)?;
-    // A temporary file would be a copy outside of the folder.
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    temp::keep_in_memory(&connection)?;
     Ok(connection)
 }
 

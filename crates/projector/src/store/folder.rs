@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use domain::UnixMillis;
 
-use super::Error;
+use super::{Error, private};
 
 /// The link to the generation in use, which is the name that people and tools open.
 const LINK: &str = "users.db";
@@ -34,8 +34,8 @@ impl StoreFolder {
     /// [`Error::InUse`] when another process has it; [`Error::Folder`] when it cannot be made or written.
     pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
         let fault = |source| Error::Folder { path: dir.to_owned(), source };
-        fs::create_dir_all(dir).map_err(fault)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)).map_err(fault)?;
+        private::make_folder(dir).map_err(fault)?;
+        let lock = private::make_file(&dir.join(LOCK)).map_err(fault)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: dir.to_owned() }),
@@ -114,6 +114,8 @@ impl StoreFolder {
             let of_kept = keep.as_ref().is_some_and(|keep| name.starts_with(keep.as_str()));
             if (generation(Path::new(&name)).is_some() && !of_kept) || name.starts_with(TEMPORARY) {
                 fs::remove_file(self.dir.join(name))?;
+            } else if of_kept {
+                private::restrict_file(&self.dir.join(name));
             }
         }
         Ok(())

@@ -48,7 +48,7 @@ impl Writer {
     /// [`Error`] when it cannot be written.
     pub fn create(path: &Path, meta: &StoreMeta) -> Result<Self, Error> {
         let create = || {
-            let mut connection = Connection::open(path)?;
+            let mut connection = connection::to_make(path)?;
             let transaction = connection.transaction()?;
             create_tables(&transaction)?;
             create_indexes(&transaction)?;
