@@ -63,8 +63,8 @@ mod tally;
 mod error;
 
 pub use batch::{Commit, Effects, LogBatch};
-pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
 pub(crate) use connection::to_make;
+pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
 pub use error::Error;
 pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};

@@ -1,5 +1,5 @@
-//! Where SQLite puts its temporary files: in memory, but for the work that needs more room, which has them in the folder
-//! of the store. That folder is one setting for the whole process, taken in turn and given back.
+//! Where SQLite puts its temporary files: in memory, but for the work that needs more room, which has them in the
+//! folder of the store. That folder is one setting for the whole process, taken in turn and given back.
 
 use std::path::Path;
 
