@@ -8,7 +8,8 @@ use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulat
 
 /// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
 #[derive(Debug, clap::Parser)]
-#[command(name = "rollcall", version, long_version = version::long(), propagate_version = true, arg_required_else_help = true)]
+#[command(name = "rollcall", version, long_version = version::long())]
+#[command(propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Rollcall {
     #[command(subcommand)]
     command: Command,
