@@ -14,6 +14,7 @@ use kafka::topics::{self, LogProbe};
 use parking_lot::{Mutex, RwLock};
 use service::Shutdown;
 use service::partitions::PartitionCount;
+use service::telemetry::{Seldom, chain};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::phase::Phase;
-use crate::store::{self, StoreReader, StoreReaders};
+use crate::store::{self, StoreReader, StoreReaders, Writer};
 
 /// How long the cluster may take to answer a question.
 pub(crate) const ASK_DEADLINE: Duration = Duration::from_secs(10);
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) partitions: PartitionCount,
     pub(crate) shutdown: Shutdown,
+    /// Of the lines that say what the projection waits for.
+    waits: Seldom,
     long_reads: Semaphore,
 }
 
@@ -97,6 +100,7 @@ impl Shared {
             erasure_held_back: Mutex::default(),
             metrics: Metrics::default(),
             shutdown: Shutdown::new(),
+            waits: Seldom::default(),
             long_reads: Semaphore::new(LONG_READS_MAX),
         }
     }
@@ -104,6 +108,38 @@ impl Shared {
     /// Returns the time.
     pub(crate) fn now(&self) -> UnixMillis {
         (self.options.clock)()
+    }
+
+    /// Puts a table into use, unless it is already.
+    pub(crate) fn put_into_use(&self, writer: &Writer) {
+        let readers = writer.readers();
+        if self.readers.read().as_ref().is_some_and(|in_use| Arc::ptr_eq(in_use, readers)) {
+            return;
+        }
+        self.committed.send_replace(Committed::new(readers.topic(), writer.checkpoint().clone()));
+        self.ends.lock().offsets = writer.checkpoint().clone();
+        // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
+        *self.changes.write() = broadcast::Sender::new(self.options.changes_waiting_max);
+        *self.readers.write() = Some(Arc::clone(readers));
+    }
+
+    /// Takes the table out of use.
+    pub(crate) fn withdraw(&self) {
+        *self.readers.write() = None;
+    }
+
+    /// Shows what the projection waits for before it can follow the log.
+    pub(crate) fn waits_for(&self, waits_for: &str) {
+        let waits_for = waits_for.to_owned();
+        let is_in_use = self.readers.read().is_some();
+        self.phase.send_replace(if is_in_use { Phase::Stored { waits_for } } else { Phase::Starting { waits_for } });
+    }
+
+    /// Logs why the projection waits: each cause at once, then once a minute.
+    pub(crate) fn log_wait(&self, error: &(dyn std::error::Error + 'static), text: &str) {
+        if self.waits.is_due_for(&chain(error)) {
+            tracing::warn!(error, "{text}");
+        }
     }
 
     /// Returns the readers of the table in use.

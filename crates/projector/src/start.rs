@@ -58,6 +58,14 @@ pub(crate) struct Topic {
     pub delete_retention_ms: Option<i64>,
 }
 
+/// Returns why the store must not be answered from while the cluster has not been asked yet; `None` when it may.
+pub(crate) fn judge_alone(meta: &StoreMeta, topic: &str, now: UnixMillis) -> Option<RebuildReason> {
+    if meta.topic != topic {
+        return Some(RebuildReason::OtherTopic { found: meta.topic.clone(), needed: topic.to_owned() });
+    }
+    of_other_version(meta).or_else(|| too_old(meta, DELETE_RETENTION_MS, now))
+}
+
 /// Returns why the store cannot be gone on with; `None` when it can.
 pub(crate) fn judge(
     meta: &StoreMeta,
@@ -65,11 +73,8 @@ pub(crate) fn judge(
     topic: &Topic,
     now: UnixMillis,
 ) -> Option<RebuildReason> {
-    if meta.schema_version != SCHEMA_VERSION {
-        return Some(RebuildReason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
-    }
-    if meta.rule_version != RULE_VERSION {
-        return Some(RebuildReason::OtherRule { found: meta.rule_version, needed: RULE_VERSION });
+    if let Some(reason) = of_other_version(meta) {
+        return Some(reason);
     }
     if meta.topic != topic.name || meta.log != topic.id {
         let found = format!("{} ({})", meta.topic, meta.log);
@@ -85,7 +90,20 @@ pub(crate) fn judge(
         }
     }
     // Where the broker does not tell its settings, the contract stands in.
-    let limit_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
+    too_old(meta, topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS), now)
+}
+
+fn of_other_version(meta: &StoreMeta) -> Option<RebuildReason> {
+    if meta.schema_version != SCHEMA_VERSION {
+        return Some(RebuildReason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
+    }
+    if meta.rule_version != RULE_VERSION {
+        return Some(RebuildReason::OtherRule { found: meta.rule_version, needed: RULE_VERSION });
+    }
+    None
+}
+
+fn too_old(meta: &StoreMeta, limit_ms: i64, now: UnixMillis) -> Option<RebuildReason> {
     let age_ms = now.millis().saturating_sub(meta.committed_at.millis());
     (age_ms > limit_ms).then_some(RebuildReason::TooOld { age_ms, limit_ms })
 }
@@ -160,6 +178,21 @@ mod tests {
         assert!(matches!(check(|meta| meta.log.cluster = "x".to_owned(), ""), Some(RebuildReason::OtherTopic { .. })));
         let too_old = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS - 1);
         assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(RebuildReason::TooOld { .. })));
+    }
+
+    #[test]
+    fn a_store_of_the_topic_s_name_is_answered_from_before_the_cluster_was_asked() {
+        let alone = |change: fn(&mut StoreMeta)| {
+            let mut meta = StoreMeta::new("vcc.users", &log_id(), NOW);
+            change(&mut meta);
+            judge_alone(&meta, "vcc.users", NOW)
+        };
+        assert_eq!(alone(|_| {}), None);
+        assert!(matches!(alone(|meta| meta.topic = "x".to_owned()), Some(RebuildReason::OtherTopic { .. })));
+        assert!(matches!(alone(|meta| meta.schema_version = 0), Some(RebuildReason::OtherVersion { .. })));
+        assert!(matches!(alone(|meta| meta.rule_version += 1), Some(RebuildReason::OtherRule { .. })));
+        let old = |meta: &mut StoreMeta| meta.committed_at = UnixMillis::from_millis(0);
+        assert!(matches!(alone(old), Some(RebuildReason::TooOld { .. })), "tombstones may be gone from the log");
     }
 
     #[test]

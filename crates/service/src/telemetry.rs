@@ -51,9 +51,16 @@ pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Error> {
     EnvFilter::builder().parse(filter).map_err(Error::Filter)
 }
 
-/// Limits the log lines about one cause.
+/// Limits the log lines about one cause, or about the causes of one wait.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<Option<Instant>>);
+pub struct Seldom(Mutex<Option<Line>>);
+
+/// The last line that was written.
+#[derive(Debug)]
+struct Line {
+    at: Instant,
+    cause: String,
+}
 
 impl Seldom {
     /// The shortest time between two lines.
@@ -61,10 +68,19 @@ impl Seldom {
 
     /// Returns whether a line may be written now. It then counts as written.
     pub fn is_due(&self) -> bool {
-        let (now, mut last) = (Instant::now(), self.0.lock());
-        let is_due = last.is_none_or(|last| now >= last + Self::INTERVAL);
+        self.is_due_for("")
+    }
+
+    /// Does the same of a line that names `cause`: another cause than that of the last line is not held back.
+    pub fn is_due_for(&self, cause: &str) -> bool {
+        self.is_due_at(Instant::now(), cause)
+    }
+
+    fn is_due_at(&self, at: Instant, cause: &str) -> bool {
+        let mut last = self.0.lock();
+        let is_due = last.as_ref().is_none_or(|last| last.cause != cause || at >= last.at + Self::INTERVAL);
         if is_due {
-            *last = Some(now);
+            *last = Some(Line { at, cause: cause.to_owned() });
         }
         is_due
     }
@@ -79,4 +95,18 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cause_has_one_line_a_minute_and_another_one_at_once() {
+        let (seldom, start) = (Seldom::default(), Instant::now());
+        let is_due = |cause, after| seldom.is_due_at(start + after, cause);
+        assert!(is_due("no answer", Duration::ZERO) && !is_due("no answer", Duration::ZERO));
+        assert!(is_due("no such topic", Duration::ZERO) && !is_due("no such topic", Seldom::INTERVAL / 2));
+        assert!(is_due("no such topic", Seldom::INTERVAL) && !is_due("no such topic", Seldom::INTERVAL));
+    }
 }

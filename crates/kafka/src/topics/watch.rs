@@ -17,9 +17,11 @@ use crate::native::authorize;
 
 /// The interval of checks of a quiet topic.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How long a topic may be missing: as long as librdkafka waits for one. A broker that has just started may not know a
-/// topic yet, and one that was deleted may be created again.
-const MISSING_MAX: Duration = Duration::from_secs(30);
+/// The interval of checks of a topic that was missing at the last one.
+const MISSING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a topic may be missing. A broker that has just started may not know it yet. (librdkafka itself reports a
+/// missing topic after 30 s, `topic.metadata.propagation.max.ms`.)
+const MISSING_MAX: Duration = Duration::from_secs(3);
 /// The longest time that one check may block the reader.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -89,8 +91,10 @@ impl Watch {
         if Instant::now() < self.look_at {
             return Ok(None);
         }
-        self.look_at = Instant::now() + INTERVAL;
-        match self.confirm()? {
+        let confirmed = self.confirm()?;
+        let interval = if self.seen.missing_since.is_some() { MISSING_INTERVAL } else { INTERVAL };
+        self.look_at = Instant::now() + interval;
+        match confirmed {
             // The reader handles an outage.
             Confirmed::NotYet => Ok(None),
             Confirmed::Yes => Ok(shape_of(&self.client, &self.topic, DEADLINE).ok().map(|shape| shape.partitions)),

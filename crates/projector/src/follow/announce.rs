@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 
 use domain::{Checkpoint, UserId};
 use kafka::topics::Watermarks;
-use tokio::sync::broadcast;
 
 use crate::announced::Announced;
 use crate::metrics::PartitionLabel;
@@ -45,11 +44,8 @@ impl<'s> Announcer<'s> {
             return;
         }
         let shared = self.shared;
+        shared.put_into_use(writer);
         shared.ends.lock().offsets = std::mem::take(&mut self.ends);
-        shared.committed.send_replace(Committed::new(self.readers.topic(), writer.checkpoint().clone()));
-        // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
-        *shared.changes.write() = broadcast::Sender::new(shared.options.changes_waiting_max);
-        *shared.readers.write() = Some(Arc::clone(&self.readers));
         shared.phase.send_replace(Phase::CatchingUp);
         self.tally(writer.tally(shared.now()));
         self.progress();

@@ -328,12 +328,13 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
         tail::Error::PartitionMissing { partition } => {
             Ok(Some(Stop::Rebuild(RebuildReason::PartitionGone { partition })))
         }
-        error if error.is_transient() => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the log cannot be read now: trying again");
+        // Cluster, topic and permissions can come back. The table is answered from meanwhile, as of the time it has.
+        tail::Error::Unavailable(_) => {
+            shared.log_wait(&error, "the log cannot be read now: trying again");
             shared.ends_unanswered(&error);
             Ok(if shared.pause().await.is_none() { Some(Stop::Shutdown) } else { None })
         }
-        error => Err(error.into()),
+        tail::Error::Ended => Err(error.into()),
     }
 }
 

@@ -11,6 +11,8 @@ mod changes;
 
 mod bookmarks;
 
+mod away;
+
 mod rebuild;
 
 mod library;
