@@ -1,7 +1,8 @@
 //! The HTTP side: routes, and the way of a request through them.
 //!
 //! ```text
-//! request ──▶ wait (at_least) ──▶ users | changes | status ──▶ Projection ──▶ render ──▶ JSON, NDJSON or events
+//! request ──▶ guard (scopes) ──▶ wait (at_least) ──▶ users | changes | status ──▶ Projection
+//!                                                    JSON, NDJSON or events ◀── render ◀──┘ fields
 //! ```
 //!
 //! `params` has the parameters of requests, `bodies` the documented bodies of answers, and `docs` lists the handlers.
@@ -9,6 +10,10 @@
 mod api;
 
 mod refusal;
+
+mod guard;
+
+mod fields;
 
 mod at_least;
 
@@ -37,17 +42,18 @@ mod docs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
-use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
 use service::{Problem, Shutdown};
 use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::projection::Projection;
-use crate::scopes::Principal;
+use crate::scopes::{Principal, Scope};
 use api::Api;
+use guard::Guard;
 use wait::Wait;
 
 /// How long a browser keeps the answer to its preflight.
@@ -70,28 +76,33 @@ const ROUTES: [&str; 7] = [
 /// Returns the routes of the service, whose streams end with the shutdown. Web pages of these origins may read the
 /// answers.
 pub(crate) fn router(projection: Projection, shutdown: Shutdown, cors_origins: &[String]) -> Router {
-    let api = Arc::new(Api { projection, shutdown });
-    let routes = Router::new()
-        .route("/users", get(list::list))
-        .route("/users/{userId}", get(users::one))
-        .route("/users/by-username/{username}", get(users::by_username))
-        .route("/users/by-email/{email}", get(users::by_email))
-        .route("/users/by-extension/{extension}", get(users::by_extension))
-        .route("/changes", get(changes::changes))
-        .route("/status", get(status::status))
-        .layer(layer_fn({
-            let api = Arc::clone(&api);
-            move |within| Wait { api: Arc::clone(&api), within }
-        }))
+    let routes = routes(Arc::new(Api { projection, shutdown })).layer(Extension(Principal::anonymous()));
+    if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) }
+}
+
+/// Returns the routes for whichever principal the request has.
+fn routes(api: Arc<Api>) -> Router {
+    use Scope::{ChangesRead, StatusRead, UsersContact, UsersRead};
+    let guarded = |demanded: &'static [Scope], method: MethodRouter<Arc<Api>>| {
+        let api = Arc::clone(&api);
+        let waits = layer_fn(move |within| Wait { api: Arc::clone(&api), within });
+        method.route_layer(waits).route_layer(layer_fn(move |within| Guard { demanded, within }))
+    };
+    Router::new()
+        .route("/users", guarded(&[UsersRead], get(list::list)))
+        .route("/users/{userId}", guarded(&[UsersRead], get(users::one)))
+        .route("/users/by-username/{username}", guarded(&[UsersRead], get(users::by_username)))
+        .route("/users/by-email/{email}", guarded(&[UsersRead, UsersContact], get(users::by_email)))
+        .route("/users/by-extension/{extension}", guarded(&[UsersRead], get(users::by_extension)))
+        .route("/changes", guarded(&[ChangesRead], get(changes::changes)))
+        .route("/status", guarded(&[StatusRead], get(status::status)))
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::to_page))
         .route("/docs/", get(docs::index))
         .route("/docs/{file}", get(docs::page))
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
         .fallback(|| async { Problem::not_found() })
-        .layer(Extension(Principal::anonymous()))
-        .with_state(api);
-    if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) }
+        .with_state(api)
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -103,7 +114,10 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::HEAD])
-        .allow_headers([ACCEPT, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
+        .allow_headers([ACCEPT, AUTHORIZATION, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
         .expose_headers([ETAG, LINK, RETRY_AFTER, wait::POSITIONS])
         .max_age(PREFLIGHT_MAX_AGE)
 }
+
+#[cfg(test)]
+mod tests;

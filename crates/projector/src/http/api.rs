@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use service::Shutdown;
 
+use super::fields::Shown;
 use super::refusal::Refusal;
 use super::render::View;
 use crate::projection::Projection;
@@ -24,7 +25,7 @@ impl Api {
     }
 
     /// Returns how what was read of a table is answered now.
-    pub(super) fn view(&self, table: &StoreReaders) -> View {
-        View { names: table.names(), now: self.projection.shared.now() }
+    pub(super) fn view(&self, table: &StoreReaders, shown: Shown) -> View {
+        View { names: table.names(), now: self.projection.shared.now(), shown }
     }
 }

@@ -56,6 +56,10 @@ struct MetaBody {
     /// The vendor's member `_meta`, if the user has one: `{"_meta": …}`.
     #[schema(value_type = Option<Object>)]
     extra: Option<serde_json::Value>,
+    /// The fields that the principal's scopes hide, of those that are asked for, in alphabetical order; `extra` for
+    /// all members outside the vendor's table. Absent when none is hidden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    redacted: Vec<String>,
 }
 
 /// Whether deliveries of this user are missing. The state is whole all the same: a missing delivery is a step of the
@@ -83,6 +87,7 @@ struct GapBody {
     /// When the vendor gives up: 22 days and 18 hours after the event was received.
     #[schema(format = DateTime)]
     awaited_until: String,
+    /// Without those that the principal's scopes hide.
     fields: Vec<String>,
 }
 
@@ -193,6 +198,9 @@ pub(super) struct GapStatus {
     /// Missing deliveries that the vendor has given up.
     pub(super) lost: u64,
     pub(super) listed: Vec<ListedGap>,
+    /// The fields that the principal's scopes hide: no gap names them. Absent when none is hidden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) redacted: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -45,7 +45,9 @@ use service::Shutdown;
 use super::api::Api;
 use super::at_least::AtLeast;
 use super::bodies::Refused;
+use super::fields::Shown;
 use super::filter::ChangeFilter;
+use super::guard::Held;
 use super::params::ChangesQuery;
 use super::refusal::Refusal;
 use super::render::{Rendered, View};
@@ -81,11 +83,12 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 )]
 pub(super) async fn changes(
     State(api): State<Arc<Api>>,
+    Held(scopes): Held,
     query: Result<Query<ChangesQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let Query(query) = query?;
-    let filter = query.filter()?;
+    let (filter, shown) = (query.filter(scopes)?, query.shown(scopes)?);
     let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
     let from = header.or(query.last_event_id.as_deref()).unwrap_or_default();
     let from = Bookmark::from_id(from);
@@ -95,6 +98,7 @@ pub(super) async fn changes(
     let subscriber = Subscriber {
         changes: api.projection.subscribe(from),
         filter,
+        shown,
         clock: shared.options.clock,
         cut_off: shared.metrics.subscribers_cut_off.clone(),
         shutdown: api.shutdown.clone(),
@@ -117,6 +121,7 @@ pub(super) async fn changes(
 struct Subscriber {
     changes: Changes,
     filter: ChangeFilter,
+    shown: Shown,
     clock: fn() -> UnixMillis,
     cut_off: Counter,
     shutdown: Shutdown,
@@ -165,7 +170,12 @@ impl Subscriber {
             return None;
         }
         let name = if announced.change.event.is_some() { name } else { "forgotten" };
-        Some(self.with_id().event(name).data(announced.json.get_or_init(|| data(announced, (self.clock)()))))
+        let event = self.with_id().event(name);
+        let data = || data(announced, (self.clock)(), self.shown);
+        Some(match self.shown.by_scopes() {
+            Some(scopes) => event.data(announced.json(scopes, data)),
+            None => event.data(data()),
+        })
     }
 
     fn end(&mut self, reason: &str) -> Event {
@@ -180,9 +190,9 @@ impl Subscriber {
 }
 
 /// Returns a change as one line of JSON, as sent at `now`.
-fn data(announced: &Announced, now: UnixMillis) -> String {
+fn data(announced: &Announced, now: UnixMillis, shown: Shown) -> String {
     let change = &announced.change;
-    let (position, view) = (change.position, View { names: announced.names.clone(), now });
+    let (position, view) = (change.position, View { names: announced.names.clone(), now, shown });
     let meta = json!({ "position": view.names.of(position).to_string() });
     let current = change.event.as_deref().and_then(|value| wire::decode_current(value).ok());
     let json = match (current, change.forgotten_at) {

@@ -16,6 +16,8 @@ use super::accept::{NDJSON, wants_ndjson};
 use super::api::Api;
 use super::at_least::AtLeast;
 use super::bodies::{Refused, UserBody, UserPageBody};
+use super::fields::Shown;
+use super::guard::Held;
 use super::params::ListQuery;
 use super::refusal::Refusal;
 use super::render::{self, View};
@@ -25,7 +27,7 @@ use crate::store::{StoreReaders, UserFilter, UserRows};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// `/users` answers by the `Accept` of the request: whoever keeps answers keeps one of each.
-const VARY_BY: HeaderValue = HeaderValue::from_static("accept");
+const VARY_BY: HeaderValue = HeaderValue::from_static("authorization, accept-encoding, accept");
 /// How many users one step of a stream reads: its memory, about half a megabyte.
 const STREAM_STEP: usize = 500;
 
@@ -44,19 +46,20 @@ const STREAM_STEP: usize = 500;
 )]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Held(scopes): Held,
     query: Result<Query<ListQuery>, QueryRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let Query(query) = query?;
-    let filter = query.filter()?;
+    let (filter, shown) = (query.filter(scopes)?, query.shown(scopes)?);
     let table = api.table()?;
     let after = query.after(table.topic())?;
     let limit = query.limit()?;
+    let source = Source { projection: api.projection.clone(), table, filter, shown };
     if wants_ndjson(&headers) {
-        return stream_all(Source { projection: api.projection.clone(), table, filter }, after, limit).await;
+        return stream_all(source, after, limit).await;
     }
-    let source = Source { projection: api.projection.clone(), table, filter };
     let page = source.find(after, query.page_limit()?).await?;
     let next = page.next_after.map(|last| next_page(&uri, source.table.topic(), last));
     let mut json = b"{\"users\":[".to_vec();
@@ -95,6 +98,7 @@ struct Source {
     projection: Projection,
     table: Arc<StoreReaders>,
     filter: UserFilter,
+    shown: Shown,
 }
 
 impl Source {
@@ -104,7 +108,7 @@ impl Source {
     }
 
     fn view(&self) -> View {
-        View { names: self.table.names(), now: self.projection.shared.now() }
+        View { names: self.table.names(), now: self.projection.shared.now(), shown: self.shown }
     }
 }
 

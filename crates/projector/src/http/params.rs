@@ -4,8 +4,10 @@ use domain::{TopicId, UserId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::fields::Shown;
 use super::filter::ChangeFilter;
 use super::refusal::Refusal;
+use crate::scopes::{Scope, Scopes};
 use crate::store::UserFilter;
 
 /// How many users a page has by default.
@@ -14,6 +16,7 @@ const PAGE_DEFAULT: usize = 100;
 pub(super) const PAGE_MAX: usize = 1_000;
 /// How many user ids a filter names at most: as many as fit into a request's head.
 const USER_IDS_MAX: usize = 1_000;
+
 /// The parameters of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -23,8 +26,12 @@ pub(super) struct ListQuery {
     #[param(value_type = Option<bool>)]
     is_agent: Option<String>,
     priv_group: Option<i64>,
-    /// The beginning of the username, name, e-mail address or extension.
+    /// The beginning of the username, name, extension or, with the scope `users:contact`, e-mail address.
     q: Option<String>,
+    /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
+    /// `userId` and `_meta` always.
+    #[param(example = "name,state")]
+    fields: Option<String>,
     /// How many users at most: 100 by default, 1000 at most; as NDJSON any number.
     #[param(minimum = 1)]
     limit: Option<usize>,
@@ -33,6 +40,23 @@ pub(super) struct ListQuery {
     #[param(example = "zuQxo-W8SfmGVIR3p0wXVg/180")]
     after: Option<String>,
     /// [`super::at_least`] has read them.
+    #[serde(rename = "at_least")]
+    #[param(ignore)]
+    _at_least: Option<String>,
+    #[serde(rename = "wait_ms")]
+    #[param(ignore)]
+    _wait_ms: Option<String>,
+}
+
+/// The parameters of an answer with one user, or with those that share a value.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UserQuery {
+    /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
+    /// `userId` and `_meta` always.
+    #[param(example = "name,state")]
+    fields: Option<String>,
     #[serde(rename = "at_least")]
     #[param(ignore)]
     _at_least: Option<String>,
@@ -52,6 +76,10 @@ pub(super) struct ChangesQuery {
     #[param(value_type = Option<bool>)]
     is_agent: Option<String>,
     priv_group: Option<i64>,
+    /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
+    /// `userId` and `_meta` always.
+    #[param(example = "name,state")]
+    fields: Option<String>,
     /// As the header, for those who cannot send one.
     pub(super) last_event_id: Option<String>,
     #[serde(rename = "at_least")]
@@ -63,7 +91,8 @@ pub(super) struct ChangesQuery {
 }
 
 impl ListQuery {
-    pub(super) fn filter(&self) -> Result<UserFilter, Refusal> {
+    /// Returns which users are listed for a principal with these scopes.
+    pub(super) fn filter(&self, scopes: Scopes) -> Result<UserFilter, Refusal> {
         let is_agent = parse_is_agent(self.is_agent.as_deref())?;
         let begins = self.q.clone().filter(|q| !q.is_empty());
         Ok(UserFilter {
@@ -71,8 +100,13 @@ impl ListQuery {
             is_agent,
             priv_group: self.priv_group,
             begins,
+            without_email: !scopes.contains(Scope::UsersContact),
             ..UserFilter::default()
         })
+    }
+
+    pub(super) fn shown(&self, scopes: Scopes) -> Result<Shown, Refusal> {
+        Shown::asked(scopes, self.fields.as_deref())
     }
 
     /// Returns after which user the page begins, of a table of the topic `held`.
@@ -105,8 +139,20 @@ impl ListQuery {
     }
 }
 
+impl UserQuery {
+    pub(super) fn shown(&self, scopes: Scopes) -> Result<Shown, Refusal> {
+        Shown::asked(scopes, self.fields.as_deref())
+    }
+}
+
 impl ChangesQuery {
-    pub(super) fn filter(&self) -> Result<ChangeFilter, Refusal> {
+    /// Returns which changes are sent to a principal with these scopes. One that may not see a field must not choose by
+    /// it.
+    pub(super) fn filter(&self, scopes: Scopes) -> Result<ChangeFilter, Refusal> {
+        let chooses = self.state.is_some() || self.is_agent.is_some() || self.priv_group.is_some();
+        if chooses && !scopes.contains(Scope::UsersRead) {
+            return Err(Refusal::Scope(Scope::UsersRead));
+        }
         let parse = |id: &str| id.trim().parse().map_err(|error| Refusal::Parameter(format!("userId: {error}")));
         let user_ids = self.user_id.as_ref().map(|ids| ids.split(',').map(parse).collect::<Result<Vec<UserId>, _>>());
         let user_ids = user_ids.transpose()?;
@@ -115,6 +161,10 @@ impl ChangesQuery {
         }
         let is_agent = parse_is_agent(self.is_agent.as_deref())?;
         Ok(ChangeFilter { user_ids, state: self.state.clone(), is_agent, priv_group: self.priv_group })
+    }
+
+    pub(super) fn shown(&self, scopes: Scopes) -> Result<Shown, Refusal> {
+        Shown::asked(scopes, self.fields.as_deref())
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use domain::{TopicId, TopicPosition};
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
 use service::Problem;
 
 use super::render::DamagedEvent;
 use crate::error::Error;
+use crate::scopes::Scope;
 use crate::store;
 
 /// After how long a reader may ask again for what is not there yet.
@@ -20,6 +23,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Refusal {
     /// The path names no user id.
     NoUserId(String),
+    /// The principal lacks a scope that the route or a parameter demands.
+    Scope(Scope),
     /// A parameter is unknown, or its value is not what it must be.
     Parameter(String),
     UnknownUser,
@@ -82,7 +87,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let unavailable =
             |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).retry_after(RETRY_AFTER);
-        match self {
+        let problem = match self {
+            Self::Scope(missing) => return lacks(missing),
             Self::NoUserId(reason) | Self::Parameter(reason) => Problem::new(StatusCode::BAD_REQUEST).detail(reason),
             Self::UnknownUser => Problem::not_found().detail("no such user"),
             Self::ForgottenUser => Problem::new(StatusCode::GONE).detail("the user was forgotten"),
@@ -96,7 +102,15 @@ impl IntoResponse for Refusal {
             Self::NotReached(position) => unavailable(format!("the table has not reached {position} in time")),
             Self::NotReady(why) => unavailable(why),
             Self::Failed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail("the table cannot be read"),
-        }
-        .into_response()
+        };
+        problem.into_response()
     }
+}
+
+/// Returns 403 with the scope that is missing (RFC 6750, 3.1).
+fn lacks(missing: Scope) -> Response {
+    let problem = Problem::new(StatusCode::FORBIDDEN).detail(format!("the scope {missing} is missing"));
+    let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{missing}\"");
+    let challenge = HeaderValue::try_from(challenge).expect("the name of a scope makes a header");
+    ([(WWW_AUTHENTICATE, challenge)], Extension(missing), problem).into_response()
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use domain::gap::OpenGap;
-use domain::{UnixMillis, UserId};
-
-use domain::Positions;
+use domain::{Positions, UserId};
 
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
@@ -15,9 +13,11 @@ use super::bodies::{
     ClusterStatus, GapStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, Refused, StatusBody,
     UnknownStatus, UnreadableStatus,
 };
+use super::fields::Shown;
+use super::guard::Held;
 use super::refusal::Refusal;
+use super::render::View;
 use crate::ends::LogEnds;
-use crate::store::LogNames;
 
 /// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -36,7 +36,11 @@ const LISTED_MAX: usize = 100;
         Refused
     )
 )]
-pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> Result<Json<StatusBody>, Refusal> {
+pub(super) async fn status(
+    State(api): State<Arc<Api>>,
+    Held(scopes): Held,
+    _only: OnlyAtLeast,
+) -> Result<Json<StatusBody>, Refusal> {
     let projection = &api.projection;
     // All of one moment, the checkpoint too.
     let now = projection.shared.now();
@@ -47,7 +51,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         Ok((reader.checkpoint()?, counts, tally, listed, reader.meta()?, reader.erasures()?))
     });
     let (checkpoint, counts, tally, (gaps, unreadable, unknown), meta, erasures) = read.await?;
-    let (names, topic) = (table.names(), table.topic());
+    let (view, topic) = (api.view(&table, Shown::of(scopes)), table.topic());
     let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
     let last_answer = known_at.map(|at| at.to_string());
     let phase = projection.phase().borrow().to_string();
@@ -74,13 +78,17 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         gaps: GapStatus {
             awaited: tally.gaps_awaited,
             lost: tally.gaps_lost,
-            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, &names, now)).collect(),
+            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, &view)).collect(),
+            redacted: view.shown.redacted().collect(),
         },
         unreadable: UnreadableStatus {
             records: meta.records_unreadable,
             listed: unreadable
                 .into_iter()
-                .map(|record| ListedRecord { position: names.of(record.position).to_string(), reason: record.reason })
+                .map(|record| ListedRecord {
+                    position: view.names.of(record.position).to_string(),
+                    reason: record.reason,
+                })
                 .collect(),
         },
         unknown: UnknownStatus {
@@ -94,13 +102,13 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
     }))
 }
 
-fn listed(user_id: UserId, gap: OpenGap, names: &LogNames, now: UnixMillis) -> ListedGap {
+fn listed(user_id: UserId, gap: OpenGap, View { names, now, shown }: &View) -> ListedGap {
     ListedGap {
         user_id: user_id.get(),
         position: names.of(gap.position).to_string(),
-        state: gap.state(now).as_str(),
+        state: gap.state(*now).as_str(),
         awaited_until: gap.awaited_until().to_string(),
-        fields: gap.fields,
+        fields: gap.fields.into_iter().filter(|name| shown.may_name(name)).collect(),
     }
 }
 
@@ -113,6 +121,7 @@ mod tests {
     use testkit::eventually;
 
     use super::*;
+    use crate::scopes::Scopes;
     use crate::{Options, Phase, Projection};
 
     const TOPIC: &str = "vcc.users";
@@ -123,7 +132,7 @@ mod tests {
     /// Asks until the cluster answers, or does not.
     async fn until(api: &Arc<Api>, answers: bool) -> StatusBody {
         let asked = async || {
-            let Json(now) = status(State(Arc::clone(api)), OnlyAtLeast).await.unwrap();
+            let Json(now) = status(State(Arc::clone(api)), Held(Scopes::ALL), OnlyAtLeast).await.unwrap();
             (now.cluster.answers == answers).then_some(now)
         };
         eventually("the cluster answers, or does not", PATIENCE, asked).await

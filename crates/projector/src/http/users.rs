@@ -11,13 +11,14 @@ use http::{HeaderValue, StatusCode};
 
 use super::accept::IfNoneMatch;
 use super::api::Api;
-use super::at_least::{AtLeast, OnlyAtLeast};
+use super::at_least::AtLeast;
 use super::bodies::{Matched, ProblemBody, Refused, UserBody};
-use super::params::PAGE_MAX;
+use super::fields::Shown;
+use super::params::{PAGE_MAX, UserQuery};
 use super::refusal::Refusal;
 use super::render::{self, DamagedEvent, View};
 use crate::error::Error;
-use crate::store::{LogNames, Lookup, UserFilter, UserRow};
+use crate::store::{Lookup, UserFilter, UserRow};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -25,7 +26,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 #[utoipa::path(
     get,
     path = "/users/{userId}",
-    params(("userId" = i64, Path, description = "the vendor's identifier"), AtLeast),
+    params(("userId" = i64, Path, description = "the vendor's identifier"), UserQuery, AtLeast),
     responses(
         (
             status = 200,
@@ -42,21 +43,21 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
     known: IfNoneMatch,
 ) -> Result<Response, Refusal> {
     let Path(id) = id?;
     let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
     let table = api.table()?;
     match table.with(|reader| reader.get(user_id)).map_err(Error::from)? {
-        Lookup::Found(row) => found(&row, &known, &api.view(&table)),
+        Lookup::Found(row) => found(&row, &known, &api.view(&table, shown)),
         Lookup::Forgotten(_) => Err(Refusal::ForgottenUser),
         Lookup::Unknown => Err(Refusal::UnknownUser),
     }
 }
 
 fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Refusal> {
-    let etag = etag(row, &view.names)?;
+    let etag = etag(row, view)?;
     let is_known = known.names(&etag);
     let etag = HeaderValue::try_from(etag).expect("base64, a UUID and quotes make a header");
     if is_known {
@@ -66,61 +67,79 @@ fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Re
     Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
 }
 
-/// Returns a weak tag: it is of the topic and the event that wins, so it covers the user, and not `_meta`. A table that
-/// was rebuilt and a replica give the same; the user of another topic has another.
-fn etag(row: &UserRow, names: &LogNames) -> Result<String, Refusal> {
+/// Returns a weak tag: it is of the topic, the event that wins and the fields that are shown, so it covers the user,
+/// and not `_meta`. A table that was rebuilt and a replica give the same; the user of another topic has another.
+fn etag(row: &UserRow, View { names, shown, .. }: &View) -> Result<String, Refusal> {
     let head = wire::decode_head(&row.event).map_err(|_| DamagedEvent(names.of(row.position)))?;
-    Ok(format!("W/\"{}/{}\"", names.topic(), head.event_id))
+    let (topic, event) = (names.topic(), head.event_id);
+    Ok(match shown.subset() {
+        None => format!("W/\"{topic}/{event}\""),
+        Some(shown) => format!("W/\"{topic}/{event}/{shown:x}\""),
+    })
 }
 
 /// Answers with all users that have this username.
 #[utoipa::path(
     get,
     path = "/users/by-username/{username}",
-    params(("username" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    params(
+        ("username" = String, Path, description = "whole; the case of ASCII letters does not matter"),
+        UserQuery,
+        AtLeast
+    ),
     responses(Matched, Refused)
 )]
 pub(super) async fn by_username(
     State(api): State<Arc<Api>>,
     username: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
 ) -> Result<Response, Refusal> {
-    matching(&api, username, |username| UserFilter { username: Some(username), ..UserFilter::default() }).await
+    matching(&api, shown, username, |username| UserFilter { username: Some(username), ..UserFilter::default() }).await
 }
 
 /// Answers with all users that have this e-mail address.
 #[utoipa::path(
     get,
     path = "/users/by-email/{email}",
-    params(("email" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    params(
+        ("email" = String, Path, description = "whole; the case of ASCII letters does not matter"),
+        UserQuery,
+        AtLeast
+    ),
     responses(Matched, Refused)
 )]
 pub(super) async fn by_email(
     State(api): State<Arc<Api>>,
     email: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
 ) -> Result<Response, Refusal> {
-    matching(&api, email, |email| UserFilter { email: Some(email), ..UserFilter::default() }).await
+    matching(&api, shown, email, |email| UserFilter { email: Some(email), ..UserFilter::default() }).await
 }
 
 /// Answers with all users that have this extension.
 #[utoipa::path(
     get,
     path = "/users/by-extension/{extension}",
-    params(("extension" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    params(
+        ("extension" = String, Path, description = "whole; the case of ASCII letters does not matter"),
+        UserQuery,
+        AtLeast
+    ),
     responses(Matched, Refused)
 )]
 pub(super) async fn by_extension(
     State(api): State<Arc<Api>>,
     extension: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
 ) -> Result<Response, Refusal> {
-    matching(&api, extension, |extension| UserFilter { extension: Some(extension), ..UserFilter::default() }).await
+    matching(&api, shown, extension, |extension| UserFilter { extension: Some(extension), ..UserFilter::default() })
+        .await
 }
 
 /// Answers with all users that have it, of which there may be several: the vendor does not say that it is unique.
 async fn matching(
     api: &Api,
+    shown: Shown,
     value: Result<Path<String>, PathRejection>,
     filter: impl FnOnce(String) -> UserFilter,
 ) -> Result<Response, Refusal> {
@@ -131,7 +150,7 @@ async fn matching(
         return Err(Refusal::UnknownUser);
     }
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",", &api.view(&table))?;
+    render::join(&mut json, &page.users, b",", &api.view(&table, shown))?;
     json.extend(b"]}");
     Ok(([(CONTENT_TYPE, JSON)], json).into_response())
 }

@@ -26,6 +26,8 @@ pub struct UserFilter {
     /// Text that the username, name, e-mail address or extension begins with; the case of ASCII letters does not
     /// matter.
     pub begins: Option<String>,
+    /// Whether the beginning of an e-mail address does not count.
+    pub without_email: bool,
     /// Exact but for the case of ASCII letters, as the next two.
     pub username: Option<String>,
     pub email: Option<String>,
@@ -111,8 +113,10 @@ impl UserFilter {
         equal("extension", self.extension.clone().map(Value::Text));
         if let Some(begins) = &self.begins {
             let range = |column: &str| format!("SELECT user_id FROM users WHERE {column} >= ? AND {column} < ?");
-            let columns = ["username", "name", "email", "extension"];
-            conditions.push(format!("user_id IN ({})", columns.map(range).join(" UNION ALL ")));
+            let columns = ["username", "name", "extension", "email"];
+            let columns = if self.without_email { &columns[..3] } else { &columns[..] };
+            let ranges: Vec<String> = columns.iter().map(|column| range(column)).collect();
+            conditions.push(format!("user_id IN ({})", ranges.join(" UNION ALL ")));
             for _ in columns {
                 values.push(Value::Text(begins.clone()));
                 values.push(Value::Text(format!("{begins}{LAST_CHARACTER}")));
