@@ -104,8 +104,20 @@ impl ClientOptions {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error");
+            .set("auto.offset.reset", "error")
+            // The cleaner removes the records of an aborted transaction, so a table of them could not be made again.
+            .set("isolation.level", "read_committed");
         config
+    }
+
+    /// Returns a client that sees past an open transaction. A broker answers a reader of committed records that the log
+    /// ends where the first open transaction begins.
+    pub(crate) fn uncommitted_reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let mut config = self.consumer(UNJOINED_GROUP);
+        let reader: BaseConsumer<_> =
+            config.set("isolation.level", "read_uncommitted").create_with_context(self.context())?;
+        authorize(reader.client())?;
+        Ok(reader)
     }
 
     /// Returns a client with manual assignment, or for requests about topics. Where clients need a token it has one, so

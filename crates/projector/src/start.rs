@@ -145,7 +145,7 @@ mod tests {
         Topic {
             name: "vcc.users".to_owned(),
             id: log_id(),
-            log: vec![Watermarks { partition: 0, low: 10, high: 20 }],
+            log: vec![Watermarks { partition: 0, low: 10, stable: 20, high: 20 }],
             delete_retention_ms: None,
         }
     }

@@ -28,6 +28,7 @@ const OWNED: &[(&str, &str)] = &[
     ("auto.commit.enable", "readers keep their own positions"),
     ("enable.auto.offset.store", "readers keep their own positions"),
     ("auto.offset.reset", "a position outside the log is an error, never skipped"),
+    ("isolation.level", "the records of an aborted transaction do not count"),
     ("enable.partition.eof", "readers must know where the log ends"),
     ("allow.auto.create.topics", "an automatically created topic would not be compacted"),
     ("sasl.oauthbearer.method", "set `kafka.oauth` instead: the client library is built without OpenID Connect"),

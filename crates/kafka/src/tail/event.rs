@@ -7,7 +7,8 @@ use crate::{Record, Unavailable, topics};
 pub enum TailEvent {
     /// Records, at least one. Records of one partition come in the order of their offsets.
     Records(Vec<Record>),
-    /// Every record of the partition below `next_offset` was delivered, and there was none beyond at that moment.
+    /// Every record of the partition below `next_offset` was delivered, and there was none beyond at that moment but
+    /// those that an open transaction holds back.
     EndReached { partition: i32, next_offset: i64 },
     /// The topic has new partitions. They are followed from their beginning.
     PartitionsAdded(Vec<i32>),

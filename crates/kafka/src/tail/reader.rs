@@ -57,7 +57,7 @@ impl TailReader {
     ) -> Result<Self, Error> {
         let consumer = options.reader().map_err(Unavailable::from)?;
         let watch = Watch::begin(options, &topic, limits.open_deadline)?;
-        let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
+        let log = topics::watermarks_of(options, &topic, limits.open_deadline)?;
         let mut reader = Self {
             options: options.clone(),
             intake: Intake::new(consumer),
@@ -182,7 +182,7 @@ impl TailReader {
             self.check_at = Some(Instant::now() + CHECK_INTERVAL);
             return Step::Continue(());
         }
-        let verified = topics::watermarks_of(self.intake.consumer(), &self.topic, self.limits.open_deadline)
+        let verified = topics::watermarks_of(&self.options, &self.topic, self.limits.open_deadline)
             .map_err(Error::from)
             .and_then(|log| self.cursors.verify(&log))
             .and_then(|()| self.reconnect());

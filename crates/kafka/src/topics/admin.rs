@@ -26,16 +26,6 @@ pub enum Created {
     Before,
 }
 
-/// The first and the next offset of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watermarks {
-    pub partition: i32,
-    /// The offset of the first record that still exists.
-    pub low: i64,
-    /// The offset of the next record.
-    pub high: i64,
-}
-
 /// Creates the topics that do not exist, and leaves existing ones unchanged.
 ///
 /// # Errors
@@ -106,39 +96,13 @@ pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) 
     })
 }
 
-/// Returns the first and the next offset of each partition, ordered by partition.
-///
-/// # Errors
-/// As [`describe`].
-pub async fn watermarks(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Watermarks>, Error> {
-    let (options, topic) = (options.clone(), topic.to_owned());
-    tokio::task::spawn_blocking(move || watermarks_of(&reader(&options)?, &topic, deadline))
-        .await
-        .expect("asking does not panic")
-}
-
-/// Like [`watermarks`], for synchronous callers that have a client.
-pub(crate) fn watermarks_of(
-    client: &BaseConsumer<TracingContext>,
-    topic: &str,
-    deadline: Duration,
-) -> Result<Vec<Watermarks>, Error> {
-    let partitions = shape_of(client, topic, deadline)?.partitions;
-    (0..partitions)
-        .map(|partition| {
-            let (low, high) = client
-                .fetch_watermarks(topic, partition, deadline)
-                .map_err(|error| Error::NotDescribed { topic: topic.to_owned(), source: error.into() })?;
-            Ok(Watermarks { partition, low, high })
-        })
-        .collect()
-}
-
 /// A topic in the cluster's metadata.
 pub(super) struct Shape {
     pub(super) partitions: i32,
     replication: i32,
     cluster_id: Option<String>,
+    /// The partitions of each leader, under -1 those without one.
+    pub(super) by_leader: BTreeMap<i32, Vec<i32>>,
 }
 
 impl Shape {
@@ -206,10 +170,15 @@ pub(super) fn shape_of<C: ConsumerContext>(
     }
     let replicas = found.partitions().iter().map(|partition| partition.replicas().len());
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in found.partitions() {
+        by_leader.entry(partition.leader()).or_default().push(partition.id());
+    }
     Ok(Shape {
         partitions: count(found.partitions().len()),
         replication: count(replicas.min().unwrap_or(0)),
         cluster_id: client.client().fetch_cluster_id(deadline),
+        by_leader,
     })
 }
 

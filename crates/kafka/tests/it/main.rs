@@ -6,6 +6,7 @@
 )]
 
 mod broker;
+mod ends;
 mod group;
 mod publish;
 mod scan;
