@@ -11,6 +11,7 @@ use domain::topics::Names;
 use ipnet::IpNet;
 use kafka::ClientOptions;
 use service::config::Faults;
+use service::hosts::AllowedHosts;
 use service::registry;
 use service::serve::ServerLimits;
 use service::settings::{Http, Kafka, Log, listen_address};
@@ -35,6 +36,7 @@ pub struct Config {
     pub limits: ServerLimits,
     /// The networks whose connections are preferred.
     pub preferred: Vec<IpNet>,
+    pub(crate) hosts: AllowedHosts,
     pub kafka: ClientOptions,
     pub topics: Names,
     pub registry: registry::Options,
@@ -77,6 +79,8 @@ impl TryFrom<Raw> for Config {
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_DEFAULT, &mut faults),
             limits: http.limits(&mut faults),
             preferred: http.preferred(&mut faults),
+            // Webhooks come from the vendor's servers, not from pages that a browser shows.
+            hosts: http.hosts(AllowedHosts::Any, &mut faults),
             http,
             kafka,
             partitions: topics.partitions,

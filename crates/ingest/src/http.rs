@@ -16,6 +16,7 @@ use domain::{LogId, UnixMillis, UserEvent};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use service::hosts::AllowedHosts;
 use service::serve::PeerAddr;
 use service::telemetry::Seldom;
 use tokio::sync::Semaphore;
@@ -30,6 +31,7 @@ use crate::{Rejection, dead_letter, pipeline};
 
 /// Everything that a request needs to become a record.
 pub(crate) struct Receiver {
+    pub(crate) hosts: AllowedHosts,
     pub(crate) policy: Policy,
     pub(crate) publisher: kafka::publish::Publisher,
     pub(crate) topics: Names,
@@ -117,6 +119,9 @@ impl Receiver {
     /// Checks the head first: an unauthenticated peer takes no permit, and its body is neither read nor requested.
     async fn deliver(&self, parts: &Parts, body: Body) -> Result<Answer, Rejection> {
         check_head(parts)?;
+        if !self.hosts.allow(&parts.uri, &parts.headers) {
+            return Err(Rejection::OtherHost);
+        }
         let sender = authenticate(&raw_request(parts)?, &self.policy.sender)?;
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Rejection::Overloaded);

@@ -20,6 +20,8 @@ pub enum Rejection {
     MethodNotAllowed { allow: &'static str },
     #[error("the request has no or several Host fields")]
     Host,
+    #[error("the request is for another host")]
+    OtherHost,
     #[error("the body has a content coding")]
     ContentCoding,
     #[error("the body has a transfer coding other than chunked")]
@@ -56,12 +58,13 @@ const TIMESTAMP: &str = "/timestamp";
 
 impl Rejection {
     /// The labels of all rejections.
-    pub const LABELS: [&'static str; 16] = [
+    pub const LABELS: [&'static str; 17] = [
         "unauthenticated",
         "address_not_allowed",
         "not_found",
         "method_not_allowed",
         "host",
+        "other_host",
         "content_coding",
         "transfer_coding",
         "length_required",
@@ -91,6 +94,7 @@ impl Rejection {
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed { .. } => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::Host => ("host", StatusCode::BAD_REQUEST),
+            Self::OtherHost => ("other_host", StatusCode::MISDIRECTED_REQUEST),
             Self::ContentCoding => ("content_coding", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::TransferCoding => ("transfer_coding", StatusCode::NOT_IMPLEMENTED),
             Self::LengthRequired => ("length_required", StatusCode::LENGTH_REQUIRED),
@@ -117,7 +121,7 @@ impl Rejection {
         match self {
             Self::Unauthenticated | Self::AddressNotAllowed | Self::NotFound | Self::Undecryptable { .. } => problem,
             Self::MethodNotAllowed { allow } => Problem::method_not_allowed(allow),
-            Self::Host | Self::TransferCoding => problem.detail(self.to_string()),
+            Self::Host | Self::OtherHost | Self::TransferCoding => problem.detail(self.to_string()),
             Self::ContentCoding => problem.detail("send the body as it is, without Content-Encoding"),
             Self::LengthRequired => problem.detail("send Content-Length, or a chunked body"),
             Self::BodyTooLarge | Self::BodyTimeout | Self::BodyIncomplete => problem.detail(self.to_string()),
@@ -148,6 +152,7 @@ impl Rejection {
             | Self::NotFound
             | Self::MethodNotAllowed { .. }
             | Self::Host
+            | Self::OtherHost
             | Self::ContentCoding
             | Self::TransferCoding
             | Self::LengthRequired
@@ -186,6 +191,7 @@ mod tests {
             Rejection::NotFound,
             Rejection::MethodNotAllowed { allow: "POST" },
             Rejection::Host,
+            Rejection::OtherHost,
             Rejection::ContentCoding,
             Rejection::TransferCoding,
             Rejection::LengthRequired,

@@ -106,9 +106,9 @@ fn receiver(
         refused_is_ok: config.refused_is_ok,
     };
     let places = Semaphore::new(config.requests_max);
-    let Config { policy, topics, .. } = config;
+    let Config { hosts, policy, topics, .. } = config;
     let (seldom, strangers) = (Seldom::default(), Seldom::default());
-    Receiver { policy, publisher, topics, framing, limits, counters, gate, clock, places, seldom, strangers }
+    Receiver { hosts, policy, publisher, topics, framing, limits, counters, gate, clock, places, seldom, strangers }
 }
 
 /// Waits until no record waits for its acknowledgement. A remaining record is not a failure: its sender got no 200.

@@ -94,7 +94,7 @@ async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
 
 #[tokio::test]
 async fn a_head_that_hyper_lets_pass_is_judged() {
-    let service = Service::start("[webhook]\nmethods = ['POST', 'PUT']").await;
+    let service = Service::start("[webhook]\nmethods = ['POST', 'PUT']\n[http]\nallowed_hosts = ['a']").await;
     let sent = |method: &str, fields: &str, coding: &str| {
         let length = CREATED.len();
         format!(
@@ -107,7 +107,8 @@ async fn a_head_that_hyper_lets_pass_is_judged() {
         (sent("POST", "host: a\r\n", "content-encoding: deflate\r\n"), 415),
         (sent("POST", "host: a\r\n", "content-encoding: gzip, identity\r\n"), 415),
         (sent("POST", "host: a\r\n", "content-encoding: identity\r\n"), 200),
-        (sent("PUT", "host: a\r\n", ""), 200),
+        (sent("PUT", "host: a:443\r\n", ""), 200),
+        (sent("POST", "host: b\r\n", ""), 421),
         (sent("DELETE", "host: a\r\n", ""), 405),
     ];
     for (request, status) in table {
@@ -115,11 +116,11 @@ async fn a_head_that_hyper_lets_pass_is_judged() {
         assert_eq!(answer.status, status, "{request}");
     }
     let coded = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+        "POST {PATH} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
     );
     assert_eq!(service.http.exchange(&coded).await.status, 501);
     let summary = service.stop().await;
-    assert_eq!((summary.received, summary.accepted, summary.unavailable), (8, 2, 1));
+    assert_eq!((summary.received, summary.accepted, summary.unavailable), (9, 2, 1));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@
 //! - [`run`]: the skeleton of both services, from the first request to the last step of the stop. [`Shutdown`] is the
 //!   one stop signal of a process. Only the command line connects it to SIGTERM.
 //! - [`serve`]: the accept loop, with a limit on every resource that a peer can hold, and an orderly stop. [`tls`]: TLS
-//!   in front of it.
+//!   in front of it. [`hosts`]: the names by which it may be asked; `browsers`: what browsers may do with its answers.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
@@ -57,6 +57,10 @@ pub mod run;
 pub mod serve;
 
 pub mod tls;
+
+pub mod hosts;
+
+mod browsers;
 
 pub mod admin;
 

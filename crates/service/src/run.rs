@@ -17,8 +17,10 @@ use axum::Router;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
+use tower::layer::layer_fn;
 
 use crate::admin::{self, Readiness};
+use crate::browsers::Restricted;
 use crate::serve::{Drained, Places, ServerLimits, serve};
 use crate::tls::Tls;
 use crate::{Metrics, Shutdown};
@@ -74,7 +76,8 @@ impl<E: Send + 'static> Service<E> {
         let Self { router, tls, limits, preferred, metrics, readiness, mut parts, stop } = self;
         let admin_stop = Shutdown::new();
         let admin_limits = ServerLimits { drain: ADMIN_DRAIN, ..ServerLimits::default() };
-        let admin_router = admin::router(readiness.clone(), metrics.clone());
+        let restricted = || layer_fn(|within| Restricted { within });
+        let admin_router = admin::router(readiness.clone(), metrics.clone()).layer(restricted());
         let admin = tokio::spawn({
             let (places, stop) = (Places::new(&admin_limits, Vec::new()), admin_stop.clone());
             async move { serve(listeners.admin, None, admin_limits, &places, admin_router, stop).await }
@@ -82,7 +85,7 @@ impl<E: Send + 'static> Service<E> {
         let places = Places::new(&limits, preferred);
         places.register(&metrics);
         let server = tokio::spawn({
-            let (router, stop) = (metrics.instrument(router), stop.clone());
+            let (router, stop) = (metrics.instrument(router.layer(restricted())), stop.clone());
             async move { serve(listeners.http, tls, limits, &places, router, stop).await }
         });
 

@@ -1,13 +1,14 @@
 //! TLS in front of a server, for deployments without a proxy. The files are loaded again when they change.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod};
+use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod, SslVerifyMode};
+use openssl::x509::X509;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_openssl::SslStream;
@@ -15,13 +16,25 @@ use tokio_openssl::SslStream;
 /// The interval of file checks. Certificates are renewed weeks before they expire.
 pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A certificate chain and its key, both PEM, and the acceptor built from them.
+/// What the sessions of this server are of: with client certificates OpenSSL resumes no session without it.
+const SESSION_CONTEXT: &[u8] = b"rollcall";
+
+/// The files of a server's TLS, all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// The authorities of the certificates that clients must have. `None`: clients need none.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// The files of a server's TLS, and the acceptor built from them.
 pub struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
+    files: Files,
     interval: Duration,
     last_look: Instant,
-    seen: Option<[SystemTime; 2]>,
+    seen: Option<Vec<SystemTime>>,
     acceptor: Arc<SslAcceptor>,
 }
 
@@ -34,6 +47,8 @@ pub enum Error {
     Certificate { path: PathBuf, source: ErrorStack },
     #[error("{path} is not a PEM private key, or does not match the certificate")]
     Key { path: PathBuf, source: ErrorStack },
+    #[error("{path} has no certificate authorities that can be used")]
+    Authorities { path: PathBuf, source: ErrorStack },
     #[error("OpenSSL refuses its own defaults")]
     Defaults(#[source] ErrorStack),
 }
@@ -42,20 +57,20 @@ impl Tls {
     /// Returns TLS with these files, checked for changes every `interval`.
     ///
     /// # Errors
-    /// [`Error`] when a file is missing or the two do not match.
-    pub fn open(certificate: PathBuf, key: PathBuf, interval: Duration) -> Result<Self, Error> {
-        let seen = modified(&certificate, &key)?;
-        let acceptor = Arc::new(acceptor(&certificate, &key)?);
-        Ok(Self { certificate, key, interval, last_look: Instant::now(), seen: Some(seen), acceptor })
+    /// [`Error`] when a file is missing or certificate and key do not match.
+    pub fn open(files: Files, interval: Duration) -> Result<Self, Error> {
+        let seen = files.modified()?;
+        let acceptor = Arc::new(files.acceptor()?);
+        Ok(Self { files, interval, last_look: Instant::now(), seen: Some(seen), acceptor })
     }
 
-    /// Loads certificate and key once, to check that they can be used.
+    /// Loads the files once, to check that they can be used.
     ///
     /// # Errors
     /// As [`Tls::open`].
-    pub fn check(certificate: &Path, key: &Path) -> Result<(), Error> {
-        modified(certificate, key)?;
-        acceptor(certificate, key).map(drop)
+    pub fn check(files: &Files) -> Result<(), Error> {
+        files.modified()?;
+        files.acceptor().map(drop)
     }
 
     pub(crate) fn acceptor(&self) -> Arc<SslAcceptor> {
@@ -71,16 +86,16 @@ impl Tls {
     /// use.
     pub(crate) fn reload_if_changed(&mut self) {
         self.last_look = Instant::now();
-        let seen = modified(&self.certificate, &self.key).ok();
+        let seen = self.files.modified().ok();
         if seen.is_none() || seen == self.seen {
             return;
         }
         // Files count as seen only after they are loaded. A certificate written a moment before its key is tried again
         // later.
-        match acceptor(&self.certificate, &self.key) {
+        match self.files.acceptor() {
             Ok(acceptor) => {
                 (self.acceptor, self.seen) = (Arc::new(acceptor), seen);
-                tracing::info!(certificate = %self.certificate.display(), "TLS certificate reloaded");
+                tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate reloaded");
             }
             Err(error) => {
                 tracing::warn!(
@@ -94,7 +109,7 @@ impl Tls {
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("certificate", &self.certificate).field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
@@ -107,23 +122,41 @@ pub(crate) async fn handshake(
     Ok(stream)
 }
 
-fn modified(certificate: &Path, key: &Path) -> Result<[SystemTime; 2], Error> {
-    let of = |path: &Path| {
-        let time = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-        time.map_err(|source| Error::File { path: path.to_owned(), source })
-    };
-    Ok([of(certificate)?, of(key)?])
-}
+impl Files {
+    fn modified(&self) -> Result<Vec<SystemTime>, Error> {
+        let of = |path: &PathBuf| {
+            let time = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+            time.map_err(|source| Error::File { path: path.clone(), source })
+        };
+        [&self.certificate, &self.key].into_iter().chain(&self.client_authorities).map(of).collect()
+    }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<SslAcceptor, Error> {
-    // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
-    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
-    builder
-        .set_certificate_chain_file(certificate)
-        .map_err(|source| Error::Certificate { path: certificate.to_owned(), source })?;
-    builder
-        .set_private_key_file(key, SslFiletype::PEM)
-        .and_then(|()| builder.check_private_key())
-        .map_err(|source| Error::Key { path: key.to_owned(), source })?;
-    Ok(builder.build())
+    fn acceptor(&self) -> Result<SslAcceptor, Error> {
+        let Self { certificate, key, client_authorities } = self;
+        // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
+        builder
+            .set_certificate_chain_file(certificate)
+            .map_err(|source| Error::Certificate { path: certificate.clone(), source })?;
+        builder
+            .set_private_key_file(key, SslFiletype::PEM)
+            .and_then(|()| builder.check_private_key())
+            .map_err(|source| Error::Key { path: key.clone(), source })?;
+        if let Some(path) = client_authorities {
+            let text = std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source })?;
+            let unusable = |source| Error::Authorities { path: path.clone(), source };
+            let authorities = X509::stack_from_pem(&text).map_err(unusable)?;
+            if authorities.is_empty() {
+                return Err(unusable(ErrorStack::get()));
+            }
+            for authority in authorities {
+                // The client is told which authorities count, and chooses its certificate by them.
+                builder.add_client_ca(&authority).map_err(unusable)?;
+                builder.cert_store_mut().add_cert(authority).map_err(unusable)?;
+            }
+            builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+            builder.set_session_id_context(SESSION_CONTEXT).map_err(Error::Defaults)?;
+        }
+        Ok(builder.build())
+    }
 }
