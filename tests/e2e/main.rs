@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`another_log`] | a topic that was created again, or whose log was cut, is noticed; nothing is concluded before |
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
+//! | [`broker_paused`] | a single broker that pauses for long leaves no reader blind |
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
 //! | [`copy`] | the state of every user is copied to a topic with another number of partitions, while ingest writes |
@@ -35,6 +36,7 @@ mod support;
 
 mod another_log;
 mod broker_down;
+mod broker_paused;
 mod chaos;
 mod compaction;
 mod copy;

@@ -45,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) lag: Family<PartitionLabel, Gauge>,
     /// When the end of the log was last known, in seconds since 1970.
     pub(crate) as_of: Gauge<f64, AtomicU64>,
+    pub(crate) stalled: Gauge,
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
     pub(crate) waiters: Gauge,
@@ -67,6 +68,7 @@ impl Default for Metrics {
             next_offset: Family::default(),
             lag: Family::default(),
             as_of: Gauge::default(),
+            stalled: Gauge::default(),
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
             waiters: Gauge::default(),
@@ -105,6 +107,11 @@ impl Metrics {
             "When the end of the log was last known, since 1970",
             Unit::Seconds,
             self.as_of.clone(),
+        );
+        registry.register(
+            "rollcall_projector_stalled_partitions",
+            "Partitions that the Kafka client had stopped to fetch, until they are read to their end",
+            self.stalled.clone(),
         );
         let subscribers = self.subscribers.clone();
         registry.register("rollcall_projector_subscribers", "Subscribers to changes", subscribers);

@@ -46,6 +46,9 @@ impl Projection {
         }
         let folder = StoreFolder::take(&options.store)?;
         let shared = Arc::new(Shared::new(options));
+        for topic in [Some(&shared.options.topic), shared.options.late_topic.as_ref()].into_iter().flatten() {
+            shared.readers_reopened.watch(topic);
+        }
         let follower = tokio::spawn(follow::run(Arc::clone(&shared), folder));
         Ok(Self { shared, follower: Arc::new(Mutex::new(Some(follower))) })
     }

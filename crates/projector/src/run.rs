@@ -14,6 +14,8 @@ use crate::projection::Projection;
 
 /// Readiness: the table has been read to where the log ended at start.
 const TABLE: &str = "table";
+/// Readiness: no partition is behind because the Kafka client had stopped to fetch it.
+const READER: &str = "reader";
 
 /// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub async fn run_watched(
     watch: impl FnOnce(&Projection),
 ) -> Result<Summary, Error> {
     let tls = config.http.tls().map_err(Error::Tls)?;
-    let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[TABLE]), Shutdown::new());
+    let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[TABLE, READER]), Shutdown::new());
     let users = &config.projection.topic;
     let schemas = Schemas::open(config.registry, users, Patience::SERVICE, &metrics).await.map_err(Error::Registry)?;
     let projection = Projection::open(Options { schemas, ..config.projection }).map_err(Error::Projection)?;
@@ -61,6 +63,7 @@ pub async fn run_watched(
     metrics.register(|registry| {
         projection.shared.metrics.register(registry);
         projection.shared.partitions.register(registry);
+        projection.shared.readers_reopened.register(registry);
     });
 
     let mut parts = JoinSet::new();
@@ -83,8 +86,17 @@ pub async fn run_watched(
 
 /// Keeps readiness true to the phase of the projection until `stop`, or until the projection has ended by itself.
 async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) -> Result<(), Error> {
-    let mut phase = projection.phase();
+    let (mut phase, mut stalled) = (projection.phase(), projection.shared.stalled.subscribe());
     loop {
+        let partitions = stalled.borrow_and_update().clone();
+        if partitions.is_empty() {
+            readiness.holds(READER);
+        } else {
+            readiness.lacks(
+                READER,
+                format!("behind on partitions {partitions:?}, which the Kafka client had stopped to fetch"),
+            );
+        }
         let now = phase.borrow_and_update().clone();
         match now {
             Phase::Following => readiness.holds(TABLE),
@@ -94,6 +106,7 @@ async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) ->
         tokio::select! {
             () = stop.requested() => return Ok(()),
             changed = phase.changed() => if changed.is_err() { return Ok(()) },
+            changed = stalled.changed() => if changed.is_err() { return Ok(()) },
         }
     }
 }

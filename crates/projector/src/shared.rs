@@ -4,6 +4,7 @@
 //! The follower replaces the readers and the channel of changes with each table, announces each commit after it is
 //! made, and says its phase. Everybody else reads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use kafka::topics::{self, LogProbe};
 use parking_lot::{Mutex, RwLock};
 use service::Shutdown;
 use service::partitions::PartitionCount;
+use service::readers::ReadersReopened;
 use service::telemetry::{Seldom, chain};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
@@ -53,6 +55,9 @@ pub(crate) struct Shared {
     pub(crate) erasure_held_back: Mutex<Option<String>>,
     pub(crate) metrics: Metrics,
     pub(crate) partitions: PartitionCount,
+    pub(crate) readers_reopened: ReadersReopened,
+    /// The partitions that the Kafka client had stopped to fetch, until they are read to their end.
+    pub(crate) stalled: watch::Sender<BTreeSet<i32>>,
     pub(crate) shutdown: Shutdown,
     /// Of the lines that say what the projection waits for.
     waits: Seldom,
@@ -90,6 +95,8 @@ impl Shared {
             changes: RwLock::new(broadcast::Sender::new(options.changes_waiting_max)),
             logs: LogProbe::new(&options.kafka, &options.topic),
             partitions: PartitionCount::new(&options.topic, options.partitions),
+            readers_reopened: ReadersReopened::default(),
+            stalled: watch::Sender::default(),
             options,
             readers: RwLock::new(None),
             phase: watch::Sender::new(Phase::Starting { waits_for: "the cluster".to_owned() }),
@@ -232,6 +239,16 @@ impl Shared {
     async fn is_log_of_table(&self) -> bool {
         let topic = self.readers.read().as_ref().map(|table| table.topic());
         self.logs.now(ASK_DEADLINE).await.is_ok_and(|log| Some(log.topic) == topic)
+    }
+
+    /// Changes the partitions that are stalled.
+    pub(crate) fn stalled(&self, change: impl FnOnce(&mut BTreeSet<i32>)) {
+        self.stalled.send_if_modified(|stalled| {
+            let before = stalled.clone();
+            change(stalled);
+            self.metrics.stalled.set(i64::try_from(stalled.len()).unwrap_or(i64::MAX));
+            *stalled != before
+        });
     }
 
     /// Notes that the cluster has answered where the log ends.

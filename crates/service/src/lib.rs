@@ -15,7 +15,7 @@
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
 //! - [`registry`]: the schemas that records name by an id. [`oauth`]: tokens for Kafka. [`client`] asks a server.
 //! - [`problem`]: errors in the format of RFC 9457. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
-//!   [`partitions`]: a part of the topics' contract that both services watch.
+//!   [`partitions`]: a part of the topics' contract that both services watch. [`readers`] of Kafka that were reopened.
 //!
 //! Invariant: a service does not bind ports, install signal handlers or read the clock. Its caller provides all three.
 //!
@@ -71,6 +71,8 @@ pub mod settings;
 pub mod origin;
 
 pub mod partitions;
+
+pub mod readers;
 
 pub mod problem;
 

@@ -20,6 +20,7 @@ use kafka::publish::Publisher;
 use kafka::tail::{self, Limits, Tail, TailEvent};
 use kafka::topics::{self, Description, LogProbe, Watermarks};
 use kafka::{ClientOptions, Record};
+use service::readers::ReadersReopened;
 use service::registry::{Schemas, Unsettled};
 use service::{Metrics, Shutdown};
 use tokio::time::Instant;
@@ -60,6 +61,7 @@ pub struct Upkeep {
     schemas: Schemas,
     gate: Gate,
     gauges: Gauges,
+    readers: ReadersReopened,
     /// `None` where this replica does not repair.
     repairer: Option<Repairer>,
     state: Option<State>,
@@ -92,13 +94,16 @@ impl Upkeep {
             now,
             counters: gauges.keeper.clone(),
         });
-        let (topic, schemas) = (topics.users, Schemas::default());
-        Self { options, topic, schemas, gate: Gate::new(logs, metrics), gauges, repairer, state: None }
+        let (topic, schemas, readers) = (topics.users, Schemas::default(), ReadersReopened::default());
+        metrics.register(|registry| readers.register(registry));
+        readers.watch(&topic);
+        Self { options, topic, schemas, gate: Gate::new(logs, metrics), gauges, readers, repairer, state: None }
     }
 
     /// Writes the state topic too, where `topics` names one and this replica repairs.
     pub fn with_state_topic(mut self, topics: &Names, flat: Flat, metrics: &Metrics) -> Self {
-        if topics.state.is_some() {
+        if let Some(topic) = &topics.state {
+            self.readers.watch(topic);
             self.state = Some(State { names: topics.clone(), flat, gauges: StateGauges::register(metrics) });
         }
         self
@@ -107,7 +112,8 @@ impl Upkeep {
     /// Returns the writer of the state topic for one pass over the topic of users.
     fn scribe(&self, log: &LogId, partitions: i32) -> Option<Scribe> {
         let State { names, flat, gauges } = self.state.as_ref()?;
-        Scribe::new(self.repairer.clone()?, names, log.clone(), *flat, partitions, gauges.clone())
+        let (repairer, readers) = (self.repairer.clone()?, self.readers.clone());
+        Scribe::new(repairer, names, log.clone(), *flat, partitions, gauges.clone(), readers)
     }
 
     /// Reads records that name their schemas by ids.
@@ -293,6 +299,11 @@ impl<'u> Follower<'u> {
                 if !self.ahead.is_empty() {
                     self.ahead.extend(&added);
                 }
+            }
+            TailEvent::Stalled(partitions) => {
+                self.upkeep.readers.count(&self.upkeep.topic);
+                self.ahead.extend(&partitions);
+                self.upkeep.gate.withdraw_from(&self.log);
             }
         }
     }

@@ -3,9 +3,10 @@
 //!
 //! A replica that has read the topic to its end knows the state of every key, and judges deliveries by it. A delivery
 //! of a lower rank goes to the late topic. This is never wrong later, because ranks do not fall. A delivery whose event
-//! is in the set is answered with the event's position. A tie is appended. Until the replica has read the topic, and
-//! whenever the topic cannot be followed, everything is appended. So is a delivery while it is not confirmed that the
-//! topic is still the log that was read: it may have been created again, or another cluster may stand at the address.
+//! is in the set is answered with the event's position. A tie is appended. Until the replica has read the topic,
+//! whenever the topic cannot be followed, and while a reader that had stalled catches up, everything is appended. So is
+//! a delivery while it is not confirmed that the topic is still the log that was read: it may have been created again,
+//! or another cluster may stand at the address.
 //! Appending is always safe: only the keeper is needed for correctness. Two replicas that receive two deliveries of one
 //! user at the same moment can both append; the keeper repairs the log afterwards.
 
@@ -122,7 +123,7 @@ impl Gate {
     }
 
     /// Passes everything again, unless another log was read meanwhile. The table stays with its reader.
-    fn withdraw_from(&self, log: &LogId) {
+    pub(crate) fn withdraw_from(&self, log: &LogId) {
         let mut known = self.known.write();
         if known.log.as_ref() == Some(log) {
             known.log = None;

@@ -3,6 +3,7 @@
 //! librdkafka reads on where a topic was deleted and created again, or where another cluster answers at the address: at
 //! the old offsets, among other records. So a reader has each round of records confirmed before it passes them on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::LogId;
@@ -43,7 +44,7 @@ pub(crate) enum Confirmed {
 pub(crate) struct Watch {
     /// Its own connection: a broker answers the requests of one connection in turn, and a fetch takes as long as
     /// nothing comes.
-    client: BaseConsumer<TracingContext>,
+    client: Arc<BaseConsumer<TracingContext>>,
     topic: String,
     seen: Seen,
     look_at: Instant,
@@ -61,9 +62,14 @@ impl Watch {
     /// # Errors
     /// If the topic does not exist or the cluster does not answer in time.
     pub(crate) fn begin(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Self, Error> {
-        let client = reader(options)?;
+        let client = Arc::new(reader(options)?);
         let seen = Seen { log: log_of(&client, topic, deadline)?, missing_since: None };
         Ok(Self { client, topic: topic.to_owned(), seen, look_at: Instant::now() + INTERVAL })
+    }
+
+    /// Returns the connection, for other questions about the topic.
+    pub(crate) fn client(&self) -> Arc<BaseConsumer<TracingContext>> {
+        Arc::clone(&self.client)
     }
 
     /// Returns the log that is watched.

@@ -1,5 +1,6 @@
 //! Following: each batch of records is one commit, announced after it is made; late deliveries beside it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{Checkpoint, LogId};
@@ -46,6 +47,7 @@ impl<'s> Follower<'s> {
         let (log, late, eraser) = (topic.id.clone(), LateTail::default(), Eraser::default());
         let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser };
         follower.see_erasures();
+        shared.stalled(BTreeSet::clear);
         follower
     }
 
@@ -117,7 +119,7 @@ impl<'s> Follower<'s> {
                 event = tail.next() => event,
             };
             let (batch, error) = match event {
-                Ok(event) => gather(event, tail),
+                Ok(event) => self.gather(event, tail, &mut look),
                 Err(error) => (LogBatch::default(), Some(error)),
             };
             let Some(batch) = self.translated(batch, &mut look).await? else { return Ok(Some(Stop::Shutdown)) };
@@ -128,6 +130,36 @@ impl<'s> Follower<'s> {
                 return after_error(shared, error).await;
             }
         }
+    }
+
+    /// Takes the events that are there without waiting, up to the size of a commit; with them the error that came
+    /// after, if one did.
+    fn gather(&self, first: TailEvent, tail: &mut Tail, look: &mut Interval) -> (LogBatch, Option<tail::Error>) {
+        let (shared, mut batch) = (self.shared, LogBatch::default());
+        let mut next = Some(Ok(first));
+        while let Some(event) = next.take() {
+            match event {
+                Ok(TailEvent::Records(records)) => batch.records.extend(records),
+                Ok(TailEvent::EndReached { partition, next_offset }) => {
+                    batch.ends.push((partition, next_offset));
+                    shared.stalled(|stalled| stalled.retain(|other| *other != partition));
+                }
+                Ok(TailEvent::PartitionsAdded(partitions)) => {
+                    tracing::info!(?partitions, "the topic has more partitions now")
+                }
+                Ok(TailEvent::Stalled(partitions)) => {
+                    shared.readers_reopened.count(&shared.options.topic);
+                    shared.stalled(|stalled| stalled.extend(partitions));
+                    // The lag is not known since it was last asked for.
+                    look.reset_immediately();
+                }
+                Err(error) => return (batch, Some(error)),
+            }
+            if batch.records.len() < RECORDS_PER_COMMIT {
+                next = tail.next().now_or_never();
+            }
+        }
+        (batch, None)
     }
 
     /// Returns the batch in the encoding that the store reads; `None` when the shutdown came first. Waits while a
@@ -253,6 +285,9 @@ impl<'s> Follower<'s> {
 
     /// Lets late deliveries close gaps. An error of theirs is not the table's.
     async fn take_late(&mut self, event: Result<TailEvent, tail::Error>) -> Result<(), Error> {
+        if let (Ok(TailEvent::Stalled(_)), Some(topic)) = (&event, &self.shared.options.late_topic) {
+            self.shared.readers_reopened.count(topic);
+        }
         let Some((log, records)) = self.late.records(event).await else { return Ok(()) };
         let records = match self.shared.options.schemas.translated(records) {
             Ok(records) => records,
@@ -336,25 +371,4 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
         }
         tail::Error::Ended => Err(error.into()),
     }
-}
-
-/// Takes the events that are there without waiting, up to the size of a commit; with them the error that came after, if
-/// one did.
-fn gather(first: TailEvent, tail: &mut Tail) -> (LogBatch, Option<tail::Error>) {
-    let mut batch = LogBatch::default();
-    let mut next = Some(Ok(first));
-    while let Some(event) = next.take() {
-        match event {
-            Ok(TailEvent::Records(records)) => batch.records.extend(records),
-            Ok(TailEvent::EndReached { partition, next_offset }) => batch.ends.push((partition, next_offset)),
-            Ok(TailEvent::PartitionsAdded(partitions)) => {
-                tracing::info!(?partitions, "the topic has more partitions now")
-            }
-            Err(error) => return (batch, Some(error)),
-        }
-        if batch.records.len() < RECORDS_PER_COMMIT {
-            next = tail.next().now_or_never();
-        }
-    }
-    (batch, None)
 }

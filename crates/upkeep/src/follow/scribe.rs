@@ -16,6 +16,7 @@ use kafka::tail::{self, Limits, Tail, TailEvent};
 use kafka::topics::{self, Description};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use service::readers::ReadersReopened;
 use service::{Metrics, Shutdown};
 use tokio::time::Instant;
 
@@ -71,6 +72,7 @@ pub(super) struct Scribe {
     users: LogId,
     flat: Flat,
     gauges: StateGauges,
+    readers: ReadersReopened,
     began: Instant,
     /// The partitions of the topic of users.
     partitions: i32,
@@ -111,6 +113,7 @@ impl Scribe {
         flat: Flat,
         partitions: i32,
         gauges: StateGauges,
+        readers: ReadersReopened,
     ) -> Option<Self> {
         Some(Self {
             repairer,
@@ -118,6 +121,7 @@ impl Scribe {
             users,
             flat,
             gauges,
+            readers,
             began: Instant::now(),
             partitions,
             owned: BTreeSet::new(),
@@ -166,6 +170,7 @@ impl Scribe {
                 let found = self.partitions + i32::try_from(added.len()).unwrap_or(0);
                 Error::Partitions { found, expected: self.partitions }
             }
+            (Happened::Read(Ok(TailEvent::Stalled(_))), _) => return self.readers.count(&self.topic),
             (Happened::Read(Ok(event)), Some(open)) => {
                 let home = |user_id| home(user_id, self.partitions);
                 gate.look(|table| open.read(event, &self.users_ended, table, home, now));
@@ -316,7 +321,7 @@ impl Open {
                     self.plan.on(&Event::EndReached { partition }, now);
                 }
             }
-            TailEvent::PartitionsAdded(_) => {}
+            TailEvent::PartitionsAdded(_) | TailEvent::Stalled(_) => {}
         }
     }
 
