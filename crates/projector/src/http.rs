@@ -37,6 +37,8 @@ mod changes;
 
 mod status;
 
+mod answers;
+
 mod docs;
 
 use std::sync::Arc;

@@ -1,13 +1,17 @@
 //! The documented bodies of answers. [`super::render`] writes users; these types say how they look.
 
+use domain::gap::GapState;
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
+
+use crate::phase::Phase;
 
 /// A user by the vendor's field names. Members that the vendor has added since follow them as they were sent.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = User)]
 pub(super) struct UserBody {
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     user_id: i64,
     contact_phone: Option<String>,
     email: Option<String>,
@@ -81,14 +85,30 @@ struct ContinuityBody {
 #[schema(as = Gap)]
 struct GapBody {
     position: String,
-    /// `awaited` while the vendor retries the missing delivery, `lost` once it has given up.
-    #[schema(example = "awaited")]
-    state: String,
+    state: GapStateBody,
     /// When the vendor gives up: 22 days and 18 hours after the event was received.
     #[schema(format = DateTime)]
     awaited_until: String,
     /// Without those that the principal's scopes hide.
     fields: Vec<String>,
+}
+
+/// `awaited` while the vendor retries the missing delivery, `lost` once it has given up.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = GapState)]
+pub(super) enum GapStateBody {
+    Awaited,
+    Lost,
+}
+
+impl From<GapState> for GapStateBody {
+    fn from(state: GapState) -> Self {
+        match state {
+            GapState::Awaited => Self::Awaited,
+            GapState::Lost => Self::Lost,
+        }
+    }
 }
 
 /// Users in the order of their identifiers.
@@ -114,8 +134,12 @@ pub(super) struct ProblemBody {
     #[serde(rename = "type")]
     kind: String,
     title: String,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong, for people.
     detail: Option<String>,
+    /// For a fault in a JSON body, its place (RFC 6901).
+    pointer: Option<String>,
 }
 
 /// The refusals that every GET may answer with.
@@ -124,8 +148,17 @@ pub(super) struct ProblemBody {
 pub(super) enum Refused {
     #[response(status = 400, description = "a parameter is not what it must be")]
     Parameter(ProblemBody),
-    #[response(status = 409, description = "a position or cursor is of another topic, or of a log that was cut")]
+    #[response(status = 401, description = "the request has no valid credentials")]
+    Unknown(ProblemBody),
+    #[response(status = 403, description = "a scope is missing, which `detail` names")]
+    Scope(ProblemBody),
+    #[response(
+        status = 409,
+        description = "a position or cursor is of another topic, of no partition of this one, or of a log that was cut"
+    )]
     OtherLog(ProblemBody),
+    #[response(status = 500, description = "the stored table is damaged")]
+    Damaged(ProblemBody),
     #[response(status = 503, description = "the table is not there yet, or has not reached `at_least` in time")]
     NotReady(ProblemBody),
 }
@@ -145,8 +178,9 @@ pub(super) enum Matched {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Status)]
 pub(super) struct StatusBody {
-    /// The phase of the projector, and whether it is cut off from the cluster.
-    pub(super) phase: String,
+    pub(super) phase: PhaseBody,
+    /// The phase in words, and whether the table is cut off from the cluster.
+    pub(super) phase_detail: String,
     pub(super) cluster: ClusterStatus,
     pub(super) topic: String,
     /// Kafka's id of the topic; a topic that was created again has another.
@@ -163,7 +197,38 @@ pub(super) struct StatusBody {
     pub(super) unreadable: UnreadableStatus,
     pub(super) unknown: UnknownStatus,
     /// When the table was last known to be up to date.
+    #[schema(format = DateTime)]
     pub(super) as_of: String,
+}
+
+/// The present activity: `starting` (nothing can be answered), `stored` (the table of an earlier run is answered, and
+/// the cluster has not confirmed it yet), `rebuilding`, `catching-up` (to where the log ended at start), `following`,
+/// `failed` or `ended`.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = Phase)]
+pub(super) enum PhaseBody {
+    Starting,
+    Stored,
+    Rebuilding,
+    CatchingUp,
+    Following,
+    Failed,
+    Ended,
+}
+
+impl From<&Phase> for PhaseBody {
+    fn from(phase: &Phase) -> Self {
+        match phase {
+            Phase::Starting { .. } => Self::Starting,
+            Phase::Stored { .. } => Self::Stored,
+            Phase::Rebuilding(_) => Self::Rebuilding,
+            Phase::CatchingUp => Self::CatchingUp,
+            Phase::Following => Self::Following,
+            Phase::Failed { .. } => Self::Failed,
+            Phase::Ended => Self::Ended,
+        }
+    }
 }
 
 /// Whether the cluster answers where the log ends. The table answers in any case; while the cluster is silent, the lag
@@ -173,6 +238,7 @@ pub(super) struct StatusBody {
 pub(super) struct ClusterStatus {
     pub(super) answers: bool,
     /// When it last answered.
+    #[schema(format = DateTime)]
     pub(super) last_answer: Option<String>,
 }
 
@@ -206,10 +272,10 @@ pub(super) struct GapStatus {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListedGap {
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     pub(super) user_id: i64,
     pub(super) position: String,
-    /// `awaited` or `lost`.
-    pub(super) state: &'static str,
+    pub(super) state: GapStateBody,
     /// When an awaited delivery is lost, or a lost one was.
     #[schema(format = DateTime)]
     pub(super) awaited_until: String,
@@ -234,6 +300,7 @@ pub(super) struct UnknownStatus {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListedUnknown {
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     pub(super) user_id: i64,
     #[schema(format = DateTime)]
     pub(super) since: String,

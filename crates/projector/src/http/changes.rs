@@ -66,6 +66,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Answers with Server-Sent Events: the table (or what is new since `Last-Event-ID`), `caught-up`, then every change.
 #[utoipa::path(
     get,
+    operation_id = "streamChanges",
     path = "/changes",
     params(
         ChangesQuery,

@@ -12,6 +12,7 @@
 use axum::extract::{FromRequestParts, Query};
 use domain::{Field, User};
 use http::request::Parts;
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 use super::guard::held;
 use super::params::UserQuery;
@@ -85,12 +86,18 @@ impl Shown {
         let Some(fields) = fields else { return Ok(Self::of(scopes)) };
         let mut asked = 1 << USER_ID;
         for name in fields.split(',').map(str::trim) {
-            let Some(member) = MEMBERS.iter().position(|(member, _)| *member == name) else {
-                return Err(Refusal::Parameter(format!("fields: expected names of fields, found {name:?}")));
-            };
-            asked |= 1 << member;
+            let member = MEMBERS.iter().position(|(member, _)| *member == name);
+            let unknown = || Refusal::Parameter(format!("fields: expected names of fields, found {name:?}"));
+            asked |= 1 << member.ok_or_else(unknown)?;
         }
         Ok(Self { asked, ..Self::of(scopes) })
+    }
+
+    /// Returns the schema of the parameter `fields`.
+    pub(super) fn schema() -> Array {
+        let names = MEMBERS.iter().map(|(name, _)| *name);
+        let member = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        ArrayBuilder::new().items(member).min_items(Some(1)).build()
     }
 
     /// Returns the scopes, if they alone decide what is shown.

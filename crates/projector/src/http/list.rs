@@ -34,13 +34,16 @@ const STREAM_STEP: usize = 500;
 /// Answers with a page, or with all users as NDJSON.
 #[utoipa::path(
     get,
+    operation_id = "listUsers",
     path = "/users",
     params(ListQuery, AtLeast),
     responses(
-        (status = 200, description = "a page; with `Accept: application/x-ndjson` all of them, one a line", content(
-            (UserPageBody = "application/json"),
-            (UserBody = "application/x-ndjson")
-        )),
+        (
+            status = 200,
+            description = "a page; with `Accept: application/x-ndjson` all of them, one a line",
+            content((UserPageBody = "application/json"), (UserBody = "application/x-ndjson")),
+            headers(("Link" = String, description = "`next`: the request for the next page; absent on the last"))
+        ),
         Refused
     )
 )]
@@ -60,7 +63,7 @@ pub(super) async fn list(
     if wants_ndjson(&headers) {
         return stream_all(source, after, limit).await;
     }
-    let page = source.find(after, query.page_limit()?).await?;
+    let page = source.find(after, query.page_limit()).await?;
     let next = page.next_after.map(|last| next_page(&uri, source.table.topic(), last));
     let mut json = b"{\"users\":[".to_vec();
     render::join(&mut json, &page.users, b",", &source.view())?;

@@ -1,8 +1,9 @@
 //! The parameters of lists and subscriptions. Values are taken as text, so that a refusal names the parameter.
 
-use domain::{TopicId, UserId};
+use domain::{SAFE_INTEGER_MAX, TopicId, UserId};
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 use super::fields::Shown;
 use super::filter::ChangeFilter;
@@ -12,7 +13,7 @@ use crate::store::UserFilter;
 
 /// How many users a page has by default.
 const PAGE_DEFAULT: usize = 100;
-/// How many users a page has at most; NDJSON has all of them.
+/// How many users a page has at most, whatever is asked for; NDJSON has all of them.
 pub(super) const PAGE_MAX: usize = 1_000;
 /// How many user ids a filter names at most: as many as fit into a request's head.
 const USER_IDS_MAX: usize = 1_000;
@@ -30,14 +31,14 @@ pub(super) struct ListQuery {
     q: Option<String>,
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
-    #[param(example = "name,state")]
+    #[param(schema_with = Shown::schema, style = Form, explode = false, required = false)]
     fields: Option<String>,
-    /// How many users at most: 100 by default, 1000 at most; as NDJSON any number.
+    /// How many users at most. Without it a page has 100, and NDJSON all. A page has no more than 1000 in any case.
     #[param(minimum = 1)]
     limit: Option<usize>,
     /// Only users with a larger identifier: the cursor in `next`, `<topic id>/<userId>`, or a bare identifier. A cursor
     /// of another topic is 409.
-    #[param(example = "zuQxo-W8SfmGVIR3p0wXVg/180")]
+    #[param(pattern = r"^([A-Za-z0-9_-]{21}[AQgw]/)?(0|[1-9][0-9]{0,14})$")]
     after: Option<String>,
     /// [`super::at_least`] has read them.
     #[serde(rename = "at_least")]
@@ -55,7 +56,7 @@ pub(super) struct ListQuery {
 pub(super) struct UserQuery {
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
-    #[param(example = "name,state")]
+    #[param(schema_with = Shown::schema, style = Form, explode = false, required = false)]
     fields: Option<String>,
     #[serde(rename = "at_least")]
     #[param(ignore)]
@@ -71,6 +72,7 @@ pub(super) struct UserQuery {
 #[into_params(parameter_in = Query)]
 pub(super) struct ChangesQuery {
     /// Identifiers, parted by commas.
+    #[param(schema_with = user_ids, style = Form, explode = false, required = false)]
     user_id: Option<String>,
     state: Option<String>,
     #[param(value_type = Option<bool>)]
@@ -78,7 +80,7 @@ pub(super) struct ChangesQuery {
     priv_group: Option<i64>,
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
-    #[param(example = "name,state")]
+    #[param(schema_with = Shown::schema, style = Form, explode = false, required = false)]
     fields: Option<String>,
     /// As the header, for those who cannot send one.
     pub(super) last_event_id: Option<String>,
@@ -122,12 +124,8 @@ impl ListQuery {
     }
 
     /// Returns how many users a page has.
-    pub(super) fn page_limit(&self) -> Result<usize, Refusal> {
-        let limit = self.limit.unwrap_or(PAGE_DEFAULT);
-        if limit > PAGE_MAX {
-            return Err(Refusal::Parameter(format!("limit: expected {PAGE_MAX} at most, or application/x-ndjson")));
-        }
-        Ok(limit)
+    pub(super) fn page_limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
     }
 
     /// Returns how many users at most; `None` for any number.
@@ -166,6 +164,12 @@ impl ChangesQuery {
     pub(super) fn shown(&self, scopes: Scopes) -> Result<Shown, Refusal> {
         Shown::asked(scopes, self.fields.as_deref())
     }
+}
+
+/// Returns the schema of a list of identifiers.
+fn user_ids() -> Array {
+    let id = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(SAFE_INTEGER_MAX));
+    ArrayBuilder::new().items(id).min_items(Some(1)).max_items(Some(USER_IDS_MAX)).build()
 }
 
 /// Reads `isAgent` as people and PHP write it.

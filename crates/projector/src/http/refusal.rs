@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
         named: TopicId,
         held: TopicId,
     },
+    /// A position is on a partition that the topic does not have.
+    NoPartition(i32),
     /// The record at that position was cut off the log, and another one is there, or will be.
     CutOff(TopicPosition),
     NotReached(TopicPosition),
@@ -97,6 +99,9 @@ impl IntoResponse for Refusal {
                 "the position is of topic {named}, and the table is of topic {held}: the topic was created again, or \
                  is on another cluster"
             )),
+            Self::NoPartition(partition) => {
+                Problem::new(StatusCode::CONFLICT).detail(format!("at_least: the topic has no partition {partition}"))
+            }
             Self::CutOff(position) => Problem::new(StatusCode::CONFLICT)
                 .detail(format!("the log was cut: the record at {position} is gone, and another one is at its offset")),
             Self::NotReached(position) => unavailable(format!("the table has not reached {position} in time")),

@@ -10,7 +10,7 @@ use domain::{Positions, UserId};
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{
-    ClusterStatus, GapStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, Refused, StatusBody,
+    ClusterStatus, GapStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, PhaseBody, Refused, StatusBody,
     UnknownStatus, UnreadableStatus,
 };
 use super::fields::Shown;
@@ -25,6 +25,7 @@ const LISTED_MAX: usize = 100;
 /// Answers with how far the table is, how much is in it, and what is missing.
 #[utoipa::path(
     get,
+    operation_id = "getStatus",
     path = "/status",
     params(AtLeast),
     responses(
@@ -54,10 +55,10 @@ pub(super) async fn status(
     let (view, topic) = (api.view(&table, Shown::of(scopes)), table.topic());
     let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
     let last_answer = known_at.map(|at| at.to_string());
-    let phase = projection.phase().borrow().to_string();
-    let phase = match &last_answer {
+    let phase = projection.phase().borrow().clone();
+    let phase_detail = match &last_answer {
         Some(at) if is_silent => format!("{phase}; the cluster does not answer since {at}"),
-        Some(_) | None => phase,
+        Some(_) | None => phase.to_string(),
     };
     let partitions = offsets.iter().map(|(partition, end_offset)| {
         let next_offset = checkpoint.next(partition).unwrap_or(0);
@@ -66,7 +67,8 @@ pub(super) async fn status(
         PartitionStatus { partition, next_offset, leader_epoch, end_offset, lag, erased_up_to }
     });
     Ok(Json(StatusBody {
-        phase,
+        phase: PhaseBody::from(&phase),
+        phase_detail,
         cluster: ClusterStatus { answers: !is_silent, last_answer },
         topic: meta.topic,
         topic_id: topic.to_string(),
@@ -106,7 +108,7 @@ fn listed(user_id: UserId, gap: OpenGap, View { names, now, shown }: &View) -> L
     ListedGap {
         user_id: user_id.get(),
         position: names.of(gap.position).to_string(),
-        state: gap.state(*now).as_str(),
+        state: gap.state(*now).into(),
         awaited_until: gap.awaited_until().to_string(),
         fields: gap.fields.into_iter().filter(|name| shown.may_name(name)).collect(),
     }
@@ -146,12 +148,12 @@ mod tests {
         let projection = Projection::open(options).unwrap();
         projection.ready().await.unwrap();
         let api = Arc::new(Api { projection, shutdown: Shutdown::new() });
-        assert_eq!(until(&api, true).await.phase, "following the log");
+        assert_eq!(until(&api, true).await.phase_detail, "following the log");
 
         broker.go_down().unwrap();
         let silent = until(&api, false).await;
         let since = silent.cluster.last_answer.unwrap();
-        assert_eq!(silent.phase, format!("following the log; the cluster does not answer since {since}"));
+        assert_eq!(silent.phase_detail, format!("following the log; the cluster does not answer since {since}"));
         assert_eq!(*api.projection.phase().borrow(), Phase::Following, "it goes on answering, and says so");
         let known_at = api.projection.shared.ends.lock().known_at.unwrap();
         let since_1970 = Duration::from_millis(u64::try_from(known_at.millis()).unwrap());
@@ -159,7 +161,7 @@ mod tests {
 
         broker.come_back().unwrap();
         let back = until(&api, true).await;
-        assert_eq!(back.phase, "following the log");
+        assert_eq!(back.phase_detail, "following the log");
         assert!(back.cluster.last_answer.unwrap() > since);
         api.projection.close().await.unwrap();
     }

@@ -25,8 +25,20 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Answers with one user.
 #[utoipa::path(
     get,
+    operation_id = "getUser",
     path = "/users/{userId}",
-    params(("userId" = i64, Path, description = "the vendor's identifier"), UserQuery, AtLeast),
+    params(
+        (
+            "userId" = i64,
+            Path,
+            description = "the vendor's identifier",
+            minimum = 0,
+            maximum = 9_007_199_254_740_991_i64
+        ),
+        UserQuery,
+        AtLeast,
+        ("If-None-Match" = Option<String>, Header, description = "entity tags that the reader has: 304 if one matches")
+    ),
     responses(
         (
             status = 200,
@@ -34,7 +46,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
             body = UserBody,
             headers(("ETag" = String, description = "weak: covers the user, not `_meta`; every replica has the same"))
         ),
-        (status = 304, description = "the state that `If-None-Match` names is the current one"),
+        (status = 304, description = "the state that `If-None-Match` names is the current one",
+            headers(("ETag" = String, description = "the tag of the current state"))),
         (status = 404, description = "no such user", body = ProblemBody),
         (status = 410, description = "the user was forgotten", body = ProblemBody),
         Refused
@@ -81,6 +94,7 @@ fn etag(row: &UserRow, View { names, shown, .. }: &View) -> Result<String, Refus
 /// Answers with all users that have this username.
 #[utoipa::path(
     get,
+    operation_id = "findUsersByUsername",
     path = "/users/by-username/{username}",
     params(
         ("username" = String, Path, description = "whole; the case of ASCII letters does not matter"),
@@ -100,6 +114,7 @@ pub(super) async fn by_username(
 /// Answers with all users that have this e-mail address.
 #[utoipa::path(
     get,
+    operation_id = "findUsersByEmail",
     path = "/users/by-email/{email}",
     params(
         ("email" = String, Path, description = "whole; the case of ASCII letters does not matter"),
@@ -119,6 +134,7 @@ pub(super) async fn by_email(
 /// Answers with all users that have this extension.
 #[utoipa::path(
     get,
+    operation_id = "findUsersByExtension",
     path = "/users/by-extension/{extension}",
     params(
         ("extension" = String, Path, description = "whole; the case of ASCII letters does not matter"),

@@ -83,17 +83,22 @@ impl Finish for Stood {
 }
 
 async fn until_reached(api: &Api, uri: &Uri) -> Result<(), Refusal> {
-    let AtLeastQuery { topic, positions, wait_max } = AtLeastQuery::of(uri)?;
+    let query = AtLeastQuery::of(uri)?;
+    let (topic, wait_max) = (query.topic, query.wait_max);
     let shared = &api.projection.shared;
     let _waiting = CountedIn::new(&shared.metrics.waiters);
     let began = tokio::time::Instant::now();
     let left = || wait_max.saturating_sub(began.elapsed());
+    if let Some(topic) = topic {
+        same_topic(&*shared.readers_within(left()).await?, topic)?;
+    }
+    let positions = query.positions()?;
     if !positions.is_empty() {
         same_log(&*shared.readers_within(left()).await?, topic, &positions)?;
     }
     for (position, _) in &positions {
         if !shared.may_have_partition(position.partition, left()).await {
-            return Err(Refusal::Parameter(format!("at_least: the topic has no partition {}", position.partition)));
+            return Err(Refusal::NoPartition(position.partition));
         }
         let wait = api.projection.wait_for(*position, left());
         if let Err(error) = wait.await {
@@ -111,16 +116,22 @@ fn not_reached(error: Error, position: Option<TopicPosition>) -> Refusal {
     }
 }
 
+/// Refuses positions of another topic, before they are read.
+fn same_topic(table: &StoreReaders, named: TopicId) -> Result<(), Refusal> {
+    let held = table.topic();
+    if named == held { Ok(()) } else { Err(Refusal::OtherTopic { named, held }) }
+}
+
 /// Refuses positions of another topic, and those of a log that was cut: their records are not those of this table.
 fn same_log(
     table: &StoreReaders,
     topic: Option<TopicId>,
     positions: &[(Position, Option<i32>)],
 ) -> Result<(), Refusal> {
-    let names = table.names();
-    if let Some(named) = topic.filter(|topic| *topic != names.topic()) {
-        return Err(Refusal::OtherTopic { named, held: names.topic() });
+    if let Some(topic) = topic {
+        same_topic(table, topic)?;
     }
+    let names = table.names();
     for (position, epoch) in positions {
         if epoch.is_some_and(|epoch| names.compare(*position, epoch) == EpochMatch::Other) {
             return Err(Refusal::CutOff(TopicPosition { topic: names.topic(), position: *position, epoch: *epoch }));

@@ -29,7 +29,7 @@ async fn a_whole_store_is_answered_from_while_kafka_is_away() {
     assert!(stored.header("rollcall-positions").is_some());
     assert_eq!(service.get("/users?limit=10").await.json()["users"].as_array().unwrap().len(), 3);
     let status = service.get("/status").await.json();
-    assert!(status["phase"].as_str().unwrap().contains("table of an earlier run"), "{status}");
+    assert!(status["phaseDetail"].as_str().unwrap().contains("table of an earlier run"), "{status}");
     let mut events = Events::open(&service, "/changes", None).await;
     events.until("caught-up").await;
 

@@ -91,7 +91,7 @@ async fn a_position_on_no_partition_is_refused_at_once() {
     let service = Service::start(&kafka, &store).await;
     service.ready().await;
     let refused = service.get("/users/1?at_least=2:0&wait_ms=30000").await;
-    assert_eq!(refused.status, 400);
+    assert_eq!(refused.status, 409);
     assert!(refused.json()["detail"].as_str().unwrap().contains("no partition 2"), "{refused:?}");
     assert_eq!(service.get("/users/1?at_least=1:0&wait_ms=20").await.status, 503, "it may come");
     service.stop().await;
