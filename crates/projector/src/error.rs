@@ -1,6 +1,7 @@
 //! Why a projection cannot answer, or has ended.
 
 use domain::Position;
+use service::telemetry::chain;
 
 use crate::store;
 
@@ -25,4 +26,14 @@ pub enum Error {
     Options(String),
     #[error("the projection has ended")]
     Ended,
+}
+
+impl Error {
+    /// Returns the text for those who ask over HTTP: paths are for the operator alone.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Store(error) => error.told().to_owned(),
+            error => chain(error),
+        }
+    }
 }

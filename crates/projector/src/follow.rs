@@ -8,11 +8,12 @@ mod follower;
 
 mod announce;
 
+mod damage;
+
 mod erase;
 
 mod late;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use domain::topics::{DELETE_RETENTION, Spec};
@@ -26,36 +27,42 @@ use crate::rebuild;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
 use crate::start::{self, RebuildReason, Topic};
 use crate::store::{self, Erased, StoreFolder, StoreMeta, Writer};
+use damage::DamageWatch;
 use follower::{Follower, Stop};
 
 /// Follows the topic until the shutdown or an error that does not pass.
 pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
-    let ended = run_until_stopped(&shared, folder).await;
+    let folder = Arc::new(folder);
+    let ended = run_until_stopped(&shared, &folder).await;
     shared.withdraw();
     shared.logs.close().await;
     match &ended {
-        Ok(()) => shared.phase.send_replace(Phase::Ended),
-        Err(error) => shared.phase.send_replace(Phase::Failed { why: chain(error) }),
-    };
+        Ok(()) => {
+            folder.leave();
+            shared.phase.send_replace(Phase::Ended);
+        }
+        Err(error) => {
+            shared.phase.send_replace(Phase::Failed { why: error.told() });
+        }
+    }
     ended
 }
 
-async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
-    let folder = Arc::new(folder);
+async fn run_until_stopped(shared: &Arc<Shared>, folder: &Arc<StoreFolder>) -> Result<(), Error> {
     let mut forced = shared.options.rebuild.then_some(RebuildReason::Asked);
     if let (Some(_), Some(path)) = (&forced, folder.current()) {
         // Until the other table is there, which may last, nobody who was forgotten stays in this one.
-        drop(blocking(move || open_kept(&path)).await?);
+        drop(blocking(move || erased(Writer::open(&path)?)).await?);
     }
     loop {
-        let (writer, topic) = match open(shared, &folder, &mut forced).await {
+        let (writer, topic) = match open(shared, folder, &mut forced).await {
             Ok(Some(opened)) => opened,
             Ok(None) => return Ok(()),
             // In the middle of a rebuild the cluster went away, the log was cut, or the disk is full: once more from
             // the log as it is then.
             Err(error) if passes(&error) => {
                 shared.log_wait(&error, "the table cannot be opened or made: trying again");
-                shared.waits_for(&format!("a failure that passes by itself: {}", chain(&error)));
+                shared.waits_for(&format!("a failure that passes by itself: {}", error.told()));
                 if shared.pause().await.is_none() {
                     return Ok(());
                 }
@@ -63,7 +70,7 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<
             }
             Err(error) => return Err(error),
         };
-        match Follower::new(shared, writer, &topic).follow().await? {
+        match Follower::new(shared, folder, writer, &topic).follow().await? {
             Stop::Shutdown => return Ok(()),
             Stop::Rebuild(reason) => {
                 shared.withdraw();
@@ -73,14 +80,12 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<
     }
 }
 
-/// Opens the store and erases what the last process left to be erased: the file is here, and the cluster may be away
-/// for long.
-fn open_kept(path: &Path) -> Result<Writer, store::Error> {
-    let mut writer = Writer::open(path)?;
+/// Erases what the last process left to be erased: the file is here, and the cluster may be away for long.
+fn erased(mut writer: Writer) -> Result<Writer, store::Error> {
     match writer.erase() {
         Ok(Erased::Done | Erased::InPart) => {}
         Ok(Erased::HeldBack(by)) => tracing::warn!(%by, "erasing forgotten users is held back"),
-        Err(error @ store::Error::Damaged { .. }) => return Err(error),
+        Err(error) if error.is_damage() => return Err(error),
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "nothing can be erased now"),
     }
     Ok(writer)
@@ -108,17 +113,32 @@ async fn open(
     folder: &Arc<StoreFolder>,
     forced: &mut Option<RebuildReason>,
 ) -> Result<Option<(Writer, Topic)>, Error> {
-    let kept = match forced {
+    let mut kept = match forced {
         Some(_) => None,
-        None => match kept(shared, folder).await? {
-            Ok(writer) => Some(writer),
-            Err(reason) => {
-                *forced = Some(reason);
-                None
-            }
-        },
+        None => kept(shared, folder).await?.map_err(|reason| *forced = Some(reason)).ok(),
     };
-    let Some(topic) = ask_topic(shared).await? else { return Ok(None) };
+    let asked = match &kept {
+        Some(writer) => {
+            let mut damage = DamageWatch::new(folder, writer);
+            tokio::select! {
+                asked = ask_topic(shared) => Some(asked),
+                reason = damage.met() => {
+                    *forced = Some(reason);
+                    None
+                }
+            }
+        }
+        None => None,
+    };
+    let topic = match asked {
+        Some(topic) => topic?,
+        None => {
+            kept = None;
+            shared.withdraw();
+            ask_topic(shared).await?
+        }
+    };
+    let Some(topic) = topic else { return Ok(None) };
     let now = shared.now();
     if let Some(writer) = kept {
         let judged = match start::judge(writer.meta(), writer.checkpoint(), &topic, now) {
@@ -132,32 +152,67 @@ async fn open(
         }
         shared.withdraw();
     }
-    if let Some(reason) = forced {
+    rebuilt(shared, folder, &topic, forced).await
+}
+
+async fn rebuilt(
+    shared: &Arc<Shared>,
+    folder: &Arc<StoreFolder>,
+    topic: &Topic,
+    forced: &mut Option<RebuildReason>,
+) -> Result<Option<(Writer, Topic)>, Error> {
+    let reason = forced.get_or_insert(RebuildReason::Asked);
+    if reason.is_damage() {
+        tracing::error!(%reason, "the table is made from the log");
+    } else {
         tracing::info!(%reason, "the table is made from the log");
     }
-    shared.metrics.rebuilds.inc();
-    let meta = StoreMeta::new(&topic.name, &topic.id, now);
-    let made = rebuild::run(shared, folder, &topic, &meta).await?;
+    shared.metrics.count_rebuild(reason);
+    let meta = StoreMeta::new(&topic.name, &topic.id, shared.now());
+    let made = rebuild::run(shared, folder, topic, &meta).await?;
     *forced = None;
-    Ok(made.map(|writer| (writer, topic)))
+    Ok(made.map(|writer| (writer, topic.clone())))
 }
 
 /// Opens the table of an earlier run, and puts it into use if nothing speaks against it but that the cluster has not
 /// been asked. Returns why there is none.
 async fn kept(shared: &Shared, folder: &StoreFolder) -> Result<Result<Writer, RebuildReason>, Error> {
     let Some(path) = folder.current() else { return Ok(Err(RebuildReason::NoStore)) };
-    let writer = match blocking(move || open_kept(&path)).await? {
-        Ok(writer) => writer,
-        Err(error @ (store::Error::Damaged { .. } | store::Error::Other { .. })) => {
-            return Ok(Err(RebuildReason::Damaged(chain(&error))));
+    let opened = match blocking(move || Writer::open(&path)).await? {
+        Ok(writer) if folder.was_left() => checked(shared, writer).await?,
+        opened => opened,
+    };
+    let opened = match opened {
+        Ok(writer) => {
+            folder.is_checked();
+            blocking(move || erased(writer)).await?
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error),
+    };
+    let writer = match opened {
+        Ok(writer) => writer,
+        Err(error @ store::Error::Other { .. }) => return Ok(Err(RebuildReason::Damaged(chain(&error)))),
+        Err(error) => return RebuildReason::of_damage(&error).map_or(Err(error.into()), |reason| Ok(Err(reason))),
     };
     match start::judge_alone(writer.meta(), &shared.options.topic, shared.now()) {
         None => shared.put_into_use(&writer),
         Some(reason) => tracing::info!(%reason, "the stored table is not answered from before the cluster is asked"),
     }
     Ok(Ok(writer))
+}
+
+/// Checks a table whose last process was killed, or failed. A shutdown does not wait for it.
+async fn checked(shared: &Shared, writer: Writer) -> Result<Result<Writer, store::Error>, Error> {
+    shared.waits_for("a check of the table, which was not closed");
+    let interrupt = writer.interrupt();
+    let mut checking = std::pin::pin!(blocking(move || writer.check().map(|()| writer)));
+    tokio::select! {
+        checked = checking.as_mut() => checked,
+        () = shared.shutdown.requested() => {
+            interrupt.now();
+            checking.await
+        }
+    }
 }
 
 /// Asks the cluster about the topic, for as long as it takes; `None` when the shutdown came first.

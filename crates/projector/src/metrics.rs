@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::start::RebuildReason;
 use crate::store::{Effects, Erasures, Tally};
 
 /// The effect of a record.
@@ -23,6 +24,12 @@ pub(crate) struct OutcomeLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct GapLabel {
     pub(crate) state: &'static str,
+}
+
+/// The reason of a rebuild.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReasonLabel {
+    pub(crate) reason: &'static str,
 }
 
 /// A partition of the topic.
@@ -49,7 +56,8 @@ pub(crate) struct Metrics {
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
     pub(crate) waiters: Gauge,
-    pub(crate) rebuilds: Counter,
+    /// By the names that [`RebuildReason`] has.
+    pub(crate) rebuilds: Family<ReasonLabel, Counter>,
     pub(crate) rebuild_progress: Gauge<f64, AtomicU64>,
     pub(crate) erasures_pending: Gauge,
     /// The time of the first tombstone that waits, in seconds since 1970; 0 when none does.
@@ -72,7 +80,7 @@ impl Default for Metrics {
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
             waiters: Gauge::default(),
-            rebuilds: Counter::default(),
+            rebuilds: Family::default(),
             rebuild_progress: Gauge::default(),
             erasures_pending: Gauge::default(),
             erasures_pending_since: Gauge::default(),
@@ -80,6 +88,9 @@ impl Default for Metrics {
         // Each is there from zero.
         metrics.count(Effects::default());
         metrics.tally(Tally::default());
+        for reason in RebuildReason::NAMES {
+            drop(metrics.rebuilds.get_or_create(&ReasonLabel { reason }));
+        }
         metrics
     }
 }
@@ -119,7 +130,7 @@ impl Metrics {
         registry.register("rollcall_projector_subscribers_cut_off", "Subscribers cut off for being slow", cut_off);
         let waiters = self.waiters.clone();
         registry.register("rollcall_projector_waiters", "Requests that wait for a position", waiters);
-        registry.register("rollcall_projector_rebuilds", "Rebuilds begun", self.rebuilds.clone());
+        registry.register("rollcall_projector_rebuilds", "Rebuilds begun, by reason", self.rebuilds.clone());
         let progress = self.rebuild_progress.clone();
         registry.register("rollcall_projector_rebuild_progress", "Part of the rebuild that is done, 0 to 1", progress);
         let pending = self.erasures_pending.clone();
@@ -141,6 +152,10 @@ impl Metrics {
         let since = erasures.since().map_or(0, |since| since.millis().max(0));
         let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
         self.erasures_pending_since.set(since.as_secs_f64());
+    }
+
+    pub(crate) fn count_rebuild(&self, reason: &RebuildReason) {
+        self.rebuilds.get_or_create(&ReasonLabel { reason: reason.name() }).inc();
     }
 
     pub(crate) fn count(&self, effects: Effects) {

@@ -6,8 +6,9 @@ use domain::order::RULE_VERSION;
 use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS};
 use domain::{Checkpoint, LogId, UnixMillis};
 use kafka::topics::Watermarks;
+use service::telemetry::chain;
 
-use crate::store::{SCHEMA_VERSION, StoreMeta};
+use crate::store::{self, SCHEMA_VERSION, StoreMeta};
 
 /// Why the table is made again from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) enum RebuildReason {
     NoStore,
     Asked,
     Damaged(String),
+    /// The file of the table was removed, or is another one.
+    Removed,
     OtherVersion {
         found: i64,
         needed: i64,
@@ -108,12 +111,60 @@ fn too_old(meta: &StoreMeta, limit_ms: i64, now: UnixMillis) -> Option<RebuildRe
     (age_ms > limit_ms).then_some(RebuildReason::TooOld { age_ms, limit_ms })
 }
 
+impl RebuildReason {
+    /// All that a reason can be called in metrics.
+    pub(crate) const NAMES: [&'static str; 11] = [
+        "no_store",
+        "asked",
+        "damaged",
+        "removed",
+        "other_version",
+        "other_rule",
+        "other_topic",
+        "outside_log",
+        "partition_gone",
+        "schema_named",
+        "too_old",
+    ];
+
+    /// Returns the reason in an error of the store; `None` when the table is not damaged.
+    pub(crate) fn of_damage(error: &store::Error) -> Option<Self> {
+        match error {
+            store::Error::Removed { .. } => Some(Self::Removed),
+            error => error.is_damage().then(|| Self::Damaged(chain(error))),
+        }
+    }
+
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Removed)
+    }
+
+    /// Returns the name in metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        let number = match self {
+            Self::NoStore => 0,
+            Self::Asked => 1,
+            Self::Damaged(_) => 2,
+            Self::Removed => 3,
+            Self::OtherVersion { .. } => 4,
+            Self::OtherRule { .. } => 5,
+            Self::OtherTopic { .. } => 6,
+            Self::OutsideLog { .. } => 7,
+            Self::PartitionGone { .. } => 8,
+            Self::SchemaNamed { .. } => 9,
+            Self::TooOld { .. } => 10,
+        };
+        Self::NAMES[number]
+    }
+}
+
 impl fmt::Display for RebuildReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoStore => f.write_str("there is no table yet"),
             Self::Asked => f.write_str("a rebuild was asked for"),
             Self::Damaged(how) => write!(f, "the store cannot be used: {how}"),
+            Self::Removed => f.write_str("the file of the table was removed or replaced"),
             Self::OtherVersion { found, needed } => write!(f, "the store has tables of version {found}, not {needed}"),
             Self::OtherRule { found, needed } => write!(f, "the store was made by rule version {found}, not {needed}"),
             Self::OtherTopic { found, needed } => write!(f, "the store is of topic {found}, not {needed}"),

@@ -14,7 +14,11 @@
 
 mod schema;
 
+mod sealed;
+
 mod folder;
+
+mod probe;
 
 mod meta;
 
@@ -37,6 +41,8 @@ mod unknown;
 mod batch;
 
 mod connection;
+
+mod damage;
 
 mod writer;
 

@@ -7,17 +7,17 @@ use domain::{Checkpoint, LogId};
 use futures_util::FutureExt as _;
 use kafka::tail::{self, Tail, TailEvent};
 use kafka::topics;
-use service::telemetry::chain;
 use tokio::time::{Instant, Interval};
 
 use super::announce::Announcer;
+use super::damage::DamageWatch;
 use super::erase::Eraser;
 use super::late::LateTail;
 use crate::error::Error;
 use crate::phase::Phase;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
 use crate::start::{RebuildReason, Topic};
-use crate::store::{self, Erased, LogBatch, Writer};
+use crate::store::{Erased, LogBatch, StoreFolder, Writer};
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 const RECORDS_PER_COMMIT: usize = 8_000;
@@ -33,6 +33,7 @@ pub(super) struct Follower<'s> {
     /// Opened once the table is up to date: a gap is found before the delivery that closes it is looked for.
     late: LateTail,
     eraser: Eraser,
+    damage: DamageWatch,
 }
 
 /// Why following stopped.
@@ -42,10 +43,11 @@ pub(super) enum Stop {
 }
 
 impl<'s> Follower<'s> {
-    pub(super) fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
+    pub(super) fn new(shared: &'s Arc<Shared>, folder: &Arc<StoreFolder>, writer: Writer, topic: &Topic) -> Self {
+        let damage = DamageWatch::new(folder, &writer);
         let announcer = Announcer::new(shared, &writer, topic);
         let (log, late, eraser) = (topic.id.clone(), LateTail::default(), Eraser::default());
-        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser };
+        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser, damage };
         follower.see_erasures();
         shared.stalled(BTreeSet::clear);
         follower
@@ -70,7 +72,12 @@ impl<'s> Follower<'s> {
                 return Ok(stop);
             }
             let opening = Tail::open(kafka, topic, self.checkpoint()?, tail::Limits::default());
-            let stop = match shared.until_shutdown(opening).await {
+            let opened = tokio::select! {
+                biased;
+                reason = self.damage.met() => return Ok(Stop::Rebuild(reason)),
+                opened = shared.until_shutdown(opening) => opened,
+            };
+            let stop = match opened {
                 None => return Ok(Stop::Shutdown),
                 Some(Ok(tail)) if *tail.log() != self.log => {
                     let found = tail.log().to_string();
@@ -102,6 +109,7 @@ impl<'s> Follower<'s> {
             let event = tokio::select! {
                 biased;
                 () = shared.shutdown.requested() => return Ok(Some(Stop::Shutdown)),
+                reason = self.damage.met() => return Ok(Some(Stop::Rebuild(reason))),
                 () = self.eraser.due() => {
                     if let Some(stop) = self.erase().await? {
                         return Ok(Some(stop));
@@ -227,10 +235,10 @@ impl<'s> Follower<'s> {
                         return Ok(Some(Stop::Shutdown));
                     }
                 }
-                Err(error @ store::Error::Damaged { .. }) => {
-                    return Ok(Some(Stop::Rebuild(RebuildReason::Damaged(chain(&error)))));
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => match RebuildReason::of_damage(&error) {
+                    Some(reason) => return Ok(Some(Stop::Rebuild(reason))),
+                    None => return Err(error.into()),
+                },
             }
         }
     }
@@ -262,10 +270,13 @@ impl<'s> Follower<'s> {
         let held_back = match erased {
             Ok(Erased::Done | Erased::InPart) => None,
             Ok(Erased::HeldBack(by)) => Some(by.to_string()),
-            Err(error @ store::Error::Damaged { .. }) => {
-                return Ok(Some(Stop::Rebuild(RebuildReason::Damaged(chain(&error)))));
-            }
-            Err(error) => Some(chain(&error)),
+            Err(error) => match RebuildReason::of_damage(&error) {
+                Some(reason) => return Ok(Some(Stop::Rebuild(reason))),
+                None => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "forgotten users cannot be erased now");
+                    Some(error.told().to_owned())
+                }
+            },
         };
         self.eraser.tried(began.elapsed(), held_back.as_deref());
         *self.shared.erasure_held_back.lock() = held_back;

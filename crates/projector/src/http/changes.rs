@@ -157,7 +157,7 @@ impl Subscriber {
                 }
                 Err(error) => {
                     self.cut_off.inc_by(u64::from(matches!(error, Ended::TooSlow(_))));
-                    Some(self.end(&error.to_string()))
+                    Some(self.end(&error.told()))
                 }
             };
             if event.is_some() {

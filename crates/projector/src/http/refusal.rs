@@ -52,6 +52,9 @@ impl From<Error> for Refusal {
             Error::NotReached { position } => Self::NotReady(format!("the table has not reached {position} in time")),
             Error::Ended => Self::NotReady("the service is stopping".to_owned()),
             Error::Store(store::Error::Interrupted { .. }) => Self::NotReady("the read took too long".to_owned()),
+            Error::Store(error) if error.is_damage() => {
+                Self::NotReady(format!("{}, and is made again from the log", error.told()))
+            }
             error @ (Error::Store(_)
             | Error::Topic { .. }
             | Error::Log(_)

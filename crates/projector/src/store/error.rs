@@ -15,6 +15,8 @@ pub enum Error {
         path.display()
     )]
     Damaged { path: PathBuf, source: rusqlite::Error },
+    #[error("{} was removed or replaced", path.display())]
+    Removed { path: PathBuf },
     #[error("{} is locked by another process", path.display())]
     Locked { path: PathBuf, source: rusqlite::Error },
     #[error("a read of {} was interrupted: it lasted too long, and an erasure waited for it", path.display())]
@@ -27,6 +29,8 @@ pub enum Error {
     NotOpened { path: PathBuf, source: rusqlite::Error },
     #[error("the folder of the store, {}, cannot be used", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
+    #[error("the folder of the store, {}, cannot be used: it must be able to {need}", path.display())]
+    Unfit { path: PathBuf, need: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the store at {} failed", path.display())]
     Other { path: PathBuf, source: rusqlite::Error },
 }
@@ -35,9 +39,13 @@ impl Error {
     /// Sorts an error of the library.
     pub(crate) fn of(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
+        if is_conversion(&source) {
+            return Self::Damaged { path, source };
+        }
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged { path, source },
+            Some(ErrorCode::ReadOnly) if is_moved(&source) => Self::Removed { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
                 Self::Locked { path, source }
             }
@@ -54,10 +62,43 @@ impl Error {
             Self::DiskFull { .. } | Self::Locked { .. } | Self::Interrupted { .. } => true,
             Self::Folder { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
             Self::Damaged { .. }
+            | Self::Removed { .. }
             | Self::InUse { .. }
+            | Self::Unfit { .. }
             | Self::NotWritable { .. }
             | Self::NotOpened { .. }
             | Self::Other { .. } => false,
         }
     }
+    /// Returns whether the table is worth nothing any more: it must be made again from the log.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Removed { .. })
+    }
+
+    /// Returns the text for those who ask over HTTP: without the path, which is for the operator alone.
+    pub(crate) fn told(&self) -> &'static str {
+        match self {
+            Self::DiskFull { .. } => "the disk of the store is full",
+            Self::Damaged { .. } => "the table is damaged",
+            Self::Removed { .. } => "the file of the table was removed or replaced",
+            Self::Locked { .. } => "the table is locked by another process",
+            Self::Interrupted { .. } => "the read took too long",
+            Self::InUse { .. } => "the store is in use by another projector",
+            Self::NotWritable { .. } => "the store cannot be written",
+            Self::NotOpened { .. } => "the table cannot be opened",
+            Self::Folder { .. } | Self::Unfit { .. } => "the folder of the store cannot be used",
+            Self::Other { .. } => "the store failed",
+        }
+    }
+}
+
+/// Returns whether a value is not of its column, or is damaged: the tables are of this build, and nobody else writes.
+fn is_conversion(source: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(source, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..))
+}
+
+/// Returns whether SQLite has noticed that its file is not at its path any more.
+fn is_moved(source: &rusqlite::Error) -> bool {
+    source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED)
 }

@@ -1,18 +1,19 @@
 //! The folder of the store: which generation of the table is in use, and that one process only writes.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use domain::UnixMillis;
 
-use super::{Error, private};
+use super::{Error, private, probe};
 
 /// The link to the generation in use, which is the name that people and tools open.
 const LINK: &str = "users.db";
-/// Held locked while a process uses the folder.
+/// Held locked while a process uses the folder, and not empty until it has ended well.
 const LOCK: &str = "lock";
 /// How long a table that is to be replaced is kept while its replacement cannot be made: nobody is forgotten in it.
 const KEPT_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -24,14 +25,21 @@ const TEMPORARY: &str = "etilqs_";
 #[derive(Debug)]
 pub(crate) struct StoreFolder {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
+    /// Whether the last process that had the folder was killed, or failed, and its table has not been checked since.
+    was_left: AtomicBool,
+    /// The highest number of a generation so far. None is given twice: whoever has a table open that lost its name may
+    /// remove that table's write-ahead log, by its name, when it closes.
+    last: AtomicU64,
 }
 
 impl StoreFolder {
-    /// Takes the folder, making it if need be, and removes what an unfinished rebuild left there.
+    /// Takes the folder, making it if need be, removes what an unfinished rebuild left there, and tries what a table
+    /// needs of it.
     ///
     /// # Errors
-    /// [`Error::InUse`] when another process has it; [`Error::Folder`] when it cannot be made or written.
+    /// [`Error::InUse`] when another process has it; [`Error::Folder`] when it cannot be made or written;
+    /// [`Error::Unfit`] when it cannot do what a table needs; [`Error::DiskFull`], unless there is a table already.
     pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
         let fault = |source| Error::Folder { path: dir.to_owned(), source };
         private::make_folder(dir).map_err(fault)?;
@@ -39,11 +47,42 @@ impl StoreFolder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(fault(source)),
+            Err(TryLockError::Error(source)) => return Err(probe::unfit(dir, "lock files", source)),
         }
-        let folder = Self { dir: dir.to_owned(), _lock: lock };
-        folder.remove_others(folder.current().as_deref()).map_err(fault)?;
+        let was_left = AtomicBool::new(lock.metadata().map_err(fault)?.len() > 0);
+        let folder = Self { dir: dir.to_owned(), lock, was_left, last: AtomicU64::new(0) };
+        let current = folder.current();
+        folder.remove_others(current.as_deref()).map_err(fault)?;
+        match probe::probe(dir).and_then(|()| folder.mark().map_err(fault)) {
+            Err(error) if error.is_transient() && current.is_some() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the table cannot grow now");
+            }
+            tried => tried?,
+        }
         Ok(folder)
+    }
+
+    /// Returns whether the last process that had the folder was killed, or failed: its table may be damaged.
+    pub(crate) fn was_left(&self) -> bool {
+        self.was_left.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the table was checked, or needs no check.
+    pub(crate) fn is_checked(&self) {
+        self.was_left.store(false, Ordering::Relaxed);
+    }
+
+    /// Marks the folder as in use, on the disk before anything else is written.
+    fn mark(&self) -> io::Result<()> {
+        (&self.lock).write_all(b"in use\n")?;
+        self.lock.sync_all()
+    }
+
+    /// Marks the folder as left well: its table is closed.
+    pub(crate) fn leave(&self) {
+        if let Err(error) = self.lock.set_len(0) {
+            tracing::warn!(%error, "the store cannot be marked as closed: the next start checks it");
+        }
     }
 
     /// Returns the stable name, for messages.
@@ -73,7 +112,9 @@ impl StoreFolder {
             self.remove_others(kept)
         };
         remove().map_err(|source| self.fault(source))?;
-        let number = current.as_deref().and_then(generation).map_or(1, |number| number + 1);
+        let last = current.as_deref().and_then(generation).unwrap_or(0).max(self.last.load(Ordering::Relaxed));
+        let number = last + 1;
+        self.last.store(number, Ordering::Relaxed);
         Ok(self.dir.join(format!("users.{number}.db")))
     }
 
@@ -112,7 +153,8 @@ impl StoreFolder {
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let of_kept = keep.as_ref().is_some_and(|keep| name.starts_with(keep.as_str()));
-            if (generation(Path::new(&name)).is_some() && !of_kept) || name.starts_with(TEMPORARY) {
+            let is_left = [TEMPORARY, probe::PREFIX].iter().any(|prefix| name.starts_with(prefix));
+            if (generation(Path::new(&name)).is_some() && !of_kept) || is_left {
                 fs::remove_file(self.dir.join(name))?;
             } else if of_kept {
                 private::restrict_file(&self.dir.join(name));
@@ -189,8 +231,10 @@ mod tests {
 
         // Its replacement cannot be made, again and again.
         let second = folder.next(after(KEPT_MAX)).unwrap();
+        assert_eq!(second, dir.path().join("users.2.db"));
         assert_eq!(folder.current(), Some(first.clone()));
-        assert_eq!(folder.next(after(KEPT_MAX + Duration::from_secs(1))).unwrap(), second);
+        let third = folder.next(after(KEPT_MAX + Duration::from_secs(1))).unwrap();
+        assert_eq!(third, dir.path().join("users.3.db"), "no number is given twice");
         assert_eq!((folder.current(), first.exists(), log.exists()), (None, false, false));
 
         drop(folder);

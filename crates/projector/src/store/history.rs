@@ -8,6 +8,7 @@ use domain::{Checkpoint, Position, UnixMillis, UserId};
 use rusqlite::{Connection, params};
 
 use super::rows::{read_gaps, signed};
+use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
 use super::{Seen, meta};
 
@@ -87,7 +88,7 @@ pub(super) fn append(connection: &Connection, changes: &[Change]) -> rusqlite::R
         let Position { partition, offset } = change.position;
         let at = change.forgotten_at.map(UnixMillis::millis);
         let [before, state, is_agent, priv_group] = change.before.to_columns();
-        let (user_id, event) = (change.user_id.get(), change.event.as_deref());
+        let (user_id, event) = (change.user_id.get(), change.event.as_deref().map(Sealed));
         let unknown = change.unknown_since.map(UnixMillis::millis);
         insert.execute(params![partition, offset, user_id, event, at, unknown, before, state, is_agent, priv_group])?;
     }
@@ -137,14 +138,14 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
             continue;
         }
         let Ok(user_id) = UserId::new(row.get(3)?) else { continue };
-        let event: Option<Vec<u8>> = row.get(4)?;
+        let event: Option<Sealed<Vec<u8>>> = row.get(4)?;
         let forgotten_at: Option<i64> = row.get(5)?;
         let mut gaps = read_gaps(connection, user_id)?;
         gaps.retain(|gap| gap.position.partition != position.partition || gap.position.offset <= position.offset);
         changes.push(Change {
             position,
             user_id,
-            event: event.map(Arc::from),
+            event: event.map(|Sealed(event)| Arc::from(event)),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
             unknown_since: unknown::since(row, 6)?,
@@ -190,12 +191,12 @@ pub(super) fn latest(
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         let Ok(user_id) = UserId::new(row.get(1)?) else { continue };
-        let (event, forgotten_at): (Option<Vec<u8>>, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let (event, forgotten_at): (Option<Sealed<Vec<u8>>>, Option<i64>) = (row.get(2)?, row.get(3)?);
         let gaps = if row.get::<_, i64>(4)? > 0 { read_gaps(connection, user_id)? } else { Vec::new() };
         changes.push(Change {
             position: Position { partition, offset: row.get(0)? },
             user_id,
-            event: event.map(Arc::from),
+            event: event.map(|Sealed(event)| Arc::from(event)),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
             unknown_since: unknown::since(row, 5)?,

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use super::UserRow;
 use super::rows::{read_gaps, signed, user_id};
+use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
 
 /// The answer to a look for one user.
@@ -84,10 +85,11 @@ pub(super) fn find(
 fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow> {
     let user_id = user_id(row, 0)?;
     let gaps: i64 = row.get(3)?;
+    let Sealed(event) = row.get(4)?;
     Ok(UserRow {
         user_id,
         position: Position { partition: row.get(1)?, offset: row.get(2)? },
-        event: row.get(4)?,
+        event,
         gaps: if gaps > 0 { read_gaps(connection, user_id)? } else { Vec::new() },
         unknown_since: unknown::since(row, 5)?,
     })

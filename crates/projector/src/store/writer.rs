@@ -102,7 +102,21 @@ impl Writer {
     /// # Errors
     /// [`Error`] when they cannot be read.
     pub(crate) fn unnamed_ids(&self) -> Result<Vec<u32>, Error> {
-        unreadable::unnamed_ids(&self.connection).map_err(|source| Error::of(&self.path, source))
+        unreadable::unnamed_ids(&self.connection).map_err(|source| self.readers.fault(source))
+    }
+
+    /// Checks that the file is a whole database, as far as SQLite can tell: every page is read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when it is not; others when it cannot be read.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let found: rusqlite::Result<String> = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        let found = found.map_err(|source| self.readers.fault(source))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        Err(self.readers.fault(rusqlite::Error::SqliteFailure(corrupt, Some(found))))
     }
 
     /// Returns how many pages the store has.
@@ -111,7 +125,7 @@ impl Writer {
     /// [`Error`] when it cannot be read.
     pub fn pages(&self) -> Result<u32, Error> {
         let pages = self.connection.pragma_query_value(None, "page_count", |row| row.get(0));
-        pages.map_err(|source| Error::of(&self.path, source))
+        pages.map_err(|source| self.readers.fault(source))
     }
 
     /// Lets the store grow to so many pages and no further; `None` takes the limit away.
@@ -122,7 +136,7 @@ impl Writer {
         // SQLite's own limit (limits.html, "Maximum Number Of Pages In A Database File").
         let pages = pages.unwrap_or(u32::MAX - 1);
         let set = self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
-        set.map_err(|source| Error::of(&self.path, source))
+        set.map_err(|source| self.readers.fault(source))
     }
 
     /// Folds the batch into the table and moves the checkpoint past it, in one transaction.
@@ -133,7 +147,7 @@ impl Writer {
     /// [`Error`]; nothing was changed then, and the same batch may be committed again.
     pub fn commit(&mut self, batch: &LogBatch, as_of: UnixMillis) -> Result<Commit, Error> {
         let _writing = self.readers.writing();
-        let fault = |source| Error::of(&self.path, source);
+        let fault = |source| self.readers.fault(source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let mut work = Work::new(&transaction, self.checkpoint.clone());
         work.take(batch).map_err(fault)?;
@@ -169,7 +183,7 @@ impl Writer {
     pub fn erase(&mut self) -> Result<Erased, Error> {
         let readers = Arc::clone(&self.readers);
         let _writing = readers.writing();
-        self.erase_anew().map_err(|source| Error::of(&self.path, source))
+        self.erase_anew().map_err(|source| readers.fault(source))
     }
 
     fn erase_anew(&mut self) -> rusqlite::Result<Erased> {
@@ -205,7 +219,7 @@ impl Writer {
     /// [`Error`]; nothing was changed then, and the same records may be taken again.
     pub(crate) fn take_late(&mut self, log: &LogId, records: &[Record]) -> Result<u64, Error> {
         let _writing = self.readers.writing();
-        let fault = |source| Error::of(&self.path, source);
+        let fault = |source| self.readers.fault(source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let is_same = self.late_log.as_ref() == Some(log);
         let mut checkpoint = if is_same { self.late_checkpoint.clone() } else { Checkpoint::default() };
@@ -224,7 +238,7 @@ impl Writer {
     /// # Errors
     /// [`Error`] when the store cannot be read.
     pub(crate) fn tally(&self, now: UnixMillis) -> Result<Tally, Error> {
-        tally::tally(&self.connection, now).map_err(|source| Error::of(&self.path, source))
+        tally::tally(&self.connection, now).map_err(|source| self.readers.fault(source))
     }
 
     /// Records that the store was up to date at `now`, though nothing was there to be committed.
@@ -234,7 +248,7 @@ impl Writer {
     pub(crate) fn touch(&mut self, now: UnixMillis) -> Result<(), Error> {
         let _writing = self.readers.writing();
         meta::put(&self.connection, "committed_at", &now.millis().to_string())
-            .map_err(|source| Error::of(&self.path, source))?;
+            .map_err(|source| self.readers.fault(source))?;
         self.meta.committed_at = now;
         Ok(())
     }

@@ -42,7 +42,7 @@ async fn a_whole_store_is_answered_from_while_kafka_is_away() {
     assert_eq!(next.name.as_deref(), Some("changed"), "the stream goes on: {next:?}");
     assert_eq!(next.data.unwrap()["name"], "after");
     service.ready().await;
-    assert_eq!(service.metric("rollcall_projector_rebuilds_total").await, Some(0));
+    assert_eq!(service.rebuilds().await, 0);
     service.stop().await;
 }
 

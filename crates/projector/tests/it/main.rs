@@ -13,6 +13,8 @@ mod bookmarks;
 
 mod away;
 
+mod damage;
+
 mod rebuild;
 
 mod library;

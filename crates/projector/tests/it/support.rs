@@ -67,6 +67,13 @@ impl Service {
         metrics.body_text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
+    /// Returns how many rebuilds there were, for whatever reason.
+    pub(crate) async fn rebuilds(&self) -> i64 {
+        let metrics = get(self.admin, "/metrics", &[]).await;
+        let counts = metrics.body_text().lines().filter(|line| line.starts_with("rollcall_projector_rebuilds_total{"));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap()).sum()
+    }
+
     pub(crate) async fn stop(self) -> Summary {
         self.shutdown.trigger();
         self.running.await.unwrap().unwrap()
