@@ -14,7 +14,8 @@
 //! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
 //! - [`registry`]: the schemas that records name by an id. [`oauth`]: tokens for Kafka. [`client`] asks a server.
-//! - [`problem`]: errors in the format of RFC 9457. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
+//! - [`problem`]: errors in the format of RFC 9457. [`busy`]: the answer when a place is missing. [`answer`]: hooks on
+//!   each response. [`telemetry`] and [`metrics`].
 //!   [`partitions`]: a part of the topics' contract that both services watch. [`readers`] of Kafka that were reopened.
 //!
 //! Invariant: a service does not bind ports, install signal handlers or read the clock. Its caller provides all three.
@@ -83,6 +84,8 @@ pub mod telemetry;
 pub mod metrics;
 
 pub mod answer;
+
+pub mod busy;
 
 pub mod client;
 

@@ -1,5 +1,7 @@
 //! TLS in front of a server, for deployments without a proxy. The files are loaded again when they change.
 
+pub(crate) mod alpn;
+
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -116,8 +118,13 @@ impl std::fmt::Debug for Tls {
 pub(crate) async fn handshake(
     acceptor: &SslAcceptor,
     stream: TcpStream,
+    http2: bool,
 ) -> Result<SslStream<TcpStream>, openssl::ssl::Error> {
-    let mut stream = SslStream::new(Ssl::new(acceptor.context())?, stream)?;
+    let mut connection = Ssl::new(acceptor.context())?;
+    if http2 {
+        alpn::allow_http2(&mut connection);
+    }
+    let mut stream = SslStream::new(connection, stream)?;
     Pin::new(&mut stream).accept().await?;
     Ok(stream)
 }
@@ -157,6 +164,7 @@ impl Files {
             builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
             builder.set_session_id_context(SESSION_CONTEXT).map_err(Error::Defaults)?;
         }
+        builder.set_alpn_select_callback(alpn::select);
         Ok(builder.build())
     }
 }
