@@ -32,6 +32,7 @@ pub struct Raw {
     pub admin: Admin,
     pub log: Log,
     pub store: Store,
+    pub changes: ChangesSection,
     pub cors: Cors,
 }
 
@@ -45,6 +46,14 @@ pub struct Store {
     pub rebuild: bool,
     /// How much memory a rebuild may use for its tables, in MiB.
     pub rebuild_memory_mib: usize,
+}
+
+/// `[changes]`: subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangesSection {
+    /// How many subscribers there may be at once.
+    pub subscribers_max: usize,
 }
 
 /// `[cors]`: which web pages may read the answers.
@@ -62,6 +71,12 @@ impl Default for Store {
             rebuild: false,
             rebuild_memory_mib: Options::REBUILD_MEMORY_BYTES_MAX / MIB,
         }
+    }
+}
+
+impl Default for ChangesSection {
+    fn default() -> Self {
+        Self { subscribers_max: Options::SUBSCRIBERS_MAX }
     }
 }
 
@@ -87,7 +102,7 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { kafka, topics, registry, http, admin, log, store, cors } = raw;
+        let Raw { kafka, topics, registry, http, admin, log, store, changes, cors } = raw;
         let Kafka { bootstrap, client_id, properties, oauth } = kafka;
         let kafka = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
@@ -103,6 +118,9 @@ impl TryFrom<Raw> for Config {
         if store.rebuild_memory_mib < REBUILD_MEMORY_MIB_MIN {
             faults.push("store.rebuild_memory_mib", format!("expected at least {REBUILD_MEMORY_MIB_MIN}"));
         }
+        if changes.subscribers_max == 0 {
+            faults.push("changes.subscribers_max", "expected at least 1");
+        }
         for origin in &cors.origins {
             if origin != "*" && !is_origin(origin) {
                 let expected = "expected origins, scheme://host[:port] as in https://desk.example, or *";
@@ -110,10 +128,11 @@ impl TryFrom<Raw> for Config {
             }
         }
         http.check_tls(&mut faults);
+        let limits = ServerLimits { http2: true, ..http.limits(&mut faults) };
         let config = Self {
             listen: listen_address("http.listen", &http.listen, LISTEN, &mut faults),
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_LISTEN, &mut faults),
-            limits: http.limits(&mut faults),
+            limits,
             preferred: http.preferred(&mut faults),
             http,
             log,
@@ -123,6 +142,7 @@ impl TryFrom<Raw> for Config {
                 late_topic: (!topics.late.is_empty()).then_some(topics.late),
                 partitions: Some(topics.partitions),
                 rebuild: store.rebuild,
+                subscribers_max: subscribers_max(changes.subscribers_max, &limits),
                 rebuild_memory_bytes_max: store.rebuild_memory_mib.saturating_mul(MIB),
                 ..Options::new("", &topics.users, store.dir)
             },
@@ -130,6 +150,13 @@ impl TryFrom<Raw> for Config {
         };
         faults.or(config)
     }
+}
+
+/// Returns how many of the places for connections subscribers may have: never the last quarter, so that a query finds
+/// one.
+fn subscribers_max(wanted: usize, limits: &ServerLimits) -> usize {
+    let others = limits.connections_max.div_ceil(4);
+    wanted.min(limits.connections_max - others).max(1)
 }
 
 #[cfg(test)]
@@ -152,6 +179,15 @@ mod tests {
         let config = Config::try_from(raw.clone()).unwrap();
         assert_eq!((config.listen, config.admin_listen), (LISTEN, ADMIN_LISTEN));
         assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));
+        assert_eq!(raw.changes, ChangesSection::default());
+    }
+
+    #[test]
+    fn subscribers_never_have_the_last_places() {
+        for (wanted, places, given) in [(512, 1024, 512), (2000, 1024, 768), (512, 100, 75), (512, 1, 1)] {
+            let limits = ServerLimits { connections_max: places, ..ServerLimits::default() };
+            assert_eq!(subscribers_max(wanted, &limits), given, "{wanted} of {places}");
+        }
     }
 
     #[test]

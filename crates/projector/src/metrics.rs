@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     pub(crate) stalled: Gauge,
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
+    pub(crate) subscribers_refused: Counter,
     pub(crate) waiters: Gauge,
     /// By the names that [`RebuildReason`] has.
     pub(crate) rebuilds: Family<ReasonLabel, Counter>,
@@ -79,6 +80,7 @@ impl Default for Metrics {
             stalled: Gauge::default(),
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
+            subscribers_refused: Counter::default(),
             waiters: Gauge::default(),
             rebuilds: Family::default(),
             rebuild_progress: Gauge::default(),
@@ -128,6 +130,8 @@ impl Metrics {
         registry.register("rollcall_projector_subscribers", "Subscribers to changes", subscribers);
         let cut_off = self.subscribers_cut_off.clone();
         registry.register("rollcall_projector_subscribers_cut_off", "Subscribers cut off for being slow", cut_off);
+        let refused = self.subscribers_refused.clone();
+        registry.register("rollcall_projector_subscribers_refused", "Subscribers that got no place", refused);
         let waiters = self.waiters.clone();
         registry.register("rollcall_projector_waiters", "Requests that wait for a position", waiters);
         registry.register("rollcall_projector_rebuilds", "Rebuilds begun, by reason", self.rebuilds.clone());

@@ -62,6 +62,9 @@ pub(crate) struct Shared {
     /// Of the lines that say what the projection waits for.
     waits: Seldom,
     long_reads: Semaphore,
+    /// The places of subscribers over HTTP.
+    pub(crate) subscribers: Arc<Semaphore>,
+    pub(crate) subscribers_refused: Seldom,
 }
 
 /// How far the table has been read.
@@ -93,6 +96,8 @@ impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             changes: RwLock::new(broadcast::Sender::new(options.changes_waiting_max)),
+            subscribers: Arc::new(Semaphore::new(options.subscribers_max)),
+            subscribers_refused: Seldom::default(),
             logs: LogProbe::new(&options.kafka, &options.topic),
             partitions: PartitionCount::new(&options.topic, options.partitions),
             readers_reopened: ReadersReopened::default(),

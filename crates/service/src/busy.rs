@@ -12,18 +12,16 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// How long the client is asked to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// Returns 503 with `Retry-After`. A browser's `EventSource` never comes again after that, and names events in `Accept`:
-/// it gets a stream with one event, `busy`, and the time after which to come again.
+/// Returns 503 with `Retry-After`. A browser's `EventSource` never comes again after that, and names events in
+/// `Accept`: it gets a stream with one event, `busy`, and the time after which to come again.
 pub fn answer(headers: &HeaderMap, detail: &str) -> Response {
     if !names_events(headers) {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).retry_after(RETRY_AFTER).into_response();
     }
     let data = serde_json::json!({ "reason": detail });
     let events = format!("retry: {}\nevent: busy\ndata: {data}\n\n", RETRY_AFTER.as_millis());
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
+    let headers =
+        [(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (headers, events).into_response()
 }
 
@@ -41,7 +39,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_source_is_asked_to_come_again_and_others_get_503() {
-        for (accept, status) in [("text/event-stream", 200), ("*/*", 503), ("text/html, Text/Event-Stream;q=0.5", 200)] {
+        for (accept, status) in [("text/event-stream", 200), ("*/*", 503), ("text/html, Text/Event-Stream;q=0.5", 200)]
+        {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
             let (head, body) = answer(&headers, "full").into_parts();
             assert_eq!(head.status, status, "{accept}");

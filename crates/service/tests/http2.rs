@@ -149,7 +149,12 @@ async fn a_stream_in_flight_is_finished_at_the_stop() {
 
 #[tokio::test]
 async fn a_connection_without_streams_is_closed_after_the_limit_of_idleness() {
-    let server = Server::start(ServerLimits { idle: Duration::from_millis(200), header_read: Duration::from_millis(200), ..limits() }).await;
+    let server = Server::start(ServerLimits {
+        idle: Duration::from_millis(200),
+        header_read: Duration::from_millis(200),
+        ..limits()
+    })
+    .await;
     server.client().await.ended().await;
     for begun in [&b""[..], b"P", PREFACE, &[PREFACE, SETTINGS].concat()] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();

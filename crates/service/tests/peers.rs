@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::Extension;
 use axum::routing::get;
 use axum::{Router, extract::Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
@@ -243,6 +244,46 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
     let plain = server.exchange(&get_request("/fast")).await;
     assert!(!plain.contains("fast\n"), "clear text is not answered: {plain}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn the_version_of_http_is_agreed_on_in_the_handshake() {
+    const BOTH: &[u8] = b"\x02h2\x08http/1.1";
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    write_certificate("first", &certificate, &key);
+    for (http2, offered, agreed) in [
+        (true, BOTH, Some(&b"h2"[..])),
+        (true, &BOTH[3..], Some(b"http/1.1")),
+        (true, b"\x03foo", None),
+        (false, BOTH, Some(b"http/1.1")),
+    ] {
+        let tls = Tls::open(files(&certificate, &key), Duration::from_secs(3600)).unwrap();
+        let server = Server::start(ServerLimits { http2, ..ServerLimits::default() }, Some(tls)).await;
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        connector.set_alpn_protos(offered).unwrap();
+        let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let mut stream = tokio_openssl::SslStream::new(ssl, stream).unwrap();
+        std::pin::Pin::new(&mut stream).connect().await.unwrap();
+        assert_eq!(stream.ssl().selected_alpn_protocol(), agreed, "{http2} {offered:?}");
+        if agreed == Some(b"h2") {
+            let (mut requests, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let request = hyper::Request::get("https://localhost/scheme").body(String::new()).unwrap();
+            assert_eq!(requests.send_request(request).await.unwrap().status(), 200);
+            drop(requests);
+            connection.await.unwrap().unwrap();
+        } else {
+            stream.write_all(get_request("/scheme").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok();
+            assert!(answer.ends_with("https"), "{answer}");
+        }
+        server.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
 //! | `started-over` | `{"reason"}` | first: the id is of another log, the reader drops all it has; the table follows |
 //! | `caught-up` | `{"checkpoint"}`, as an `id` | once; all that follows is new |
+//! | `busy` | `{"reason"}` | the only event: there is no place now, the reader comes again after `retry` |
 //! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is rebuilt, the service stops |
 //!
 //! A change is that another event wins, that the user was forgotten, or that the user's last record became unknown to
@@ -40,7 +41,8 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
-use service::Shutdown;
+use service::{Shutdown, busy};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::api::Api;
 use super::at_least::AtLeast;
@@ -77,7 +79,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is what \
             `Last-Event-ID` goes on from. `started-over` comes first when that is of another topic (one that was \
             created again, or of another cluster) or of a log that was cut: the reader must drop all that it holds, \
-            and the table follows. With a filter, users that leave the set are sent too",
+            and the table follows. With a filter, users that leave the set are sent too. Where there is no place for \
+            the reader now, `busy` is the only event, if `Accept` names `text/event-stream`, and the answer is 503 \
+            otherwise",
             body = String, content_type = "text/event-stream"),
         Refused
     )
@@ -96,6 +100,13 @@ pub(super) async fn changes(
     let shared = &api.projection.shared;
     // Refuses at once, with a status, while there is no table.
     drop(shared.readers()?);
+    let Ok(place) = Arc::clone(&shared.subscribers).try_acquire_owned() else {
+        shared.metrics.subscribers_refused.inc();
+        if shared.subscribers_refused.is_due() {
+            tracing::warn!(subscribers = shared.options.subscribers_max, "further subscribers get no place");
+        }
+        return Ok(busy::answer(&headers, "there are as many subscribers as there may be"));
+    };
     let subscriber = Subscriber {
         changes: api.projection.subscribe(from),
         filter,
@@ -105,6 +116,7 @@ pub(super) async fn changes(
         shutdown: api.shutdown.clone(),
         ended: false,
         _counted: CountedIn::new(&shared.metrics.subscribers),
+        _place: place,
     };
     let events = stream::unfold(subscriber, |mut subscriber| async move {
         subscriber.event().await.map(|event| (Ok::<_, Infallible>(event), subscriber))
@@ -128,6 +140,7 @@ struct Subscriber {
     shutdown: Shutdown,
     ended: bool,
     _counted: CountedIn,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Subscriber {

@@ -1,8 +1,8 @@
 //! HTTP/2: many requests on one connection, so that each stream takes a place as a connection does, and a limit on
 //! everything that a peer can make the server keep for it.
 //!
-//! A connection without a stream is closed after the limit of idleness; one with a stream whose data nobody takes, after
-//! the limit of stalled writes: the peer's flow control can stop a stream while the socket goes on.
+//! A connection without a stream is closed after the limit of idleness; one with a stream whose data nobody takes,
+//! after the limit of stalled writes: the peer's flow control can stop a stream while the socket goes on.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

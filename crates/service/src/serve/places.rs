@@ -195,7 +195,9 @@ impl Places {
             (Kind::Stream, Refused::Share) => {
                 ("stream_share", "a source has as many streams as one may have: further ones are refused")
             }
-            (Kind::Stream, Refused::Full) => ("stream_full", "all places of streams are taken: further ones are refused"),
+            (Kind::Stream, Refused::Full) => {
+                ("stream_full", "all places of streams are taken: further ones are refused")
+            }
         };
         self.0.refused.get_or_create(&Labels { reason }).inc();
         if self.0.reported.is_due() {
@@ -304,7 +306,10 @@ mod tests {
         let second = tokio::spawn(async move { waiting.take("192.0.2.2".parse().unwrap()).await.map(drop) });
         drop(first);
         assert_eq!(second.await.unwrap(), Ok(()));
-        assert!(places.0.connections.taken.lock().strangers.is_empty(), "nothing is remembered of a source that has gone");
+        assert!(
+            places.0.connections.taken.lock().strangers.is_empty(),
+            "nothing is remembered of a source that has gone"
+        );
     }
 
     #[test]
