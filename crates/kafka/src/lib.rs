@@ -42,6 +42,7 @@
 pub mod client;
 pub mod embedded;
 mod fault;
+mod former;
 pub mod group;
 mod native;
 pub mod placement;

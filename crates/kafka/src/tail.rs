@@ -8,7 +8,6 @@
 mod batch;
 mod cursors;
 mod event;
-mod former;
 mod limits;
 mod reader;
 mod truncation;

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cursors::{Cursor, Cursors};
-use super::former::Former;
 use super::watchdog::Watchdog;
 use super::{Batch, Error, Limits, TailEvent};
+use crate::former::Former;
 use crate::native::{Intake, Place, Taken, seek, topic_name};
 use crate::topics::{self, Confirmed, Watch};
 use crate::{ClientOptions, Fault, Record, Unavailable};
@@ -241,7 +241,8 @@ impl TailReader {
     /// deliver nothing of it even if it were assigned again. Needed after a stall too, where it has forgotten it.
     fn reconnect(&mut self) -> Result<(), Error> {
         let successor = Intake::new(self.options.reader().map_err(Unavailable::from)?);
-        self.former.close(std::mem::replace(&mut self.intake, successor));
+        let former = std::mem::replace(&mut self.intake, successor);
+        self.former.close(move || drop(former));
         Ok(self.fetch(|_| true)?)
     }
 

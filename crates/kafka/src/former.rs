@@ -1,26 +1,25 @@
-//! The clients that a reader has replaced, while they are being closed.
+//! The clients that were replaced, while they are being closed.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::native::Intake;
-
-/// How long the end of a reader waits for former clients. A client that has lost track of a partition may never end:
+/// How long the end of their owner waits for former clients. A client that has lost track of a partition may never end:
 /// librdkafka was seen to wait for ever for the thread of a broker while a partition was paused.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// The pause between two looks at a thread that is to end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Clients on their way out, each on a thread of its own: the reader must not wait for one that is stuck.
+/// Clients on their way out, each on a thread of its own: their owner must not wait for one that is stuck.
 #[derive(Default)]
-pub(super) struct Former(Vec<JoinHandle<()>>);
+pub(crate) struct Former(Vec<JoinHandle<()>>);
 
 impl Former {
-    pub(super) fn close(&mut self, intake: Intake) {
+    /// Calls `close`, which takes a client to its end.
+    pub(crate) fn close(&mut self, close: impl FnOnce() + Send + 'static) {
         self.forget_closed();
-        let closing = std::thread::Builder::new().name("kafka-closing".to_owned()).spawn(move || drop(intake));
+        let closing = std::thread::Builder::new().name("kafka-closing".to_owned()).spawn(close);
         self.0.push(closing.expect("the system can start a thread"));
     }
 
