@@ -82,6 +82,9 @@ impl<E: Send + 'static> Service<E> {
             let (places, stop) = (Places::new(&admin_limits, Vec::new()), admin_stop.clone());
             async move { serve(listeners.admin, None, admin_limits, &places, admin_router, stop).await }
         });
+        if let Some(tls) = &tls {
+            metrics.register(|registry| tls.register(registry));
+        }
         let places = Places::new(&limits, preferred);
         places.register(&metrics);
         let server = tokio::spawn({

@@ -98,20 +98,23 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Invariant: when this returns, no connection is left open.
 pub async fn serve(
     listener: TcpListener,
-    mut tls: Option<Tls>,
+    tls: Option<Tls>,
     limits: ServerLimits,
     places: &Places,
     router: Router,
     shutdown: Shutdown,
 ) -> Drained {
     let server = Server { limits, places: places.clone(), router, shutdown };
+    let mut renewal = JoinSet::new();
+    if let Some(tls) = &tls {
+        renewal.spawn(tls.clone().keep_fresh());
+    }
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             () = server.shutdown.requested() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
-            () = next_reload(tls.as_ref()) => { tls.as_mut().map(Tls::reload_if_changed); }
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let Some(place) = place_for(peer, places, &server.shutdown).await else { continue };
@@ -129,6 +132,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    renewal.shutdown().await;
     drain(connections, limits.drain).await
 }
 
@@ -138,13 +142,6 @@ async fn place_for(peer: SocketAddr, places: &Places, shutdown: &Shutdown) -> Op
     tokio::select! {
         place = places.take(peer.ip()) => place.ok(),
         () = shutdown.requested() => None,
-    }
-}
-
-async fn next_reload(tls: Option<&Tls>) {
-    match tls {
-        Some(tls) => tls.next_reload().await,
-        None => std::future::pending().await,
     }
 }
 

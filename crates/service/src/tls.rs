@@ -1,19 +1,29 @@
-//! TLS in front of a server, for deployments without a proxy. The files are loaded again when they change.
+//! TLS in front of a server, for deployments without a proxy. The files are loaded again when their content
+//! changes, and a certificate that expires soon is warned of.
+
+mod expiry;
 
 pub(crate) mod alpn;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod, SslVerifyMode};
+use openssl::pkey::{PKey, Private};
+use openssl::sha::Sha256;
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::X509;
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_openssl::SslStream;
+
+use expiry::Expiry;
 
 /// The interval of file checks. Certificates are renewed weeks before they expire.
 pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
@@ -31,13 +41,21 @@ pub struct Files {
     pub client_authorities: Option<PathBuf>,
 }
 
-/// The files of a server's TLS, and the acceptor built from them.
+/// The TLS of a server; clones share it.
+#[derive(Clone)]
 pub struct Tls {
     files: Files,
     interval: Duration,
-    last_look: Instant,
-    seen: Option<Vec<SystemTime>>,
+    current: Arc<Mutex<Current>>,
+    not_after: Gauge<f64, AtomicU64>,
+}
+
+/// What is in use: the acceptor, and of which files.
+struct Current {
     acceptor: Arc<SslAcceptor>,
+    /// The digest of the files' content.
+    seen: [u8; 32],
+    expiry: Expiry,
 }
 
 /// The reason why certificate and key cannot be used.
@@ -49,6 +67,8 @@ pub enum Error {
     Certificate { path: PathBuf, source: ErrorStack },
     #[error("{path} is not a PEM private key, or does not match the certificate")]
     Key { path: PathBuf, source: ErrorStack },
+    #[error("{path} is a private key with a passphrase: expected one without")]
+    Passphrase { path: PathBuf },
     #[error("{path} has no certificate authorities that can be used")]
     Authorities { path: PathBuf, source: ErrorStack },
     #[error("OpenSSL refuses its own defaults")]
@@ -56,14 +76,17 @@ pub enum Error {
 }
 
 impl Tls {
-    /// Returns TLS with these files, checked for changes every `interval`.
+    /// Returns TLS with these files, checked for changes every `interval` while a server uses it.
     ///
     /// # Errors
     /// [`Error`] when a file is missing or certificate and key do not match.
     pub fn open(files: Files, interval: Duration) -> Result<Self, Error> {
-        let seen = files.modified()?;
-        let acceptor = Arc::new(files.acceptor()?);
-        Ok(Self { files, interval, last_look: Instant::now(), seen: Some(seen), acceptor })
+        let content = files.read()?;
+        let (acceptor, expiry) = content.acceptor(&files)?;
+        let current = Current { acceptor: Arc::new(acceptor), seen: content.digest(), expiry };
+        let tls = Self { files, interval, current: Arc::new(Mutex::new(current)), not_after: Gauge::default() };
+        tls.look_at_expiry();
+        Ok(tls)
     }
 
     /// Loads the files once, to check that they can be used.
@@ -71,40 +94,65 @@ impl Tls {
     /// # Errors
     /// As [`Tls::open`].
     pub fn check(files: &Files) -> Result<(), Error> {
-        files.modified()?;
-        files.acceptor().map(drop)
+        files.read()?.acceptor(files).map(drop)
+    }
+
+    /// Registers the metric.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "rollcall_http_tls_certificate_not_after_timestamp",
+            "When the first certificate of the chain in use expires, since 1970",
+            Unit::Seconds,
+            self.not_after.clone(),
+        );
     }
 
     pub(crate) fn acceptor(&self) -> Arc<SslAcceptor> {
-        Arc::clone(&self.acceptor)
+        Arc::clone(&self.current.lock().acceptor)
     }
 
-    /// Waits until the next check of the files. Cancel-safe.
-    pub(crate) async fn next_reload(&self) {
-        tokio::time::sleep_until(self.last_look + self.interval).await;
+    /// Loads the files again whenever their content has changed, without end. Reads them on a thread that may block.
+    pub(crate) async fn keep_fresh(self) {
+        loop {
+            tokio::time::sleep(self.interval).await;
+            let tls = self.clone();
+            if tokio::task::spawn_blocking(move || tls.reload_if_changed()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Loads the files again if they have changed. If they cannot be used, logs the error and keeps the certificate in
     /// use.
-    pub(crate) fn reload_if_changed(&mut self) {
-        self.last_look = Instant::now();
-        let seen = self.files.modified().ok();
-        if seen.is_none() || seen == self.seen {
-            return;
-        }
+    fn reload_if_changed(&self) {
+        let seen = self.current.lock().seen;
         // Files count as seen only after they are loaded. A certificate written a moment before its key is tried again
         // later.
-        match self.files.acceptor() {
-            Ok(acceptor) => {
-                (self.acceptor, self.seen) = (Arc::new(acceptor), seen);
-                tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate reloaded");
+        if let Ok(content) = self.files.read()
+            && content.digest() != seen
+        {
+            match content.acceptor(&self.files) {
+                Ok((acceptor, expiry)) => {
+                    *self.current.lock() = Current { acceptor: Arc::new(acceptor), seen: content.digest(), expiry };
+                    tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate reloaded");
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the TLS files changed and cannot be used; the old ones stay in use"
+                    );
+                }
             }
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the TLS files changed and cannot be used; the old ones stay in use"
-                );
-            }
+        }
+        self.look_at_expiry();
+    }
+
+    fn look_at_expiry(&self) {
+        let expiry = &mut self.current.lock().expiry;
+        self.not_after.set(expiry.not_after());
+        if let Some(days) = expiry.warning() {
+            let certificate = self.files.certificate.display();
+            tracing::warn!(%certificate, days, "the TLS certificate expires soon, or has expired: renew it");
         }
     }
 }
@@ -129,30 +177,57 @@ pub(crate) async fn handshake(
     Ok(stream)
 }
 
+/// The content of the files.
+struct Content {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_authorities: Option<Vec<u8>>,
+}
+
 impl Files {
-    fn modified(&self) -> Result<Vec<SystemTime>, Error> {
-        let of = |path: &PathBuf| {
-            let time = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-            time.map_err(|source| Error::File { path: path.clone(), source })
-        };
-        [&self.certificate, &self.key].into_iter().chain(&self.client_authorities).map(of).collect()
+    fn read(&self) -> Result<Content, Error> {
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source });
+        Ok(Content {
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
+            client_authorities: self.client_authorities.as_ref().map(read).transpose()?,
+        })
+    }
+}
+
+impl Content {
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for content in
+            [Some(self.certificate.as_slice()), Some(self.key.as_slice()), self.client_authorities.as_deref()]
+        {
+            let content = content.unwrap_or_default();
+            digest.update(&content.len().to_be_bytes());
+            digest.update(content);
+        }
+        digest.finish()
     }
 
-    fn acceptor(&self) -> Result<SslAcceptor, Error> {
-        let Self { certificate, key, client_authorities } = self;
+    /// Returns the acceptor of this content, which `files` has, and when its certificates expire.
+    fn acceptor(&self, files: &Files) -> Result<(SslAcceptor, Expiry), Error> {
         // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
+        let unusable = |source| Error::Certificate { path: files.certificate.clone(), source };
+        let mut chain = X509::stack_from_pem(&self.certificate).map_err(unusable)?.into_iter();
+        let first = chain.next().ok_or_else(|| unusable(ErrorStack::get()))?;
+        let mut expiry = Expiry::of(&first).map_err(unusable)?;
+        builder.set_certificate(&first).map_err(unusable)?;
+        for further in chain {
+            expiry = expiry.or_earlier(Expiry::of(&further).map_err(unusable)?);
+            builder.add_extra_chain_cert(further).map_err(unusable)?;
+        }
         builder
-            .set_certificate_chain_file(certificate)
-            .map_err(|source| Error::Certificate { path: certificate.clone(), source })?;
-        builder
-            .set_private_key_file(key, SslFiletype::PEM)
+            .set_private_key(self.private_key(&files.key)?.as_ref())
             .and_then(|()| builder.check_private_key())
-            .map_err(|source| Error::Key { path: key.clone(), source })?;
-        if let Some(path) = client_authorities {
-            let text = std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source })?;
+            .map_err(|source| Error::Key { path: files.key.clone(), source })?;
+        if let (Some(path), Some(text)) = (&files.client_authorities, &self.client_authorities) {
             let unusable = |source| Error::Authorities { path: path.clone(), source };
-            let authorities = X509::stack_from_pem(&text).map_err(unusable)?;
+            let authorities = X509::stack_from_pem(text).map_err(unusable)?;
             if authorities.is_empty() {
                 return Err(unusable(ErrorStack::get()));
             }
@@ -165,6 +240,19 @@ impl Files {
             builder.set_session_id_context(SESSION_CONTEXT).map_err(Error::Defaults)?;
         }
         builder.set_alpn_select_callback(alpn::select);
-        Ok(builder.build())
+        Ok((builder.build(), expiry))
+    }
+
+    /// Returns the key. OpenSSL by itself would ask for a passphrase on the terminal.
+    fn private_key(&self, path: &Path) -> Result<PKey<Private>, Error> {
+        let mut is_asked = false;
+        let key = PKey::private_key_from_pem_callback(&self.key, |_| {
+            is_asked = true;
+            Err(ErrorStack::get())
+        });
+        key.map_err(|source| match is_asked {
+            true => Error::Passphrase { path: path.to_owned() },
+            false => Error::Key { path: path.to_owned(), source },
+        })
     }
 }

@@ -16,9 +16,10 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
+use openssl::symm::Cipher;
 use openssl::x509::{X509, X509NameBuilder};
 use service::serve::{Drained, PeerAddr, Places, ServerLimits, serve};
-use service::tls::{Files, Tls};
+use service::tls::{Error, Files, Tls};
 use service::{Problem, Shutdown};
 use testkit::http::{Http, read_to_end, request};
 use testkit::wait::PATIENCE;
@@ -233,10 +234,15 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
     assert_eq!(tls_exchange(server.address, "/fast").await, ("first".to_owned(), "fast\n".to_owned()));
     assert_eq!(tls_exchange(server.address, "/scheme").await.1, "https");
 
+    // Tools that copy files keep their times.
+    let time = std::fs::metadata(&certificate).unwrap().modified().unwrap();
     std::fs::write(&certificate, "not a certificate").unwrap();
     assert_eq!(tls_exchange(server.address, "/fast").await.0, "first", "what cannot be used changes nothing");
 
     write_certificate("second", &certificate, &key);
+    for path in [&certificate, &key] {
+        std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    }
     testkit::eventually("the new certificate is used", PATIENCE, async || {
         (tls_exchange(server.address, "/fast").await.0 == "second").then_some(())
     })
@@ -296,6 +302,12 @@ async fn a_key_of_another_certificate_is_refused_at_start() {
     assert!(error.to_string().contains("b.key"), "{error}");
     let error = Tls::open(files(&path("none.pem"), &path("b.key")), Duration::from_secs(1)).unwrap_err();
     assert!(error.to_string().contains("none.pem"), "{error}");
+    // Nobody is asked for it on the terminal.
+    let key = PKey::private_key_from_pem(&std::fs::read(path("b.key")).unwrap()).unwrap();
+    let locked = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_128_cbc(), b"hunter2").unwrap();
+    std::fs::write(path("b.key"), locked).unwrap();
+    let error = Tls::open(files(&path("b.pem"), &path("b.key")), Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, Error::Passphrase { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ impl Http {
         let Some(files) = self.tls_files() else { return };
         if let Err(error) = Tls::check(&files) {
             let at = match &error {
-                tls::Error::Key { .. } => "http.tls_key_file",
+                tls::Error::Key { .. } | tls::Error::Passphrase { .. } => "http.tls_key_file",
                 tls::Error::Authorities { .. } => "http.tls_client_ca_file",
                 tls::Error::File { path, .. } if Some(path) == files.client_authorities.as_ref() => {
                     "http.tls_client_ca_file"
