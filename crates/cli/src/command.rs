@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use service::Shutdown;
+use service::telemetry::{self, Format};
 
 use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulate, topics, verify, version};
 
@@ -13,6 +15,9 @@ use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulat
 pub(crate) struct Rollcall {
     #[command(subcommand)]
     command: Command,
+    /// Also prints the lines of the Kafka client library: more about a connection that fails
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,13 +37,29 @@ enum Command {
     Health(health::Args),
 }
 
+/// Returns the filter of log lines, with the lines of the client library if they are asked for.
+pub(crate) fn filter(configured: &str, verbose: bool) -> String {
+    if verbose { format!("{configured},librdkafka=debug") } else { configured.to_owned() }
+}
+
+impl Command {
+    /// Returns whether the command starts logging itself, as its configuration says.
+    fn logs(&self) -> bool {
+        matches!(self, Self::Dev(_) | Self::Ingest(_) | Self::Projector(_))
+    }
+}
+
 impl Rollcall {
     /// Runs the command and returns the exit status. An error is a failure that the command has not reported itself.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let verbose = self.verbose;
+        if verbose && !self.command.logs() {
+            telemetry::init(Format::Text, &filter("warn", verbose)).context("logging cannot start")?;
+        }
         match self.command {
-            Command::Dev(args) => dev::run(args, Shutdown::on_signals()?).await,
-            Command::Ingest(args) => ingest::run(args, Shutdown::on_signals()?).await,
-            Command::Projector(args) => projector::run(args, Shutdown::on_signals()?).await,
+            Command::Dev(args) => dev::run(args, verbose, Shutdown::on_signals()?).await,
+            Command::Ingest(args) => ingest::run(args, verbose, Shutdown::on_signals()?).await,
+            Command::Projector(args) => projector::run(args, verbose, Shutdown::on_signals()?).await,
             Command::Topics(command) => topics::run(command).await,
             Command::Config(command) => config::run(&command),
             Command::DeadLetter(command) => dead_letter::run(command).await,

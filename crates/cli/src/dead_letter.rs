@@ -13,7 +13,7 @@ use service::registry::Schemas;
 use upkeep::Table;
 use upkeep::letters::{self, Kept};
 
-use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, schemas};
+use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, reach, schemas};
 use crate::environment::now;
 use crate::ingest::{publisher, without_requests};
 use crate::output::print;
@@ -52,14 +52,14 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { sources } => {
-            let Cluster { options, names, .. } = Cluster::load(&sources)?;
+            let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
             for kept in read(options, names.dead_letter).await? {
                 print(&format!("{}\n", line(&kept)))?;
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { key, sources } => {
-            let Cluster { options, names, .. } = Cluster::load(&sources)?;
+            let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
             let described = kafka::topics::describe(&options, &names.dead_letter, ANSWER_WAIT_MAX).await;
             let topic = described.with_context(|| asked(&options))?.log.topic;
             let mut found = read(options, names.dead_letter).await?;
@@ -76,6 +76,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
+    reach(&config.kafka).await?;
     let schemas = schemas(&config.registry, &config.topics).await?;
     let writer = if dry_run { None } else { Some((publisher(&config)?, framing(&config, &schemas).await?)) };
     let mut letters = read(config.kafka.clone(), config.topics.dead_letter.clone()).await?;

@@ -15,7 +15,7 @@ use kafka::topics::LogProbe;
 use upkeep::forget::{Forgotten, Held, Log, forget, look};
 use upkeep::verify::Found;
 
-use crate::cluster::schemas;
+use crate::cluster::{reach, schemas};
 use crate::environment::now;
 use crate::fetch::ProjectorClient;
 use crate::ingest::{publisher, without_requests};
@@ -52,6 +52,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = without_requests(&args.sources)?;
+    reach(&config.kafka).await?;
     let projectors: Vec<ProjectorClient> =
         args.projector.iter().map(|url| ProjectorClient::new(url)).collect::<anyhow::Result<_>>()?;
     let publisher = publisher(&config)?;

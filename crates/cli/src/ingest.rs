@@ -9,6 +9,7 @@ use kafka::publish::Publisher;
 use service::config::Faults;
 use service::{Shutdown, telemetry};
 
+use crate::command::filter;
 use crate::environment::now;
 use crate::listen::bind;
 use crate::sources::Sources;
@@ -40,9 +41,9 @@ pub(crate) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
 }
 
 /// Runs the service until the shutdown.
-pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(args.sources.load::<Raw>()?)?;
-    telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
+    telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
     let listeners = Listeners {
         http: bind(config.http_listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,

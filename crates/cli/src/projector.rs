@@ -10,6 +10,7 @@ use projector::{Config, Listeners, Phase, Raw};
 use service::{Shutdown, telemetry};
 use tokio::sync::watch;
 
+use crate::command::filter;
 use crate::environment::now;
 use crate::listen::bind;
 use crate::progress;
@@ -26,12 +27,12 @@ pub(crate) struct Args {
 }
 
 /// Runs the service until the shutdown.
-pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let mut raw = args.sources.load::<Raw>()?;
     raw.store.rebuild |= args.rebuild;
     let mut config = Config::try_from(raw)?;
     config.projection.clock = now;
-    telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
+    telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
     let listeners = Listeners {
         http: bind(config.listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,

@@ -41,7 +41,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Create(args) | Command::Check(args) => args,
         Command::Copy(args) => return copy::run(args).await,
     };
-    let Cluster { options, names, partitions, body_bytes_max, .. } = Cluster::load(&args.sources)?;
+    let Cluster { options, names, partitions, body_bytes_max, .. } = Cluster::reach(&args.sources).await?;
     let specs = Spec::contract(&names, args.partitions.unwrap_or(partitions), args.replication).into_iter();
     let specs = specs.map(|spec| if spec.topic == names.users { spec.with_partitions_fixed() } else { spec });
     let specs: Vec<Spec> = specs.map(|spec| Spec { body_bytes_max, ..spec }).collect();

@@ -60,7 +60,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Cluster { options: kafka, names, registry, .. } = Cluster::load(&args.sources)?;
+    let Cluster { options: kafka, names, registry, .. } = Cluster::reach(&args.sources).await?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
     let projector = args.projector.as_deref().map(ProjectorClient::new).transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;

@@ -62,14 +62,18 @@ impl ClusterWatch {
             if stop.is_requested() {
                 return Ok(());
             }
+            let answers = answered.is_ok();
             match answered {
                 Ok(partitions) => {
                     self.readiness.holds(KAFKA);
                     self.partitions.report(partitions);
                 }
-                Err(error) => self.readiness.lacks(KAFKA, error.to_string()),
+                Err(error) => {
+                    tracing::warn!(%error, "the cluster cannot be used: trying again");
+                    self.readiness.lacks(KAFKA, error.to_string());
+                }
             }
-            if !checked {
+            if !checked && answers {
                 checked = self.check_topics().await?;
             }
             tokio::select! {

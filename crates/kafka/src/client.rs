@@ -4,12 +4,14 @@
 //! and the properties that Rollcall's contract fixes. The operator can tune and secure the connection in any way that
 //! librdkafka offers, but cannot break a guarantee.
 
+mod connect;
 mod context;
 mod properties;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::TokenSource;
@@ -22,6 +24,7 @@ use rdkafka::producer::BaseProducer;
 use crate::Fault;
 use crate::native::authorize;
 
+pub use connect::connect;
 pub(crate) use context::{TracingContext, expires_ms};
 
 /// The first pause before a reconnection. librdkafka doubles it with some randomness.
@@ -33,6 +36,9 @@ const CONNECTION_SETUP_MS_MAX: &str = "10000";
 /// The interval of metadata refreshes. With librdkafka's default of 5 minutes a moved cluster would go unnoticed as
 /// long.
 const METADATA_REFRESH_MS: &str = "60000";
+
+/// The isolation of a client that sees past an open transaction.
+const READ_UNCOMMITTED: &str = "read_uncommitted";
 
 /// The address of the cluster, and how to connect to it.
 #[derive(Clone)]
@@ -114,23 +120,34 @@ impl ClientOptions {
     /// ends where the first open transaction begins.
     pub(crate) fn uncommitted_reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
         let mut config = self.consumer(UNJOINED_GROUP);
-        let reader: BaseConsumer<_> =
-            config.set("isolation.level", "read_uncommitted").create_with_context(self.context())?;
-        authorize(reader.client())?;
-        Ok(reader)
+        config.set("isolation.level", READ_UNCOMMITTED);
+        self.authorized(&config)
     }
 
-    /// Returns a client with manual assignment, or for requests about topics. Where clients need a token it has one, so
-    /// the call can block.
+    /// Returns a client with manual assignment. Where clients need a token it has one, so the call can block.
     pub(crate) fn reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
-        let reader = self.reader_without_token()?;
-        authorize(reader.client())?;
-        Ok(reader)
+        self.authorized(&self.consumer(UNJOINED_GROUP))
     }
 
-    /// Returns a client like [`Self::reader`], which [`authorize`] must be called for before its first request.
-    fn reader_without_token(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
-        Ok(self.consumer(UNJOINED_GROUP).create_with_context(self.context())?)
+    /// Returns a client for requests about topics. Where clients need a token it has one, so the call can block.
+    ///
+    /// It has no group: with one, librdkafka would look for the group's coordinator, and log errors about it when the
+    /// client is closed meanwhile.
+    pub(crate) fn inquirer(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        self.authorized(&self.base())
+    }
+
+    /// Returns a client like [`Self::inquirer`], to which the log does not end where an open transaction begins.
+    pub(crate) fn uncommitted_inquirer(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let mut config = self.base();
+        config.set("isolation.level", READ_UNCOMMITTED);
+        self.authorized(&config)
+    }
+
+    fn authorized(&self, config: &ClientConfig) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let client: BaseConsumer<_> = config.create_with_context(self.context())?;
+        authorize(client.client())?;
+        Ok(client)
     }
 
     /// Returns the settings of a client that writes.
@@ -146,7 +163,8 @@ impl ClientOptions {
     }
 
     pub(crate) fn context(&self) -> TracingContext {
-        TracingContext::new(properties::secrets(&self.properties), self.tokens.clone())
+        let secrets = properties::secrets(&self.properties);
+        TracingContext::new(secrets, self.tokens.clone(), properties::has_certificate(&self.properties))
     }
 }
 
@@ -170,6 +188,9 @@ pub(crate) const UNJOINED_GROUP: &str = "rollcall-unjoined";
 pub struct Probe {
     client: Arc<BaseConsumer<TracingContext>>,
     topic: Arc<str>,
+    options: ClientOptions,
+    /// Whether the last request was answered.
+    answers: Arc<AtomicBool>,
 }
 
 impl Probe {
@@ -178,16 +199,27 @@ impl Probe {
     /// # Errors
     /// If the options cannot be used; [`ClientOptions::validate`] returns the reasons.
     pub fn new(options: &ClientOptions, topic: &str) -> Result<Self, Fault> {
-        Ok(Self { client: Arc::new(options.reader_without_token()?), topic: topic.into() })
+        let client = Arc::new(options.base().create_with_context(options.context())?);
+        Ok(Self { client, topic: topic.into(), options: options.clone(), answers: Arc::default() })
     }
 
-    /// Returns the number of partitions of the topic, once the cluster has described it: one small request.
+    /// Returns the number of partitions of the topic, once the cluster has described it: one small request. At first,
+    /// and after a request that was not answered, the cluster is connected to before, which gives the reason.
     ///
     /// Cancel-safe: a dropped call ends at its deadline.
     ///
     /// # Errors
-    /// If there is no answer within the deadline, or the topic does not exist.
+    /// The reason why the cluster cannot be used; no answer within the deadline; a topic that does not exist.
     pub async fn cluster_answers(&self, deadline: Duration) -> Result<i32, Fault> {
+        if !self.answers.load(Ordering::Relaxed) {
+            connect(&self.options, deadline).await?;
+        }
+        let answer = self.ask(deadline).await;
+        self.answers.store(answer.is_ok(), Ordering::Relaxed);
+        answer
+    }
+
+    async fn ask(&self, deadline: Duration) -> Result<i32, Fault> {
         let client = Arc::clone(&self.client);
         let topic = Arc::clone(&self.topic);
         tokio::task::spawn_blocking(move || {

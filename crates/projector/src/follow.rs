@@ -17,6 +17,7 @@ mod late;
 use std::sync::Arc;
 
 use domain::topics::{DELETE_RETENTION, Spec};
+use kafka::client::connect;
 use kafka::tail;
 use kafka::topics::{self, Severity};
 use service::telemetry::chain;
@@ -217,13 +218,26 @@ async fn checked(shared: &Shared, writer: Writer) -> Result<Result<Writer, store
 
 /// Asks the cluster about the topic, for as long as it takes; `None` when the shutdown came first.
 async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
-    let (kafka, name) = (&shared.options.kafka, &shared.options.topic);
+    let (options, name) = (&shared.options.kafka, &shared.options.topic);
     shared.waits_for("the cluster");
     loop {
+        match shared.until_shutdown(connect(options, ASK_DEADLINE)).await {
+            None => return Ok(None),
+            Some(Ok(())) => {}
+            Some(Err(reason)) => {
+                shared.log_wait(&reason, "the cluster cannot be used: trying again");
+                shared.waits_for(&format!("the cluster: {reason}"));
+                shared.ends.lock().unanswered();
+                if shared.pause().await.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            }
+        }
         let asked = async {
             // In this order: whatever reads the log finds out if the ends are of another one.
-            let description = topics::describe(kafka, name, ASK_DEADLINE).await?;
-            Ok::<_, topics::Error>((description, topics::watermarks(kafka, name, ASK_DEADLINE).await?))
+            let description = topics::describe(options, name, ASK_DEADLINE).await?;
+            Ok::<_, topics::Error>((description, topics::watermarks(options, name, ASK_DEADLINE).await?))
         };
         let (description, log) = match shared.until_shutdown(asked).await {
             None => return Ok(None),

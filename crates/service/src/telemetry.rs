@@ -1,4 +1,6 @@
-//! Logs on standard error, as text for people or JSON for machines.
+//! Logs on standard error, as text for people or JSON for machines. The same warning or error is written once a minute.
+
+mod repeats;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -7,6 +9,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use repeats::Repeats;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +45,13 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
         // Colours only on a terminal, not in a file or a pipe.
         .with_ansi(std::io::stderr().is_terminal());
     match format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        Format::Text => builder.finish().with(Repeats::default()).try_init(),
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            builder.finish().with(Repeats::default()).try_init()
+        }
     }
-    .map_err(Error::Again)
+    .map_err(|error| Error::Again(error.into()))
 }
 
 /// # Errors

@@ -10,7 +10,7 @@ use kafka::embedded::EmbeddedBroker;
 use kafka::placement::partition_for;
 use kafka::topics::{self, Severity};
 
-use crate::cluster::ANSWER_WAIT_MAX;
+use crate::cluster::{ANSWER_WAIT_MAX, reach};
 
 /// Several, to show more than one.
 const PARTITIONS: i32 = 3;
@@ -44,6 +44,7 @@ impl Broker {
         let options = ClientOptions::new(bootstrap);
         let faults = options.validate();
         anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+        reach(&options).await?;
         let specs = Spec::contract(&names, PARTITIONS, 1);
         let unreachable = || format!("the topics could not be created on Kafka at {bootstrap}");
         topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;

@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Cluster { options, names, registry, body_bytes_max, .. } = Cluster::load(&args.sources)?;
+    let Cluster { options, names, registry, body_bytes_max, .. } = Cluster::reach(&args.sources).await?;
     let (from, to) = (&names.users, &args.to);
     anyhow::ensure!(from != to, "{to} is the users topic itself");
     let spec = Spec::users(to, args.partitions, args.replication).with_partitions_fixed();

@@ -119,6 +119,16 @@ impl Service {
         on_runtime(ready(Http::to(admin.parse().unwrap())));
     }
 
+    /// Waits until it says why it is not ready.
+    pub(crate) fn until_unready_because(&self, reason: &str) {
+        let admin = self.listens["admin"].as_str().unwrap();
+        let because = async |http: Http| {
+            let look = async || http.get("/readyz").await.body_text().contains(reason).then_some(());
+            testkit::eventually("it gives the reason", PATIENCE, look).await;
+        };
+        on_runtime(because(Http::to(admin.parse().unwrap())));
+    }
+
     /// Sends SIGTERM, waits for the end, and returns the status and the rest of the log.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         signal(&self.child, "TERM");

@@ -85,6 +85,13 @@ pub(super) fn secrets(properties: &BTreeMap<String, String>) -> Vec<String> {
         .collect()
 }
 
+/// Returns whether the client has a certificate to show to a broker.
+pub(super) fn has_certificate(properties: &BTreeMap<String, String>) -> bool {
+    ["ssl.certificate.location", "ssl.certificate.pem", "ssl.keystore.location"]
+        .iter()
+        .any(|name| properties.contains_key(*name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -230,7 +230,7 @@ pub(super) async fn admin(options: &ClientOptions) -> Result<AdminClient<Tracing
 }
 
 pub(super) fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
-    options.reader().map_err(Error::Client)
+    options.inquirer().map_err(Error::Client)
 }
 
 #[cfg(test)]

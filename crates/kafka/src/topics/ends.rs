@@ -88,7 +88,7 @@ struct Asker {
 
 impl Asker {
     fn open(options: &ClientOptions) -> Result<Self, Error> {
-        let open = || Ok(Self { committed: options.reader()?, uncommitted: options.uncommitted_reader()? });
+        let open = || Ok(Self { committed: options.inquirer()?, uncommitted: options.uncommitted_inquirer()? });
         open().map_err(Error::Client)
     }
 

@@ -6,6 +6,7 @@
 )]
 
 mod broker;
+mod connect;
 mod ends;
 mod group;
 mod publish;
