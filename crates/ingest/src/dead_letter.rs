@@ -3,6 +3,8 @@
 //! The key of a letter is the digest of the blanked body. A digest of the original body would let an attacker test
 //! guesses of a password.
 
+mod count;
+
 mod mention;
 
 mod replay;
@@ -13,6 +15,7 @@ use crate::Rejection;
 use crate::transport::{Authentic, blank_passwords};
 
 pub use crate::users::{Destination, IDENTIFY_DEADLINE};
+pub(crate) use count::LetterCount;
 pub use mention::mentions;
 pub use replay::{Refusal, Replay, ReplayError, Sorted, sort};
 

@@ -133,7 +133,9 @@ impl Receiver {
             Ok(event) => {
                 self.counters.fractional_amounts(users::fractional_amounts(&event));
                 self.warn_of_miscased(&event);
-                self.store(&event, traceparent).await
+                let stored = self.store(&event, traceparent).await?;
+                self.counters.event(received_at);
+                Ok(stored)
             }
             Err(rejection) => {
                 if let Some(letter) = dead_letter::of(&request, &rejection, received_at) {

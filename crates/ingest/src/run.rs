@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use upkeep::{Gate, Upkeep};
 
 use crate::Config;
+use crate::dead_letter::LetterCount;
 use crate::http::{self, Receiver, RequestLimits};
 use crate::metrics::{Counters, Summary};
 use crate::watch::{self, ClusterWatch, KAFKA, TOPICS};
@@ -56,6 +57,7 @@ pub async fn run(
     metrics.register(|registry| partitions.register(registry));
     let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness, partitions).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
+    let letters = LetterCount::register(&config.kafka, &config.topics.dead_letter, &metrics);
     let repairer = config.keeper.then(|| publisher.clone());
     let upkeep = Upkeep::new(config.kafka.clone(), config.topics.clone(), repairer, clock, &metrics);
     let upkeep = upkeep.with_schemas(&schemas).with_state_topic(&config.topics, flat, &metrics);
@@ -65,6 +67,7 @@ pub async fn run(
     let mut parts = JoinSet::new();
     parts.spawn(watch.run(stop.clone()).map(|watched| watched.map_err(Error::Topics)));
     parts.spawn(upkeep.run(stop.clone()).map(Ok));
+    parts.spawn(letters.run(stop.clone()).map(Ok));
 
     let (deadline, limits, path) = (config.publish.deadline, config.limits, config.path.clone());
     let methods = config.methods;

@@ -230,6 +230,10 @@ async fn the_admin_routes_report_readiness_and_metrics() {
     let metrics = service.admin.get("/metrics").await.body_text().to_owned();
     assert!(metrics.contains(r#"rollcall_ingest_accepted_total{outcome="stored"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"rollcall_ingest_rejected_total{rejection="unauthenticated"} 1"#), "{metrics}");
+    assert!(metrics.contains("rollcall_ingest_last_event_timestamp_seconds 1600000000"), "{metrics}");
+    testkit::promtool::check(&metrics);
+    service.post(PATH, "{}").await;
+    service.measures("rollcall_ingest_dead_letters_kept 1").await;
     assert!(metrics.contains(r#"http_route="/webhooks/users""#) && !metrics.contains("hunter2"), "{metrics}");
     service.stop().await;
 }

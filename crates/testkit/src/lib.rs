@@ -34,6 +34,7 @@ pub mod broker;
 pub mod deliveries;
 pub mod event;
 pub mod http;
+pub mod promtool;
 pub mod random;
 pub mod registry;
 pub mod wait;
