@@ -93,3 +93,7 @@ pub(crate) use unknown::{UNKNOWN_BYTES_PER_KEY, UnknownTail, write_unknown};
 pub use unreadable::Unread;
 pub(crate) use unreadable::note_unreadable;
 pub use writer::Writer;
+
+/// How many bytes of events one read of several users or changes returns, and one event more: what a page, or a step of
+/// a stream, has in memory. The JSON of an event is up to twice as large.
+const STEP_BYTES_MAX: usize = 1 << 20;

@@ -83,6 +83,8 @@ pub mod telemetry;
 
 pub mod metrics;
 
+pub mod memory;
+
 pub mod answer;
 
 pub mod busy;

@@ -28,8 +28,8 @@ use crate::store::{StoreReaders, UserFilter, UserRows};
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// `/users` answers by the `Accept` of the request: whoever keeps answers keeps one of each.
 const VARY_BY: HeaderValue = HeaderValue::from_static("authorization, accept-encoding, accept");
-/// How many users one step of a stream reads: its memory, about half a megabyte.
-const STREAM_STEP: usize = 500;
+/// How many users one step of a stream reads, and fewer when they are large.
+pub(super) const STREAM_STEP: usize = 500;
 
 /// Answers with a page, or with all users as NDJSON.
 #[utoipa::path(
@@ -97,20 +97,20 @@ enum Step {
 }
 
 /// The table that a list is read from, and those who are listed.
-struct Source {
-    projection: Projection,
-    table: Arc<StoreReaders>,
-    filter: UserFilter,
-    shown: Shown,
+pub(super) struct Source {
+    pub(super) projection: Projection,
+    pub(super) table: Arc<StoreReaders>,
+    pub(super) filter: UserFilter,
+    pub(super) shown: Shown,
 }
 
 impl Source {
-    async fn find(&self, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
+    pub(super) async fn find(&self, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
         let filter = self.filter.clone();
         self.projection.shared.read_of(&self.table, move |reader| reader.find(&filter, after, limit)).await
     }
 
-    fn view(&self) -> View {
+    pub(super) fn view(&self) -> View {
         View { names: self.table.names(), now: self.projection.shared.now(), shown: self.shown }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::BoxError;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use domain::{UserId, wire};
+use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
@@ -14,13 +17,16 @@ use super::api::Api;
 use super::at_least::AtLeast;
 use super::bodies::{Matched, ProblemBody, Refused, UserBody};
 use super::fields::Shown;
-use super::params::{PAGE_MAX, UserQuery};
+use super::list::{STREAM_STEP, Source};
+use super::params::UserQuery;
 use super::refusal::Refusal;
 use super::render::{self, DamagedEvent, View};
 use crate::error::Error;
 use crate::store::{Lookup, UserFilter, UserRow};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The end of a list.
+const END: &[u8] = b"]}";
 
 /// Answers with one user.
 #[utoipa::path(
@@ -161,12 +167,24 @@ async fn matching(
 ) -> Result<Response, Refusal> {
     let Path(value) = value?;
     let (table, filter) = (api.table()?, filter(value));
-    let page = api.projection.shared.read_of(&table, move |reader| reader.find(&filter, None, PAGE_MAX)).await?;
+    let source = Source { projection: api.projection.clone(), table, filter, shown };
+    let page = source.find(None, STREAM_STEP).await?;
     if page.users.is_empty() {
         return Err(Refusal::UnknownUser);
     }
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",", &api.view(&table, shown))?;
-    json.extend(b"]}");
-    Ok(([(CONTENT_TYPE, JSON)], json).into_response())
+    render::join(&mut json, &page.users, b",", &source.view())?;
+    let Some(last) = page.next_after else {
+        json.extend(END);
+        return Ok(([(CONTENT_TYPE, JSON)], json).into_response());
+    };
+    let rest = stream::try_unfold((source, Some(last)), |(source, last)| async move {
+        let Some(last) = last else { return Ok::<_, BoxError>(None) };
+        let page = source.find(Some(last), STREAM_STEP).await?;
+        let mut json = if page.users.is_empty() { Vec::new() } else { b",".to_vec() };
+        render::join(&mut json, &page.users, b",", &source.view())?;
+        Ok(Some((json, (source, page.next_after))))
+    });
+    let whole = stream::iter([Ok(json)]).chain(rest).chain(stream::iter([Ok(END.to_vec())]));
+    Ok(([(CONTENT_TYPE, JSON)], Body::from_stream(whole)).into_response())
 }

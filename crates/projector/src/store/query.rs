@@ -4,10 +4,10 @@ use domain::{Position, UserId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
-use super::UserRow;
 use super::rows::{read_gaps, signed, user_id};
 use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
+use super::{STEP_BYTES_MAX, UserRow};
 
 /// The answer to a look for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<
     Ok(forgotten.map_or(Lookup::Unknown, Lookup::Forgotten))
 }
 
+/// Returns up to `limit` users, and fewer when their events have as many bytes as a step may have.
 pub(super) fn find(
     connection: &Connection,
     filter: &UserFilter,
@@ -75,11 +76,17 @@ pub(super) fn find(
 ) -> rusqlite::Result<UserRows> {
     let (sql, values) = filter.sql(after, limit.saturating_add(1));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| user_row(connection, row))?;
-    let mut users = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let more = users.len() > limit;
-    users.truncate(limit);
-    Ok(UserRows { next_after: users.last().map(|user| user.user_id).filter(|_| more), users })
+    let mut rows = statement.query(params_from_iter(values))?;
+    let (mut users, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        if users.len() == limit || bytes >= STEP_BYTES_MAX {
+            return Ok(UserRows { next_after: users.last().map(|user: &UserRow| user.user_id), users });
+        }
+        let user = user_row(connection, row)?;
+        bytes += user.event.len();
+        users.push(user);
+    }
+    Ok(UserRows { next_after: None, users })
 }
 
 fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow> {

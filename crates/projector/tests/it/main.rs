@@ -17,6 +17,8 @@ mod damage;
 
 mod rebuild;
 
+mod steps;
+
 mod library;
 
 mod names;
