@@ -17,7 +17,9 @@
 //! | [`examples`] | the committed examples of other tools read the topic as the projector does |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
+//! | [`held_back`] | an open transaction of any producer: everybody says so, and nobody concludes from half a log |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
+//! | [`leader_gone`] | the lag of a partition without a leader is unknown, never 0 |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 //! | [`oauth`] | Kafka's OAUTHBEARER listener: everything runs by tokens, which are renewed while it runs |
 //! | [`password`] | a password is in no topic, file, log line or answer |
@@ -44,6 +46,8 @@ mod erased_for_good;
 mod examples;
 mod foreign_clients;
 mod forget;
+mod held_back;
+mod leader_gone;
 mod leaders_killed;
 mod log_roundtrip;
 mod oauth;

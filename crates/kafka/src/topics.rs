@@ -23,10 +23,10 @@ use check::{judge_partitions, judge_together};
 pub use delete::{NotDeleted, delete_before};
 pub use description::Description;
 pub(crate) use ends::watermarks_of;
-pub use ends::{Ends, Watermarks, ends, watermarks};
+pub use ends::{Ends, EndsProbe, Watermarks, watermarks};
 pub use error::Error;
+pub use hold::Hold;
 pub(crate) use hold::hold_of;
-pub use hold::{Hold, held_since};
 pub use log_probe::LogProbe;
 pub(crate) use watch::{Changed, Confirmed, Watch};
 

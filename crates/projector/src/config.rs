@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use kafka::ClientOptions;
@@ -20,6 +21,8 @@ const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 const MIB: usize = 1 << 20;
 /// Below this a rebuild would make a pass for every few thousand users.
 const REBUILD_MEMORY_MIB_MIN: usize = 64;
+/// Below this the table would be too old between one question for the end of the log and the next.
+const BEHIND_MAX_SECONDS_MIN: u64 = 10;
 
 /// The configuration as written; `deploy/projector.toml` shows all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,7 @@ pub struct Raw {
     pub log: Log,
     pub store: Store,
     pub changes: ChangesSection,
+    pub ready: Ready,
     pub cors: Cors,
 }
 
@@ -54,6 +58,14 @@ pub struct Store {
 pub struct ChangesSection {
     /// How many subscribers there may be at once.
     pub subscribers_max: usize,
+}
+
+/// `[ready]`: when the service is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ready {
+    /// How old the table may be, in seconds: how long ago it was last known to have all of the log.
+    pub behind_max_seconds: u64,
 }
 
 /// `[cors]`: which web pages may read the answers.
@@ -80,6 +92,12 @@ impl Default for ChangesSection {
     }
 }
 
+impl Default for Ready {
+    fn default() -> Self {
+        Self { behind_max_seconds: Options::BEHIND_MAX.as_secs() }
+    }
+}
+
 /// A configuration that can be run.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -102,7 +120,7 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { kafka, topics, registry, http, admin, log, store, changes, cors } = raw;
+        let Raw { kafka, topics, registry, http, admin, log, store, changes, ready, cors } = raw;
         let Kafka { bootstrap, client_id, properties, oauth } = kafka;
         let kafka = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
@@ -120,6 +138,9 @@ impl TryFrom<Raw> for Config {
         }
         if changes.subscribers_max == 0 {
             faults.push("changes.subscribers_max", "expected at least 1");
+        }
+        if ready.behind_max_seconds < BEHIND_MAX_SECONDS_MIN {
+            faults.push("ready.behind_max_seconds", format!("expected at least {BEHIND_MAX_SECONDS_MIN}"));
         }
         for origin in &cors.origins {
             if origin != "*" && !is_origin(origin) {
@@ -143,6 +164,7 @@ impl TryFrom<Raw> for Config {
                 partitions: Some(topics.partitions),
                 rebuild: store.rebuild,
                 subscribers_max: subscribers_max(changes.subscribers_max, &limits),
+                behind_max: Duration::from_secs(ready.behind_max_seconds),
                 rebuild_memory_bytes_max: store.rebuild_memory_mib.saturating_mul(MIB),
                 ..Options::new("", &topics.users, store.dir)
             },
@@ -179,6 +201,7 @@ mod tests {
         let config = Config::try_from(raw.clone()).unwrap();
         assert_eq!((config.listen, config.admin_listen), (LISTEN, ADMIN_LISTEN));
         assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));
+        assert_eq!(raw.ready, Ready::default());
         assert_eq!(raw.changes, ChangesSection::default());
     }
 

@@ -14,6 +14,8 @@ mod erase;
 
 mod late;
 
+mod look;
+
 use std::sync::Arc;
 
 use domain::topics::{DELETE_RETENTION, Spec};
@@ -37,6 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), 
     let ended = run_until_stopped(&shared, &folder).await;
     shared.withdraw();
     shared.logs.close().await;
+    shared.ends.close().await;
     match &ended {
         Ok(()) => {
             folder.leave();
@@ -169,7 +172,7 @@ async fn rebuilt(
         tracing::info!(%reason, "the table is made from the log");
     }
     shared.metrics.count_rebuild(reason);
-    let meta = StoreMeta::new(&topic.name, &topic.id, shared.now());
+    let meta = StoreMeta::new(&topic.name, &topic.id, topic.as_of());
     let made = rebuild::run(shared, folder, topic, &meta).await?;
     *forced = None;
     Ok(made.map(|writer| (writer, topic.clone())))
@@ -227,13 +230,14 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             Some(Err(reason)) => {
                 shared.log_wait(&reason, "the cluster cannot be used: trying again");
                 shared.waits_for(&format!("the cluster: {reason}"));
-                shared.ends.lock().unanswered();
+                shared.ends_unanswered(&reason);
                 if shared.pause().await.is_none() {
                     return Ok(None);
                 }
                 continue;
             }
         }
+        let asked_at = shared.now();
         let asked = async {
             // In this order: whatever reads the log finds out if the ends are of another one.
             let description = topics::describe(options, name, ASK_DEADLINE).await?;
@@ -246,14 +250,13 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             Some(Err(error)) => {
                 shared.log_wait(&error, "the topic cannot be described: trying again");
                 shared.waits_for(&format!("the cluster: {}", chain(&error)));
-                shared.ends.lock().unanswered();
+                shared.ends_unanswered(&error);
                 if shared.pause().await.is_none() {
                     return Ok(None);
                 }
                 continue;
             }
         };
-        shared.ends_answered();
         shared.partitions.report(description.partitions);
         for finding in topics::judge(&Spec::users(name, description.partitions, 1), Some(&description)) {
             match finding.severity {
@@ -263,12 +266,17 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             }
         }
         let setting = |name| description.settings.as_ref()?.get(name)?.parse().ok();
-        return Ok(Some(Topic {
+        let holds = shared.ends.holds(&log).await;
+        let topic = Topic {
             name: name.clone(),
             id: description.log,
             delete_retention_ms: setting(DELETE_RETENTION),
             log,
-        }));
+            holds,
+            asked_at,
+        };
+        shared.ends_answered(&topic.answer());
+        return Ok(Some(topic));
     }
 }
 

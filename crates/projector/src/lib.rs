@@ -81,7 +81,7 @@ mod announced;
 
 mod shared;
 
-mod ends;
+mod facts;
 
 mod follow;
 

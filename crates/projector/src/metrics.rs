@@ -32,12 +32,6 @@ pub(crate) struct ReasonLabel {
     pub(crate) reason: &'static str,
 }
 
-/// A partition of the topic.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct PartitionLabel {
-    pub(crate) messaging_destination_partition_id: i32,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     /// By the names that [`Effects`] has.
@@ -48,10 +42,6 @@ pub(crate) struct Metrics {
     pub(crate) unknown_users: Gauge,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
-    pub(crate) next_offset: Family<PartitionLabel, Gauge>,
-    pub(crate) lag: Family<PartitionLabel, Gauge>,
-    /// When the end of the log was last known, in seconds since 1970.
-    pub(crate) as_of: Gauge<f64, AtomicU64>,
     pub(crate) stalled: Gauge,
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
@@ -74,9 +64,6 @@ impl Default for Metrics {
             unknown_users: Gauge::default(),
             gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
-            next_offset: Family::default(),
-            lag: Family::default(),
-            as_of: Gauge::default(),
             stalled: Gauge::default(),
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
@@ -108,19 +95,6 @@ impl Metrics {
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
         let commit = self.commit.clone();
         registry.register_with_unit("rollcall_projector_commit", "Time of a commit", Unit::Seconds, commit);
-        let next = self.next_offset.clone();
-        registry.register("rollcall_projector_next_offset", "Offset of the next record to be read", next);
-        registry.register(
-            "rollcall_projector_lag",
-            "Records between the table and the end of the log",
-            self.lag.clone(),
-        );
-        registry.register_with_unit(
-            "rollcall_projector_as_of_timestamp",
-            "When the end of the log was last known, since 1970",
-            Unit::Seconds,
-            self.as_of.clone(),
-        );
         registry.register(
             "rollcall_projector_stalled_partitions",
             "Partitions that the Kafka client had stopped to fetch, until they are read to their end",

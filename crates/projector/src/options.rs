@@ -28,8 +28,10 @@ pub struct Options {
     pub changes_waiting_max: usize,
     /// How many subscribers are served over HTTP at once.
     pub subscribers_max: usize,
-    /// How often the ends of the log are asked for, and an idle store is marked as up to date.
+    /// How often the ends of the log are asked for.
     pub look_interval: Duration,
+    /// How old the table may be while the service is ready.
+    pub behind_max: Duration,
     /// Returns the time, for the age of the store.
     pub clock: fn() -> UnixMillis,
 }
@@ -45,8 +47,11 @@ impl Options {
     pub const SUBSCRIBERS_MAX: usize = 512;
 
     /// How often the ends of the log are asked for by default: a table that is cut off from the cluster knows it within
-    /// a minute.
-    const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+    /// ten seconds.
+    const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+    /// How old the table may be by default while the service is ready.
+    pub(crate) const BEHIND_MAX: Duration = Duration::from_secs(300);
 
     /// Returns options for that cluster, topic and folder, with defaults for the rest.
     pub fn new(bootstrap: &str, topic: &str, store: impl Into<PathBuf>) -> Self {
@@ -62,6 +67,7 @@ impl Options {
             changes_waiting_max: Self::CHANGES_WAITING_MAX,
             subscribers_max: Self::SUBSCRIBERS_MAX,
             look_interval: Self::LOOK_INTERVAL,
+            behind_max: Self::BEHIND_MAX,
             clock: system_clock,
         }
     }

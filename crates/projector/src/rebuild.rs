@@ -42,6 +42,7 @@ use std::time::Duration;
 
 use domain::{LeaderEpochs, LogId};
 use kafka::scan::Range;
+use kafka::topics::Watermarks;
 use kafka::{tail, topics};
 use tokio::time::Instant;
 
@@ -81,7 +82,7 @@ pub(crate) async fn run(
         kafka: shared.options.kafka.clone(),
         topic: topic.name.clone(),
         schemas: shared.options.schemas.clone(),
-        ranges: topic.log.iter().copied().map(Range::from).collect(),
+        ranges: topic.log.iter().map(readable).collect(),
         memory_bytes_max: shared.options.rebuild_memory_bytes_max,
         threads: thread::available_parallelism().map_or(1, usize::from),
     };
@@ -120,6 +121,11 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// Returns what can be read of a partition: an open transaction must not keep the table from being made.
+fn readable(log: &Watermarks) -> Range {
+    Range { partition: log.partition, start: log.low, end: log.stable.max(log.low) }
 }
 
 /// # Errors

@@ -1,5 +1,8 @@
 //! The service: the projection, its HTTP side and its admin side, put together.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use domain::Checkpoint;
 use service::registry::{self, Patience, Schemas};
 use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
@@ -7,15 +10,18 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::error;
+use crate::facts::collector::FactsCollector;
 use crate::http;
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::projection::Projection;
 
-/// Readiness: the table has been read to where the log ended at start.
+/// Readiness: the table has been read to where the log ended at start, and is not too old.
 const TABLE: &str = "table";
 /// Readiness: no partition is behind because the Kafka client had stopped to fetch it.
 const READER: &str = "reader";
+/// How often the age of the table is looked at.
+const AGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +70,7 @@ pub async fn run_watched(
         projection.shared.metrics.register(registry);
         projection.shared.partitions.register(registry);
         projection.shared.readers_reopened.register(registry);
+        registry.register_collector(Box::new(FactsCollector(Arc::clone(&projection.shared.facts))));
     });
 
     let mut parts = JoinSet::new();
@@ -84,9 +91,10 @@ pub async fn run_watched(
     stopped.outcome.map(|()| summary)
 }
 
-/// Keeps readiness true to the phase of the projection until `stop`, or until the projection has ended by itself.
+/// Keeps readiness true to phase and age of the table until `stop`, or until the projection has ended by itself.
 async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) -> Result<(), Error> {
-    let (mut phase, mut stalled) = (projection.phase(), projection.shared.stalled.subscribe());
+    let (shared, mut phase, mut stalled) =
+        (&projection.shared, projection.phase(), projection.shared.stalled.subscribe());
     loop {
         let partitions = stalled.borrow_and_update().clone();
         if partitions.is_empty() {
@@ -98,15 +106,20 @@ async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) ->
             );
         }
         let now = phase.borrow_and_update().clone();
+        let facts = shared.facts.lock().clone();
         match now {
-            Phase::Following => readiness.holds(TABLE),
+            Phase::Following => match facts.behind(shared.now(), shared.options.behind_max) {
+                None => readiness.holds(TABLE),
+                Some(reason) => readiness.lacks(TABLE, reason),
+            },
             Phase::Failed { .. } | Phase::Ended => return Ok(()),
-            other => readiness.lacks(TABLE, other.to_string()),
+            other => readiness.lacks(TABLE, facts.with_trouble(&other)),
         }
         tokio::select! {
             () = stop.requested() => return Ok(()),
             changed = phase.changed() => if changed.is_err() { return Ok(()) },
             changed = stalled.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(AGE_INTERVAL) => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use domain::{Checkpoint, Positions, TopicId, UnixMillis};
 use http::HeaderValue;
-use kafka::topics::{self, LogProbe};
+use kafka::topics::{EndsProbe, LogProbe, Watermarks};
 use parking_lot::{Mutex, RwLock};
 use service::Shutdown;
 use service::partitions::PartitionCount;
@@ -21,8 +21,8 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use crate::announced::Announced;
-use crate::ends::LogEnds;
 use crate::error::Error;
+use crate::facts::{Answer, Facts};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::phase::Phase;
@@ -45,8 +45,9 @@ pub(crate) struct Shared {
     pub(crate) committed: watch::Sender<Arc<Committed>>,
     /// Replaced with the table.
     pub(crate) changes: RwLock<broadcast::Sender<Arc<Announced>>>,
-    /// Where each partition was last seen to end.
-    pub(crate) ends: Mutex<LogEnds>,
+    /// How far the table is from the end of the log.
+    pub(crate) facts: Arc<Mutex<Facts>>,
+    pub(crate) ends: EndsProbe,
     asked: tokio::sync::Mutex<AskedEnds>,
     /// How many commits there were that forgot somebody.
     pub(crate) forgettings: AtomicU64,
@@ -99,6 +100,7 @@ impl Shared {
             subscribers: Arc::new(Semaphore::new(options.subscribers_max)),
             subscribers_refused: Seldom::default(),
             logs: LogProbe::new(&options.kafka, &options.topic),
+            ends: EndsProbe::new(&options.kafka, &options.topic),
             partitions: PartitionCount::new(&options.topic, options.partitions),
             readers_reopened: ReadersReopened::default(),
             stalled: watch::Sender::default(),
@@ -106,7 +108,7 @@ impl Shared {
             readers: RwLock::new(None),
             phase: watch::Sender::new(Phase::Starting { waits_for: "the cluster".to_owned() }),
             committed: watch::Sender::new(Arc::default()),
-            ends: Mutex::default(),
+            facts: Arc::default(),
             asked: tokio::sync::Mutex::default(),
             forgettings: AtomicU64::new(0),
             erasure_held_back: Mutex::default(),
@@ -129,7 +131,7 @@ impl Shared {
             return;
         }
         self.committed.send_replace(Committed::new(readers.topic(), writer.checkpoint().clone()));
-        self.ends.lock().offsets = writer.checkpoint().clone();
+        self.facts.lock().begin(writer.checkpoint(), writer.meta().committed_at);
         // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
         *self.changes.write() = broadcast::Sender::new(self.options.changes_waiting_max);
         *self.readers.write() = Some(Arc::clone(readers));
@@ -197,7 +199,7 @@ impl Shared {
     /// reader is believed.
     pub(crate) async fn is_beyond_log(&self, checkpoint: &Checkpoint) -> bool {
         let is_beyond = |ends: &Checkpoint| checkpoint.iter().any(|(id, next)| next > ends.next(id).unwrap_or(0));
-        if !is_beyond(&self.ends.lock().offsets) {
+        if !is_beyond(&self.facts.lock().seen_ends()) {
             return false;
         }
         self.ends_now().await.is_some_and(|ends| is_beyond(&ends))
@@ -207,7 +209,7 @@ impl Shared {
     /// is asked; while it does not answer, the partition is believed in.
     pub(crate) async fn may_have_partition(&self, partition: i32, wait_max: Duration) -> bool {
         let is_known = |ends: &Checkpoint| ends.is_empty() || ends.next(partition).is_some();
-        if is_known(&self.ends.lock().offsets) {
+        if is_known(&self.facts.lock().seen_ends()) {
             return true;
         }
         match tokio::time::timeout(wait_max, self.ends_now()).await {
@@ -223,9 +225,11 @@ impl Shared {
         let mut asked = self.asked.lock().await;
         if asked.began.is_none_or(|began| began < came) {
             let began = Instant::now();
-            let ends = match topics::watermarks(&self.options.kafka, &self.options.topic, ASK_DEADLINE).await {
+            let ends = match self.ends.now(ASK_DEADLINE).await {
                 Ok(log) if self.is_log_of_table().await => {
-                    Some(Checkpoint::from_next_offsets(log.iter().map(|log| (log.partition, log.high))))
+                    let ends: Result<Vec<_>, _> = log.into_values().collect();
+                    let next = |log: &Watermarks| (log.partition, log.high);
+                    ends.ok().map(|ends| Checkpoint::from_next_offsets(ends.iter().map(next)))
                 }
                 Ok(_) => None,
                 Err(error) => {
@@ -256,22 +260,32 @@ impl Shared {
         });
     }
 
-    /// Notes that the cluster has answered where the log ends.
-    pub(crate) fn ends_answered(&self) {
-        let now = self.now();
-        let was_silent = self.ends.lock().answered(now);
-        let since = Duration::from_millis(u64::try_from(now.millis()).unwrap_or_default());
-        self.metrics.as_of.set(since.as_secs_f64());
-        if was_silent {
-            tracing::info!("the cluster answers again");
+    /// Changes what is known of the log, and logs what has come between the table and its end, or has gone.
+    pub(crate) fn learn(&self, learn: impl FnOnce(&mut Facts)) {
+        let (before, after) = {
+            let mut facts = self.facts.lock();
+            let before = facts.trouble();
+            learn(&mut facts);
+            (before, facts.trouble())
+        };
+        match (before, after) {
+            (before, Some(trouble)) if before.as_ref() != Some(&trouble) => {
+                tracing::warn!(reason = trouble, "the table may be old");
+            }
+            (Some(trouble), None) => tracing::info!(reason = trouble, "the table goes on: this is over"),
+            (_, _) => {}
         }
     }
 
-    /// Notes that it has not, and logs the first such answer in a row.
+    /// Notes that the cluster has answered where the log ends.
+    pub(crate) fn ends_answered(&self, answer: &Answer) {
+        self.learn(|facts| facts.answered(answer));
+    }
+
+    /// Notes that it has not.
     pub(crate) fn ends_unanswered(&self, error: &(dyn std::error::Error + 'static)) {
-        if self.ends.lock().unanswered() {
-            tracing::warn!(error, "the cluster does not answer where the log ends: the table may be old");
-        }
+        tracing::debug!(error, "the cluster does not answer where the log ends");
+        self.learn(Facts::unanswered);
     }
 
     /// Waits for `work`; `None` when the shutdown came first.

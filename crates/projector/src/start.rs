@@ -5,9 +5,10 @@ use std::fmt;
 use domain::order::RULE_VERSION;
 use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS};
 use domain::{Checkpoint, LogId, UnixMillis};
-use kafka::topics::Watermarks;
+use kafka::topics::{Hold, Watermarks};
 use service::telemetry::chain;
 
+use crate::facts::Answer;
 use crate::store::{self, SCHEMA_VERSION, StoreMeta};
 
 /// Why the table is made again from the log.
@@ -58,7 +59,25 @@ pub(crate) struct Topic {
     pub id: LogId,
     /// The ends of its partitions.
     pub log: Vec<Watermarks>,
+    /// The partitions whose readers are held back.
+    pub holds: Vec<Hold>,
+    /// The time just before the question.
+    pub asked_at: UnixMillis,
     pub delete_retention_ms: Option<i64>,
+}
+
+impl Topic {
+    /// Returns the answer of the cluster where the log ends.
+    pub(crate) fn answer(&self) -> Answer {
+        let ends = self.log.iter().map(|log| (log.partition, Some(log.high))).collect();
+        Answer { asked_at: self.asked_at, ends, holds: self.holds.clone() }
+    }
+
+    /// Returns the time that a table is as of when all that can be read of the log now is in it.
+    pub(crate) fn as_of(&self) -> UnixMillis {
+        let held_since = self.holds.iter().filter_map(|hold| hold.since).min();
+        held_since.map_or(self.asked_at, |since| since.min(self.asked_at))
+    }
 }
 
 /// Returns why the store must not be answered from while the cluster has not been asked yet; `None` when it may.
@@ -197,6 +216,8 @@ mod tests {
             name: "vcc.users".to_owned(),
             id: log_id(),
             log: vec![Watermarks { partition: 0, low: 10, stable: 20, high: 20 }],
+            holds: Vec::new(),
+            asked_at: NOW,
             delete_retention_ms: None,
         }
     }

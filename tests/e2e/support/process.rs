@@ -19,7 +19,7 @@ use super::engine::free_port;
 use super::system::SECRET;
 
 /// How long a process may take to say or do what it must.
-const PROCESS_MAX: Duration = Duration::from_secs(60);
+const PROCESS_MAX: Duration = Duration::from_secs(180);
 
 /// Where a service is told to listen: the same again after a restart, as in production.
 #[derive(Clone, Copy)]

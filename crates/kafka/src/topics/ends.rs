@@ -4,8 +4,11 @@
 //! last stable offset, where the first open transaction begins. Without an open transaction both are the same.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
@@ -13,7 +16,9 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::admin::shape_of;
+use super::hold::{Hold, hold_of};
 use crate::client::TracingContext;
+use crate::native::authorize;
 use crate::{ClientOptions, Fault};
 
 /// The pause before the ends are asked for again while a partition has no leader.
@@ -69,15 +74,83 @@ pub(crate) fn watermarks_of(
     }
 }
 
-/// Returns what the leader of each partition answers. One that is away takes the deadline, and the others do not wait
-/// for it.
-///
-/// # Errors
-/// As [`super::describe`].
-pub async fn ends(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Ends, Error> {
-    let (options, topic) = (options.clone(), topic.to_owned());
-    let asked = tokio::task::spawn_blocking(move || Asker::open(&options)?.ends(&topic, deadline));
-    asked.await.expect("asking does not panic")
+/// Asks where a topic begins and ends; clones share the connections, which are made with the first question.
+#[derive(Clone)]
+pub struct EndsProbe(Arc<Probe>);
+
+struct Probe {
+    options: ClientOptions,
+    topic: String,
+    asker: Mutex<Option<Arc<Asker>>>,
+    holds: Mutex<Vec<Hold>>,
+}
+
+impl EndsProbe {
+    /// Prepares questions about a topic. Nothing is sent yet.
+    pub fn new(options: &ClientOptions, topic: &str) -> Self {
+        Self(Arc::new(Probe {
+            options: options.clone(),
+            topic: topic.to_owned(),
+            asker: Mutex::default(),
+            holds: Mutex::default(),
+        }))
+    }
+
+    /// Returns what the leader of each partition answers. One that is away takes the deadline; the others do not wait
+    /// for it.
+    ///
+    /// # Errors
+    /// As [`super::describe`].
+    pub async fn now(&self, deadline: Duration) -> Result<Ends, Error> {
+        let probe = Arc::clone(&self.0);
+        let asked = tokio::task::spawn_blocking(move || {
+            let asker = probe.asker()?;
+            asker.authorize().and_then(|()| asker.ends(&probe.topic, deadline))
+        });
+        asked.await.expect("asking does not panic")
+    }
+
+    /// Returns the partitions whose readers are held back by the ends that were found. The first record of a
+    /// transaction is asked for once.
+    pub async fn holds(&self, found: &[Watermarks]) -> Vec<Hold> {
+        let mut holds = Vec::new();
+        for found in found.iter().copied().filter(Watermarks::is_held_back) {
+            let is_known = |hold: &&Hold| (hold.partition, hold.stable) == (found.partition, found.stable);
+            let known = self.0.holds.lock().iter().find(is_known).copied();
+            match known {
+                Some(hold) => holds.push(Hold { high: found.high, ..hold }),
+                None => {
+                    let probe = Arc::clone(&self.0);
+                    let asked = tokio::task::spawn_blocking(move || hold_of(&probe.options, &probe.topic, found));
+                    holds.extend(asked.await.expect("reading does not panic"));
+                }
+            }
+        }
+        self.0.holds.lock().clone_from(&holds);
+        holds
+    }
+
+    /// Closes the connections and waits for the end, unless a question is still on its way.
+    pub async fn close(&self) {
+        let asker = self.0.asker.lock().take();
+        tokio::task::spawn_blocking(move || drop(asker)).await.expect("closing does not panic");
+    }
+}
+
+impl Probe {
+    fn asker(&self) -> Result<Arc<Asker>, Error> {
+        let mut asker = self.asker.lock();
+        if let Some(asker) = &*asker {
+            return Ok(Arc::clone(asker));
+        }
+        Ok(Arc::clone(asker.insert(Arc::new(Asker::open(&self.options)?))))
+    }
+}
+
+impl fmt::Debug for EndsProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndsProbe").field("topic", &self.0.topic).finish_non_exhaustive()
+    }
 }
 
 /// The two clients that it takes to hear of both ends.
@@ -90,6 +163,16 @@ impl Asker {
     fn open(options: &ClientOptions) -> Result<Self, Error> {
         let open = || Ok(Self { committed: options.inquirer()?, uncommitted: options.uncommitted_inquirer()? });
         open().map_err(Error::Client)
+    }
+
+    /// Sees to the tokens of both clients: it may be long since the last question.
+    fn authorize(&self) -> Result<(), Error> {
+        for client in [&self.committed, &self.uncommitted] {
+            // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
+            while client.poll(Duration::ZERO).is_some() {}
+            authorize(client.client()).map_err(Error::Client)?;
+        }
+        Ok(())
     }
 
     fn ends(&self, topic: &str, deadline: Duration) -> Result<Ends, Error> {

@@ -31,22 +31,16 @@ pub struct Hold {
 
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, stable, high, since } = self;
+        let Self { partition, stable, since, .. } = self;
         f.write_str("held back by an open transaction")?;
         if let Some(since) = since {
             write!(f, " since {since}")?;
         }
-        write!(f, " (partition {partition}: readers wait at offset {stable}, the log ends at {high})")
+        write!(f, " (partition {partition}, offset {stable})")
     }
 }
 
-/// Returns the hold of a partition, if an open transaction holds back its readers.
-pub async fn held_since(options: &ClientOptions, topic: &str, found: Watermarks) -> Option<Hold> {
-    let (options, topic) = (options.clone(), topic.to_owned());
-    tokio::task::spawn_blocking(move || hold_of(&options, &topic, found)).await.expect("reading does not panic")
-}
-
-/// Like [`held_since`], for synchronous callers.
+/// Returns the hold of a partition, if an open transaction holds back its readers. Blocks.
 pub(crate) fn hold_of(options: &ClientOptions, topic: &str, found: Watermarks) -> Option<Hold> {
     let Watermarks { partition, stable, high, .. } = found;
     found.is_held_back().then(|| {

@@ -3,24 +3,26 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Checkpoint, LogId};
+use domain::{Checkpoint, LogId, UnixMillis};
 use futures_util::FutureExt as _;
 use kafka::tail::{self, Tail, TailEvent};
-use kafka::topics;
-use tokio::time::{Instant, Interval};
+use tokio::time::Instant;
 
 use super::announce::Announcer;
 use super::damage::DamageWatch;
 use super::erase::Eraser;
 use super::late::LateTail;
+use super::look::{Looked, Looker};
 use crate::error::Error;
 use crate::phase::Phase;
-use crate::shared::{ASK_DEADLINE, Shared, blocking};
+use crate::shared::{Shared, blocking};
 use crate::start::{RebuildReason, Topic};
 use crate::store::{Erased, LogBatch, StoreFolder, Writer};
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 const RECORDS_PER_COMMIT: usize = 8_000;
+/// By how much the time in an idle store may be older than the table is.
+const TOUCH_INTERVAL_MS: i64 = 30_000;
 
 /// The state of following.
 pub(super) struct Follower<'s> {
@@ -102,8 +104,7 @@ impl<'s> Follower<'s> {
     /// Follows until the tail ends or there is a reason to stop; `None` when another tail is to go on.
     async fn follow_with(&mut self, tail: &mut Tail) -> Result<Option<Stop>, Error> {
         let shared = self.shared;
-        let mut look = tokio::time::interval(shared.options.look_interval);
-        look.reset();
+        let mut looker = Looker::new(shared, &self.log);
         loop {
             self.open_late().await;
             let event = tokio::select! {
@@ -120,17 +121,17 @@ impl<'s> Follower<'s> {
                     self.take_late(late).await?;
                     continue;
                 }
-                _ = look.tick() => {
-                    self.look().await?;
+                looked = looker.next() => {
+                    self.looked(looked).await?;
                     continue;
                 }
                 event = tail.next() => event,
             };
             let (batch, error) = match event {
-                Ok(event) => self.gather(event, tail, &mut look),
+                Ok(event) => self.gather(event, tail, &mut looker),
                 Err(error) => (LogBatch::default(), Some(error)),
             };
-            let Some(batch) = self.translated(batch, &mut look).await? else { return Ok(Some(Stop::Shutdown)) };
+            let Some(batch) = self.translated(batch, &mut looker).await? else { return Ok(Some(Stop::Shutdown)) };
             if let Some(stop) = self.commit(batch).await? {
                 return Ok(Some(stop));
             }
@@ -142,7 +143,7 @@ impl<'s> Follower<'s> {
 
     /// Takes the events that are there without waiting, up to the size of a commit; with them the error that came
     /// after, if one did.
-    fn gather(&self, first: TailEvent, tail: &mut Tail, look: &mut Interval) -> (LogBatch, Option<tail::Error>) {
+    fn gather(&self, first: TailEvent, tail: &mut Tail, looker: &mut Looker) -> (LogBatch, Option<tail::Error>) {
         let (shared, mut batch) = (self.shared, LogBatch::default());
         let mut next = Some(Ok(first));
         while let Some(event) = next.take() {
@@ -159,7 +160,7 @@ impl<'s> Follower<'s> {
                     shared.readers_reopened.count(&shared.options.topic);
                     shared.stalled(|stalled| stalled.extend(partitions));
                     // The lag is not known since it was last asked for.
-                    look.reset_immediately();
+                    looker.look_now();
                 }
                 Err(error) => return (batch, Some(error)),
             }
@@ -172,7 +173,7 @@ impl<'s> Follower<'s> {
 
     /// Returns the batch in the encoding that the store reads; `None` when the shutdown came first. Waits while a
     /// record names a schema that cannot be looked up: it must not be passed over.
-    async fn translated(&mut self, batch: LogBatch, look: &mut Interval) -> Result<Option<LogBatch>, Error> {
+    async fn translated(&mut self, batch: LogBatch, looker: &mut Looker) -> Result<Option<LogBatch>, Error> {
         let LogBatch { records, ends, .. } = batch;
         let schemas = &self.shared.options.schemas;
         let looked_up = match schemas.translated(records) {
@@ -186,7 +187,7 @@ impl<'s> Follower<'s> {
                 records = &mut looked_up => {
                     return Ok(Some(LogBatch { records: records?, ends, ids: schemas.known() }));
                 }
-                _ = look.tick() => self.look().await?,
+                looked = looker.next() => self.looked(looked).await?,
             }
         }
     }
@@ -215,7 +216,8 @@ impl<'s> Follower<'s> {
         }
         let batch = Arc::new(batch);
         loop {
-            let as_of = batch.as_of(shared.now());
+            // The store keeps the later of this and the time that it has.
+            let as_of = shared.facts.lock().as_of().unwrap_or(UnixMillis::from_millis(0));
             let began = Instant::now();
             let batch = Arc::clone(&batch);
             match self.with_writer(move |writer| writer.commit(&batch, as_of)).await? {
@@ -328,28 +330,25 @@ impl<'s> Follower<'s> {
         Ok(())
     }
 
-    /// Asks where the log ends, and marks the store as up to date if it has been read so far.
-    async fn look(&mut self) -> Result<(), Error> {
+    /// Notes where the log ends, and marks an idle store as up to date.
+    async fn looked(&mut self, looked: Looked) -> Result<(), Error> {
         self.tally().await?;
-        let options = &self.shared.options;
-        let now = self.shared.now();
-        let log = match topics::watermarks(&options.kafka, &options.topic, ASK_DEADLINE).await {
-            Ok(log) => log,
-            Err(error) => {
+        match looked {
+            Looked::Answered { answer, partitions } => {
+                self.shared.ends_answered(&answer);
+                self.shared.partitions.report(i32::try_from(partitions).unwrap_or(i32::MAX));
+                self.announcer.progress();
+            }
+            Looked::OtherLog => return Ok(()),
+            Looked::Silent(error) => {
                 self.shared.ends_unanswered(&error);
                 return Ok(());
             }
-        };
-        // These are the ends of another log where the topic was created again; the tail notices it, too.
-        if self.shared.logs.now(ASK_DEADLINE).await.as_ref() != Ok(&self.log) {
-            return Ok(());
         }
-        self.shared.ends_answered();
-        self.announcer.ends(&log);
-        self.shared.partitions.report(i32::try_from(log.len()).unwrap_or(i32::MAX));
-        let checkpoint = self.checkpoint()?;
-        if log.iter().all(|found| checkpoint.next(found.partition).unwrap_or(0) >= found.high)
-            && let Err(error) = self.with_writer(move |writer| writer.touch(now)).await?
+        let stored = self.writer.as_ref().ok_or(Error::Ended)?.meta().committed_at;
+        let as_of = self.shared.facts.lock().as_of().unwrap_or(stored);
+        if as_of.millis().saturating_sub(stored.millis()) >= TOUCH_INTERVAL_MS
+            && let Err(error) = self.with_writer(move |writer| writer.touch(as_of)).await?
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store cannot be marked as up to date");
         }

@@ -196,9 +196,10 @@ pub(super) struct StatusBody {
     /// Records that could not be read: broken ones, and those that are unknown to this release.
     pub(super) unreadable: UnreadableStatus,
     pub(super) unknown: UnknownStatus,
-    /// When the table was last known to be up to date.
+    /// When the table was last known to have all of the log: of the partition where that is longest ago. Null while
+    /// a partition has never been read to its end.
     #[schema(format = DateTime)]
-    pub(super) as_of: String,
+    pub(super) as_of: Option<String>,
 }
 
 /// The present activity: `starting` (nothing can be answered), `stored` (the table of an earlier run is answered, and
@@ -231,8 +232,8 @@ impl From<&Phase> for PhaseBody {
     }
 }
 
-/// Whether the cluster answers where the log ends. The table answers in any case; while the cluster is silent, the lag
-/// is that of the ends last known.
+/// Whether the cluster answers where the log ends. The table answers in any case; while the cluster is silent, no lag
+/// is known.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ClusterStatus {
@@ -249,8 +250,12 @@ pub(super) struct PartitionStatus {
     pub(super) next_offset: i64,
     /// Of the last record read, where it is known.
     pub(super) leader_epoch: Option<i32>,
-    pub(super) end_offset: i64,
-    pub(super) lag: i64,
+    /// The end of the log, whether or not its last records can be read; null while the leader does not answer.
+    pub(super) end_offset: Option<i64>,
+    /// Offsets between `nextOffset` and `endOffset`; null while that is not known.
+    pub(super) lag: Option<i64>,
+    /// Since when an open transaction holds back the reader; null when none does.
+    pub(super) held_back: Option<String>,
     /// The user of every tombstone below this offset is gone from every file of the store; `nextOffset` when nothing
     /// waits to be erased.
     pub(super) erased_up_to: i64,

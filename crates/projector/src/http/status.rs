@@ -17,7 +17,6 @@ use super::fields::Shown;
 use super::guard::Held;
 use super::refusal::Refusal;
 use super::render::View;
-use crate::ends::LogEnds;
 
 /// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -53,23 +52,26 @@ pub(super) async fn status(
     });
     let (checkpoint, counts, tally, (gaps, unreadable, unknown), meta, erasures) = read.await?;
     let (view, topic) = (api.view(&table, Shown::of(scopes)), table.topic());
-    let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
-    let last_answer = known_at.map(|at| at.to_string());
     let phase = projection.phase().borrow().clone();
-    let phase_detail = match &last_answer {
-        Some(at) if is_silent => format!("{phase}; the cluster does not answer since {at}"),
-        Some(_) | None => phase.to_string(),
-    };
-    let partitions = offsets.iter().map(|(partition, end_offset)| {
+    let facts = projection.shared.facts.lock().clone();
+    let (answers, answered_at) = facts.cluster();
+    let partitions = facts.distances().map(|distance| {
+        let partition = distance.partition;
         let next_offset = checkpoint.next(partition).unwrap_or(0);
-        let (erased_up_to, lag) = (erasures.erased_up_to(partition, next_offset), (end_offset - next_offset).max(0));
-        let leader_epoch = checkpoint.epoch(partition);
-        PartitionStatus { partition, next_offset, leader_epoch, end_offset, lag, erased_up_to }
+        PartitionStatus {
+            partition,
+            next_offset,
+            leader_epoch: checkpoint.epoch(partition),
+            end_offset: distance.end,
+            lag: distance.lag(),
+            held_back: distance.hold.map(|hold| hold.to_string()),
+            erased_up_to: erasures.erased_up_to(partition, next_offset),
+        }
     });
     Ok(Json(StatusBody {
         phase: PhaseBody::from(&phase),
-        phase_detail,
-        cluster: ClusterStatus { answers: !is_silent, last_answer },
+        phase_detail: facts.with_trouble(&phase),
+        cluster: ClusterStatus { answers, last_answer: answered_at.map(|at| at.to_string()) },
         topic: meta.topic,
         topic_id: topic.to_string(),
         checkpoint: Positions { topic, checkpoint: checkpoint.clone() }.to_string(),
@@ -100,7 +102,7 @@ pub(super) async fn status(
                 .map(|(user_id, since)| ListedUnknown { user_id: user_id.get(), since: since.to_string() })
                 .collect(),
         },
-        as_of: meta.committed_at.to_string(),
+        as_of: facts.as_of().map(|at| at.to_string()),
     }))
 }
 
@@ -155,9 +157,6 @@ mod tests {
         let since = silent.cluster.last_answer.unwrap();
         assert_eq!(silent.phase_detail, format!("following the log; the cluster does not answer since {since}"));
         assert_eq!(*api.projection.phase().borrow(), Phase::Following, "it goes on answering, and says so");
-        let known_at = api.projection.shared.ends.lock().known_at.unwrap();
-        let since_1970 = Duration::from_millis(u64::try_from(known_at.millis()).unwrap());
-        assert_eq!(api.projection.shared.metrics.as_of.get(), since_1970.as_secs_f64());
 
         broker.come_back().unwrap();
         let back = until(&api, true).await;

@@ -15,6 +15,8 @@ mod away;
 
 mod damage;
 
+mod facts;
+
 mod rebuild;
 
 mod steps;
