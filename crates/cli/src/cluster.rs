@@ -78,8 +78,9 @@ impl Cluster {
     fn load(sources: &Sources) -> anyhow::Result<Self> {
         let Raw { kafka, topics, registry, state_topic, webhook } = sources.load()?;
         let mut faults = Faults::default();
-        let settings::Kafka { bootstrap, client_id, properties, oauth } = kafka;
-        let options = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
+        let settings::Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
+        let options =
+            ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
         let registry = registry.options(&mut faults);

@@ -61,7 +61,7 @@ impl Rollcall {
             Command::Ingest(args) => ingest::run(args, verbose, Shutdown::on_signals()?).await,
             Command::Projector(args) => projector::run(args, verbose, Shutdown::on_signals()?).await,
             Command::Topics(command) => topics::run(command).await,
-            Command::Config(command) => config::run(&command),
+            Command::Config(command) => config::run(&command).await,
             Command::DeadLetter(command) => dead_letter::run(command).await,
             Command::Forget(args) => forget::run(args).await,
             Command::Verify(args) => verify::run(args).await,

@@ -15,6 +15,7 @@ use upkeep::letters::{self, Kept};
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, reach, schemas};
 use crate::environment::now;
+use crate::files;
 use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
@@ -23,11 +24,13 @@ use crate::sources::Sources;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Lists the dead letters, oldest first
+    #[command(after_help = files::EITHER)]
     List {
         #[command(flatten)]
         sources: Sources,
     },
     /// Shows one dead letter with its body as received
+    #[command(after_help = files::EITHER)]
     Show {
         /// The beginning of its key, long enough to be unique
         key: String,
@@ -37,6 +40,7 @@ pub(crate) enum Command {
     /// Delivers dead letters again, as of now, with the keys of ingest's configuration. Each letter whose event can be
     /// read is stored, a duplicate, superseded by a newer event, or of a forgotten user, and is then removed; exit
     /// status 1 if any is still refused
+    #[command(after_help = files::INGEST)]
     Replay {
         /// Beginnings of keys; without any, all letters are replayed
         keys: Vec<String>,

@@ -18,6 +18,7 @@ use upkeep::verify::Found;
 use crate::cluster::{reach, schemas};
 use crate::environment::now;
 use crate::fetch::ProjectorClient;
+use crate::files;
 use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
@@ -29,6 +30,7 @@ const ERASURE_WAIT_SECONDS: u64 = 60;
 /// newer change does. Exit status 1 if no topic has a record of the user, or if a projector has not erased the user in
 /// time
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::INGEST)]
 pub(crate) struct Args {
     /// The user's identifier
     user_id: UserId,

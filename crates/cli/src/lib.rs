@@ -12,6 +12,7 @@
 //! | shared file | content |
 //! | --- | --- |
 //! | `environment.rs`, `sources.rs` | clock and variables; a configuration from file, environment and flags |
+//! | `files.rs` | the help on the file of a command |
 //! | `cluster.rs`, `listen.rs`, `fetch.rs` | Kafka for the commands of an operator, ports, queries to a projector |
 //! | `output.rs`, `progress.rs` | standard output, and progress bars on standard error |
 //! | `expect.rs` | the file that `simulate` writes and `verify` compares with |
@@ -36,6 +37,7 @@ mod ending;
 mod environment;
 mod expect;
 mod fetch;
+mod files;
 mod forget;
 mod health;
 mod ingest;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::config::{self, Faults};
 use toml::{Table, Value};
@@ -14,7 +15,8 @@ const PROPERTIES: &str = "kafka.properties.";
 /// The sources of every command with a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Sources {
-    /// The configuration file (TOML). Variables such as ROLLCALL_HTTP__LISTEN override it, flags override both
+    /// The configuration file (TOML), of the service that the end of this help names. Variables such as
+    /// ROLLCALL_HTTP__LISTEN override it, flags override both
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The Kafka cluster: kafka.bootstrap
@@ -34,6 +36,59 @@ impl Sources {
         config::load(self.config.as_deref(), &environment::variables(), self.flags())
     }
 
+    /// Returns the configuration of ingest.
+    ///
+    /// # Errors
+    /// All faults.
+    pub(crate) fn ingest(&self, adjust: impl FnOnce(&mut ingest::config::Raw)) -> Result<ingest::Config, Faults> {
+        let (variables, _) = self.variables::<ingest::config::Raw, projector::Raw>();
+        config::load_valid(self.config.as_deref(), &variables, self.flags(), adjust)
+    }
+
+    /// Returns the configuration of the projector.
+    ///
+    /// # Errors
+    /// All faults.
+    pub(crate) fn projector(&self, adjust: impl FnOnce(&mut projector::Raw)) -> Result<projector::Config, Faults> {
+        let (variables, _) = self.variables::<projector::Raw, ingest::config::Raw>();
+        config::load_valid(self.config.as_deref(), &variables, self.flags(), adjust)
+    }
+
+    /// Returns the raw configuration of one service.
+    ///
+    /// # Errors
+    /// All faults that do not need validation.
+    pub(crate) fn raw<Raw, Other>(&self) -> Result<Raw, Faults>
+    where
+        Raw: Default + Serialize + DeserializeOwned,
+        Other: Default + Serialize,
+    {
+        let (variables, _) = self.variables::<Raw, Other>();
+        config::load(self.config.as_deref(), &variables, self.flags())
+    }
+
+    /// Returns the variables for one service, and the names of those for the other, which are ignored: one environment
+    /// can serve both.
+    pub(crate) fn variables<Raw, Other>(&self) -> (Vec<(String, String)>, Vec<String>)
+    where
+        Raw: Default + Serialize,
+        Other: Default + Serialize,
+    {
+        of_service::<Raw, Other>(environment::variables())
+    }
+
+    /// Logs which variables are ignored.
+    pub(crate) fn log_ignored<Raw, Other>(&self)
+    where
+        Raw: Default + Serialize,
+        Other: Default + Serialize,
+    {
+        let (_, variables) = self.variables::<Raw, Other>();
+        if !variables.is_empty() {
+            tracing::info!(?variables, "variables of the other service are ignored");
+        }
+    }
+
     fn flags(&self) -> Table {
         let mut flags = Table::new();
         for (key, value) in &self.set {
@@ -44,6 +99,24 @@ impl Sources {
         }
         flags
     }
+}
+
+fn of_service<Raw, Other>(variables: Vec<(String, String)>) -> (Vec<(String, String)>, Vec<String>)
+where
+    Raw: Default + Serialize,
+    Other: Default + Serialize,
+{
+    let (own, other) = (sections::<Raw>(), sections::<Other>());
+    let is_of_other = |name: &str| {
+        config::section_of(name).is_some_and(|section| other.contains_key(&section) && !own.contains_key(&section))
+    };
+    let (ignored, variables): (Vec<_>, _) = variables.into_iter().partition(|(name, _)| is_of_other(name));
+    (variables, ignored.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Returns the sections of a configuration.
+fn sections<Raw: Default + Serialize>() -> Table {
+    Table::try_from(Raw::default()).expect("a default configuration can be written")
 }
 
 /// Parses `key=value`. The value is TOML if it is valid TOML, otherwise text. The value of a Kafka property is always
@@ -67,6 +140,24 @@ fn path(key: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_environment_serves_both_services() {
+        let names =
+            ["ROLLCALL_STORE__DIR", "ROLLCALL_SECURITY__SECRET_KEYS", "ROLLCALL_LOG__FORMAT", "ROLLCALL_TYPO__X"];
+        let variables = || names.map(|name| (name.to_owned(), "x".to_owned())).to_vec();
+        let kept = |(kept, ignored): (Vec<(String, String)>, Vec<String>)| {
+            (kept.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ignored)
+        };
+        let (of_ingest, ignored) = kept(of_service::<ingest::config::Raw, projector::Raw>(variables()));
+        assert_eq!(
+            (of_ingest.as_slice(), ignored.as_slice()),
+            (&names.map(str::to_owned)[1..], &names.map(str::to_owned)[..1])
+        );
+        let (of_projector, ignored) = kept(of_service::<projector::Raw, ingest::config::Raw>(variables()));
+        assert_eq!(of_projector, [names[0], names[2], names[3]]);
+        assert_eq!(ignored, [names[1]]);
+    }
 
     #[test]
     fn assignments_become_a_table() {

@@ -20,6 +20,7 @@ use crate::cluster::{Cluster, asked, schemas};
 use crate::environment::now;
 use crate::expect::{self, Expected};
 use crate::fetch::ProjectorClient;
+use crate::files;
 use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;
@@ -34,6 +35,7 @@ const PROGRESS_EVERY: u64 = 4096;
 /// misplaced keys, users behind on the state topic and wrong settings; exit status 1 on any, except gaps that are
 /// awaited or were lost before --since
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::EITHER)]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
@@ -101,9 +103,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut differences = Differences::default();
     if let Some(expected) = &expected {
-        compare::with_log(expected, &report.winners, &mut differences.from_expected);
+        let from_expected = differences.from_expected.insert(Found::default());
+        compare::with_log(expected, &report.winners, from_expected);
         if let Some(projector) = &projector {
-            compare::with_projector(expected, projector, &mut differences.from_expected).await?;
+            compare::with_projector(expected, projector, from_expected).await?;
         }
     }
     if let Some(projector) = &projector {
@@ -129,14 +132,15 @@ fn read_expected(path: &PathBuf) -> anyhow::Result<BTreeMap<UserId, Expected>> {
 /// The users that are not as they must be.
 #[derive(Debug, Default)]
 struct Differences {
-    from_expected: Found<String>,
+    /// The differences from `--expect`; `None` where it is not given.
+    from_expected: Option<Found<String>>,
     /// The differences of a projector from the log; `None` where no projector is compared.
     of_projector: Option<Found<String>>,
 }
 
 impl Differences {
     fn is_empty(&self) -> bool {
-        self.from_expected.count == 0 && self.of_projector.as_ref().is_none_or(|found| found.count == 0)
+        [&self.from_expected, &self.of_projector].into_iter().flatten().all(|found| found.count == 0)
     }
 }
 
@@ -211,8 +215,9 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences, top
             format!("user {}: the last record is not the state: does a keeper write it?", behind.user_id)
         }),
         Findings::of_settings(&report.settings, unknown),
-        Findings::of("differences from --expect", &differences.from_expected, Clone::clone),
     ];
+    let from_expected = differences.from_expected.iter();
+    findings.extend(from_expected.map(|found| Findings::of("differences from --expect", found, Clone::clone)));
     let of_projector = differences.of_projector.iter();
     findings.extend(of_projector.map(|found| Findings::of("projector differences", found, Clone::clone)));
     findings
@@ -237,10 +242,8 @@ fn as_text(report: &Report, findings: Vec<Findings>) -> String {
 }
 
 fn as_json(report: &Report, findings: Vec<Findings>, is_clean: bool) -> Value {
-    let entry = |Findings { name, count, examples }: Findings| {
-        let count = count.map_or_else(|| json!("unknown"), |count| json!(count));
-        (name.replace("--", "").replace(' ', "_"), json!({ "count": count, "examples": examples }))
-    };
+    let entry =
+        |Findings { name, count, examples }: Findings| (key(name), json!({ "count": count, "examples": examples }));
     json!({
         "clean": is_clean,
         "records": report.records,
@@ -249,6 +252,12 @@ fn as_json(report: &Report, findings: Vec<Findings>, is_clean: bool) -> Value {
         "reasserted": report.reasserted,
         "findings": findings.into_iter().map(entry).collect::<serde_json::Map<String, Value>>(),
     })
+}
+
+/// Returns the name of a kind of finding as a key, in snake case.
+fn key(name: &str) -> String {
+    let words = name.split(|character: char| !character.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_")
 }
 
 #[cfg(test)]
@@ -261,11 +270,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_compared_is_not_reported() {
+        let of = |differences: &Differences| {
+            let report = Report::default();
+            let found = |differences| findings(&report, &[], differences, TopicId::from_bytes([0; 16]));
+            (as_text(&report, found(differences)), as_json(&report, found(differences), true))
+        };
+        let (text, json) = of(&Differences::default());
+        assert!(!text.contains("expect") && !text.contains("projector"), "{text}");
+        let keys: Vec<&String> = json["findings"].as_object().unwrap().keys().collect();
+        let is_snake = |key: &str| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        assert!(keys.iter().all(|key| is_snake(key)), "{keys:?}");
+        let compared = Differences { from_expected: Some(Found::default()), ..Differences::default() };
+        let (text, json) = of(&compared);
+        assert!(text.contains("differences from --expect 0"), "{text}");
+        assert_eq!(json["findings"]["differences_from_expect"]["count"], 0);
+    }
+
+    #[test]
     fn settings_that_the_broker_does_not_describe_are_unknown() {
         let (none, wrong, note) = (&[][..], &[finding(Severity::Warn)][..], &[finding(Severity::Note)][..]);
         let table = [
             (none, none, "topic settings            0\n", json!(0), 0),
-            (none, note, "topic settings            unknown\n  vcc.users: x is 2, expected 1\n", json!("unknown"), 1),
+            (none, note, "topic settings            unknown\n  vcc.users: x is 2, expected 1\n", Value::Null, 1),
             (wrong, none, "topic settings            1\n  vcc.users: x is 2, expected 1\n", json!(1), 1),
             (wrong, note, "topic settings            1\n", json!(1), 2),
         ];

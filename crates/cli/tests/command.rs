@@ -103,17 +103,15 @@ fn config_check_lists_all_faults_at_once_and_show_keeps_secrets() {
         "typo = 1\n[http]\nlisten = 'nowhere'\n[webhook]\nrequests_max = 0\n[kafka.properties]\nacks = 1\n",
     )
     .unwrap();
-    let unknown = run(&["config", "check", "ingest", "--config", text(&file)]);
-    assert_eq!(unknown.status.code(), Some(1));
-    assert!(stderr(&unknown).contains("typo ("), "{}", stderr(&unknown));
-
-    let known = std::fs::read_to_string(&file).unwrap().replace("typo = 1\n", "");
-    std::fs::write(&file, known).unwrap();
-    let output = run(&["config", "check", "ingest", "--config", text(&file)]);
+    let output = rollcall(&["config", "check", "ingest", "--config", text(&file)])
+        .envs([("ROLLCALL_WEBHOOK__BODY_BYTES_MAX", "many"), ("ROLLCALL_STORE__DIR", "/of/the/projector")])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    for key in ["http.listen", "webhook.requests_max", "acks", "security.secret_keys"] {
+    for key in ["typo (", "body_bytes_max (", "http.listen", "webhook.requests_max", "acks", "security.secret_keys"] {
         assert!(stderr(&output).contains(key), "{key} is missing in\n{}", stderr(&output));
     }
+    assert!(!stderr(&output).contains("store"), "the variables of the other service are no fault");
 
     // Faults of files and values that a service loads only at its start are also reported.
     let cases = [
@@ -150,7 +148,7 @@ fn config_check_lists_all_faults_at_once_and_show_keeps_secrets() {
     assert_eq!(shown.status.code(), Some(0), "{}", stderr(&shown));
     let shown = stdout(&shown);
     assert!(shown.contains("connections_max = 77") && shown.contains("drain_ms = 9"), "{shown}");
-    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(!shown.contains("hunter2") && shown.contains("body_bytes_max = 65536"), "{shown}");
 }
 
 #[test]
@@ -289,7 +287,10 @@ fn after_late_and_repeated_deliveries_the_log_and_the_projector_are_as_the_vendo
     let verified: Value = serde_json::from_str(&stdout(&verified)).unwrap();
     assert_eq!((&verified["clean"], &verified["users"]), (&true.into(), &40.into()));
     let settings = &verified["findings"]["topic_settings"]["count"];
-    assert_eq!(settings, "unknown", "the broker in memory does not describe them");
+    assert_eq!(settings, &Value::Null, "the broker in memory does not describe them");
+
+    let online = run(&["config", "check", "projector", "--online", "--bootstrap", dev.address("Kafka")]);
+    assert!(stdout(&online).contains("partitions is 3, expected 12"), "{}{}", stdout(&online), stderr(&online));
 
     // A file with another expectation does not match: the comparison works.
     let wrong = std::fs::read_to_string(&expect).unwrap().replacen("\"active\"", "\"elsewhere\"", 1);

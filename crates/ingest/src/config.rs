@@ -60,8 +60,8 @@ impl TryFrom<Raw> for Config {
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let Raw { http, admin, kafka, topics, registry, state_topic, webhook, security, keeper, log } = raw;
-        let Kafka { bootstrap, client_id, properties, oauth } = kafka;
-        let kafka = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
+        let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
+        let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }

@@ -25,6 +25,7 @@ use upkeep::gate::Gate;
 
 use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
+use crate::refused::Refused;
 use crate::transport::{Policy, RawRequest, authenticate, source};
 use crate::users::{self, Destination, IDENTIFY_DEADLINE};
 use crate::{Rejection, dead_letter, pipeline};
@@ -45,6 +46,7 @@ pub(crate) struct Receiver {
     pub(crate) places: Semaphore,
     /// Limits the lines about members in another case.
     pub(crate) seldom: Seldom,
+    pub(crate) refused: Arc<Refused>,
     /// Limits the lines about requests of strangers.
     pub(crate) strangers: Seldom,
 }
@@ -182,6 +184,10 @@ impl Receiver {
         let (publisher, topics, logs) = (&self.publisher, &self.topics, self.gate.logs());
         let to = Destination { publisher, topics, framing: self.framing, log: &log, logs };
         let stored = to.store(event, standing, &users::traced(traceparent)).await;
+        // A duplicate is not written.
+        if Status::of(standing) != Status::Duplicate {
+            self.refused.note(&stored);
+        }
         let (status, position) = (Status::of(standing), stored.map_err(|error| users::refuse(&error))?);
         if status == Status::Duplicate {
             return Ok(Answer::new(status, event, position));

@@ -42,6 +42,7 @@
 
 #![forbid(unsafe_code)]
 
+mod refused;
 mod rejection;
 
 pub mod transport;

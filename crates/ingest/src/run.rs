@@ -20,6 +20,7 @@ use crate::Config;
 use crate::dead_letter::LetterCount;
 use crate::http::{self, Receiver, RequestLimits};
 use crate::metrics::{Counters, Summary};
+use crate::refused::Refused;
 use crate::watch::{self, ClusterWatch, KAFKA, TOPICS};
 
 /// The reason why ingest does not run.
@@ -53,9 +54,11 @@ pub async fn run(
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
     let (schemas, framing, flat) = register(&config, &metrics).await.map_err(Error::Registry)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
+    let refused = Arc::<Refused>::default();
     let partitions = PartitionCount::new(&config.topics.users, Some(config.partitions));
     metrics.register(|registry| partitions.register(registry));
-    let watch = ClusterWatch::new(&config.kafka, &config.topics, &readiness, partitions).map_err(Error::Kafka)?;
+    let watch =
+        ClusterWatch::new(&config.kafka, &config.topics, &readiness, partitions, &refused).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
     let letters = LetterCount::register(&config.kafka, &config.topics.dead_letter, &metrics);
     let repairer = config.keeper.then(|| publisher.clone());
@@ -73,7 +76,7 @@ pub async fn run(
     let methods = config.methods;
     let sender = &config.policy.sender;
     let preferred = [config.preferred.as_slice(), &sender.allowed, &sender.trusted_proxies].concat();
-    let receiver = receiver(config, framing, publisher.clone(), gate, counters.clone(), clock);
+    let receiver = receiver(config, framing, publisher.clone(), gate, counters.clone(), clock, refused);
     let router = http::router(&path, methods, Arc::new(receiver));
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
@@ -102,6 +105,7 @@ fn receiver(
     gate: Gate,
     counters: Counters,
     clock: fn() -> UnixMillis,
+    refused: Arc<Refused>,
 ) -> Receiver {
     let limits = RequestLimits {
         body_bytes_max: config.body_bytes_max,
@@ -111,7 +115,21 @@ fn receiver(
     let places = Semaphore::new(config.requests_max);
     let Config { hosts, policy, topics, .. } = config;
     let (seldom, strangers) = (Seldom::default(), Seldom::default());
-    Receiver { hosts, policy, publisher, topics, framing, limits, counters, gate, clock, places, seldom, strangers }
+    Receiver {
+        hosts,
+        policy,
+        publisher,
+        topics,
+        framing,
+        limits,
+        counters,
+        gate,
+        clock,
+        places,
+        seldom,
+        refused,
+        strangers,
+    }
 }
 
 /// Waits until no record waits for its acknowledgement. A remaining record is not a failure: its sender got no 200.

@@ -1,5 +1,6 @@
 //! Updates readiness from the state of the cluster: the broker answers, and the topics match their contract.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::topics::{Names, Spec};
@@ -8,11 +9,16 @@ use kafka::client::Probe;
 use kafka::topics::{self, Severity};
 use service::partitions::PartitionCount;
 use service::{Readiness, Shutdown};
+use tokio::time::Instant;
+
+use crate::refused::Refused;
 
 /// Readiness condition: the broker answers.
 pub(crate) const KAFKA: &str = "kafka";
 /// Readiness condition: the topics match their contract.
 pub(crate) const TOPICS: &str = "topics";
+/// Readiness condition: Kafka refuses no record.
+const PUBLISH: &str = "publish";
 /// The interval of requests to the broker.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// The time limit of such a request.
@@ -29,6 +35,7 @@ pub(crate) struct ClusterWatch {
     topics: Names,
     readiness: Readiness,
     partitions: PartitionCount,
+    refused: Arc<Refused>,
     probe: Probe,
 }
 
@@ -40,9 +47,17 @@ impl ClusterWatch {
         topics: &Names,
         readiness: &Readiness,
         partitions: PartitionCount,
+        refused: &Arc<Refused>,
     ) -> Result<Self, kafka::Fault> {
         let probe = Probe::new(options, &topics.users)?;
-        Ok(Self { options: options.clone(), topics: topics.clone(), readiness: readiness.clone(), partitions, probe })
+        Ok(Self {
+            options: options.clone(),
+            topics: topics.clone(),
+            readiness: readiness.clone(),
+            partitions,
+            refused: Arc::clone(refused),
+            probe,
+        })
     }
 
     /// Watches until `stop`. The probe's client is closed when this returns.
@@ -72,6 +87,10 @@ impl ClusterWatch {
                     tracing::warn!(%error, "the cluster cannot be used: trying again");
                     self.readiness.lacks(KAFKA, error.to_string());
                 }
+            }
+            match self.refused.reason(Instant::now()) {
+                Some(reason) => self.readiness.lacks(PUBLISH, reason),
+                None => self.readiness.holds(PUBLISH),
             }
             if !checked && answers {
                 checked = self.check_topics().await?;

@@ -47,6 +47,8 @@ pub struct ClientOptions {
     pub bootstrap: String,
     /// The name of this client in the cluster's logs and quotas.
     pub client_id: String,
+    /// The prefix of the names of consumer groups.
+    pub group_prefix: String,
     /// librdkafka settings, passed through unchanged. They can include secrets.
     pub properties: BTreeMap<String, String>,
     /// Where the clients get their tokens from, for `sasl.mechanism = OAUTHBEARER`.
@@ -57,7 +59,8 @@ impl ClientOptions {
     /// Returns options for a cluster at that address, without further properties.
     pub fn new(bootstrap: impl Into<String>) -> Self {
         let client_id = "rollcall".to_owned();
-        Self { bootstrap: bootstrap.into(), client_id, properties: BTreeMap::new(), tokens: None }
+        let group_prefix = GROUP_PREFIX.to_owned();
+        Self { bootstrap: bootstrap.into(), client_id, group_prefix, properties: BTreeMap::new(), tokens: None }
     }
 
     /// Returns all faults of the options. Each names its property, and none contains a value.
@@ -69,12 +72,20 @@ impl ClientOptions {
         if self.client_id.trim().is_empty() {
             faults.push("client_id: must not be empty".to_owned());
         }
+        if self.group_prefix.trim().is_empty() {
+            faults.push("group_prefix: must not be empty".to_owned());
+        }
         faults.extend(properties::faults(&self.properties));
         faults.extend(properties::mechanism_fault(&self.properties, self.tokens.is_some()));
         if faults.is_empty() {
             faults.extend(whole_client_fault(self));
         }
         faults
+    }
+
+    /// Returns the name of a consumer group, by its name within Rollcall.
+    pub fn group(&self, name: &str) -> String {
+        format!("{}-{name}", self.group_prefix)
     }
 
     /// Returns the settings that all kinds of clients share.
@@ -106,7 +117,7 @@ impl ClientOptions {
     pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
         config
-            .set("group.id", group)
+            .set("group.id", self.group(group))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
@@ -174,14 +185,17 @@ impl fmt::Debug for ClientOptions {
         f.debug_struct("ClientOptions")
             .field("bootstrap", &self.bootstrap)
             .field("client_id", &self.client_id)
+            .field("group_prefix", &self.group_prefix)
             .field("properties", &self.properties.keys())
             .field("tokens", &self.tokens)
             .finish()
     }
 }
 
-/// The group name of clients with manual assignment.
-pub(crate) const UNJOINED_GROUP: &str = "rollcall-unjoined";
+/// The default prefix of the names of consumer groups.
+pub const GROUP_PREFIX: &str = "rollcall";
+/// The group of clients with manual assignment, by its name within Rollcall.
+pub(crate) const UNJOINED_GROUP: &str = "unjoined";
 
 /// A connection for readiness checks: asks whether the cluster answers.
 #[derive(Clone)]

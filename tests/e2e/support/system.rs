@@ -212,8 +212,8 @@ impl System {
 }
 
 fn kafka(options: &ClientOptions) -> settings::Kafka {
-    let ClientOptions { bootstrap, client_id, properties, tokens: _ } = options.clone();
-    settings::Kafka { bootstrap, client_id, properties, ..Default::default() }
+    let ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: _ } = options.clone();
+    settings::Kafka { bootstrap, client_id, group_prefix, properties, ..Default::default() }
 }
 
 /// The clock of both services, as the command line hands it to them.

@@ -58,8 +58,8 @@ impl Broker {
 
     /// Returns `[kafka]` for both services, with properties that tune clients to the in-memory broker.
     pub(super) fn settings(&self) -> service::settings::Kafka {
-        let ClientOptions { bootstrap, client_id, properties, tokens: _ } = self.options.clone();
-        service::settings::Kafka { bootstrap, client_id, properties, ..Default::default() }
+        let ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: _ } = self.options.clone();
+        service::settings::Kafka { bootstrap, client_id, group_prefix, properties, ..Default::default() }
     }
 
     /// Returns the command that queries the sample's user. It finds the user even when it runs right after the sample.

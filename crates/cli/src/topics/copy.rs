@@ -11,6 +11,7 @@ use upkeep::forget::Log;
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, schemas};
 use crate::environment::now;
+use crate::files;
 use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;
@@ -18,6 +19,7 @@ use crate::sources::Sources;
 /// Appends the state of every user to another topic, created if it is missing. Can be repeated: it appends only the
 /// states that the other topic lacks
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::EITHER)]
 pub(crate) struct Args {
     /// The other topic
     #[arg(long, value_name = "TOPIC")]

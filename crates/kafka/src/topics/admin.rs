@@ -19,6 +19,9 @@ use crate::{ClientOptions, Fault};
 /// request to the controller, such as an admin request, would only run into its deadline.
 const EMBEDDED_CLUSTER: &str = "mockCluster";
 
+/// The pause before a new topic is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Whether this request created a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
@@ -44,7 +47,11 @@ pub async fn create(
             Err(Error::Missing { topic }) if is_embedded(options, deadline).await => {
                 return Err(Error::NotCreated { topic, source: Code::UnsupportedFeature.into() });
             }
-            Err(Error::Missing { .. }) => create_one(&admin, spec, deadline).await?,
+            Err(Error::Missing { .. }) => {
+                let created = create_one(&admin, spec, deadline).await?;
+                until_seen(options, &spec.topic, deadline).await?;
+                created
+            }
             Err(error) => return Err(error),
         };
         outcomes.push((spec.topic.clone(), outcome));
@@ -71,6 +78,21 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
         }
     }
     Ok(Created::Now)
+}
+
+/// Waits until the topic is in the cluster's metadata: brokers hear of a new topic one after the other.
+async fn until_seen(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<(), Error> {
+    let seen = async {
+        loop {
+            match shape(options, topic, deadline).await {
+                Ok(_) => return Ok(()),
+                Err(Error::Missing { .. }) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let timed_out = |_| Err(Error::NotDescribed { topic: topic.to_owned(), source: Code::OperationTimedOut.into() });
+    tokio::time::timeout(deadline, seen).await.unwrap_or_else(timed_out)
 }
 
 /// Returns the description of a topic.

@@ -35,6 +35,12 @@ impl Faults {
         self.0.push(fault);
     }
 
+    /// Adds the faults of `others` that are not of a key with a fault: such a value was replaced by its default.
+    pub(super) fn extend_with(&mut self, others: Self) {
+        let has_fault: Vec<String> = self.0.iter().map(|fault| fault.key.clone()).collect();
+        self.0.extend(others.0.into_iter().filter(|fault| !has_fault.contains(&fault.key)));
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }
@@ -49,12 +55,6 @@ impl Faults {
     /// All faults.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
-    }
-}
-
-impl From<Fault> for Faults {
-    fn from(fault: Fault) -> Self {
-        Self(vec![fault])
     }
 }
 

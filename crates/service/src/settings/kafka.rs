@@ -16,6 +16,8 @@ pub struct Kafka {
     /// The initial broker addresses: `host:port`, separated by commas.
     pub bootstrap: String,
     pub client_id: String,
+    /// The prefix of the names of consumer groups, `<prefix>-keeper` and `<prefix>-unjoined`.
+    pub group_prefix: String,
     /// librdkafka settings by name. Numbers and booleans may be written without quotes.
     #[serde(deserialize_with = "scalars_as_text", serialize_with = "without_secrets")]
     pub properties: BTreeMap<String, String>,
@@ -28,6 +30,7 @@ impl Default for Kafka {
         Self {
             bootstrap: "127.0.0.1:9092".to_owned(),
             client_id: "rollcall".to_owned(),
+            group_prefix: "rollcall".to_owned(),
             properties: BTreeMap::new(),
             oauth: OAuth::default(),
         }
@@ -40,6 +43,7 @@ impl fmt::Debug for Kafka {
         f.debug_struct("Kafka")
             .field("bootstrap", &self.bootstrap)
             .field("client_id", &self.client_id)
+            .field("group_prefix", &self.group_prefix)
             .field("properties", &shown)
             .field("oauth", &self.oauth)
             .finish()
