@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
+use service::cgroup;
 use service::config::Faults;
 use service::origin::is_origin;
 use service::registry;
@@ -20,7 +21,12 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 const MIB: usize = 1 << 20;
 /// Below this a rebuild would make a pass for every few thousand users.
-const REBUILD_MEMORY_MIB_MIN: usize = 64;
+const REBUILD_MEMORY_MIB_MIN: usize = 16;
+/// The part of the memory that the process is given which a rebuild's tables may have by default: the rest is for the
+/// client that reads the log, the caches of the store, and the requests.
+const REBUILD_PART: u64 = 4;
+/// The memory without which a projector is killed, whatever the number of users.
+const MEMORY_MIB_NEEDED: u64 = 256;
 /// Below this the table would be too old between one question for the end of the log and the next.
 const BEHIND_MAX_SECONDS_MIN: u64 = 10;
 
@@ -48,7 +54,7 @@ pub struct Store {
     pub dir: PathBuf,
     /// Rebuilds the table from the log at this start.
     pub rebuild: bool,
-    /// How much memory a rebuild may use for its tables, in MiB.
+    /// How much memory a rebuild may use for its tables, in MiB; 0 for a part of what the process is given.
     pub rebuild_memory_mib: usize,
 }
 
@@ -78,11 +84,7 @@ pub struct Cors {
 
 impl Default for Store {
     fn default() -> Self {
-        Self {
-            dir: PathBuf::from("projector-data"),
-            rebuild: false,
-            rebuild_memory_mib: Options::REBUILD_MEMORY_BYTES_MAX / MIB,
-        }
+        Self { dir: PathBuf::from("projector-data"), rebuild: false, rebuild_memory_mib: 0 }
     }
 }
 
@@ -133,8 +135,8 @@ impl TryFrom<Raw> for Config {
         if store.dir.as_os_str().is_empty() {
             faults.push("store.dir", "expected a folder");
         }
-        if store.rebuild_memory_mib < REBUILD_MEMORY_MIB_MIN {
-            faults.push("store.rebuild_memory_mib", format!("expected at least {REBUILD_MEMORY_MIB_MIN}"));
+        if store.rebuild_memory_mib > 0 && store.rebuild_memory_mib < REBUILD_MEMORY_MIB_MIN {
+            faults.push("store.rebuild_memory_mib", format!("expected 0, or at least {REBUILD_MEMORY_MIB_MIN}"));
         }
         if changes.subscribers_max == 0 {
             faults.push("changes.subscribers_max", "expected at least 1");
@@ -163,9 +165,12 @@ impl TryFrom<Raw> for Config {
                 late_topic: (!topics.late.is_empty()).then_some(topics.late),
                 partitions: Some(topics.partitions),
                 rebuild: store.rebuild,
-                subscribers_max: subscribers_max(changes.subscribers_max, &limits),
+                subscribers_max: changes.subscribers_max,
                 behind_max: Duration::from_secs(ready.behind_max_seconds),
-                rebuild_memory_bytes_max: store.rebuild_memory_mib.saturating_mul(MIB),
+                rebuild_memory_bytes_max: match store.rebuild_memory_mib {
+                    0 => rebuild_memory(cgroup::memory()),
+                    mib => mib.saturating_mul(MIB),
+                },
                 ..Options::new("", &topics.users, store.dir)
             },
             cors_origins: cors.origins,
@@ -176,9 +181,32 @@ impl TryFrom<Raw> for Config {
 
 /// Returns how many of the places for connections subscribers may have: never the last quarter, so that a query finds
 /// one.
-fn subscribers_max(wanted: usize, limits: &ServerLimits) -> usize {
+pub(crate) fn subscribers_max(wanted: usize, limits: &ServerLimits) -> usize {
     let others = limits.connections_max.div_ceil(4);
     wanted.min(limits.connections_max - others).max(1)
+}
+
+/// Returns the memory of a rebuild's tables where the process is given so many bytes; `None` is no limit.
+fn rebuild_memory(given: Option<u64>) -> usize {
+    let part = given.map_or(usize::MAX, |given| usize::try_from(given / REBUILD_PART).unwrap_or(usize::MAX));
+    part.clamp(REBUILD_MEMORY_MIB_MIN * MIB, Options::REBUILD_MEMORY_BYTES_MAX)
+}
+
+/// Says what the memory is for, and what is missing.
+pub(crate) fn log_memory(given: Option<u64>, options: &Options) {
+    let Some(given_mib) = given.map(|bytes| bytes / MIB as u64) else { return };
+    let tables_mib = (options.rebuild_memory_bytes_max / MIB) as u64;
+    let needed_mib = MEMORY_MIB_NEEDED.max(tables_mib.saturating_mul(REBUILD_PART));
+    if given_mib < needed_mib {
+        tracing::error!(
+            memory.given_mib = given_mib,
+            memory.needed_mib = needed_mib,
+            rebuild.tables_mib = tables_mib,
+            "the limit of memory is too low: the process may be killed, above all in a rebuild"
+        );
+    } else {
+        tracing::info!(memory.given_mib = given_mib, rebuild.tables_mib = tables_mib, "memory");
+    }
 }
 
 #[cfg(test)]
@@ -210,6 +238,14 @@ mod tests {
         for (wanted, places, given) in [(512, 1024, 512), (2000, 1024, 768), (512, 100, 75), (512, 1, 1)] {
             let limits = ServerLimits { connections_max: places, ..ServerLimits::default() };
             assert_eq!(subscribers_max(wanted, &limits), given, "{wanted} of {places}");
+        }
+    }
+
+    #[test]
+    fn a_rebuild_has_a_part_of_the_memory_that_there_is() {
+        for (given_mib, mib) in [(None, 1024), (Some(64_000), 1024), (Some(1024), 256), (Some(256), 64), (Some(32), 16)]
+        {
+            assert_eq!(rebuild_memory(given_mib.map(|mib: u64| mib << 20)), mib * MIB, "{given_mib:?}");
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Error {
     Schema(#[from] service::registry::Unsettled),
     #[error("the Kafka options cannot be used: {0}")]
     Options(String),
+    #[error("the system gives no more threads")]
+    Threads(#[source] std::io::Error),
     #[error("the projection has ended")]
     Ended,
 }

@@ -58,6 +58,7 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: &Arc<StoreFolder>) -> R
         // Until the other table is there, which may last, nobody who was forgotten stays in this one.
         drop(blocking(move || erased(Writer::open(&path)?)).await?);
     }
+    let mut tries = 0;
     loop {
         let (writer, topic) = match open(shared, folder, &mut forced).await {
             Ok(Some(opened)) => opened,
@@ -67,13 +68,14 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: &Arc<StoreFolder>) -> R
             Err(error) if passes(&error) => {
                 shared.log_wait(&error, "the table cannot be opened or made: trying again");
                 shared.waits_for(&format!("a failure that passes by itself: {}", error.told()));
-                if shared.pause().await.is_none() {
+                if shared.pause_after(&error, &mut tries).await.is_none() {
                     return Ok(());
                 }
                 continue;
             }
             Err(error) => return Err(error),
         };
+        tries = 0;
         match Follower::new(shared, folder, writer, &topic).follow().await? {
             Stop::Shutdown => return Ok(()),
             Stop::Rebuild(reason) => {
@@ -99,7 +101,7 @@ fn erased(mut writer: Writer) -> Result<Writer, store::Error> {
 fn passes(error: &Error) -> bool {
     match error {
         Error::Log(error) => !matches!(error, tail::Error::Ended),
-        Error::Scan(_) => true,
+        Error::Scan(_) | Error::Threads(_) => true,
         Error::Store(error) => error.is_transient(),
         Error::Schema(_)
         | Error::NotReady(_)

@@ -20,6 +20,12 @@ pub(crate) struct OutcomeLabel {
     pub(crate) outcome: &'static str,
 }
 
+/// What was used up, by the names that [`crate::store::Resource`] has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ResourceLabel {
+    pub(crate) resource: &'static str,
+}
+
 /// The state of a gap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct GapLabel {
@@ -51,6 +57,7 @@ pub(crate) struct Metrics {
     pub(crate) rebuilds: Family<ReasonLabel, Counter>,
     pub(crate) rebuild_progress: Gauge<f64, AtomicU64>,
     pub(crate) erasures_pending: Gauge,
+    pub(crate) exhausted: Family<ResourceLabel, Counter>,
     /// The time of the first tombstone that waits, in seconds since 1970; 0 when none does.
     pub(crate) erasures_pending_since: Gauge<f64, AtomicU64>,
 }
@@ -72,6 +79,7 @@ impl Default for Metrics {
             rebuilds: Family::default(),
             rebuild_progress: Gauge::default(),
             erasures_pending: Gauge::default(),
+            exhausted: Family::default(),
             erasures_pending_since: Gauge::default(),
         };
         // Each is there from zero.
@@ -111,6 +119,8 @@ impl Metrics {
         registry.register("rollcall_projector_rebuilds", "Rebuilds begun, by reason", self.rebuilds.clone());
         let progress = self.rebuild_progress.clone();
         registry.register("rollcall_projector_rebuild_progress", "Part of the rebuild that is done, 0 to 1", progress);
+        let help = "Failures because disk, files, memory or threads were used up, each tried again";
+        registry.register("rollcall_projector_exhausted", help, self.exhausted.clone());
         let pending = self.erasures_pending.clone();
         registry.register(
             "rollcall_projector_erasures_pending",

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use domain::Checkpoint;
 use service::registry::{self, Patience, Schemas};
-use service::{Listeners, Metrics, Readiness, Service, Shutdown, tls};
+use service::{Listeners, Metrics, Readiness, Service, Shutdown, cgroup, resources, tls};
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::config::{Config, log_memory, subscribers_max};
 use crate::error;
 use crate::facts::collector::FactsCollector;
 use crate::http;
@@ -64,7 +64,11 @@ pub async fn run_watched(
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[TABLE, READER]), Shutdown::new());
     let users = &config.projection.topic;
     let schemas = Schemas::open(config.registry, users, Patience::SERVICE, &metrics).await.map_err(Error::Registry)?;
-    let projection = Projection::open(Options { schemas, ..config.projection }).map_err(Error::Projection)?;
+    log_memory(cgroup::memory(), &config.projection);
+    let limits = resources::fit(config.limits);
+    let subscribers_max = subscribers_max(config.projection.subscribers_max, &limits);
+    let options = Options { schemas, subscribers_max, ..config.projection };
+    let projection = Projection::open(options).map_err(Error::Projection)?;
     watch(&projection);
     metrics.register(|registry| {
         projection.shared.metrics.register(registry);
@@ -77,7 +81,7 @@ pub async fn run_watched(
     parts.spawn(report(projection.clone(), readiness.clone(), stop.clone()));
 
     let router = http::router(projection.clone(), stop.clone(), &config.cors_origins);
-    let (limits, preferred) = (config.limits, config.preferred);
+    let preferred = config.preferred;
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let last = async { projection.close().await.map_err(Error::Projection) };
     let stopped = service.run(listeners, &shutdown, last).await;

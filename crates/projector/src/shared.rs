@@ -23,15 +23,17 @@ use tokio::time::Instant;
 use crate::announced::Announced;
 use crate::error::Error;
 use crate::facts::{Answer, Facts};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ResourceLabel};
 use crate::options::Options;
 use crate::phase::Phase;
-use crate::store::{self, StoreReader, StoreReaders, Writer};
+use crate::store::{self, Resource, StoreReader, StoreReaders, Writer};
 
 /// How long the cluster may take to answer a question.
 pub(crate) const ASK_DEADLINE: Duration = Duration::from_secs(10);
 /// How long to wait before a failure that passes by itself is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest wait before another try while a resource is used up: a rebuild reads the whole log at each.
+const EXHAUSTED_RETRY_MAX: Duration = Duration::from_secs(120);
 /// How many long reads (pages, snapshots) run at once; further ones wait their turn.
 const LONG_READS_MAX: usize = 8;
 
@@ -297,6 +299,26 @@ impl Shared {
         }
     }
 
+    /// Counts a failure for lack of a resource. Returns whether it was one.
+    pub(crate) fn note_exhausted(&self, error: &Error) -> bool {
+        let resource = match error {
+            Error::Store(error) => error.resource(),
+            Error::Threads(_) => Some(Resource::Threads),
+            _ => None,
+        };
+        if let Some(resource) = resource {
+            self.metrics.exhausted.get_or_create(&ResourceLabel { resource: resource.as_str() }).inc();
+        }
+        resource.is_some()
+    }
+
+    /// Waits before another try after that error: longer each time in a row that a resource was used up, for such a try
+    /// may read the whole log. `None` when the shutdown came first.
+    pub(crate) async fn pause_after(&self, error: &Error, tries: &mut u32) -> Option<()> {
+        *tries = if self.note_exhausted(error) { tries.saturating_add(1) } else { 0 };
+        self.until_shutdown(tokio::time::sleep(wait_after(*tries))).await
+    }
+
     /// Waits before another try; `None` when the shutdown came first.
     pub(crate) async fn pause(&self) -> Option<()> {
         self.until_shutdown(tokio::time::sleep(RETRY)).await
@@ -306,4 +328,20 @@ impl Shared {
 /// Runs work that blocks on a thread that may.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended)
+}
+
+/// Returns how long to wait after so many failures in a row for lack of a resource.
+fn wait_after(tries: u32) -> Duration {
+    RETRY.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(EXHAUSTED_RETRY_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_try_on_a_full_disk_waits_longer() {
+        let waits: Vec<u64> = (0..10).map(|tries| wait_after(tries).as_secs()).collect();
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 32, 64, 120, 120]);
+    }
 }

@@ -71,7 +71,7 @@ mod error;
 pub use batch::{Commit, Effects, LogBatch};
 pub(crate) use connection::to_make;
 pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
-pub use error::Error;
+pub use error::{Error, Resource};
 pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};
 pub(crate) use key_row::{PutUser, facets_of, put_forgotten};

@@ -10,6 +10,7 @@
 //!   one stop signal of a process. Only the command line connects it to SIGTERM.
 //! - [`serve`]: the accept loop, with a limit on every resource that a peer can hold, and an orderly stop. [`tls`]: TLS
 //!   in front of it. [`hosts`]: the names by which it may be asked; `browsers`: what browsers may do with its answers.
+//! - [`cgroup`] and [`resources`]: the limits on memory, files and threads that the process is given.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
@@ -83,7 +84,9 @@ pub mod telemetry;
 
 pub mod metrics;
 
-pub mod memory;
+pub mod cgroup;
+
+pub mod resources;
 
 pub mod answer;
 

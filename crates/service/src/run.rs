@@ -23,12 +23,15 @@ use crate::admin::{self, Readiness};
 use crate::browsers::Restricted;
 use crate::serve::{Drained, Places, ServerLimits, serve};
 use crate::tls::Tls;
-use crate::{Metrics, Shutdown};
+use crate::{Metrics, Shutdown, resources};
 
 /// The time that the parts of a service have to end after a stop is requested. Then they are aborted.
 const PARTS_END: Duration = Duration::from_secs(30);
 /// The time that the connections of the admin listener have to finish.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// The places of the admin listener, which are its own: probes, and whoever reads metrics.
+const ADMIN_CONNECTIONS_MAX: usize = 128;
+const ADMIN_CONNECTIONS_PER_SOURCE_MAX: usize = 32;
 
 /// The sockets of a service, bound by the caller.
 #[derive(Debug)]
@@ -75,7 +78,14 @@ impl<E: Send + 'static> Service<E> {
     ) -> Stopped<E> {
         let Self { router, tls, limits, preferred, metrics, readiness, mut parts, stop } = self;
         let admin_stop = Shutdown::new();
-        let admin_limits = ServerLimits { drain: ADMIN_DRAIN, ..ServerLimits::default() };
+        resources::check_threads();
+        let limits = resources::fit(limits);
+        let admin_limits = ServerLimits {
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            connections_per_source_max: ADMIN_CONNECTIONS_PER_SOURCE_MAX,
+            drain: ADMIN_DRAIN,
+            ..ServerLimits::default()
+        };
         let restricted = || layer_fn(|within| Restricted { within });
         let admin_router = admin::router(readiness.clone(), metrics.clone()).layer(restricted());
         let admin = tokio::spawn({

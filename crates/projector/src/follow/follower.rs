@@ -232,7 +232,9 @@ impl<'s> Follower<'s> {
                     return Ok(None);
                 }
                 Err(error) if error.is_transient() => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "nothing is committed: trying again");
+                    let error = Error::Store(error);
+                    shared.note_exhausted(&error);
+                    shared.log_wait(&error, "nothing is committed: trying again");
                     if shared.pause().await.is_none() {
                         return Ok(Some(Stop::Shutdown));
                     }
@@ -330,9 +332,22 @@ impl<'s> Follower<'s> {
         Ok(())
     }
 
+    /// Keeps the write-ahead log of the store small.
+    async fn trim_log(&mut self) -> Result<(), Error> {
+        match self.with_writer(Writer::trim_log).await? {
+            Ok(None) => {}
+            Ok(Some((by, bytes))) => {
+                tracing::warn!(%by, bytes, "the write-ahead log of the store cannot be cut: it grows")
+            }
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the write-ahead log is not cut"),
+        }
+        Ok(())
+    }
+
     /// Notes where the log ends, and marks an idle store as up to date.
     async fn looked(&mut self, looked: Looked) -> Result<(), Error> {
         self.tally().await?;
+        self.trim_log().await?;
         match looked {
             Looked::Answered { answer, partitions } => {
                 self.shared.ends_answered(&answer);

@@ -55,7 +55,9 @@ impl From<Error> for Refusal {
             Error::Store(error) if error.is_damage() => {
                 Self::NotReady(format!("{}, and is made again from the log", error.told()))
             }
+            Error::Store(error) if error.resource().is_some() => Self::NotReady(error.told().to_owned()),
             error @ (Error::Store(_)
+            | Error::Threads(_)
             | Error::Topic { .. }
             | Error::Log(_)
             | Error::Scan(_)

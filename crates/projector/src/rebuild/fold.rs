@@ -50,8 +50,11 @@ pub fn fold(plan: &Plan, first: i64, meter: &Meter) -> Result<Option<Read>, Erro
     let bounds = Bounds { first, end: AtomicI64::new(i64::MAX), used: AtomicUsize::new(0), max: plan.memory_bytes_max };
     let folded = thread::scope(|scope| {
         let bounds = &bounds;
-        let scan = |share| scope.spawn(move || Worker::new(bounds, meter, &plan.schemas).scan(plan, share));
-        let workers: Vec<_> = shares.iter().map(|share: &Vec<Range>| scan(share)).collect();
+        let scan = |share| {
+            let work = move || Worker::new(bounds, meter, &plan.schemas).scan(plan, share);
+            thread::Builder::new().spawn_scoped(scope, work).map_err(Error::Threads)
+        };
+        let workers = shares.iter().map(|share: &Vec<Range>| scan(share)).collect::<Result<Vec<_>, _>>()?;
         workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<Result<Vec<_>, _>>()
     })?;
     let end = bounds.end.load(Ordering::Relaxed);

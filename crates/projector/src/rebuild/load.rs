@@ -6,7 +6,7 @@ use std::thread;
 
 use domain::wire::Facets;
 use domain::{Checkpoint, LeaderEpochs};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ffi, params};
 
 use super::progress::{Meter, Stage};
 use super::slot::KeySlot;
@@ -142,7 +142,7 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
     };
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel::<Vec<Row<'_>>>(HANDS_WAITING);
-        scope.spawn(move || {
+        let decode = move || {
             for places in places.chunks(ROWS_PER_HAND) {
                 let rows = places.iter().map(found).filter_map(|(table, slot)| {
                     table.winner(slot).map(|event| Row { table, slot, event, facets: facets_of(event) })
@@ -151,7 +151,8 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
                     return;
                 }
             }
-        });
+        };
+        thread::Builder::new().spawn_scoped(scope, decode).map_err(|error| no_thread(&error))?;
         let mut put = PutUser::new(connection)?;
         for rows in receiver {
             meter.load(rows.len() as u64);
@@ -170,6 +171,11 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
         }
         Ok(())
     })
+}
+
+/// A thread that cannot be had, as a failure that passes: mostly there is no memory for its stack.
+fn no_thread(error: &std::io::Error) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOMEM), Some(error.to_string()))
 }
 
 fn insert(connection: &Connection, put: &mut PutUser<'_>, row: &Row<'_>) -> rusqlite::Result<()> {

@@ -10,6 +10,8 @@ use super::{private, temp};
 
 /// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
 pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
+/// How large the write-ahead log may stay once all of it is in the file.
+pub(super) const LOG_BYTES_MAX: u32 = 16 << 20;
 /// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
 /// users.
 const WRITER_CACHE_KIB: i64 = -64 * 1024;
@@ -34,6 +36,7 @@ pub(super) fn to_write(path: &Path) -> rusqlite::Result<Connection> {
     // A crash of the machine may take back the last commits, whole and with their checkpoint: they are read again then.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     // What is deleted is overwritten. The moving of rows between pages leaves copies all the same: `erasure` sees to
     // those.
     connection.pragma_update(None, "secure_delete", "ON")?;

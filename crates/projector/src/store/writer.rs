@@ -7,8 +7,8 @@ use domain::{Checkpoint, LeaderEpochs, LogId, UnixMillis};
 use kafka::Record;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::Interrupt;
-use super::erasure::{self, Erased, Erasures};
+use super::connection::{Interrupt, LOG_BYTES_MAX};
+use super::erasure::{self, Erased, Erasures, HeldBy};
 use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
@@ -205,6 +205,23 @@ impl Writer {
         self.erasures.replace(connection)?;
         self.erasures_in_log = Erasures::default();
         Ok(if self.erasures.is_empty() { Erased::Done } else { Erased::InPart })
+    }
+
+    /// Cuts the write-ahead log if it is larger than it should be. Returns who holds it, and how large it is, if it
+    /// cannot be cut: it grows with every commit then.
+    ///
+    /// # Errors
+    /// [`Error`] when the file cannot be read or written.
+    pub(crate) fn trim_log(&mut self) -> Result<Option<(HeldBy, u64)>, Error> {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        let bytes = std::fs::metadata(&log).map_or(0, |found| found.len());
+        if bytes <= 2 * u64::from(LOG_BYTES_MAX) {
+            return Ok(None);
+        }
+        let _writing = self.readers.writing();
+        let is_cut = erasure::truncate_log(&self.connection).map_err(|source| Error::of(&self.path, source))?;
+        Ok((!is_cut).then(|| (self.readers.held_by(READ_MAX), bytes)))
     }
 
     /// Returns how far the topic of late deliveries was read, if it is still this log.

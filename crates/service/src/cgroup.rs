@@ -1,5 +1,5 @@
-//! The memory that the process may use: the limit of its cgroup, which is that of its container. The kernel kills what
-//! goes beyond it, and nothing in a log speaks of memory then.
+//! The limits of the process's cgroup, which are those of its container: memory, and the number of processes and
+//! threads. The kernel kills what goes beyond the first, and nothing in a log speaks of memory then.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -11,27 +11,47 @@ const OWN: &str = "/proc/self/cgroup";
 /// A limit above this is none: v1 says "unlimited" as the largest multiple of a page.
 const UNLIMITED: u64 = 1 << 60;
 
-/// Returns the limit in bytes; `None` when there is none, or none that can be read.
-pub fn limit() -> Option<u64> {
-    limit_of(&fs::read_to_string(OWN).ok()?, Path::new(MOUNT))
+/// A limit, by the names of both versions.
+#[derive(Clone, Copy)]
+struct Named {
+    controller: &'static str,
+    v1: &'static str,
+    v2: &'static str,
+}
+
+const MEMORY: Named = Named { controller: "memory", v1: "memory.limit_in_bytes", v2: "memory.max" };
+const PROCESSES: Named = Named { controller: "pids", v1: "pids.max", v2: "pids.max" };
+
+/// Returns the limit of memory in bytes; `None` when there is none, or none that can be read.
+pub fn memory() -> Option<u64> {
+    limit(MEMORY)
+}
+
+/// Returns the limit of processes and threads, likewise.
+pub(crate) fn processes() -> Option<u64> {
+    limit(PROCESSES)
+}
+
+fn limit(named: Named) -> Option<u64> {
+    limit_of(named, &fs::read_to_string(OWN).ok()?, Path::new(MOUNT))
 }
 
 /// Returns the lowest limit of the cgroups that `own` lists and of those above them. A container mostly sees its own
 /// cgroup as the root, whatever the path says.
-fn limit_of(own: &str, mount: &Path) -> Option<u64> {
+fn limit_of(limit: Named, own: &str, mount: &Path) -> Option<u64> {
     let limits = own.lines().flat_map(|line| {
         // `0::/path` of v2, `9:memory:/path` of v1.
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let (root, file) = match controllers {
-            "" => (mount.to_owned(), "memory.max"),
-            named if named.split(',').any(|name| name == "memory") => (mount.join("memory"), "memory.limit_in_bytes"),
+            "" => (mount.to_owned(), limit.v2),
+            named if named.split(',').any(|name| name == limit.controller) => (mount.join(limit.controller), limit.v1),
             _ => return Vec::new(),
         };
-        let limit = |folder: PathBuf| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
+        let found = |folder: PathBuf| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
         let normal = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
         let below: PathBuf = normal.collect();
-        below.ancestors().filter_map(|folder| limit(root.join(folder))).collect::<Vec<u64>>()
+        below.ancestors().filter_map(|folder| found(root.join(folder))).collect::<Vec<u64>>()
     });
     limits.filter(|limit| *limit < UNLIMITED).min()
 }
@@ -70,8 +90,9 @@ mod tests {
             // The path is that of the host, and the mount that of the container.
             ("5:memory:/docker/c\n", &[("memory/memory.limit_in_bytes", "3000\n")], Some(3000)),
             ("", &[("memory.max", "1\n")], None),
+            ("5:pids:/docker/c\n", &[("memory.max", "1\n")], None),
         ] {
-            assert_eq!(limit_of(own, written(files).path()), limit, "{own}");
+            assert_eq!(limit_of(MEMORY, own, written(files).path()), limit, "{own}");
         }
     }
 }
