@@ -9,7 +9,6 @@ use http::Uri;
 use http::request::Parts;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::refusal::Refusal;
 
@@ -26,7 +25,10 @@ pub(super) struct AtLeast {
     /// Wait until the records at these positions are in the table: `<topic id>/<partition>:<offset>[@<leader epoch>]`,
     /// several parted by commas after one topic id, or the value of the header `Rollcall-Positions`. Without a topic id
     /// they are of the topic that the table is of. A position of another topic, or of no partition of this one, is 409.
-    #[param(schema_with = schema)]
+    // The forms for hands, without a topic, are no part of the pattern: once the topic was created again, they name
+    // other records.
+    #[param(pattern = "^([A-Za-z0-9_-]{21}[AQgw]/([0-9]{1,9}:[0-9]{1,18}(@[0-9]{1,9})?\
+                   (,[0-9]{1,9}:[0-9]{1,18}(@[0-9]{1,9})?)*|[A-Za-z0-9_-]+))?$")]
     at_least: Option<String>,
     /// How long to wait for them in milliseconds, 30000 at most; then 503.
     #[param(minimum = 0, maximum = 30_000, default = 5_000)]
@@ -86,14 +88,6 @@ impl<S: Sync> FromRequestParts<S> for OnlyAtLeast {
         }
         Ok(Self)
     }
-}
-
-/// Returns the schema of `at_least`. The forms for hands, without a topic, are left out: they name another record once
-/// the topic was created again.
-fn schema() -> Object {
-    let place = "[0-9]{1,9}:[0-9]{1,18}(@[0-9]{1,9})?";
-    let pattern = format!("^[A-Za-z0-9_-]{{21}}[AQgw]/({place}(,{place})*|[A-Za-z0-9_-]+)$");
-    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build()
 }
 
 fn refused(error: &dyn std::fmt::Display) -> Refusal {

@@ -12,7 +12,9 @@
 use axum::extract::{FromRequestParts, Query};
 use domain::{Field, User};
 use http::request::Parts;
-use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::guard::held;
 use super::params::UserQuery;
@@ -60,6 +62,19 @@ pub(super) struct Shown {
     scopes: Scopes,
 }
 
+/// The documentation of the parameter `fields`.
+pub(super) struct FieldNames;
+
+impl PartialSchema for FieldNames {
+    fn schema() -> RefOr<Schema> {
+        let names = MEMBERS.iter().map(|(name, _)| *name);
+        let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        ArrayBuilder::new().items(name).min_items(Some(1)).into()
+    }
+}
+
+impl ToSchema for FieldNames {}
+
 /// For the routes that take no other parameter but `fields`, `at_least` and `wait_ms`.
 impl<S: Sync> FromRequestParts<S> for Shown {
     type Rejection = Refusal;
@@ -91,13 +106,6 @@ impl Shown {
             asked |= 1 << member.ok_or_else(unknown)?;
         }
         Ok(Self { asked, ..Self::of(scopes) })
-    }
-
-    /// Returns the schema of the parameter `fields`.
-    pub(super) fn schema() -> Array {
-        let names = MEMBERS.iter().map(|(name, _)| *name);
-        let member = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
-        ArrayBuilder::new().items(member).min_items(Some(1)).build()
     }
 
     /// Returns the scopes, if they alone decide what is shown.

@@ -2,10 +2,11 @@
 
 use domain::{SAFE_INTEGER_MAX, TopicId, UserId};
 use serde::Deserialize;
-use utoipa::IntoParams;
-use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::fields::Shown;
+use super::fields::{FieldNames, Shown};
 use super::filter::ChangeFilter;
 use super::refusal::Refusal;
 use crate::scopes::{Scope, Scopes};
@@ -31,7 +32,7 @@ pub(super) struct ListQuery {
     q: Option<String>,
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
-    #[param(schema_with = Shown::schema, style = Form, explode = false, required = false)]
+    #[param(value_type = Option<FieldNames>, inline, style = Form, explode = false)]
     fields: Option<String>,
     /// How many users at most. Without it a page has 100, and NDJSON all. A page has no more than 1000 in any case.
     #[param(minimum = 1)]
@@ -56,7 +57,7 @@ pub(super) struct ListQuery {
 pub(super) struct UserQuery {
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
-    #[param(schema_with = Shown::schema, style = Form, explode = false, required = false)]
+    #[param(value_type = Option<FieldNames>, inline, style = Form, explode = false)]
     fields: Option<String>,
     #[serde(rename = "at_least")]
     #[param(ignore)]
@@ -72,7 +73,7 @@ pub(super) struct UserQuery {
 #[into_params(parameter_in = Query)]
 pub(super) struct ChangesQuery {
     /// Identifiers, parted by commas.
-    #[param(schema_with = user_ids, style = Form, explode = false, required = false)]
+    #[param(value_type = Option<UserIds>, inline, style = Form, explode = false)]
     user_id: Option<String>,
     state: Option<String>,
     #[param(value_type = Option<bool>)]
@@ -80,7 +81,7 @@ pub(super) struct ChangesQuery {
     priv_group: Option<i64>,
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
-    #[param(schema_with = Shown::schema, style = Form, explode = false, required = false)]
+    #[param(value_type = Option<FieldNames>, inline, style = Form, explode = false)]
     fields: Option<String>,
     /// As the header, for those who cannot send one.
     pub(super) last_event_id: Option<String>,
@@ -166,11 +167,17 @@ impl ChangesQuery {
     }
 }
 
-/// Returns the schema of a list of identifiers.
-fn user_ids() -> Array {
-    let id = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(SAFE_INTEGER_MAX));
-    ArrayBuilder::new().items(id).min_items(Some(1)).max_items(Some(USER_IDS_MAX)).build()
+/// The documentation of a list of identifiers.
+struct UserIds;
+
+impl PartialSchema for UserIds {
+    fn schema() -> RefOr<Schema> {
+        let id = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(SAFE_INTEGER_MAX));
+        ArrayBuilder::new().items(id).min_items(Some(1)).max_items(Some(USER_IDS_MAX)).into()
+    }
 }
+
+impl ToSchema for UserIds {}
 
 /// Reads `isAgent` as people and PHP write it.
 fn parse_is_agent(text: Option<&str>) -> Result<Option<bool>, Refusal> {
