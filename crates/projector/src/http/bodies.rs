@@ -173,6 +173,32 @@ pub(super) enum Matched {
     Nobody(ProblemBody),
 }
 
+/// One event of `/changes`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(super) struct EventBody {
+    /// What `Last-Event-ID` goes on from; absent on `busy`.
+    id: Option<String>,
+    event: EventName,
+    /// A JSON object: the user, as `/users/{userId}` answers; of `forgotten`, `userId` and `forgottenAt`; of
+    /// `caught-up`, `checkpoint`; of the others, `reason`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "read by the derive alone")]
+enum EventName {
+    User,
+    Changed,
+    Forgotten,
+    StartedOver,
+    CaughtUp,
+    CutOff,
+    Busy,
+}
+
 /// How far the table is, how much is in it, and what is missing.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

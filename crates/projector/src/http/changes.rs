@@ -46,7 +46,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::api::Api;
 use super::at_least::AtLeast;
-use super::bodies::Refused;
+use super::bodies::{EventBody, Refused};
 use super::fields::Shown;
 use super::filter::ChangeFilter;
 use super::guard::Held;
@@ -82,7 +82,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
             and the table follows. With a filter, users that leave the set are sent too. Where there is no place for \
             the reader now, `busy` is the only event, if `Accept` names `text/event-stream`, and the answer is 503 \
             otherwise",
-            body = String, content_type = "text/event-stream"),
+            body = EventBody, content_type = "text/event-stream"),
         Refused
     )
 )]
