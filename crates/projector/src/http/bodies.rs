@@ -157,6 +157,8 @@ pub(super) enum Refused {
         description = "a position or cursor is of another topic, of no partition of this one, or of a log that was cut"
     )]
     OtherLog(ProblemBody),
+    #[response(status = 431, description = "the head of the request is too long")]
+    Head,
     #[response(status = 500, description = "the stored table is damaged")]
     Damaged(ProblemBody),
     #[response(status = 503, description = "the table is not there yet, or has not reached `at_least` in time")]

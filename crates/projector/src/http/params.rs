@@ -16,8 +16,8 @@ use crate::store::UserFilter;
 const PAGE_DEFAULT: usize = 100;
 /// How many users a page has at most, whatever is asked for; NDJSON has all of them.
 pub(super) const PAGE_MAX: usize = 1_000;
-/// How many user ids a filter names at most: as many as fit into a request's head.
-const USER_IDS_MAX: usize = 1_000;
+/// How many user ids a filter names at most: as many of the longest fit into a request's head, whatever its limit.
+const USER_IDS_MAX: usize = 400;
 
 /// The parameters of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -35,7 +35,7 @@ pub(super) struct ListQuery {
     #[param(value_type = Option<FieldNames>, inline, style = Form, explode = false)]
     fields: Option<String>,
     /// How many users at most. Without it a page has 100, and NDJSON all. A page has no more than 1000 in any case.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     limit: Option<usize>,
     /// Only users with a larger identifier: the cursor in `next`, `<topic id>/<userId>`, or a bare identifier. A cursor
     /// of another topic is 409.
@@ -131,10 +131,11 @@ impl ListQuery {
 
     /// Returns how many users at most; `None` for any number.
     pub(super) fn limit(&self) -> Result<Option<usize>, Refusal> {
-        match self.limit {
-            Some(0) => Err(Refusal::Parameter("limit: expected 1 or more".to_owned())),
-            limit => Ok(limit),
+        let is_expected = |limit| i64::try_from(limit).is_ok_and(|limit| (1..=SAFE_INTEGER_MAX).contains(&limit));
+        if self.limit.is_some_and(|limit| !is_expected(limit)) {
+            return Err(Refusal::Parameter(format!("limit: expected 1 to {SAFE_INTEGER_MAX}")));
         }
+        Ok(self.limit)
     }
 }
 
