@@ -224,7 +224,7 @@ async fn text_until(body: &mut Body, end: &str) -> String {
     let reading = async {
         while let Some(frame) = body.frame().await {
             text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
-            if text.find(end).is_some_and(|found| text[found..].contains("\n\n")) {
+            if text.find(end).and_then(|found| text.get(found..)).is_some_and(|rest| rest.contains("\n\n")) {
                 break;
             }
         }

@@ -45,7 +45,7 @@ async fn a_forgotten_partition_is_read_on_where_it_stood() {
         while !ended.contains(&0) {
             match events.recv().await.unwrap().unwrap() {
                 TailEvent::Records(records) => read.extend(records.into_iter().map(|record| record.position)),
-                TailEvent::EndReached { partition, next_offset } if next_offset == 2 => {
+                TailEvent::EndReached { partition, next_offset: 2 } => {
                     ended.insert(partition);
                 }
                 TailEvent::EndReached { .. } => {}
