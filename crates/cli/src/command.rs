@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use service::Shutdown;
 use service::telemetry::{self, Format};
 
-use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulate, topics, verify, version};
+use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulate, token, topics, verify, version};
 
 /// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
 #[derive(Debug, clap::Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Verify(verify::Args),
     Simulate(simulate::Args),
     Health(health::Args),
+    #[command(subcommand)]
+    Token(token::Command),
 }
 
 /// Returns the filter of log lines, with the lines of the client library if they are asked for.
@@ -67,6 +69,7 @@ impl Rollcall {
             Command::Verify(args) => verify::run(args).await,
             Command::Simulate(args) => simulate::run(args, Shutdown::on_signals()?).await,
             Command::Health(args) => health::run(args).await,
+            Command::Token(command) => token::run(&command),
         }
     }
 }

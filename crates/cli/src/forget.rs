@@ -4,6 +4,7 @@ mod erasure;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Also waits until this projector has erased the user: http://127.0.0.1:8081; can be repeated
     #[arg(long, value_name = "URL")]
     projector: Vec<String>,
+    /// The file with the token for the projectors, of scope status:read
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    token_file: Option<PathBuf>,
     /// The time in seconds to wait for the projectors
     #[arg(long, value_name = "SECONDS", default_value_t = ERASURE_WAIT_SECONDS)]
     wait: u64,
@@ -55,8 +59,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = without_requests(&args.sources)?;
     reach(&config.kafka).await?;
-    let projectors: Vec<ProjectorClient> =
-        args.projector.iter().map(|url| ProjectorClient::new(url)).collect::<anyhow::Result<_>>()?;
+    let projector = |url: &String| ProjectorClient::new(url)?.with_token_of(args.token_file.as_deref());
+    let projectors: Vec<ProjectorClient> = args.projector.iter().map(projector).collect::<anyhow::Result<_>>()?;
     let publisher = publisher(&config)?;
     let schemas = schemas(&config.registry, &config.topics).await?;
     let log = Log { kafka: config.kafka.clone(), topics: config.topics.clone(), schemas };

@@ -5,7 +5,7 @@
 //! | `command.rs` | the list of all commands, each with its file |
 //! | `dev.rs` | the whole system in one process |
 //! | `ingest.rs`, `projector.rs` | the two services |
-//! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
+//! | `topics.rs`, `config.rs`, `token.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
 //! | `simulate.rs` | simulates the vendor |
 //! | `health.rs` | the health check of a container |
 //!
@@ -47,6 +47,7 @@ mod progress;
 mod projector;
 mod simulate;
 mod sources;
+mod token;
 mod topics;
 mod verify;
 mod version;

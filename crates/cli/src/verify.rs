@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Also compares the answers of this projector with the log, and with --expect if given: http://127.0.0.1:8081
     #[arg(long, value_name = "URL")]
     projector: Option<String>,
+    /// The file with the token for the projector, which must have every scope
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    token_file: Option<PathBuf>,
     /// The time in seconds that a key has to be repaired, on a live system
     #[arg(long, default_value_t = 10)]
     settle: u64,
@@ -64,7 +67,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Cluster { options: kafka, names, registry, .. } = Cluster::reach(&args.sources).await?;
     let expected = args.expect.as_ref().map(read_expected).transpose()?;
-    let projector = args.projector.as_deref().map(ProjectorClient::new).transpose()?;
+    let token_file = args.token_file.as_deref();
+    let projector = args.projector.as_deref().map(|url| ProjectorClient::new(url)?.with_token_of(token_file));
+    let projector = projector.transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // A setting that the broker does not describe is neither right nor wrong.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);

@@ -9,11 +9,13 @@ use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::cgroup;
 use service::config::Faults;
+use service::hosts::AllowedHosts;
 use service::origin::is_origin;
 use service::registry;
 use service::serve::ServerLimits;
 use service::settings::{Admin, Http, Kafka, Log, Registry, Topics, listen_address};
 
+use crate::auth::{Access, Auth};
 use crate::options::Options;
 
 /// Where the service listens by default: this machine alone.
@@ -38,6 +40,7 @@ pub struct Raw {
     pub topics: Topics,
     pub registry: Registry,
     pub http: Http,
+    pub auth: Auth,
     pub admin: Admin,
     pub log: Log,
     pub store: Store,
@@ -108,6 +111,10 @@ pub struct Config {
     pub limits: ServerLimits,
     /// The networks whose connections are preferred.
     pub preferred: Vec<IpNet>,
+    /// The names by which the service may be asked.
+    pub hosts: AllowedHosts,
+    /// Who may read.
+    pub(crate) access: Access,
     /// The listener's section, for its TLS files.
     pub http: Http,
     pub log: Log,
@@ -122,7 +129,7 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { kafka, topics, registry, http, admin, log, store, changes, ready, cors } = raw;
+        let Raw { kafka, topics, registry, http, auth, admin, log, store, changes, ready, cors } = raw;
         let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
         let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
@@ -152,8 +159,11 @@ impl TryFrom<Raw> for Config {
         }
         http.check_tls(&mut faults);
         let limits = ServerLimits { http2: true, ..http.limits(&mut faults) };
+        let listen = listen_address("http.listen", &http.listen, LISTEN, &mut faults);
         let config = Self {
-            listen: listen_address("http.listen", &http.listen, LISTEN, &mut faults),
+            listen,
+            hosts: http.hosts(AllowedHosts::of(listen), &mut faults),
+            access: auth.access(listen, &mut faults),
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_LISTEN, &mut faults),
             limits,
             preferred: http.preferred(&mut faults),
@@ -231,6 +241,14 @@ mod tests {
         assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));
         assert_eq!(raw.ready, Ready::default());
         assert_eq!(raw.changes, ChangesSection::default());
+        assert_eq!(raw.auth, Auth::default());
+        let text = std::fs::read_to_string(example).unwrap();
+        let shown: toml::Table = text.parse().unwrap();
+        for (section, keys) in toml::Table::try_from(Raw::default()).unwrap() {
+            for key in keys.as_table().unwrap().keys() {
+                assert!(shown[&section].get(key).is_some(), "[{section}] {key} is not in deploy/projector.toml");
+            }
+        }
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! The HTTP side: routes, and the way of a request through them.
 //!
 //! ```text
-//! request ──▶ guard (scopes) ──▶ wait (at_least) ──▶ users | changes | status ──▶ Projection
-//!                                                    JSON, NDJSON or events ◀── render ◀──┘ fields
+//! request ──▶ hosts ──▶ authenticate ──▶ guard (scopes) ──▶ wait (at_least) ──┐
+//!       JSON, NDJSON or events ◀── render (fields) ◀── Projection ◀── users | changes | status
 //! ```
 //!
-//! `params` has the parameters of requests, `bodies` the documented bodies of answers, and `docs` lists the handlers.
+//! `denial` has the answers to those who are denied, `params` the parameters of requests, `bodies` the documented
+//! bodies of answers, and `docs` lists the handlers.
 
 mod api;
 
 mod refusal;
 
 mod guard;
+
+mod denial;
+
+mod authenticate;
+
+mod hosts;
 
 mod fields;
 
@@ -44,19 +51,24 @@ mod docs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::routing::{MethodRouter, get};
-use axum::{Extension, Router};
-use http::header::{ACCEPT, AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method};
+use service::hosts::AllowedHosts;
 use service::{Problem, Shutdown};
 use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::projection::Projection;
-use crate::scopes::{Principal, Scope};
+use crate::scopes::Scope;
 use api::Api;
+use authenticate::Authenticate;
 use guard::Guard;
+use hosts::Hosts;
 use wait::Wait;
+
+pub(crate) use authenticate::{Admits, Gate};
 
 /// How long a browser keeps the answer to its preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
@@ -75,11 +87,27 @@ const ROUTES: [&str; 7] = [
     "/status",
 ];
 
-/// Returns the routes of the service, whose streams end with the shutdown. Web pages of these origins may read the
-/// answers.
-pub(crate) fn router(projection: Projection, shutdown: Shutdown, cors_origins: &[String]) -> Router {
-    let routes = routes(Arc::new(Api { projection, shutdown })).layer(Extension(Principal::anonymous()));
-    if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) }
+/// Returns the routes of the service, whose streams end with the shutdown. They answer to the `allowed` hosts, and to
+/// those whom the gate admits; web pages of these origins may read the answers.
+pub(crate) fn router(
+    projection: Projection,
+    shutdown: Shutdown,
+    gate: Gate,
+    allowed: AllowedHosts,
+    cors_origins: &[String],
+) -> Router {
+    let gate = Arc::new(gate);
+    let authenticate = layer_fn({
+        let gate = Arc::clone(&gate);
+        move |within| Authenticate { gate: Arc::clone(&gate), within }
+    });
+    // The documentation is for everybody: it shows nobody's data.
+    let routes = routes(Arc::new(Api { projection, shutdown })).route_layer(authenticate).merge(documents());
+    let routes = routes
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
+        .fallback(|| async { Problem::not_found() });
+    let routes = if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) };
+    routes.layer(layer_fn(move |within| Hosts { allowed: allowed.clone(), gate: Arc::clone(&gate), within }))
 }
 
 /// Returns the routes for whichever principal the request has.
@@ -98,13 +126,15 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/users/by-extension/{extension}", guarded(&[UsersRead], get(users::by_extension)))
         .route("/changes", guarded(&[ChangesRead], get(changes::changes)))
         .route("/status", guarded(&[StatusRead], get(status::status)))
+        .with_state(api)
+}
+
+fn documents() -> Router {
+    Router::new()
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::to_page))
         .route("/docs/", get(docs::index))
         .route("/docs/{file}", get(docs::page))
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
-        .fallback(|| async { Problem::not_found() })
-        .with_state(api)
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -117,7 +147,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers([ACCEPT, AUTHORIZATION, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
-        .expose_headers([ETAG, LINK, RETRY_AFTER, wait::POSITIONS])
+        .expose_headers([ETAG, LINK, RETRY_AFTER, WWW_AUTHENTICATE, wait::POSITIONS])
         .max_age(PREFLIGHT_MAX_AGE)
 }
 

@@ -13,7 +13,7 @@
 //! - `follow`: the loop. The only writer of the store and of `shared`.
 //! - [`Bookmark`], [`Changes`]: subscriptions without a gap or a repeat.
 //! - [`Projection`]: the library's face.
-//! - [`Scopes`]: who may read what; `http`: all of it over HTTP; [`Config`], [`run`]: the service.
+//! - [`Scopes`]: who may read what; [`Auth`]: who asks; `http`: all of it over HTTP; [`Config`], [`run`]: the service.
 //!
 //! Any number of projections may follow the same topic, each complete: there is no group, and positions are the same
 //! everywhere.
@@ -93,6 +93,8 @@ pub mod store;
 
 mod scopes;
 
+mod auth;
+
 mod http;
 
 mod config;
@@ -102,6 +104,7 @@ mod metrics;
 mod run;
 
 pub use announced::Announced;
+pub use auth::{Auth, AuthError, Jwt, NewToken, NotAName, PrincipalName};
 pub use bookmark::Bookmark;
 pub use config::{Config, Raw};
 pub use error::Error;

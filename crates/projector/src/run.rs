@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Checkpoint;
+use domain::{Checkpoint, UnixMillis};
+use futures_util::FutureExt as _;
 use service::registry::{self, Patience, Schemas};
 use service::{Listeners, Metrics, Readiness, Service, Shutdown, cgroup, resources, tls};
 use tokio::task::JoinSet;
 
+use crate::auth::{Access, AuthError, Denials, Readers, Shares};
 use crate::config::{Config, log_memory, subscribers_max};
 use crate::error;
 use crate::facts::collector::FactsCollector;
-use crate::http;
+use crate::http::{self, Admits, Gate};
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::projection::Projection;
@@ -39,6 +41,8 @@ pub enum Error {
     Tls(#[source] tls::Error),
     #[error("the schema registry cannot be used")]
     Registry(#[source] registry::Error),
+    #[error("nobody is admitted")]
+    Auth(#[source] AuthError),
 }
 
 /// Serves the current state of every user until `shutdown`, then stops in the order of [`service::run`]; the last step
@@ -62,6 +66,8 @@ pub async fn run_watched(
 ) -> Result<Summary, Error> {
     let tls = config.http.tls().map_err(Error::Tls)?;
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[TABLE, READER]), Shutdown::new());
+    let mut parts = JoinSet::new();
+    let gate = gate(config.access, &listeners, config.projection.clock, &metrics, &mut parts, &stop)?;
     let users = &config.projection.topic;
     let schemas = Schemas::open(config.registry, users, Patience::SERVICE, &metrics).await.map_err(Error::Registry)?;
     log_memory(cgroup::memory(), &config.projection);
@@ -77,10 +83,9 @@ pub async fn run_watched(
         registry.register_collector(Box::new(FactsCollector(Arc::clone(&projection.shared.facts))));
     });
 
-    let mut parts = JoinSet::new();
     parts.spawn(report(projection.clone(), readiness.clone(), stop.clone()));
 
-    let router = http::router(projection.clone(), stop.clone(), &config.cors_origins);
+    let router = http::router(projection.clone(), stop.clone(), gate, config.hosts, &config.cors_origins);
     let preferred = config.preferred;
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let last = async { projection.close().await.map_err(Error::Projection) };
@@ -93,6 +98,34 @@ pub async fn run_watched(
         "projector stopped"
     );
     stopped.outcome.map(|()| summary)
+}
+
+/// Returns who may ask. What is read again meanwhile becomes a part of the service.
+fn gate(
+    access: Access,
+    listeners: &Listeners,
+    clock: fn() -> UnixMillis,
+    metrics: &Metrics,
+    parts: &mut JoinSet<Result<(), Error>>,
+    stop: &Shutdown,
+) -> Result<Gate, Error> {
+    let denials = Denials::default();
+    metrics.register(|registry| denials.register(registry));
+    if access.is_for_everybody() {
+        if let Ok(address) = listeners.http.local_addr() {
+            if !access.may_listen_on(address) {
+                return Err(Error::Auth(AuthError::Open(address)));
+            }
+            tracing::info!(%address, "without [auth], everybody who reaches this address may read everything");
+        }
+        return Ok(Gate { admits: Admits::Everybody, denials });
+    }
+    let shares = Shares::new(access.shares);
+    let (readers, followers) = Readers::open(access, clock, &denials, stop).map_err(Error::Auth)?;
+    for follower in followers {
+        parts.spawn(follower.map(Ok));
+    }
+    Ok(Gate { admits: Admits::Readers { readers: Box::new(readers), shares }, denials })
 }
 
 /// Keeps readiness true to phase and age of the table until `stop`, or until the projection has ended by itself.

@@ -34,7 +34,7 @@ fn complete(status: &str, response: &mut Response) {
         "403" => {
             add("WWW-Authenticate", text("the scope that is missing"));
         }
-        "503" => {
+        "429" | "503" => {
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
             let header = HeaderBuilder::new().schema(Some(seconds));
             add("Retry-After", header.description(Some("in how many seconds to ask again")).build());

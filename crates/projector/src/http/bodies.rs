@@ -157,6 +157,10 @@ pub(super) enum Refused {
         description = "a position or cursor is of another topic, of no partition of this one, or of a log that was cut"
     )]
     OtherLog(ProblemBody),
+    #[response(status = 421, description = "the request is for another host")]
+    OtherHost(ProblemBody),
+    #[response(status = 429, description = "the principal has as many requests or streams as its share")]
+    Share(ProblemBody),
     #[response(status = 431, description = "the head of the request is too long")]
     Head,
     #[response(status = 500, description = "the stored table is damaged")]

@@ -8,7 +8,7 @@
 //! | `started-over` | `{"reason"}` | first: the id is of another log, the reader drops all it has; the table follows |
 //! | `caught-up` | `{"checkpoint"}`, as an `id` | once; all that follows is new |
 //! | `busy` | `{"reason"}` | the only event: there is no place now, the reader comes again after `retry` |
-//! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is rebuilt, the service stops |
+//! | `cut-off` | `{"reason"}` | the last event: too slow, not permitted any more, a rebuild, a stop |
 //!
 //! A change is that another event wins, that the user was forgotten, or that the user's last record became unknown to
 //! this release (`_meta.unknownSince`) or is known again. Its position is that of the record that made it so, which in
@@ -54,6 +54,7 @@ use super::params::ChangesQuery;
 use super::refusal::Refusal;
 use super::render::{Rendered, View};
 use crate::announced::Announced;
+use crate::auth::Standing;
 use crate::bookmark::Bookmark;
 use crate::metrics::CountedIn;
 use crate::subscribe::{Changes, Ended, Item};
@@ -89,6 +90,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(super) async fn changes(
     State(api): State<Arc<Api>>,
     Held(scopes): Held,
+    standing: Standing,
     query: Result<Query<ChangesQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -111,6 +113,7 @@ pub(super) async fn changes(
         changes: api.projection.subscribe(from),
         filter,
         shown,
+        standing,
         clock: shared.options.clock,
         cut_off: shared.metrics.subscribers_cut_off.clone(),
         shutdown: api.shutdown.clone(),
@@ -135,6 +138,7 @@ struct Subscriber {
     changes: Changes,
     filter: ChangeFilter,
     shown: Shown,
+    standing: Standing,
     clock: fn() -> UnixMillis,
     cut_off: Counter,
     shutdown: Shutdown,
@@ -154,6 +158,7 @@ impl Subscriber {
             let item = tokio::select! {
                 biased;
                 () = self.shutdown.requested() => return Some(self.end("the service is stopping")),
+                reason = self.standing.ended(self.clock) => return Some(self.end(reason)),
                 item = self.changes.next() => item,
                 () = tokio::time::sleep_until(quiet_until) => return Some(self.with_id().comment("heartbeat")),
             };

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use service::Problem;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, serve};
 
 use super::answers::EveryAnswer;
@@ -38,9 +39,25 @@ const DOCUMENT: &str = "/openapi.json";
         status::status
     ),
     components(schemas(UserBody, UserPageBody, UserMatchesBody, ProblemBody)),
-    modifiers(&EveryAnswer)
+    modifiers(&EveryAnswer, &Bearer),
+    security(("bearer" = []), ())
 )]
 struct Document;
+
+/// The scheme by which readers prove who they are, where it is demanded.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let description = "A token of the service's file, or a JWT of its issuer. Scopes: `users:read` (users), \
+                           `users:contact` (telephone numbers, e-mail), `users:pay` (wages, and members that the \
+                           vendor's table does not have), `changes:read` (`/changes`), `status:read` (`/status`). \
+                           Where everybody may read, none is needed.";
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
 
 pub(super) async fn document() -> Response {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
@@ -137,7 +154,7 @@ mod tests {
         let document = document();
         for (path, operation) in operations(&document) {
             let responses = operation["responses"].as_object().unwrap();
-            for status in ["400", "401", "403", "409", "500", "503"] {
+            for status in ["400", "401", "403", "409", "421", "429", "500", "503"] {
                 assert!(responses.contains_key(status), "{path}: {status}");
             }
             for (status, response) in responses {

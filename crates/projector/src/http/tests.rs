@@ -15,7 +15,7 @@ use testkit::wait::PATIENCE;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::scopes::Scopes;
+use crate::scopes::{Principal, Scopes};
 use crate::{Options, Projection};
 
 /// The members of a user by the scope that shows each, as the README has it.

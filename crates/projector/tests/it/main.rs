@@ -7,6 +7,8 @@ mod events;
 
 mod http;
 
+mod auth;
+
 mod changes;
 
 mod bookmarks;

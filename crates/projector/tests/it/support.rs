@@ -34,7 +34,16 @@ impl Service {
 
     /// Starts a service that goes by this clock, and looks at it often.
     pub(crate) async fn start_at(kafka: &Log, store: &TempDir, clock: fn() -> UnixMillis) -> Self {
-        let mut config = config(kafka, store, |_| {});
+        Self::start_at_with(kafka, store, clock, |_| {}).await
+    }
+
+    pub(crate) async fn start_at_with(
+        kafka: &Log,
+        store: &TempDir,
+        clock: fn() -> UnixMillis,
+        change: impl FnOnce(&mut Raw),
+    ) -> Self {
+        let mut config = config(kafka, store, change);
         (config.projection.clock, config.projection.look_interval) = (clock, LOOK_INTERVAL);
         Self::run(config).await
     }
@@ -50,6 +59,14 @@ impl Service {
         let shutdown = Shutdown::new();
         let running = tokio::spawn(projector::run(config, listeners, shutdown.clone()));
         Self { http, admin, shutdown, running }
+    }
+
+    /// Tries to start a service on all addresses of this machine that is configured for the loopback, and returns why
+    /// that fails.
+    pub(crate) async fn refused_beyond_the_loopback(kafka: &Log, store: &TempDir) -> RunError {
+        let bind = || async { TcpListener::bind("0.0.0.0:0").await.unwrap() };
+        let listeners = Listeners { http: bind().await, admin: bind().await };
+        projector::run(config(kafka, store, |_| {}), listeners, Shutdown::new()).await.unwrap_err()
     }
 
     pub(crate) async fn ready(&self) {

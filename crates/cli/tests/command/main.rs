@@ -4,6 +4,10 @@
 
 mod support;
 
+mod readers;
+
+mod cluster;
+
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -20,7 +24,9 @@ fn a_mistake_in_usage_is_status_2_and_help_is_not_one() {
     }
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["dev", "ingest", "projector", "topics", "config", "dead-letter", "forget", "verify", "simulate"] {
+    for command in
+        ["dev", "ingest", "projector", "topics", "config", "dead-letter", "forget", "verify", "simulate", "token"]
+    {
         assert!(stdout(&help).contains(&format!("  {command}")), "{command}");
     }
 }
@@ -357,43 +363,4 @@ fn a_closed_pipe_is_a_silent_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(stderr(&output), "");
-}
-
-#[test]
-fn every_command_says_why_the_cluster_cannot_be_used_and_what_to_do() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let bootstrap = format!("127.0.0.1:{port}");
-    let expected = format!("{bootstrap} refuses the connection: no broker listens there; check the port");
-    let ports = ["--port-webhooks=0", "--port-queries=0", "--port-ingest-admin=0", "--port-projector-admin=0"];
-    for args in [
-        &["topics", "check"][..],
-        &["topics", "create"],
-        &["topics", "copy", "--to", "wider", "--partitions", "2"],
-        &["verify"],
-        &["forget", "180", "--yes"],
-        &["dead-letter", "list"],
-        &["dead-letter", "show", "0"],
-        &["dead-letter", "replay"],
-        &[&["dev"][..], &ports].concat(),
-    ] {
-        let output = run(&[args, &["--bootstrap", &bootstrap]].concat());
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
-        assert!(stderr(&output).contains(&expected), "{args:?}: {}", stderr(&output));
-        assert!(!stderr(&output).contains("Connect to ipv4#"), "{args:?}: {}", stderr(&output));
-    }
-    let verbose = run(&["topics", "check", "--bootstrap", &bootstrap, "-v"]);
-    assert!(stderr(&verbose).contains("Connect to ipv4#127.0.0.1"), "{}", stderr(&verbose));
-
-    // The services wait, and say so.
-    let folder = tempfile::tempdir().unwrap();
-    let store = store_in(folder.path());
-    let ingest =
-        Service::start(&["ingest", "--bootstrap", &bootstrap, "--set", "security.allow_unauthenticated=true"], &[]);
-    let projector = Service::start(&["projector", "--bootstrap", &bootstrap, "--set", &store], &[]);
-    for service in [ingest, projector] {
-        service.until_unready_because(&expected);
-        let (status, log) = service.stop();
-        assert!(status.success(), "{log}");
-        assert_eq!(log.matches("\"the cluster cannot be used: trying again\"").count(), 1, "{log}");
-    }
 }
