@@ -12,6 +12,7 @@
 //! | [`broker_paused`] | a single broker that pauses for long leaves no reader blind |
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
+//! | [`connection_faults`] | each login, permission and clock that Kafka refuses has its reason and its remedy |
 //! | [`copy`] | the state of every user is copied to a topic with another number of partitions, while ingest writes |
 //! | [`erased_for_good`] | an erased user stays so past many lives of a tombstone, on every partition |
 //! | [`examples`] | the committed examples of other tools read the topic as the projector does |
@@ -41,6 +42,7 @@ mod broker_down;
 mod broker_paused;
 mod chaos;
 mod compaction;
+mod connection_faults;
 mod copy;
 mod erased_for_good;
 mod examples;

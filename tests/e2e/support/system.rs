@@ -48,6 +48,16 @@ impl Ingest {
         names: &Names,
         adjust: impl FnOnce(&mut ingest::config::Raw),
     ) -> Self {
+        Self::start_with_clock(options, names, now, adjust).await
+    }
+
+    /// Starts ingest on a machine with this clock.
+    pub(crate) async fn start_with_clock(
+        options: &ClientOptions,
+        names: &Names,
+        clock: fn() -> UnixMillis,
+        adjust: impl FnOnce(&mut ingest::config::Raw),
+    ) -> Self {
         let mut raw = ingest::config::Raw { kafka: kafka(options), topics: names.clone().into(), ..Default::default() };
         raw.security.secret_keys = vec![Secret::new(SECRET)];
         adjust(&mut raw);
@@ -56,7 +66,7 @@ impl Ingest {
         let (client, admin_client) = (client_of(&http), client_of(&admin));
         let address = address_of(&http);
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(ingest::run(config, ingest::Listeners { http, admin }, now, shutdown.clone()));
+        let task = tokio::spawn(ingest::run(config, ingest::Listeners { http, admin }, clock, shutdown.clone()));
         Self { http: client, address, admin: admin_client, shutdown, task }
     }
 

@@ -146,9 +146,13 @@ impl<'o> Seen<'o> {
         self.brokers.iter().any(Broker::is_up)
     }
 
-    /// Returns the reason that says most: of an address that the cluster advertises, if the cluster could be asked.
+    /// Returns the reason that says most: of an address that the cluster advertises, if it has named one.
     fn reason(&self, certificate_error: Option<i32>) -> Trouble {
-        let is_advertised = |trouble: &Trouble| self.is_any_up() && !self.bootstrap.contains(&trouble.address);
+        // The library drops the first connections once it knows the brokers by their names.
+        let is_named =
+            |address: &String| self.brokers.iter().any(|broker| broker.is_named && broker.address == *address);
+        let is_advertised =
+            |trouble: &Trouble| is_named(&trouble.address) && !self.bootstrap.contains(&trouble.address);
         let waiting = self.brokers.iter().filter(|broker| !broker.is_up());
         let waiting = waiting.map(|broker| Trouble::in_state(&broker.address, &broker.state));
         let told = self.troubles.values().cloned().max_by_key(|trouble| (is_advertised(trouble), trouble.kind));

@@ -14,7 +14,8 @@ use openssl::rsa::Rsa;
 use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Name};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::broker::TOPIC;
@@ -158,6 +159,67 @@ async fn each_fault_has_its_reason_and_its_remedy() {
     let key = String::from_utf8(own.1.private_key_to_pem_pkcs8().unwrap()).unwrap();
     let stranger = with(without, &[("ssl.certificate.pem", &own_ca), ("ssl.key.pem", &key)]);
     check("client certificate refused", &stranger, Kind::CertificateRefused, &["that the broker trusts"]).await;
+}
+
+/// Passes on what a client and a broker say, and replaces a part of what the broker says by one of the same length.
+/// Returns the port.
+async fn altering_proxy(tasks: &mut JoinSet<()>, to: String, part: Vec<u8>, by: Vec<u8>) -> u16 {
+    assert_eq!(part.len(), by.len());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let broker = TcpStream::connect(&to).await.unwrap();
+            let (part, by) = (part.clone(), by.clone());
+            connections.spawn(async move {
+                let ((mut from_client, mut to_client), (mut from_broker, mut to_broker)) =
+                    (client.into_split(), broker.into_split());
+                let asked = tokio::io::copy(&mut from_client, &mut to_broker);
+                let answered = async {
+                    // The length of an answer, then the answer.
+                    while let Ok(length) = from_broker.read_u32().await {
+                        let mut answer = vec![0; length as usize];
+                        from_broker.read_exact(&mut answer).await?;
+                        if let Some(at) = answer.windows(part.len()).position(|window| window == part) {
+                            answer[at..at + by.len()].copy_from_slice(&by);
+                        }
+                        to_client.write_u32(length).await?;
+                        to_client.write_all(&answer).await?;
+                    }
+                    std::io::Result::Ok(())
+                };
+                // Either side may end first.
+                tokio::select! {
+                    ended = asked => drop(ended),
+                    ended = answered => drop(ended),
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advertised_address_that_is_wrong_is_told_apart() {
+    let mut tasks = JoinSet::new();
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let address = broker.bootstrap();
+    let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let advertised = [b"127.0.0.1".as_slice(), &u32::from(port).to_be_bytes()].concat();
+    let closed = Listener::None.start(&mut tasks).await;
+    let wrong_port = [b"127.0.0.1".as_slice(), &u32::from(closed).to_be_bytes()].concat();
+    let wrong_name = [b"x.invalid".as_slice(), &u32::from(port).to_be_bytes()].concat();
+    for (by, kind, named) in [
+        (wrong_port, Kind::Refused, format!("127.0.0.1:{closed}, refuses")),
+        (wrong_name, Kind::NoSuchHost, format!("x.invalid:{port}, has a host name")),
+    ] {
+        let proxy = altering_proxy(&mut tasks, address.clone(), advertised.clone(), by).await;
+        let options = ClientOptions::new(format!("127.0.0.1:{proxy}"));
+        let said = ["the cluster answers, but the address that it advertises", &named, "`advertised.listeners`"];
+        check("wrong advertised address", &options, kind, &said).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
