@@ -147,7 +147,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers([ACCEPT, AUTHORIZATION, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
-        .expose_headers([ETAG, LINK, RETRY_AFTER, WWW_AUTHENTICATE, wait::POSITIONS])
+        .expose_headers([ETAG, LINK, RETRY_AFTER, WWW_AUTHENTICATE, wait::POSITIONS, wait::AS_OF])
         .max_age(PREFLIGHT_MAX_AGE)
 }
 

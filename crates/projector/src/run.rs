@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::auth::{Access, AuthError, Denials, Readers, Shares};
 use crate::config::{Config, log_memory, subscribers_max};
 use crate::error;
+use crate::facts::Facts;
 use crate::facts::collector::FactsCollector;
 use crate::http::{self, Admits, Gate};
 use crate::options::Options;
@@ -144,13 +145,12 @@ async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) ->
         }
         let now = phase.borrow_and_update().clone();
         let facts = shared.facts.lock().clone();
-        match now {
-            Phase::Following => match facts.behind(shared.now(), shared.options.behind_max) {
-                None => readiness.holds(TABLE),
-                Some(reason) => readiness.lacks(TABLE, reason),
-            },
-            Phase::Failed { .. } | Phase::Ended => return Ok(()),
-            other => readiness.lacks(TABLE, facts.with_trouble(&other)),
+        if matches!(now, Phase::Failed { .. } | Phase::Ended) {
+            return Ok(());
+        }
+        match lacking(&now, &facts, shared.now(), shared.options.behind_max) {
+            None => readiness.holds(TABLE),
+            Some(reason) => readiness.lacks(TABLE, reason),
         }
         tokio::select! {
             () = stop.requested() => return Ok(()),
@@ -158,5 +158,39 @@ async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) ->
             changed = stalled.changed() => if changed.is_err() { return Ok(()) },
             () = tokio::time::sleep(AGE_INTERVAL) => {}
         }
+    }
+}
+
+/// Returns why the table cannot be relied on. While the cluster answers, it must have been read to where the log ended
+/// at start. While it does not, that cannot be known, and what is there counts, if it is not too old.
+fn lacking(phase: &Phase, facts: &Facts, now: UnixMillis, behind_max: Duration) -> Option<String> {
+    let (answers, _) = facts.cluster();
+    match phase {
+        Phase::Following => facts.behind(now, behind_max),
+        Phase::Stored { .. } | Phase::CatchingUp if !answers => facts.behind(now, behind_max),
+        other => Some(facts.with_trouble(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_counts_while_the_cluster_is_away() {
+        const MAX: Duration = Duration::from_secs(60);
+        let at = |seconds: i64| UnixMillis::from_millis(seconds * 1_000);
+        let stored = Phase::Stored { waits_for: "the cluster".to_owned() };
+        let mut facts = Facts::default();
+        facts.begin(&"0:5".parse().unwrap(), at(10));
+        assert!(lacking(&stored, &facts, at(20), MAX).unwrap().contains("waiting for the cluster"));
+        assert!(lacking(&Phase::CatchingUp, &facts, at(20), MAX).is_some());
+        facts.unanswered();
+        for phase in [&stored, &Phase::CatchingUp, &Phase::Following] {
+            assert_eq!(lacking(phase, &facts, at(70), MAX), None, "{phase}");
+            assert!(lacking(phase, &facts, at(71), MAX).unwrap().contains("more than 60 s ago"), "{phase}");
+        }
+        let starting = Phase::Starting { waits_for: "the cluster".to_owned() };
+        assert!(lacking(&starting, &Facts::default(), at(20), MAX).is_some());
     }
 }

@@ -279,6 +279,19 @@ impl Shared {
         }
     }
 
+    /// Returns the time that the table is as of, where that is known.
+    pub(crate) fn as_of(&self) -> Option<UnixMillis> {
+        self.facts.lock().as_of()
+    }
+
+    /// Counts what is in the table, for the metrics.
+    pub(crate) async fn count(&self) {
+        match self.read(|reader| reader.contents()).await {
+            Ok(contents) => self.metrics.see_contents(contents),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the table cannot be counted"),
+        }
+    }
+
     /// Notes that the cluster has answered where the log ends.
     pub(crate) fn ends_answered(&self, answer: &Answer) {
         self.learn(|facts| facts.answered(answer));

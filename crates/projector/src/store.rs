@@ -80,6 +80,7 @@ pub use log_names::LogNames;
 pub use meta::StoreMeta;
 pub(crate) use meta::write_epochs;
 pub use query::{Lookup, UserFilter, UserRows};
+pub(crate) use reader::Contents;
 pub use reader::{Counts, StoreReader};
 pub use readers::StoreReaders;
 pub use rows::UserRow;

@@ -89,6 +89,7 @@ impl<'s> Follower<'s> {
                 Some(Ok(mut tail)) => {
                     // Not before: the leader has confirmed that its log still holds what the table has read.
                     self.announcer.begin(self.writer.as_ref().ok_or(Error::Ended)?);
+                    shared.count().await;
                     let followed = self.follow_with(&mut tail).await;
                     tail.close().await;
                     followed?

@@ -27,6 +27,8 @@ fn complete(status: &str, response: &mut Response) {
         "200" | "304" | "404" | "410" => {
             let positions = "where the table stood, as `at_least` takes it; absent before the first record";
             add("Rollcall-Positions", text(positions));
+            let as_of = "when the table was last known to have all of the log (RFC 3339); absent while that is unknown";
+            add("Rollcall-As-Of", text(as_of));
         }
         "401" => {
             add("WWW-Authenticate", text("the ways to authenticate"));

@@ -26,6 +26,7 @@ impl Api {
 
     /// Returns how what was read of a table is answered now.
     pub(super) fn view(&self, table: &StoreReaders, shown: Shown) -> View {
-        View { names: table.names(), now: self.projection.shared.now(), shown }
+        let shared = &self.projection.shared;
+        View { names: table.names(), now: shared.now(), as_of: shared.as_of(), shown }
     }
 }

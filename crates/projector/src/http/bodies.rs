@@ -52,6 +52,10 @@ struct MetaBody {
     #[schema(format = DateTime)]
     received_at: String,
     continuity: ContinuityBody,
+    /// The time that the table is as of, as the header `Rollcall-As-Of`; absent in `/changes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    as_of: Option<String>,
     /// Present when the user's last records have a framing, a schema or a type of event of a later release: the time of
     /// the first of them. The user is answered as last known.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -211,7 +211,7 @@ impl Subscriber {
 /// Returns a change as one line of JSON, as sent at `now`.
 fn data(announced: &Announced, now: UnixMillis, shown: Shown) -> String {
     let change = &announced.change;
-    let (position, view) = (change.position, View { names: announced.names.clone(), now, shown });
+    let (position, view) = (change.position, View { names: announced.names.clone(), now, as_of: None, shown });
     let meta = json!({ "position": view.names.of(position).to_string() });
     let current = change.event.as_deref().and_then(|value| wire::decode_current(value).ok());
     let json = match (current, change.forgotten_at) {

@@ -163,7 +163,9 @@ mod tests {
                 let is_problem = status.as_str() >= "400" && status != "431";
                 assert_eq!(media == ["application/problem+json"], is_problem, "{path}: {status}: {media:?}");
             }
-            assert!(responses["200"]["headers"]["Rollcall-Positions"].is_object(), "{path}");
+            for header in ["Rollcall-Positions", "Rollcall-As-Of"] {
+                assert!(responses["200"]["headers"][header].is_object(), "{path}: {header}");
+            }
             assert!(responses["503"]["headers"]["Retry-After"].is_object(), "{path}");
             assert!(responses["403"]["headers"]["WWW-Authenticate"].is_object(), "{path}");
         }

@@ -111,7 +111,8 @@ impl Source {
     }
 
     pub(super) fn view(&self) -> View {
-        View { names: self.table.names(), now: self.projection.shared.now(), shown: self.shown }
+        let shared = &self.projection.shared;
+        View { names: self.table.names(), now: shared.now(), as_of: shared.as_of(), shown: self.shown }
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], view: 
 pub(super) struct View {
     pub(super) names: LogNames,
     pub(super) now: UnixMillis,
+    /// The time that the table is as of; `None` in a change, which is what it is.
+    pub(super) as_of: Option<UnixMillis>,
     pub(super) shown: Shown,
 }
 
@@ -139,6 +141,9 @@ impl Serialize for RenderedMeta<'_> {
         map.serialize_entry("eventId", &AsText(&current.event_id))?;
         map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
         map.serialize_entry("continuity", &Continuity { gaps, view })?;
+        if let Some(as_of) = &view.as_of {
+            map.serialize_entry("asOf", &AsText(as_of))?;
+        }
         if let Some(since) = unknown_since {
             map.serialize_entry("unknownSince", &AsText(since))?;
         }
@@ -229,7 +234,7 @@ mod tests {
     fn view(now: UnixMillis) -> View {
         let epochs = LeaderEpochs::from_spans([(0, 3, 0, 17)]);
         let shown = Shown::of(Scopes::ALL);
-        View { names: LogNames::new(TopicId::from_bytes([1; 16]), epochs), now, shown }
+        View { names: LogNames::new(TopicId::from_bytes([1; 16]), epochs), now, as_of: Some(RECEIVED), shown }
     }
 
     fn rendered(new: User, gaps: &[OpenGap], unknown_since: Option<UnixMillis>, now: UnixMillis) -> Value {
@@ -263,6 +268,7 @@ mod tests {
         assert_eq!(meta["position"], NAMED);
         assert_eq!(meta["occurredAt"], "2017-06-06T08:53:43Z");
         assert_eq!(meta["receivedAt"], "2017-06-06T08:53:44Z");
+        assert_eq!(meta["asOf"], "2017-06-06T08:53:44Z");
         assert_eq!(meta.get("unknownSince"), None);
         assert_eq!(meta["extra"], json!({"_meta": 1}), "the vendor's own member of that name");
         assert_eq!(meta["continuity"], json!({"stateIsWhole": true, "unbroken": true, "gaps": []}));

@@ -106,7 +106,7 @@ pub(super) async fn status(
     }))
 }
 
-fn listed(user_id: UserId, gap: OpenGap, View { names, now, shown }: &View) -> ListedGap {
+fn listed(user_id: UserId, gap: OpenGap, View { names, now, shown, .. }: &View) -> ListedGap {
     ListedGap {
         user_id: user_id.get(),
         position: names.of(gap.position).to_string(),

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use domain::{EpochMatch, Position, TopicId, TopicPosition};
+use domain::{EpochMatch, Position, TopicId, TopicPosition, UnixMillis};
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderName, HeaderValue, Uri};
 use service::answer::{Finish, Finishing};
@@ -21,6 +21,10 @@ use crate::store::StoreReaders;
 /// Where the answer's table stood ([`domain::Positions`]), as `at_least` takes it. A reader that hands it on to another
 /// replica never goes back in time.
 pub(super) const POSITIONS: HeaderName = HeaderName::from_static("rollcall-positions");
+
+/// The time that the answer's table is as of: every record that the log had then is in it. Absent while the end of a
+/// partition has never been reached.
+pub(super) const AS_OF: HeaderName = HeaderName::from_static("rollcall-as-of");
 
 /// Lets a request through once every position it names is in the table, and says in the answer where the table stood
 /// before.
@@ -64,20 +68,28 @@ where
     }
 }
 
-/// Where the table stood when a request was let through.
+/// Where the table stood when a request was let through, and as of when.
 #[derive(Debug)]
-pub(super) struct Stood(Option<HeaderValue>);
+pub(super) struct Stood {
+    positions: Option<HeaderValue>,
+    as_of: Option<UnixMillis>,
+}
 
 impl Stood {
     fn now(api: &Api) -> Self {
-        Self(api.projection.shared.committed.borrow().positions.clone())
+        let shared = &api.projection.shared;
+        Self { as_of: shared.as_of(), positions: shared.committed.borrow().positions.clone() }
     }
 }
 
 impl Finish for Stood {
     fn finish(self, response: &mut Response) {
-        if let Some(positions) = self.0 {
+        if let Some(positions) = self.positions {
             response.headers_mut().insert(POSITIONS, positions);
+        }
+        let as_of = self.as_of.and_then(|at| HeaderValue::from_str(&at.to_string()).ok());
+        if let Some(as_of) = as_of {
+            response.headers_mut().insert(AS_OF, as_of);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Questions about the table.
 
-use domain::{Position, UserId};
+use domain::{Position, UnixMillis, UserId, wire};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
@@ -65,6 +65,22 @@ pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<
         .query_row([user_id.get()], |row| Ok(Position { partition: row.get(0)?, offset: row.get(1)? }))
         .optional()?;
     Ok(forgotten.map_or(Lookup::Unknown, Lookup::Forgotten))
+}
+
+/// Returns the latest receipt among the events that win with the last record of their partition.
+pub(super) fn last_event(connection: &Connection) -> rusqlite::Result<Option<UnixMillis>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT event FROM users WHERE users.partition = checkpoint.partition \
+           ORDER BY winner_offset DESC LIMIT 1) FROM checkpoint",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut receipts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let event: Option<Sealed<Vec<u8>>> = row.get(0)?;
+        let head = event.and_then(|Sealed(event)| wire::decode_head(&event).ok());
+        receipts.extend(head.map(|head| head.received_at));
+    }
+    Ok(receipts.into_iter().max())
 }
 
 /// Returns up to `limit` users, and fewer when their events have as many bytes as a step may have.

@@ -1,5 +1,8 @@
 //! Kafka, the topic or a permission is away: what is there is answered, and what can come back is waited for.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::UnixMillis;
 use projector::{Options, Phase, Projection};
 use testkit::broker::Log;
 use testkit::event::{event, user};
@@ -7,7 +10,7 @@ use testkit::eventually;
 use testkit::wait::PATIENCE;
 
 use crate::events::Events;
-use crate::support::{Service, TOPIC};
+use crate::support::{Service, TOPIC, get};
 
 const LATER: &str = "made.later";
 
@@ -27,11 +30,18 @@ async fn a_whole_store_is_answered_from_while_kafka_is_away() {
     let stored = eventually("the stored table answers", PATIENCE, answer).await;
     assert_eq!(stored.json()["name"], "before");
     assert!(stored.header("rollcall-positions").is_some());
+    let as_of = stored.header("rollcall-as-of").unwrap();
+    assert_eq!(stored.json()["_meta"]["asOf"], as_of);
+    // It is young enough to count while the cluster is away.
+    service.ready().await;
+    assert_eq!(service.metric("rollcall_projector_users").await, Some(3));
     assert_eq!(service.get("/users?limit=10").await.json()["users"].as_array().unwrap().len(), 3);
     let status = service.get("/status").await.json();
     assert!(status["phaseDetail"].as_str().unwrap().contains("table of an earlier run"), "{status}");
     let mut events = Events::open(&service, "/changes", None).await;
     events.until("caught-up").await;
+
+    assert_eq!(status["asOf"], as_of);
 
     kafka.broker.come_back().unwrap();
     let position = kafka.event(&event(Some(user(3, "before")), user(3, "after"), 10)).await;
@@ -44,6 +54,29 @@ async fn a_whole_store_is_answered_from_while_kafka_is_away() {
     service.ready().await;
     assert_eq!(service.rebuilds().await, 0);
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_table_that_is_too_old_answers_and_is_not_ready() {
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
+    kafka.event(&event(None, user(1, "x"), 1)).await;
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    service.stop().await;
+    kafka.broker.go_down().unwrap();
+    let service = Service::start_at(&kafka, &store, an_hour_later).await;
+    let answers = async || (service.get("/users/1").await.status == 200).then_some(());
+    eventually("the stored table answers", PATIENCE, answers).await;
+    let says =
+        async || get(service.admin, "/readyz", &[]).await.body_text().contains("the table is as of").then_some(());
+    eventually("readiness says that it is old", PATIENCE, says).await;
+    service.stop().await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the store has the time of the system")]
+fn an_hour_later() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(3_600);
+    UnixMillis::from_millis(i64::try_from(since.as_millis()).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use domain::{Positions, UnixMillis, UserEvent};
 use testkit::broker::{Log, log_of};
 use testkit::event::{at, event, user, user_id};
+use testkit::eventually;
 
 use crate::events::{Events, positions};
 use crate::support::{Service, get, place, request};
@@ -281,5 +282,34 @@ async fn after_a_tie_the_answer_and_its_tag_are_those_of_a_rebuilt_table() {
     service.ready().await;
     let mut again = Events::open(&service, "/changes", Some(told[2].id.as_deref().unwrap())).await;
     assert_eq!(positions(&again.until("caught-up").await), [at]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_have_what_people_alarm_on_and_are_clean() {
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
+    for id in 1..=3 {
+        kafka.event(&event(None, user(id, "x"), id)).await;
+    }
+    kafka.forget(user_id(2), at(10)).await;
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    for (name, value) in [
+        ("rollcall_projector_users", 2),
+        ("rollcall_projector_forgotten_users", 1),
+        ("rollcall_projector_unreadable_records", 0),
+        ("rollcall_projector_gaps{state=\"awaited\"}", 0),
+        ("rollcall_projector_unknown_users", 0),
+    ] {
+        let counted = async || (service.metric(name).await == Some(value)).then_some(());
+        eventually(name, testkit::wait::PATIENCE, counted).await;
+    }
+    let metrics = get(service.admin, "/metrics", &[("accept", "text/plain;version=0.0.4")]).await;
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for name in ["process_start_time_seconds ", "process_cpu_seconds_total ", "rollcall_http_connections "] {
+        assert!(metrics.body_text().contains(name), "{name}");
+    }
+    assert!(!metrics.body_text().contains("rollcall_projector_last_event_timestamp_seconds 0\n"));
+    testkit::promtool::check(metrics.body_text());
     service.stop().await;
 }
