@@ -23,6 +23,7 @@
 //! | [`leader_gone`] | the lag of a partition without a leader is unknown, never 0 |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
 //! | [`oauth`] | Kafka's OAUTHBEARER listener: everything runs by tokens, which are renewed while it runs |
+//! | [`omit`] | fields that are left out are on no topic, and a switch of the setting makes no gap |
 //! | [`password`] | a password is in no topic, file, log line or answer |
 //! | [`processes`] | `rollcall` as processes: the lines of `dev` can be pasted, SIGTERM and SIGKILL lose nothing |
 //! | [`registry`] | with a schema registry: framings and versions of the schema mixed on one topic are all read |
@@ -53,6 +54,7 @@ mod leader_gone;
 mod leaders_killed;
 mod log_roundtrip;
 mod oauth;
+mod omit;
 mod password;
 mod processes;
 mod registry;

@@ -7,6 +7,7 @@ mod security;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use domain::User;
 use domain::topics::Names;
 use ipnet::IpNet;
 use kafka::ClientOptions;
@@ -19,7 +20,7 @@ use service::settings::{Http, Kafka, Log, listen_address};
 use crate::http::Methods;
 use crate::transport::Policy;
 
-pub use raw::{KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
+pub use raw::{Event, KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
 
 /// The default address for webhooks.
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -50,6 +51,8 @@ pub struct Config {
     pub publish: kafka::publish::Limits,
     pub requests_max: usize,
     pub refused_is_ok: bool,
+    /// The budget of each source for bodies that cannot be read.
+    pub undecryptable_per_minute: u32,
     pub keeper: bool,
     pub log: Log,
 }
@@ -59,7 +62,7 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { http, admin, kafka, topics, registry, state_topic, webhook, security, keeper, log } = raw;
+        let Raw { http, admin, kafka, topics, registry, state_topic, webhook, event, security, keeper, log } = raw;
         let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
         let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
@@ -86,7 +89,8 @@ impl TryFrom<Raw> for Config {
             partitions: topics.partitions,
             topics: Names { state: state_topic.name(&mut faults), ..topics.into() },
             registry: registry.options(&mut faults),
-            policy: security::policy(security, &mut faults),
+            undecryptable_per_minute: security.undecryptable_per_minute,
+            policy: security::policy(security, omitted(event, &mut faults), &mut faults),
             methods: methods(&webhook.methods, &mut faults),
             path: webhook.path,
             body_bytes_max: webhook.body_bytes_max,
@@ -125,6 +129,20 @@ fn check_webhook(webhook: &Webhook, faults: &mut Faults) {
             faults.push(key, "expected at least 1");
         }
     }
+}
+
+/// Returns the fields that are left out of events. Adds a fault for a name that is none of them.
+fn omitted(event: Event, faults: &mut Faults) -> Vec<String> {
+    let Event { mut omit } = event;
+    for name in &omit {
+        if !User::OMITTABLE.contains(&name.as_str()) {
+            let fields = User::OMITTABLE.join(", ");
+            faults.push("event.omit", format!("{name:?} cannot be left out; these can: {fields}"));
+        }
+    }
+    omit.sort_unstable();
+    omit.dedup();
+    omit
 }
 
 /// Returns the methods of deliveries. Adds a fault for any other.
@@ -177,6 +195,7 @@ mod tests {
         let faults = config(
             "[kafka]\nbootstrap = ''\n[topics]\nlate = ''\n[log]\nfilter = 'ingest=loud'\n[http]\nlisten = 'x'\n\
              [webhook]\npath = 'x'\nrequests_max = 0\nmethods = ['GET']\nrefused_is_ok = true\n\
+             [event]\nomit = ['email']\n\
              [security]\nsecret_keys = ['']\nallow_unauthenticated = true\nallowed_sources = ['x']\n\
              body_keys = [{ cipher = 'aes-256-gcm' }, { cipher = 'x', key = 'k' }]",
         )
@@ -191,6 +210,7 @@ mod tests {
             "webhook.requests_max: ",
             "webhook.methods: ",
             "webhook.refused_is_ok: ",
+            "event.omit: ",
             "security.secret_keys: ",
             "security.allow_unauthenticated: ",
             "security.allowed_sources: ",

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use domain::letter;
 use domain::order::AHEAD_MAX;
 use http::StatusCode;
 use service::Problem;
+
+use crate::transport::WINDOW;
 
 /// The reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,10 +47,16 @@ pub enum Rejection {
     /// The event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt.
     #[error("the event occurred {} after its receipt, more than {}: check both clocks", Lead(*by), Lead(AHEAD_MAX))]
     Ahead { by: Duration },
+    /// The body was not looked at, because too many bodies of this source could not be read.
+    #[error("the source has sent too many bodies that cannot be read")]
+    BudgetSpent,
     #[error("too many requests wait")]
     Overloaded,
     #[error("Kafka has not acknowledged the record")]
     NotAcknowledged,
+    /// Repetitions succeed once an operator has removed the cause, which the log names.
+    #[error("Kafka refuses the record: it is too large for the topic, or ingest may not write it")]
+    RefusedByKafka,
 }
 
 /// The pause that the sender is asked for. Its own first retry comes after a minute anyway.
@@ -57,8 +66,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const TIMESTAMP: &str = "/timestamp";
 
 impl Rejection {
+    /// Returns the rejection of a body with this fault at this place. Both can quote names that the sender has chosen,
+    /// and are cut to the length of a dead letter's.
+    pub(crate) fn not_an_event(pointer: String, reason: String) -> Self {
+        Self::NotAnEvent { pointer: letter::cut(pointer), reason: letter::cut(reason) }
+    }
+
     /// The labels of all rejections.
-    pub const LABELS: [&'static str; 17] = [
+    pub const LABELS: [&'static str; 19] = [
         "unauthenticated",
         "address_not_allowed",
         "not_found",
@@ -74,8 +89,10 @@ impl Rejection {
         "undecryptable",
         "not_an_event",
         "ahead",
+        "budget_spent",
         "overloaded",
         "not_acknowledged",
+        "refused_by_kafka",
     ];
 
     /// Returns the label of the rejection in metrics: one of [`Rejection::LABELS`].
@@ -104,8 +121,10 @@ impl Rejection {
             Self::Undecryptable { .. } => ("undecryptable", StatusCode::BAD_REQUEST),
             Self::NotAnEvent { .. } => ("not_an_event", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Ahead { .. } => ("ahead", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::BudgetSpent => ("budget_spent", StatusCode::SERVICE_UNAVAILABLE),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::NotAcknowledged => ("not_acknowledged", StatusCode::SERVICE_UNAVAILABLE),
+            Self::RefusedByKafka => ("refused_by_kafka", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -127,7 +146,10 @@ impl Rejection {
             Self::BodyTooLarge | Self::BodyTimeout | Self::BodyIncomplete => problem.detail(self.to_string()),
             Self::NotAnEvent { reason, .. } => problem.pointer(self.pointer()).detail(reason.clone()),
             Self::Ahead { .. } => problem.pointer(self.pointer()).detail(self.to_string()),
-            Self::Overloaded | Self::NotAcknowledged => problem.detail(self.to_string()).retry_after(RETRY_AFTER),
+            Self::BudgetSpent => problem.detail(self.to_string()).retry_after(WINDOW),
+            Self::Overloaded | Self::NotAcknowledged | Self::RefusedByKafka => {
+                problem.detail(self.to_string()).retry_after(RETRY_AFTER)
+            }
         }
     }
 
@@ -159,8 +181,10 @@ impl Rejection {
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BodyIncomplete
+            | Self::BudgetSpent
             | Self::Overloaded
-            | Self::NotAcknowledged => None,
+            | Self::NotAcknowledged
+            | Self::RefusedByKafka => None,
         }
     }
 }
@@ -201,8 +225,10 @@ mod tests {
             Rejection::Undecryptable { reason: "" },
             Rejection::NotAnEvent { pointer: String::new(), reason: String::new() },
             Rejection::Ahead { by: Duration::ZERO },
+            Rejection::BudgetSpent,
             Rejection::Overloaded,
             Rejection::NotAcknowledged,
+            Rejection::RefusedByKafka,
         ];
         assert_eq!(all.each_ref().map(Rejection::label), Rejection::LABELS);
     }

@@ -7,6 +7,7 @@ use domain::UnixMillis;
 use domain::wire::{Flat, Framing};
 use futures_util::FutureExt as _;
 use kafka::publish::Publisher;
+use parking_lot::Mutex;
 use service::partitions::PartitionCount;
 use service::registry::{self, Patience, Schemas};
 use service::serve::Drained;
@@ -21,6 +22,7 @@ use crate::dead_letter::LetterCount;
 use crate::http::{self, Receiver, RequestLimits};
 use crate::metrics::{Counters, Summary};
 use crate::refused::Refused;
+use crate::transport::{BodyPolicy, Budget};
 use crate::watch::{self, ClusterWatch, KAFKA, TOPICS};
 
 /// The reason why ingest does not run.
@@ -51,6 +53,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<Summary, Error> {
     let tls = config.http.tls().map_err(Error::Tls)?;
+    warn_of_key_streams(&config.policy.body);
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
     let (schemas, framing, flat) = register(&config, &metrics).await.map_err(Error::Registry)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
@@ -114,7 +117,9 @@ fn receiver(
     };
     let places = Semaphore::new(config.requests_max);
     let Config { hosts, policy, topics, .. } = config;
-    let (seldom, strangers) = (Seldom::default(), Seldom::default());
+    let is_limited = !policy.body.keys.is_empty() && policy.sender.allowed.is_empty();
+    let budget = is_limited.then(|| Mutex::new(Budget::new(config.undecryptable_per_minute)));
+    let (seldom, strangers, spent) = (Seldom::default(), Seldom::default(), Seldom::default());
     Receiver {
         hosts,
         policy,
@@ -126,9 +131,28 @@ fn receiver(
         gate,
         clock,
         places,
+        budget,
         seldom,
         refused,
         strangers,
+        spent,
+    }
+}
+
+/// Warns of ciphers that may use a key stream twice, which reveals both bodies to whoever sees them.
+fn warn_of_key_streams(policy: &BodyPolicy) {
+    let streams = policy.keys.iter().map(|key| &key.cipher).filter(|cipher| cipher.is_stream());
+    for cipher in streams {
+        let cipher_name = cipher.name();
+        if !cipher.takes_iv() {
+            tracing::warn!(cipher = cipher_name, "each body has the same key stream: use a cipher that takes a vector");
+        } else if !policy.require_iv {
+            tracing::warn!(
+                cipher = cipher_name,
+                "bodies without an iv have the same key stream: set random vectors at the vendor, then \
+                 security.require_iv = true"
+            );
+        }
     }
 }
 

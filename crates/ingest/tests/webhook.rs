@@ -153,6 +153,27 @@ async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
     service.stop().await;
 }
 
+/// A name that the sender has chosen is in pointer and reason; whatever its length, the letter is kept.
+#[tokio::test]
+async fn a_long_name_makes_no_letter_that_cannot_be_kept() {
+    let service = Service::start("[webhook]\nbody_bytes_max = 1000000\npublish_deadline_ms = 5000").await;
+    let name = "n".repeat(400_000);
+    let body = format!(r#"{{"new":{{"userId":1,"{name}":1,"{name}":2}},"timestamp":"2017-06-06T10:53:43Z"}}"#);
+    let small = r#"{"new":{"userId":1,"USERid":7,"state":{"a":1}},"timestamp":"2017-06-06T10:53:43Z"}"#;
+    for body in [body.as_str(), small] {
+        let answer = service.post(PATH, body).await;
+        assert_eq!(answer.status, 422, "{answer:?}");
+    }
+    let letters = service.values("vcc.users.dead-letter").await;
+    assert_eq!(letters.len(), 2);
+    for letter in &letters {
+        for header in ["rollcall-reason", "rollcall-pointer"] {
+            assert!(letter.header(header).unwrap().len() <= domain::letter::TEXT_BYTES_MAX, "{header}");
+        }
+    }
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn without_kafka_the_sender_gets_503_and_later_succeeds() {
     let service = Service::start("[webhook]\npublish_deadline_ms = 1000").await;

@@ -84,7 +84,7 @@ pub(crate) use reader::Contents;
 pub use reader::{Counts, StoreReader};
 pub use readers::StoreReaders;
 pub use rows::UserRow;
-pub(crate) use rows::{differing_fields, write_gaps};
+pub(crate) use rows::{differing, write_gaps};
 pub(crate) use schema::{SCHEMA_VERSION, create_indexes, create_tables};
 pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};

@@ -30,7 +30,7 @@ use crate::Shutdown;
 use crate::tls::{Tls, alpn};
 use head::{HeadLimit, Phase};
 use places::Place;
-pub use places::Places;
+pub use places::{Places, network_of};
 
 /// The resources that a server grants its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use service::settings::networks;
 use super::raw::{RawBodyKey, Security};
 use crate::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
 
-/// Returns the policy of the section. Adds each fault to `faults`.
-pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
+/// Returns the policy of the section, with the fields that are left out of events. Adds each fault to `faults`.
+pub(super) fn policy(raw: Security, omit: Vec<String>, faults: &mut Faults) -> Policy {
     let mut secrets = raw.secret_keys;
     secrets.extend(raw.secret_key_files.iter().filter_map(|path| from_file("security.secret_key_files", path, faults)));
     if secrets.iter().any(Secret::is_empty) {
@@ -26,6 +26,9 @@ pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
         }
         (true, true) | (false, false) => {}
     }
+    if raw.undecryptable_per_minute == 0 {
+        faults.push("security.undecryptable_per_minute", "expected at least 1");
+    }
     let keys = raw.body_keys.into_iter().enumerate().filter_map(|(index, key)| body_key(index, key, faults)).collect();
     Policy {
         sender: SenderPolicy {
@@ -33,7 +36,7 @@ pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
             allowed: networks("security.allowed_sources", &raw.allowed_sources, faults),
             trusted_proxies: networks("security.trusted_proxies", &raw.trusted_proxies, faults),
         },
-        body: BodyPolicy { keys, clear_text_too: raw.clear_text_too },
+        body: BodyPolicy { keys, clear_text_too: raw.clear_text_too, require_iv: raw.require_iv, omit },
     }
 }
 

@@ -17,13 +17,18 @@ mod cipher;
 
 pub use cipher::{BodyCipher, CipherError};
 
-/// The encryption of bodies.
+/// The encryption of bodies, and the fields that an event does not take from one.
 #[derive(Debug, Default)]
 pub struct BodyPolicy {
     /// The live keys: several while the key or the cipher is changed. If there are none, bodies are clear text.
     pub keys: Vec<BodyKey>,
     /// Whether clear text is accepted although there are keys: for the period in which encryption is being enabled.
     pub clear_text_too: bool,
+    /// Whether an encrypted body needs a vector in the query, if its cipher takes one.
+    pub require_iv: bool,
+    /// Optional fields of a user that are left out of events: some of [`domain::User::OMITTABLE`], in alphabetical
+    /// order.
+    pub omit: Vec<String>,
 }
 
 /// A secret key with its cipher, both as set in the vendor's configuration.
@@ -87,11 +92,13 @@ pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Resul
     }
     let iv = hex::decode(iv.unwrap_or_default())
         .map_err(|_| Rejection::Undecryptable { reason: "the iv in the query is not hexadecimal" })?;
+    let has_vector = |key: &&BodyKey| !policy.require_iv || !iv.is_empty() || !key.cipher.takes_iv();
+    let mut keys = policy.keys.iter().filter(has_vector).peekable();
+    if keys.peek().is_none() {
+        return Err(Rejection::Undecryptable { reason: "the query has no iv, and security.require_iv is true" });
+    }
     let cipher_text = decode_base64(body);
-    policy
-        .keys
-        .iter()
-        .filter_map(|key| decipher(key, &iv, &cipher_text).ok())
+    keys.filter_map(|key| decipher(key, &iv, &cipher_text).ok())
         .find(|text| is_readable(text))
         .ok_or(Rejection::Undecryptable { reason: "no live key decrypts it" })
 }

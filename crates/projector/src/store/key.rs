@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::key_row::{FACET_COLUMNS, PutUser, facets_of, put_forgotten, read_facets};
 use super::late::{read_late, replace_late};
-use super::rows::{differing_fields, read_gaps, replace_gaps, signed};
+use super::rows::{differing, read_gaps, replace_gaps, signed};
 use super::sealed::Sealed;
 use super::seconds::{read_seconds, replace_seconds};
 use super::unknown::{UnknownTail, read_unknown, replace_unknown};
@@ -139,7 +139,9 @@ impl Key {
         self.lineage.follow(state, applied, reading, || {
             let next = state.winner();
             let event = |id: EventId| self.events.get(&id).map(Vec::as_slice);
-            differing_fields(held.and_then(event), next.and_then(|next| reading.payload(next).or(event(next.event_id))))
+            let others = self.events.keys().filter(|id| Some(**id) != held).copied();
+            let held = held.into_iter().chain(others).filter_map(event);
+            differing(held, next.and_then(|next| reading.payload(next).or(event(next.event_id))))
         })
     }
 

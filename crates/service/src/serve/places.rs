@@ -131,7 +131,7 @@ impl Places {
     /// # Errors
     /// [`Refused`] when the source holds its share, or when only the reserve is left.
     pub(super) async fn take(&self, address: IpAddr) -> Result<Place, Refused> {
-        let source = source(address);
+        let source = network_of(address);
         let stranger = self.stranger(address);
         let mut waits = false;
         loop {
@@ -160,13 +160,13 @@ impl Places {
     /// [`Refused`] when the source holds its share of streams, or when only the reserve or nothing is left.
     pub(super) fn take_stream(&self, address: IpAddr) -> Result<Place, Refused> {
         let taken = self.try_take(Kind::Stream, self.stranger(address));
-        taken.inspect_err(|refused| self.refuse(Kind::Stream, source(address), *refused))
+        taken.inspect_err(|refused| self.refuse(Kind::Stream, network_of(address), *refused))
     }
 
     /// Returns the source, unless it is preferred.
     fn stranger(&self, address: IpAddr) -> Option<IpAddr> {
         let is_preferred = self.0.preferred.iter().any(|network| network.contains(&address.to_canonical()));
-        (!is_preferred).then(|| source(address))
+        (!is_preferred).then(|| network_of(address))
     }
 
     fn try_take(&self, kind: Kind, stranger: Option<IpAddr>) -> Result<Place, Refused> {
@@ -251,7 +251,7 @@ impl Taken {
 }
 
 /// Returns the address that counts as one source: of IPv6, the network of one customer.
-fn source(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> IPV6_SOURCE_BITS)).into(),
         address @ IpAddr::V4(_) => address,
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_customer_is_one_source() {
-        let source = |text: &str| source(text.parse().unwrap()).to_string();
+        let source = |text: &str| network_of(text.parse().unwrap()).to_string();
         assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(source("::ffff:192.0.2.1"), "192.0.2.1");
     }
