@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use service::Shutdown;
 use service::telemetry::{self, Format};
 
+use crate::ending::at_once;
 use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulate, token, topics, verify, version};
 
 /// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
@@ -59,15 +60,15 @@ impl Rollcall {
             telemetry::init(Format::Text, &filter("warn", verbose)).context("logging cannot start")?;
         }
         match self.command {
-            Command::Dev(args) => dev::run(args, verbose, Shutdown::on_signals()?).await,
-            Command::Ingest(args) => ingest::run(args, verbose, Shutdown::on_signals()?).await,
-            Command::Projector(args) => projector::run(args, verbose, Shutdown::on_signals()?).await,
+            Command::Dev(args) => dev::run(args, verbose, Shutdown::on_signals(at_once)?).await,
+            Command::Ingest(args) => ingest::run(args, verbose, Shutdown::on_signals(at_once)?).await,
+            Command::Projector(args) => projector::run(args, verbose, Shutdown::on_signals(at_once)?).await,
             Command::Topics(command) => topics::run(command).await,
             Command::Config(command) => config::run(&command).await,
             Command::DeadLetter(command) => dead_letter::run(command).await,
             Command::Forget(args) => forget::run(args).await,
             Command::Verify(args) => verify::run(args).await,
-            Command::Simulate(args) => simulate::run(args, Shutdown::on_signals()?).await,
+            Command::Simulate(args) => simulate::run(args, Shutdown::on_signals(at_once)?).await,
             Command::Health(args) => health::run(args).await,
             Command::Token(command) => token::run(&command),
         }

@@ -50,7 +50,10 @@ enum ServiceName {
 pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(CheckArgs { args, online }) => {
-            let (needs, ignored) = checked(args)?;
+            let (needs, ignored, cautions) = checked(args)?;
+            for caution in cautions {
+                print(&format!("caution: {caution}\n"))?;
+            }
             print("the configuration is valid\n")?;
             for variable in ignored {
                 print(&format!("note: {variable} is of the other service, and ignored\n"))?;
@@ -67,23 +70,24 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what a valid configuration needs, and the variables that it ignores.
-fn checked(Args { service, sources }: &Args) -> anyhow::Result<(Needs, Vec<String>)> {
+/// Returns what a valid configuration needs, the variables that it ignores, and its cautions.
+fn checked(Args { service, sources }: &Args) -> anyhow::Result<(Needs, Vec<String>, Vec<service::config::Fault>)> {
     Ok(match service {
         ServiceName::Ingest => {
-            let ingest::Config { kafka, topics, registry, partitions, body_bytes_max, .. } = sources.ingest(|_| ())?;
+            let config = sources.ingest(|_| ())?;
+            let ingest::Config { kafka, topics, registry, partitions, body_bytes_max, cautions, .. } = config;
             let needs = Needs { options: kafka, names: topics, registry, partitions, body_bytes_max, writes: true };
-            (needs, sources.variables::<ingest::config::Raw, projector::Raw>().1)
+            (needs, sources.variables::<ingest::config::Raw, projector::Raw>().1, cautions)
         }
         ServiceName::Projector => {
-            let projector::Config { projection, registry, .. } = sources.projector(|_| ())?;
+            let projector::Config { projection, registry, cautions, .. } = sources.projector(|_| ())?;
             let projector::Options { kafka, topic, late_topic, partitions, .. } = projection;
             let defaults = Names::default();
             let late = late_topic.unwrap_or_else(|| defaults.late.clone());
             let names = Names { users: topic, late, ..defaults };
             let (partitions, body_bytes_max) = (partitions.unwrap_or(1), Webhook::default().body_bytes_max);
             let needs = Needs { options: kafka, names, registry, partitions, body_bytes_max, writes: false };
-            (needs, sources.variables::<projector::Raw, ingest::config::Raw>().1)
+            (needs, sources.variables::<projector::Raw, ingest::config::Raw>().1, cautions)
         }
     })
 }

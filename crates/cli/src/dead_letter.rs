@@ -1,5 +1,6 @@
 //! `rollcall dead-letter`: lists, shows and replays unreadable bodies.
 
+use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -17,7 +18,7 @@ use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, reach, schemas};
 use crate::environment::now;
 use crate::files;
 use crate::ingest::{publisher, without_requests};
-use crate::output::print;
+use crate::output::{escaped, print, print_bytes};
 use crate::sources::Sources;
 
 /// Lists, shows or replays bodies that could not be read
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     Show {
         /// The beginning of its key, long enough to be unique
         key: String,
+        /// Writes the body alone, byte by byte. Refused on a terminal, which control characters in it could steer
+        #[arg(long)]
+        raw: bool,
         #[command(flatten)]
         sources: Sources,
     },
@@ -62,7 +66,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Show { key, sources } => {
+        Command::Show { key, raw, sources } => {
+            let is_safe = !raw || !stdout().is_terminal();
+            anyhow::ensure!(is_safe, "--raw does not write to a terminal: use a file or a pipe");
             let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
             let described = kafka::topics::describe(&options, &names.dead_letter, ANSWER_WAIT_MAX).await;
             let topic = described.with_context(|| asked(&options))?.log.topic;
@@ -71,7 +77,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let [kept] = found.as_slice() else {
                 anyhow::bail!("{} dead letters have a key that begins with {key:?}; one is expected", found.len());
             };
-            print(&whole(kept, topic))?;
+            if raw {
+                print_bytes(&kept.letter.body)?;
+            } else {
+                print(&escaped(&whole(kept, topic)))?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Replay { keys, dry_run, sources } => replay(&keys, dry_run, &sources).await,
@@ -107,7 +117,7 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
         print(&outcome(replay, standing, log.topic, position))?;
     }
     for (kept, refusal) in &refused {
-        print(&format!("{:.12} still refused: {refusal}\n", kept.key))?;
+        print(&escaped(&format!("{:.12} still refused: {refusal}\n", kept.key)))?;
     }
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -158,7 +168,7 @@ async fn read(options: ClientOptions, topic: String) -> anyhow::Result<Vec<Kept>
 
 fn line(kept: &Kept) -> String {
     let letter = &kept.letter;
-    format!("{:.12} {} {:<14} {}", kept.key, letter.received_at, letter.rejection, letter.reason)
+    escaped(&format!("{:.12} {} {:<14} {}", kept.key, letter.received_at, letter.rejection, letter.reason))
 }
 
 fn whole(kept: &Kept, topic: TopicId) -> String {

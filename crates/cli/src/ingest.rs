@@ -47,6 +47,7 @@ pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow
     let config = args.sources.ingest(|_| ())?;
     telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
     args.sources.log_ignored::<Raw, projector::Raw>();
+    service::config::log_cautions(&config.cautions);
     let listeners = Listeners {
         http: bind(config.http_listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,

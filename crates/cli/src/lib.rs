@@ -59,10 +59,11 @@ use command::Rollcall;
 
 /// Runs the command in the arguments of this process.
 ///
-/// Exit status: 0 success, 1 failure or findings, 2 wrong usage.
+/// Exit status: 0 success, 1 failure or findings, 2 wrong usage, 128 and the signal's number after a second signal.
 #[must_use]
 pub fn main() -> ExitCode {
     ending::without_cleanup();
+    ending::without_core_dumps();
     let rollcall = match Rollcall::try_parse() {
         Ok(rollcall) => rollcall,
         Err(usage) => return explain(&usage),

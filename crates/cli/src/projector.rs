@@ -34,6 +34,7 @@ pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow
     config.projection.clock = now;
     telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
     args.sources.log_ignored::<Raw, ingest::config::Raw>();
+    service::config::log_cautions(&config.cautions);
     let listeners = Listeners {
         http: bind(config.listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use domain::client_property::is_secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::config::{self, Faults};
@@ -22,7 +23,7 @@ pub(crate) struct Sources {
     /// The Kafka cluster: kafka.bootstrap
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
-    /// Any other key of the configuration: --set log.format=json
+    /// Any other key of the configuration: --set log.format=json. Secrets are refused: use files or variables
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, Value)>,
 }
@@ -33,7 +34,7 @@ impl Sources {
     /// # Errors
     /// All faults, each with the place where it was set.
     pub(crate) fn load<Raw: DeserializeOwned>(&self) -> Result<Raw, Faults> {
-        config::load(self.config.as_deref(), &environment::variables(), self.flags())
+        config::load(self.config.as_deref(), &environment::variables(), self.flags()?)
     }
 
     /// Returns the configuration of ingest.
@@ -42,7 +43,7 @@ impl Sources {
     /// All faults.
     pub(crate) fn ingest(&self, adjust: impl FnOnce(&mut ingest::config::Raw)) -> Result<ingest::Config, Faults> {
         let (variables, _) = self.variables::<ingest::config::Raw, projector::Raw>();
-        config::load_valid(self.config.as_deref(), &variables, self.flags(), adjust)
+        config::load_valid(self.config.as_deref(), &variables, self.flags()?, adjust)
     }
 
     /// Returns the configuration of the projector.
@@ -51,7 +52,7 @@ impl Sources {
     /// All faults.
     pub(crate) fn projector(&self, adjust: impl FnOnce(&mut projector::Raw)) -> Result<projector::Config, Faults> {
         let (variables, _) = self.variables::<projector::Raw, ingest::config::Raw>();
-        config::load_valid(self.config.as_deref(), &variables, self.flags(), adjust)
+        config::load_valid(self.config.as_deref(), &variables, self.flags()?, adjust)
     }
 
     /// Returns the raw configuration of one service.
@@ -64,7 +65,7 @@ impl Sources {
         Other: Default + Serialize,
     {
         let (variables, _) = self.variables::<Raw, Other>();
-        config::load(self.config.as_deref(), &variables, self.flags())
+        config::load(self.config.as_deref(), &variables, self.flags()?)
     }
 
     /// Returns the variables for one service, and the names of those for the other, which are ignored: one environment
@@ -89,7 +90,9 @@ impl Sources {
         }
     }
 
-    fn flags(&self) -> Table {
+    /// # Errors
+    /// A fault for each secret.
+    fn flags(&self) -> Result<Table, Faults> {
         let mut flags = Table::new();
         for (key, value) in &self.set {
             config::put(&mut flags, &path(key), value.clone());
@@ -97,7 +100,9 @@ impl Sources {
         if let Some(bootstrap) = &self.bootstrap {
             config::put(&mut flags, &["kafka", "bootstrap"], Value::String(bootstrap.clone()));
         }
-        flags
+        let mut faults = Faults::default();
+        refuse_secrets(&mut Vec::new(), &Value::Table(flags.clone()), &mut faults);
+        faults.or(flags)
     }
 }
 
@@ -117,6 +122,46 @@ where
 /// Returns the sections of a configuration.
 fn sections<Raw: Default + Serialize>() -> Table {
     Table::try_from(Raw::default()).expect("a default configuration can be written")
+}
+
+/// Adds a fault for each secret among flags: every user of the machine sees the command line.
+fn refuse_secrets(path: &mut Vec<String>, value: &Value, faults: &mut Faults) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                path.push(key.clone());
+                refuse_secrets(path, value, faults);
+                path.pop();
+            }
+        }
+        Value::Array(items) if items.iter().all(Value::is_table) => {
+            items.iter().for_each(|item| refuse_secrets(path, item, faults));
+        }
+        _ => {
+            let key = path.join(".");
+            if let Some((file, variable)) = instead(&key) {
+                let seen = "every user of this machine sees the command line";
+                faults.push(key, format!("{seen}: use {file}, or the variable {variable}"));
+            }
+        }
+    }
+}
+
+/// Returns the file and the variable by which a secret is set; `None` for a key that is none.
+fn instead(key: &str) -> Option<(&'static str, String)> {
+    let variable = |key: &str| format!("ROLLCALL_{}", key.replace('.', "__").to_uppercase());
+    if let Some(property) = key.strip_prefix(PROPERTIES) {
+        let name = property.replace('.', "_").to_uppercase();
+        return is_secret(property).then(|| ("the file of --config", format!("ROLLCALL_KAFKA__PROPERTIES__{name}")));
+    }
+    match key {
+        "security.secret_keys" => Some(("security.secret_key_files", variable(key))),
+        "security.body_keys.key" => Some(("its key_file", variable("security.body_keys"))),
+        "kafka.oauth.client_secret" => Some(("kafka.oauth.client_secret_file", variable(key))),
+        "registry.password" => Some(("registry.password_file", variable(key))),
+        "registry.token" => Some(("registry.token_file", variable(key))),
+        _ => None,
+    }
 }
 
 /// Parses `key=value`. The value is TOML if it is valid TOML, otherwise text. The value of a Kafka property is always
@@ -176,7 +221,7 @@ mod tests {
             [kafka]
             bootstrap = 'broker:9092'
             properties = { 'sasl.mechanism' = 'PLAIN' }";
-        assert_eq!(sources.flags(), expected.parse::<Table>().unwrap());
+        assert_eq!(sources.flags().unwrap(), expected.parse::<Table>().unwrap());
     }
 
     #[test]
@@ -184,6 +229,32 @@ mod tests {
         for text in ["1e5", "0x1F", "1_000", "12.50", "\"quoted\"", "'q'", "[1]", "true", "a=b", ""] {
             let (_, value) = assignment(&format!("kafka.properties.sasl.password={text}")).unwrap();
             assert_eq!(value, Value::String(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_secret_is_refused_with_the_ways_to_set_it() {
+        let load = |text: &str| {
+            let sources = Sources { set: vec![assignment(text).unwrap()], ..Sources::default() };
+            sources.load::<Table>().map_err(|faults| faults.to_string())
+        };
+        for (text, file, variable) in [
+            ("security.secret_keys=['hunter2']", "security.secret_key_files", "ROLLCALL_SECURITY__SECRET_KEYS"),
+            ("security={secret_keys=['hunter2']}", "security.secret_key_files", "ROLLCALL_SECURITY__SECRET_KEYS"),
+            ("security.body_keys=[{cipher='x',key='hunter2'}]", "key_file", "ROLLCALL_SECURITY__BODY_KEYS"),
+            ("registry.password=hunter2", "registry.password_file", "ROLLCALL_REGISTRY__PASSWORD"),
+            ("kafka.properties.sasl.password=hunter2", "--config", "ROLLCALL_KAFKA__PROPERTIES__SASL_PASSWORD"),
+        ] {
+            let fault = load(text).unwrap_err();
+            assert!(fault.contains(file) && fault.contains(variable) && !fault.contains("hunter2"), "{fault}");
+        }
+        for text in [
+            "security.secret_key_files=['/run/secret']",
+            "security.body_keys=[{cipher='x',key_file='/run/key'}]",
+            "security.allowed_sources=['10.0.0.0/8']",
+            "kafka.properties.sasl.username=rollcall",
+        ] {
+            assert!(load(text).is_ok(), "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ use domain::User;
 use domain::topics::Names;
 use ipnet::IpNet;
 use kafka::ClientOptions;
-use service::config::Faults;
+use service::config::{Fault, Faults};
 use service::hosts::AllowedHosts;
 use service::registry;
 use service::serve::ServerLimits;
@@ -55,6 +55,8 @@ pub struct Config {
     pub undecryptable_per_minute: u32,
     pub keeper: bool,
     pub log: Log,
+    /// What the operator is to be warned of.
+    pub cautions: Vec<Fault>,
 }
 
 impl TryFrom<Raw> for Config {
@@ -63,6 +65,7 @@ impl TryFrom<Raw> for Config {
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let Raw { http, admin, kafka, topics, registry, state_topic, webhook, event, security, keeper, log } = raw;
+        kafka.check_files(&mut faults);
         let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
         let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
@@ -77,7 +80,7 @@ impl TryFrom<Raw> for Config {
             faults.push("webhook.refused_is_ok", reason);
         }
         http.check_tls(&mut faults);
-        let config = Self {
+        let mut config = Self {
             http_listen: listen_address("http.listen", &http.listen, HTTP_DEFAULT, &mut faults),
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_DEFAULT, &mut faults),
             limits: http.limits(&mut faults),
@@ -104,7 +107,9 @@ impl TryFrom<Raw> for Config {
             refused_is_ok: webhook.refused_is_ok,
             keeper: keeper.enabled,
             log,
+            cautions: Vec::new(),
         };
+        config.cautions = faults.take_cautions();
         faults.or(config)
     }
 }
@@ -238,7 +243,7 @@ mod tests {
     #[test]
     fn secrets_do_not_print() {
         let raw: Raw = toml::from_str(
-            "[security]\nsecret_keys = ['hunter2']\nbody_keys = [{ cipher = 'aes-256-ctr', key = 'hunter2' }]",
+            "[security]\nsecret_keys = ['hunter22']\nbody_keys = [{ cipher = 'aes-256-ctr', key = 'hunter22' }]",
         )
         .unwrap();
         let shown = format!("{raw:?}{}{:?}", toml::to_string(&raw).unwrap(), Config::try_from(raw.clone()).unwrap());

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
 use service::cgroup;
-use service::config::Faults;
+use service::config::{Fault, Faults};
 use service::hosts::AllowedHosts;
 use service::origin::is_origin;
 use service::registry;
@@ -122,6 +122,8 @@ pub struct Config {
     /// The registry that [`Options::schemas`] come from.
     pub registry: registry::Options,
     pub cors_origins: Vec<String>,
+    /// What the operator is to be warned of.
+    pub cautions: Vec<Fault>,
 }
 
 impl TryFrom<Raw> for Config {
@@ -130,6 +132,7 @@ impl TryFrom<Raw> for Config {
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let Raw { kafka, topics, registry, http, auth, admin, log, store, changes, ready, cors } = raw;
+        kafka.check_files(&mut faults);
         let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
         let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
@@ -160,7 +163,7 @@ impl TryFrom<Raw> for Config {
         http.check_tls(&mut faults);
         let limits = ServerLimits { http2: true, ..http.limits(&mut faults) };
         let listen = listen_address("http.listen", &http.listen, LISTEN, &mut faults);
-        let config = Self {
+        let mut config = Self {
             listen,
             hosts: http.hosts(AllowedHosts::of(listen), &mut faults),
             access: auth.access(listen, &mut faults),
@@ -184,7 +187,9 @@ impl TryFrom<Raw> for Config {
                 ..Options::new("", &topics.users, store.dir)
             },
             cors_origins: cors.origins,
+            cautions: Vec::new(),
         };
+        config.cautions = faults.take_cautions();
         faults.or(config)
     }
 }

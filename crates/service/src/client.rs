@@ -224,7 +224,11 @@ fn percent_encoded(value: &str) -> String {
     text
 }
 
-fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {
+/// Returns TLS for connections to servers whose certificates these authorities have signed, or those of the system.
+///
+/// # Errors
+/// [`EndpointError`] when the file cannot be used.
+pub fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(EndpointError::Defaults)?;
     // The OpenSSL that is built in does not know where the system has its authorities.
     let found = authorities.is_none().then(openssl_probe::probe);
@@ -235,7 +239,11 @@ fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> 
     Ok(builder.build())
 }
 
-async fn handshake(
+/// Secures a connection to a server, which must have a certificate for `host`.
+///
+/// # Errors
+/// When the server has none that is trusted.
+pub async fn handshake(
     connector: &SslConnector,
     host: &str,
     stream: TcpStream,

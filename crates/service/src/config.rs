@@ -21,7 +21,7 @@ use toml::Table;
 
 use layers::Layers;
 
-pub use faults::{Fault, Faults, Origin};
+pub use faults::{Fault, Faults, Origin, log_cautions};
 pub use layers::{parse_value, put, section_of};
 
 /// Returns the raw configuration from `file`, `environment` and `flags`; later sources override earlier ones.

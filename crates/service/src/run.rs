@@ -76,6 +76,15 @@ impl<E: Send + 'static> Service<E> {
         shutdown: &Shutdown,
         last: impl Future<Output = Result<(), E>>,
     ) -> Stopped<E> {
+        if let (None, Ok(address)) = (&self.tls, listeners.http.local_addr())
+            && !address.ip().is_loopback()
+        {
+            tracing::warn!(
+                %address,
+                "plain HTTP beyond the loopback: whoever is on the way reads secrets, tokens and users; set \
+                 http.tls_certificate_file, or put a TLS proxy in front"
+            );
+        }
         let Self { router, tls, limits, preferred, metrics, readiness, mut parts, stop } = self;
         let admin_stop = Shutdown::new();
         resources::check_threads();

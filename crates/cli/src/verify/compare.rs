@@ -14,14 +14,14 @@ use crate::fetch::ProjectorClient;
 /// The number of concurrent queries to a projector.
 pub(super) const QUESTIONS: usize = 16;
 
-/// Makes the expected users as their events were written: without the fields that the event of that time omits. Its
-/// identifier depends on the fields, so that of the expected event is not known then.
+/// Makes the expected users as their newest events were written: without the fields that those omit. The identifier of
+/// an event depends on the fields, so that of the expected event is not known then.
 pub(super) fn leave_out_omitted(expected: &mut BTreeMap<UserId, Expected>, winners: &BTreeMap<UserId, Winner>) {
     for Expected { user_id, state } in expected.values_mut() {
-        let ExpectedState::Present { event_id, occurred_at, user } = state else { continue };
+        let ExpectedState::Present { event_id, user, .. } = state else { continue };
         let winner = winners.get(user_id).and_then(|winner| winner.event.as_ref());
         let Some(event) = winner.and_then(|(_, value)| wire::decode(value).ok()) else { continue };
-        if event.omitted.is_empty() || event.occurred_at != *occurred_at {
+        if event.omitted.is_empty() {
             continue;
         }
         *event_id = event.event_id;

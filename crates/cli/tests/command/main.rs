@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its premise does")]
 
+mod signals;
 mod support;
 
 mod readers;
@@ -87,7 +88,7 @@ fn a_failure_is_one_line_and_status_1() {
             ],
             "cannot be written; choose another with --data-dir",
         ),
-        (vec!["simulate", "https://127.0.0.1/"], "is not an address of the form http://host:port/path"),
+        (vec!["simulate", "ftp://127.0.0.1/"], "is not an address of the form http://host:port/path"),
         (vec!["simulate", "http://127.0.0.1/", "--encrypt", "rot-13", "--key", "k"], "there is no cipher rot-13"),
         (vec!["config", "check", "ingest", "--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
     ];

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Faults;
 use crate::hosts::{AllowedHosts, host_name};
+use crate::secret::check_permissions;
 use crate::serve::ServerLimits;
 use crate::settings::networks;
 use crate::telemetry::chain;
@@ -137,6 +138,7 @@ impl Http {
             (false, false) | (true, true) => {}
         }
         let Some(files) = self.tls_files() else { return };
+        check_permissions("http.tls_key_file", &files.key, faults);
         if let Err(error) = Tls::check(&files) {
             let at = match &error {
                 tls::Error::Key { .. } | tls::Error::Passphrase { .. } => "http.tls_key_file",

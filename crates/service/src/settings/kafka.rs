@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use domain::client_property::is_secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::secret::REDACTED;
+use crate::config::Faults;
+use crate::secret::{REDACTED, check_permissions};
 use crate::settings::OAuth;
 
 /// `[kafka]`: the cluster, and librdkafka settings that are passed through.
@@ -33,6 +35,20 @@ impl Default for Kafka {
             group_prefix: "rollcall".to_owned(),
             properties: BTreeMap::new(),
             oauth: OAuth::default(),
+        }
+    }
+}
+
+/// The properties that name a file with a private key.
+const KEY_FILES: [&str; 2] = ["ssl.key.location", "ssl.keystore.location"];
+
+impl Kafka {
+    /// Adds a caution for each file with a key that every user of the machine may use.
+    pub fn check_files(&self, faults: &mut Faults) {
+        for name in KEY_FILES {
+            if let Some(path) = self.properties.get(name) {
+                check_permissions(&format!("kafka.properties.{name}"), Path::new(path), faults);
+            }
         }
     }
 }
