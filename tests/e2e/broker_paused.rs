@@ -40,7 +40,6 @@ async fn pauses(pauses: usize, readers: usize) {
     let kafka = Kafka::start(&[]).await;
     let (options, names) = (ClientOptions::new(kafka.bootstrap()), Names::default());
     make_topics(&options, &names, PARTITIONS, 1).await;
-    let publisher = Publisher::open(&options, Limits::default()).expect("the options are usable");
     let mut random = Random(1);
     let mut following = Vec::new();
     for _ in 0..readers {
@@ -58,7 +57,7 @@ async fn pauses(pauses: usize, readers: usize) {
         }
         let mut written = BTreeMap::new();
         for partition in 0..PARTITIONS {
-            let position = publish(&publisher, &names.users, partition).await;
+            let position = publish(&options, &names.users, partition).await;
             written.insert(partition, position.offset);
         }
         let written_after = returned.elapsed();
@@ -76,11 +75,19 @@ async fn pauses(pauses: usize, readers: usize) {
     }
 }
 
-async fn publish(publisher: &Publisher, topic: &str, partition: i32) -> Position {
+/// Publishes with a new producer at each attempt: after a pause one may be stuck as a reader is.
+async fn publish(options: &ClientOptions, topic: &str, partition: i32) -> Position {
     let value = Some(b"a record".to_vec());
     let record = testkit::broker::record(topic, "180", value, testkit::event::at(1_700_000_000));
     let record = Outgoing { partition: Some(partition), ..record };
-    eventually("the broker acknowledges", BACK_MAX, async || publisher.publish(record.clone()).await.ok()).await
+    eventually("the broker acknowledges", BACK_MAX, async || {
+        let publisher = Publisher::open(options, Limits::default()).expect("the options are usable");
+        let published = publisher.publish(record.clone()).await;
+        // Whether it is flushed does not matter: the next attempt has a producer of its own.
+        let _left = publisher.close(Duration::ZERO).await;
+        published.ok()
+    })
+    .await
 }
 
 /// A reader that notes how far it has read.
@@ -97,8 +104,11 @@ struct Seen {
 
 impl Reader {
     async fn start(options: &ClientOptions, topic: &str) -> Self {
-        let opened = Tail::open(options, topic, Checkpoint::default(), tail::Limits::default()).await;
-        let mut tail = opened.expect("the topic can be read");
+        // The broker may not know a topic yet that was made a moment ago.
+        let mut tail = eventually("the topic can be read", BACK_MAX, async || {
+            Tail::open(options, topic, Checkpoint::default(), tail::Limits::default()).await.ok()
+        })
+        .await;
         let (seen, receiver) = watch::channel(Seen::default());
         let task = tokio::spawn(async move {
             loop {

@@ -25,6 +25,7 @@
 //! | [`oauth`] | Kafka's OAUTHBEARER listener: everything runs by tokens, which are renewed while it runs |
 //! | [`omit`] | fields that are left out are on no topic, and a switch of the setting makes no gap |
 //! | [`password`] | a password is in no topic, file, log line or answer |
+//! | [`permissions`] | a permission that goes and comes: readiness and a metric say so, and heal |
 //! | [`processes`] | `rollcall` as processes: the lines of `dev` can be pasted, SIGTERM and SIGKILL lose nothing |
 //! | [`registry`] | with a schema registry: framings and versions of the schema mixed on one topic are all read |
 //! | [`restart`] | whatever is stopped, whenever: no acknowledged event is lost, and the state is the fold of the log |
@@ -56,6 +57,7 @@ mod log_roundtrip;
 mod oauth;
 mod omit;
 mod password;
+mod permissions;
 mod processes;
 mod registry;
 mod restart;

@@ -6,9 +6,12 @@ use std::time::Duration;
 use domain::UnixMillis;
 use domain::wire::{Flat, Framing};
 use futures_util::FutureExt as _;
+use kafka::client::Probe;
 use kafka::publish::Publisher;
 use parking_lot::Mutex;
+use service::deviations::{Deviations, TOPICS};
 use service::partitions::PartitionCount;
+use service::permissions::MissingPermissions;
 use service::registry::{self, Patience, Schemas};
 use service::serve::Drained;
 use service::telemetry::Seldom;
@@ -23,7 +26,7 @@ use crate::http::{self, Receiver, RequestLimits};
 use crate::metrics::{Counters, Summary};
 use crate::refused::Refused;
 use crate::transport::{BodyPolicy, Budget};
-use crate::watch::{self, ClusterWatch, KAFKA, TOPICS};
+use crate::watch::{self, ClusterWatch, KAFKA};
 
 /// The reason why ingest does not run.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +61,15 @@ pub async fn run(
     let (schemas, framing, flat) = register(&config, &metrics).await.map_err(Error::Registry)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
     let refused = Arc::<Refused>::default();
-    let partitions = PartitionCount::new(&config.topics.users, Some(config.partitions));
-    metrics.register(|registry| partitions.register(registry));
-    let watch =
-        ClusterWatch::new(&config.kafka, &config.topics, &readiness, partitions, &refused).map_err(Error::Kafka)?;
+    let permissions = MissingPermissions::new(&readiness);
+    metrics.register(|registry| permissions.register(registry));
+    let watch = watch(&config, &readiness, &refused, permissions.clone(), &metrics).map_err(Error::Kafka)?;
     let counters = Counters::register(&metrics);
     let letters = LetterCount::register(&config.kafka, &config.topics.dead_letter, &metrics);
     let repairer = config.keeper.then(|| publisher.clone());
     let upkeep = Upkeep::new(config.kafka.clone(), config.topics.clone(), repairer, clock, &metrics);
-    let upkeep = upkeep.with_schemas(&schemas).with_state_topic(&config.topics, flat, &metrics);
+    let upkeep =
+        upkeep.with_permissions(permissions).with_schemas(&schemas).with_state_topic(&config.topics, flat, &metrics);
     let gate = upkeep.gate();
     let logs = gate.logs().clone();
 
@@ -87,6 +90,33 @@ pub async fn run(
     let summary = counters.summary();
     account(&summary, stopped.connections);
     stopped.outcome.map(|()| summary)
+}
+
+/// Returns the watch of the cluster, with its metrics.
+fn watch(
+    config: &Config,
+    readiness: &Readiness,
+    refused: &Arc<Refused>,
+    permissions: MissingPermissions,
+    metrics: &Metrics,
+) -> Result<ClusterWatch, kafka::Fault> {
+    let partitions = PartitionCount::new(&config.topics.users, Some(config.partitions));
+    let deviations = Deviations::new(readiness);
+    metrics.register(|registry| {
+        partitions.register(registry);
+        deviations.register(registry);
+    });
+    Ok(ClusterWatch {
+        options: config.kafka.clone(),
+        topics: config.topics.clone(),
+        keeps: config.keeper,
+        readiness: readiness.clone(),
+        partitions,
+        refused: Arc::clone(refused),
+        permissions,
+        deviations,
+        probe: Probe::new(&config.kafka, &config.topics.users)?,
+    })
 }
 
 /// Returns the schemas of the registry, the framing in which events are written, and the format of the state topic.

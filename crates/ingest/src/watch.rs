@@ -7,7 +7,9 @@ use domain::topics::{Names, Spec};
 use kafka::ClientOptions;
 use kafka::client::Probe;
 use kafka::topics::{self, Severity};
+use service::deviations::{Deviations, SETTINGS_INTERVAL, TOPICS};
 use service::partitions::PartitionCount;
+use service::permissions::{MissingPermissions, Permission};
 use service::{Readiness, Shutdown};
 use tokio::time::Instant;
 
@@ -15,14 +17,14 @@ use crate::refused::Refused;
 
 /// Readiness condition: the broker answers.
 pub(crate) const KAFKA: &str = "kafka";
-/// Readiness condition: the topics match their contract.
-pub(crate) const TOPICS: &str = "topics";
 /// Readiness condition: Kafka refuses no record.
 const PUBLISH: &str = "publish";
 /// The interval of requests to the broker.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// The time limit of such a request.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// The interval of questions what this service may do.
+const PERMISSIONS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The reason why events would be lost on the topics.
 #[derive(Debug, thiserror::Error)]
@@ -31,47 +33,32 @@ pub struct TopicsRefused(String);
 
 /// The cluster that is watched, and the readiness that is updated.
 pub(crate) struct ClusterWatch {
-    options: ClientOptions,
-    topics: Names,
-    readiness: Readiness,
-    partitions: PartitionCount,
-    refused: Arc<Refused>,
-    probe: Probe,
+    pub(crate) options: ClientOptions,
+    pub(crate) topics: Names,
+    /// Whether this replica repairs, and so writes the state topic.
+    pub(crate) keeps: bool,
+    pub(crate) readiness: Readiness,
+    pub(crate) partitions: PartitionCount,
+    pub(crate) refused: Arc<Refused>,
+    pub(crate) permissions: MissingPermissions,
+    pub(crate) deviations: Deviations,
+    pub(crate) probe: Probe,
 }
 
 impl ClusterWatch {
-    /// # Errors
-    /// When the options cannot be used.
-    pub(crate) fn new(
-        options: &ClientOptions,
-        topics: &Names,
-        readiness: &Readiness,
-        partitions: PartitionCount,
-        refused: &Arc<Refused>,
-    ) -> Result<Self, kafka::Fault> {
-        let probe = Probe::new(options, &topics.users)?;
-        Ok(Self {
-            options: options.clone(),
-            topics: topics.clone(),
-            readiness: readiness.clone(),
-            partitions,
-            refused: Arc::clone(refused),
-            probe,
-        })
-    }
-
     /// Watches until `stop`. The probe's client is closed when this returns.
     ///
     /// # Errors
     /// [`TopicsRefused`] as soon as the topics have settings with which events would be lost.
-    pub(crate) async fn run(self, stop: Shutdown) -> Result<(), TopicsRefused> {
+    pub(crate) async fn run(mut self, stop: Shutdown) -> Result<(), TopicsRefused> {
         let watched = self.until(&stop).await;
         self.probe.close().await;
         watched
     }
 
-    async fn until(&self, stop: &Shutdown) -> Result<(), TopicsRefused> {
-        let mut checked = false;
+    async fn until(&mut self, stop: &Shutdown) -> Result<(), TopicsRefused> {
+        let (mut topics_due, mut permissions_due) = (Instant::now(), Instant::now());
+        let mut is_checked = false;
         loop {
             let answered = self.probe.cluster_answers(PROBE_DEADLINE).await;
             if stop.is_requested() {
@@ -92,8 +79,12 @@ impl ClusterWatch {
                 Some(reason) => self.readiness.lacks(PUBLISH, reason),
                 None => self.readiness.holds(PUBLISH),
             }
-            if !checked && answers {
-                checked = self.check_topics().await?;
+            if answers && Instant::now() >= permissions_due {
+                self.ask_permissions().await;
+                permissions_due = Instant::now() + PERMISSIONS_INTERVAL;
+            }
+            if answers && Instant::now() >= topics_due && self.check_topics(is_checked).await? {
+                (is_checked, topics_due) = (true, Instant::now() + SETTINGS_INTERVAL);
             }
             tokio::select! {
                 () = stop.requested() => return Ok(()),
@@ -102,29 +93,47 @@ impl ClusterWatch {
         }
     }
 
-    /// Returns whether the topics could be checked. They then match the contract.
-    async fn check_topics(&self) -> Result<bool, TopicsRefused> {
+    /// Asks what this service may do with its topics. A topic that is not described says nothing.
+    async fn ask_permissions(&self) {
+        let Names { users, late, dead_letter, state } = &self.topics;
+        let state = state.as_ref().filter(|_| self.keeps);
+        let read_and_written = [Some(users), state].into_iter().flatten().map(|topic| (topic, true));
+        for (topic, is_read) in read_and_written.chain([(late, false), (dead_letter, false)]) {
+            if let Ok(Some(may)) = self.probe.permissions(topic, PROBE_DEADLINE).await {
+                self.permissions.report(topic, Permission::Write, !may.write);
+                if is_read {
+                    self.permissions.report(topic, Permission::Read, !may.read);
+                }
+            }
+        }
+    }
+
+    /// Returns whether the topics could be checked. They then match the contract, or `is_running` and readiness says
+    /// that they no longer do.
+    async fn check_topics(&mut self, is_running: bool) -> Result<bool, TopicsRefused> {
         // The contract with one partition and one replica: the operator chooses how many there are.
         let specs = Spec::contract(&self.topics, 1, 1);
         let findings = match topics::check(&self.options, &specs, PROBE_DEADLINE).await {
             Ok(findings) => findings,
+            Err(_) if is_running => return Ok(false),
             Err(error) => {
                 self.readiness.lacks(TOPICS, error.to_string());
                 return Ok(false);
             }
         };
-        let mut refused = Vec::new();
+        let (mut refused, mut warned) = (Vec::new(), Vec::new());
         for finding in findings {
             match finding.severity {
                 Severity::Refuse => refused.push(finding.to_string()),
-                Severity::Warn => tracing::warn!(%finding, "a topic deviates from its contract"),
-                Severity::Note => tracing::info!(%finding, "a topic cannot be checked in full"),
+                Severity::Warn => warned.push(finding.to_string()),
+                Severity::Note if !is_running => tracing::info!(%finding, "a topic cannot be checked in full"),
+                Severity::Note => {}
             }
         }
-        if !refused.is_empty() {
+        if !refused.is_empty() && !is_running {
             return Err(TopicsRefused(refused.join("; ")));
         }
-        self.readiness.holds(TOPICS);
+        self.deviations.report(refused, warned);
         Ok(true)
     }
 }

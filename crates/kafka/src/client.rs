@@ -6,6 +6,7 @@
 
 mod connect;
 mod context;
+mod permissions;
 mod properties;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use rdkafka::producer::BaseProducer;
 use crate::Fault;
 use crate::native::authorize;
 
+pub use crate::native::Permissions;
 pub use connect::connect;
 pub(crate) use context::{TracingContext, expires_ms};
 

@@ -48,6 +48,11 @@ impl Fault {
         Self(Cause::NoToken(text))
     }
 
+    /// Returns whether the client lacks a permission on its group.
+    pub fn is_group_refused(&self) -> bool {
+        self.code() == Some(Code::GroupAuthorizationFailed)
+    }
+
     /// Returns whether the same request may succeed later without any change to options or permissions.
     pub fn is_transient(&self) -> bool {
         self.trouble().map_or_else(|| self.code().is_none_or(is_transient), Trouble::is_transient)

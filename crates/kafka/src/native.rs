@@ -1,9 +1,10 @@
 //! Functions of librdkafka that rdkafka does not wrap, called directly. This is the only module of the workspace with
 //! `unsafe`.
 //!
-//! It covers six things: records in batches (one call for a thousand records instead of one call each), the offset at
-//! which the end of a partition was seen, the id of a topic, leader epochs (of a record, and of a position to read
-//! from), the token of a client that is not polled, and what a client tells of its connections.
+//! It covers seven things: records in batches (one call for a thousand records instead of one call each), the offset at
+//! which the end of a partition was seen, the id of a topic, what a client may do with one, leader epochs (of a record,
+//! and of a position to read from), the token of a client that is not polled, and what a client tells of its
+//! connections.
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
 mod message;
@@ -32,7 +33,8 @@ pub(crate) use observer::{Observed, Observer};
 use queue::Queue;
 pub(crate) use seek::{Place, seek};
 pub(crate) use token::authorize;
-pub(crate) use topic_id::topic_id;
+pub use topic_id::Permissions;
+pub(crate) use topic_id::{permissions, topic_id};
 
 /// The most records taken from librdkafka in one call.
 const TAKEN_AT_ONCE: usize = 1_000;

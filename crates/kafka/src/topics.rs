@@ -17,6 +17,7 @@ use domain::topics::{DELETE_RETENTION, RETENTION, Spec};
 
 use crate::ClientOptions;
 
+pub(crate) use admin::is_embedded_id;
 pub use admin::{Created, create, describe};
 pub use check::{Finding, Severity, judge};
 use check::{judge_partitions, judge_together};

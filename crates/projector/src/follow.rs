@@ -29,7 +29,7 @@ use crate::phase::Phase;
 use crate::rebuild;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
 use crate::start::{self, RebuildReason, Topic};
-use crate::store::{self, Erased, StoreFolder, StoreMeta, Writer};
+use crate::store::{self, Erased, StoreFolder, StoreMeta, StoreReader, Writer};
 use damage::DamageWatch;
 use follower::{Follower, Stop};
 
@@ -175,9 +175,16 @@ async fn rebuilt(
     }
     shared.metrics.count_rebuild(reason);
     let meta = StoreMeta::new(&topic.name, &topic.id, topic.as_of());
-    let made = rebuild::run(shared, folder, topic, &meta).await?;
+    let former_users = if reason.is_of_another_log() { users_of(folder).await? } else { None };
+    let made = rebuild::run(shared, folder, topic, &meta, former_users).await?;
     *forced = None;
     Ok(made.map(|writer| (writer, topic.clone())))
+}
+
+/// Returns how many users the table in use has, if it can be read.
+async fn users_of(folder: &StoreFolder) -> Result<Option<u64>, Error> {
+    let Some(path) = folder.current() else { return Ok(None) };
+    blocking(move || Some(StoreReader::open(&path).ok()?.counts().ok()?.users)).await
 }
 
 /// Opens the table of an earlier run, and puts it into use if nothing speaks against it but that the cluster has not

@@ -77,6 +77,8 @@ mod bookmark;
 
 mod subscribe;
 
+mod watch;
+
 mod announced;
 
 mod shared;

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use domain::{Checkpoint, UnixMillis};
 use futures_util::FutureExt as _;
+use kafka::client::Probe;
+use service::deviations::Deviations;
+use service::permissions::MissingPermissions;
 use service::registry::{self, Patience, Schemas};
 use service::{Listeners, Metrics, Readiness, Service, Shutdown, cgroup, resources, tls};
 use tokio::task::JoinSet;
@@ -18,6 +21,7 @@ use crate::http::{self, Admits, Gate};
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::projection::Projection;
+use crate::watch::ClusterWatch;
 
 /// Readiness: the table has been read to where the log ended at start, and is not too old.
 const TABLE: &str = "table";
@@ -85,6 +89,8 @@ pub async fn run_watched(
     });
 
     parts.spawn(report(projection.clone(), readiness.clone(), stop.clone()));
+    let watching = cluster_watch(&projection, &readiness, &metrics)?.run(stop.clone());
+    parts.spawn(watching.map(Ok));
 
     let router = http::router(projection.clone(), stop.clone(), gate, config.hosts, &config.cors_origins);
     let preferred = config.preferred;
@@ -99,6 +105,19 @@ pub async fn run_watched(
         "projector stopped"
     );
     stopped.outcome.map(|()| summary)
+}
+
+/// Returns the watch of the cluster, with its metrics.
+fn cluster_watch(projection: &Projection, readiness: &Readiness, metrics: &Metrics) -> Result<ClusterWatch, Error> {
+    let options = &projection.shared.options;
+    let probe = Probe::new(&options.kafka, &options.topic)
+        .map_err(|fault| Error::Projection(error::Error::Options(fault.to_string())))?;
+    let (permissions, deviations) = (MissingPermissions::new(readiness), Deviations::new(readiness));
+    metrics.register(|registry| {
+        permissions.register(registry);
+        deviations.register(registry);
+    });
+    Ok(ClusterWatch { projection: projection.clone(), probe, permissions, deviations })
 }
 
 /// Returns who may ask. What is read again meanwhile becomes a part of the service.

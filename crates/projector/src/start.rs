@@ -177,6 +177,13 @@ impl RebuildReason {
     }
 }
 
+impl RebuildReason {
+    /// Returns whether the table is of a log that is no longer there as it was read.
+    pub(crate) fn is_of_another_log(&self) -> bool {
+        matches!(self, Self::OtherTopic { .. } | Self::OutsideLog { .. } | Self::PartitionGone { .. })
+    }
+}
+
 impl fmt::Display for RebuildReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -18,6 +18,8 @@ mod sealed;
 
 mod folder;
 
+pub(crate) mod kept;
+
 mod probe;
 
 mod meta;

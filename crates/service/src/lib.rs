@@ -18,6 +18,7 @@
 //! - [`problem`]: errors in the format of RFC 9457. [`busy`]: the answer when a place is missing. [`answer`]: hooks on
 //!   each response. [`telemetry`] and [`metrics`].
 //!   [`partitions`]: a part of the topics' contract that both services watch. [`readers`] of Kafka that were reopened.
+//!   [`permissions`] that are missing, and [`deviations`] of the topics while a service runs.
 //!
 //! Invariant: a service does not bind ports, install signal handlers or read the clock. Its caller provides all three.
 //!
@@ -72,7 +73,11 @@ pub mod settings;
 
 pub mod origin;
 
+pub mod deviations;
+
 pub mod partitions;
+
+pub mod permissions;
 
 pub mod readers;
 

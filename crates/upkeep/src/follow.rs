@@ -24,6 +24,7 @@ use kafka::ClientOptions;
 use kafka::publish::Publisher;
 use kafka::tail::{self, Limits, Tail};
 use kafka::topics::{self, LogProbe};
+use service::permissions::MissingPermissions;
 use service::readers::ReadersReopened;
 use service::registry::{Schemas, Unsettled};
 use service::{Metrics, Shutdown};
@@ -65,6 +66,8 @@ pub struct Upkeep {
     gate: Gate,
     gauges: Gauges,
     readers: ReadersReopened,
+    /// `None` where nobody watches them.
+    permissions: Option<MissingPermissions>,
     /// `None` where this replica does not repair.
     repairer: Option<Repairer>,
     state: Option<State>,
@@ -100,7 +103,17 @@ impl Upkeep {
         let (topic, schemas, readers) = (topics.users, Schemas::default(), ReadersReopened::default());
         metrics.register(|registry| readers.register(registry));
         readers.watch(&topic);
-        Self { options, topic, schemas, gate: Gate::new(logs, metrics), gauges, readers, repairer, state: None }
+        Self {
+            options,
+            topic,
+            schemas,
+            gate: Gate::new(logs, metrics),
+            gauges,
+            readers,
+            permissions: None,
+            repairer,
+            state: None,
+        }
     }
 
     /// Writes the state topic too, where `topics` names one and this replica repairs.
@@ -117,6 +130,11 @@ impl Upkeep {
         let State { names, flat, gauges } = self.state.as_ref()?;
         let (repairer, readers) = (self.repairer.clone()?, self.readers.clone());
         Scribe::new(repairer, names, log.clone(), *flat, partitions, gauges.clone(), readers)
+    }
+
+    /// Reports there whether the group is refused.
+    pub fn with_permissions(self, permissions: MissingPermissions) -> Self {
+        Self { permissions: Some(permissions), ..self }
     }
 
     /// Reads records that name their schemas by ids.

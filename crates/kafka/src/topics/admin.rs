@@ -133,7 +133,7 @@ impl Shape {
     }
 }
 
-fn is_embedded_id(cluster_id: Option<&str>) -> bool {
+pub(crate) fn is_embedded_id(cluster_id: Option<&str>) -> bool {
     cluster_id.is_some_and(|id| id.starts_with(EMBEDDED_CLUSTER))
 }
 

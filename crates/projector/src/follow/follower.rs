@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::phase::Phase;
 use crate::shared::{Shared, blocking};
 use crate::start::{RebuildReason, Topic};
-use crate::store::{Erased, LogBatch, StoreFolder, Writer};
+use crate::store::{Erased, LogBatch, StoreFolder, Writer, kept};
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 const RECORDS_PER_COMMIT: usize = 8_000;
@@ -142,8 +142,7 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// Takes the events that are there without waiting, up to the size of a commit; with them the error that came
-    /// after, if one did.
+    /// Takes the events that are there, up to the size of a commit, and the error that came after, if one did.
     fn gather(&self, first: TailEvent, tail: &mut Tail, looker: &mut Looker) -> (LogBatch, Option<tail::Error>) {
         let (shared, mut batch) = (self.shared, LogBatch::default());
         let mut next = Some(Ok(first));
@@ -160,7 +159,6 @@ impl<'s> Follower<'s> {
                 Ok(TailEvent::Stalled(partitions)) => {
                     shared.readers_reopened.count(&shared.options.topic);
                     shared.stalled(|stalled| stalled.extend(partitions));
-                    // The lag is not known since it was last asked for.
                     looker.look_now();
                 }
                 Err(error) => return (batch, Some(error)),
@@ -254,6 +252,7 @@ impl<'s> Follower<'s> {
         let erasures = writer.erasures();
         self.shared.metrics.see_erasures(&erasures);
         self.eraser.see(!erasures.is_empty());
+        kept::tidy(&self.shared.options.store, self.shared.now(), !erasures.is_empty());
     }
 
     /// Erases what is left of those who were forgotten. A failure of it is not the table's: it is tried again. A
@@ -347,6 +346,7 @@ impl<'s> Follower<'s> {
 
     /// Notes where the log ends, and marks an idle store as up to date.
     async fn looked(&mut self, looked: Looked) -> Result<(), Error> {
+        kept::tidy(&self.shared.options.store, self.shared.now(), false);
         self.tally().await?;
         self.trim_log().await?;
         match looked {

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use domain::UnixMillis;
 
-use super::{Error, private, probe};
+use super::{Error, kept, private, probe};
 
 /// The link to the generation in use, which is the name that people and tools open.
 const LINK: &str = "users.db";
@@ -127,12 +127,13 @@ impl StoreFolder {
         }
     }
 
-    /// Makes `path` the generation in use. It is on the disk before the link names it; at every instant the link names
-    /// a whole one.
+    /// Makes `path` the generation in use, and keeps the former one beside it if `keeps_former`. The new one is on the
+    /// disk before the link names it; at every instant the link names a whole one.
     ///
     /// # Errors
     /// [`Error::Folder`] when the link cannot be moved; the former generation is in use then.
-    pub(crate) fn install(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn install(&self, path: &Path, keeps_former: bool) -> Result<(), Error> {
+        let former = self.current().filter(|former| keeps_former && former != path);
         let install = || -> io::Result<()> {
             File::open(path)?.sync_all()?;
             let fresh = self.dir.join("users.db.next");
@@ -142,6 +143,10 @@ impl StoreFolder {
             symlink(path.file_name().unwrap_or(path.as_os_str()), &fresh)?;
             fs::rename(&fresh, self.link())?;
             File::open(&self.dir)?.sync_all()?;
+            if let Some(former) = former {
+                let kept = kept::keep(&self.dir, &former)?;
+                tracing::warn!(path = %kept.display(), "most users are not on this log: its former table is kept");
+            }
             self.remove_others(Some(path))
         };
         install().map_err(|source| self.fault(source))
@@ -169,7 +174,7 @@ impl StoreFolder {
 }
 
 /// Returns whether a table, its write-ahead log included, was last written too long ago to be kept.
-fn is_over_age(path: &Path, now: UnixMillis) -> bool {
+pub(super) fn is_over_age(path: &Path, now: UnixMillis) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let written =
@@ -223,7 +228,7 @@ mod tests {
         let first = folder.next(NOW).unwrap();
         let log = dir.path().join("users.1.db-wal");
         fs::write(&first, "1").unwrap();
-        folder.install(&first).unwrap();
+        folder.install(&first, false).unwrap();
         fs::write(&log, "").unwrap();
         let written = File::open(&log).unwrap().metadata().unwrap().modified().unwrap();
         let written = i64::try_from(written.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
@@ -252,7 +257,7 @@ mod tests {
         assert_eq!(folder.current(), None);
         let first = folder.next(NOW).unwrap();
         fs::write(&first, "1").unwrap();
-        folder.install(&first).unwrap();
+        folder.install(&first, false).unwrap();
         let second = folder.next(NOW).unwrap();
         fs::write(&second, "2").unwrap();
         fs::write(dir.path().join("users.2.db-wal"), "").unwrap();
@@ -262,7 +267,7 @@ mod tests {
         assert_eq!(folder.current().as_deref(), Some(first.as_path()), "an unfinished generation is never in use");
         assert!(!second.exists() && !dir.path().join("users.2.db-wal").exists());
         fs::write(&second, "2").unwrap();
-        folder.install(&second).unwrap();
+        folder.install(&second, false).unwrap();
         assert_eq!(fs::read_to_string(folder.link()).unwrap(), "2");
         assert!(!first.exists());
     }
