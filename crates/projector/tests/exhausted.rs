@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -79,7 +78,7 @@ impl Drop for Disk {
 
 async fn without_room() {
     let Some(disk) = Disk::mount() else {
-        writeln!(std::io::stderr(), "left out: without_room: no file system can be mounted here").unwrap();
+        eprintln!("left out: without_room: no file system can be mounted here");
         return;
     };
     let (log, folder) = (Log::start(1), disk.0.path().join("store"));
