@@ -63,6 +63,8 @@ pub mod config;
 
 mod watch;
 
+mod memory;
+
 mod run;
 
 pub use config::Config;

@@ -23,6 +23,7 @@ use upkeep::{Gate, Upkeep};
 use crate::Config;
 use crate::dead_letter::LetterCount;
 use crate::http::{self, Receiver, RequestLimits};
+use crate::memory;
 use crate::metrics::{Counters, Summary};
 use crate::refused::Refused;
 use crate::transport::{BodyPolicy, Budget};
@@ -77,6 +78,7 @@ pub async fn run(
     parts.spawn(watch.run(stop.clone()).map(|watched| watched.map_err(Error::Topics)));
     parts.spawn(upkeep.run(stop.clone()).map(Ok));
     parts.spawn(letters.run(stop.clone()).map(Ok));
+    parts.spawn(memory::watch(gate.clone(), stop.clone()).map(Ok));
 
     let (deadline, limits, path) = (config.publish.deadline, config.limits, config.path.clone());
     let methods = config.methods;

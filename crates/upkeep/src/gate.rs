@@ -134,6 +134,11 @@ impl Gate {
         &self.logs
     }
 
+    /// Returns how many keys are known.
+    pub fn keys(&self) -> usize {
+        self.look(Table::keys)
+    }
+
     /// Calls `look` with the table.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
         look(&self.known.read().table)
