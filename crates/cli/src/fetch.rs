@@ -1,4 +1,4 @@
-//! Queries a projector over plain HTTP.
+//! Queries a projector.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use service::Secret;
+use service::client::Connect;
 
 /// The time limit of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -25,24 +25,25 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// A service that answers GET with JSON.
 #[derive(Clone, Debug)]
 pub(crate) struct ProjectorClient {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<Connect, Empty<Bytes>>,
     base: String,
     /// `Bearer` and the token of this reader, if it has one.
     authorization: Option<HeaderValue>,
 }
 
 impl ProjectorClient {
-    /// Returns the service at `base`: `http://host:port`.
+    /// Returns the service at `base`: `http://host:port`, or `https` and a certificate of these `authorities`, or of
+    /// those of the system.
     ///
     /// # Errors
-    /// If the address is not plain HTTP.
-    pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
+    /// If the address is not of that form, or the file of the authorities cannot be used.
+    pub(crate) fn new(base: &str, authorities: Option<&Path>) -> anyhow::Result<Self> {
         let uri: Uri = base.parse().with_context(|| format!("{base} is not an address"))?;
         anyhow::ensure!(
-            uri.scheme_str() == Some("http") && uri.host().is_some(),
-            "{base} is not an address of the form http://host:port"
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some(),
+            "{base} is not an address of the form http://host:port or https://host:port"
         );
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let client = Client::builder(TokioExecutor::new()).build(Connect::new(authorities)?);
         Ok(Self { client, base: base.trim_end_matches('/').to_owned(), authorization: None })
     }
 

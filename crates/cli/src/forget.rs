@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// The file with the token for the projectors, of scope status:read
     #[arg(long, value_name = "FILE", requires = "projector")]
     token_file: Option<PathBuf>,
+    /// Certificate authorities (PEM) for an https address, instead of those of the system
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    ca_file: Option<PathBuf>,
     /// The time in seconds to wait for the projectors
     #[arg(long, value_name = "SECONDS", default_value_t = ERASURE_WAIT_SECONDS)]
     wait: u64,
@@ -59,7 +62,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = without_requests(&args.sources)?;
     reach(&config.kafka).await?;
-    let projector = |url: &String| ProjectorClient::new(url)?.with_token_of(args.token_file.as_deref());
+    let (token, authorities) = (args.token_file.as_deref(), args.ca_file.as_deref());
+    let projector = |url: &String| ProjectorClient::new(url, authorities)?.with_token_of(token);
     let projectors: Vec<ProjectorClient> = args.projector.iter().map(projector).collect::<anyhow::Result<_>>()?;
     let publisher = publisher(&config)?;
     let schemas = schemas(&config.registry, &config.topics).await?;

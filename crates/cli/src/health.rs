@@ -26,7 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = ProjectorClient::new(&format!("http://{}", on_this_machine(args.admin)))?;
+    let client = ProjectorClient::new(&format!("http://{}", on_this_machine(args.admin)), None)?;
     let path = if args.live { "/livez" } else { "/readyz" };
     let answer = tokio::time::timeout(ANSWER_WAIT_MAX, client.bytes(path));
     let (status, body) = answer.await.with_context(|| format!("{} has not answered in time", client.base()))??;

@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// The file with the token for the projector, which must have every scope
     #[arg(long, value_name = "FILE", requires = "projector")]
     token_file: Option<PathBuf>,
+    /// Certificate authorities (PEM) for an https address, instead of those of the system
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    ca_file: Option<PathBuf>,
     /// The time in seconds that a key has to be repaired, on a live system
     #[arg(long, default_value_t = 10)]
     settle: u64,
@@ -67,8 +70,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Cluster { options: kafka, names, registry, .. } = Cluster::reach(&args.sources).await?;
     let mut expected = args.expect.as_ref().map(read_expected).transpose()?;
-    let token_file = args.token_file.as_deref();
-    let projector = args.projector.as_deref().map(|url| ProjectorClient::new(url)?.with_token_of(token_file));
+    let (token, authorities) = (args.token_file.as_deref(), args.ca_file.as_deref());
+    let projector = args.projector.as_deref().map(|url| ProjectorClient::new(url, authorities)?.with_token_of(token));
     let projector = projector.transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // A setting that the broker does not describe is neither right nor wrong.

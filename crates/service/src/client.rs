@@ -1,6 +1,8 @@
 //! A small HTTP client, for the few requests that a service makes: one connection for each, JSON or a form in, JSON
 //! out.
 
+mod connect;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -19,6 +21,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
+
+pub use connect::Connect;
 
 use crate::secret::SecretSource;
 
@@ -228,7 +232,7 @@ fn percent_encoded(value: &str) -> String {
 ///
 /// # Errors
 /// [`EndpointError`] when the file cannot be used.
-pub fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {
+fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(EndpointError::Defaults)?;
     // The OpenSSL that is built in does not know where the system has its authorities.
     let found = authorities.is_none().then(openssl_probe::probe);
@@ -243,7 +247,7 @@ pub fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointErr
 ///
 /// # Errors
 /// When the server has none that is trusted.
-pub async fn handshake(
+async fn handshake(
     connector: &SslConnector,
     host: &str,
     stream: TcpStream,

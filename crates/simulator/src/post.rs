@@ -1,7 +1,5 @@
 //! Posts one attempt and reads its answer.
 
-mod connect;
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,9 +10,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
-use service::client::{EndpointError, connector};
-
-use connect::Connect;
+use service::client::{Connect, EndpointError};
 
 use crate::encrypt::{self, Encryption};
 use crate::history::Notice;
@@ -84,7 +80,7 @@ impl Post {
         if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
             return Err(Error::Scheme { url: url.to_string() });
         }
-        let connect = Connect::new(connector(authorities).map_err(Error::Tls)?);
+        let connect = Connect::new(authorities).map_err(Error::Tls)?;
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connect);
         Ok(Self { client, url, encryption })
     }

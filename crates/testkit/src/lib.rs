@@ -8,6 +8,7 @@
 //! | [`registry`] | a schema registry in memory |
 //! | [`authorization`] | an authorization server, with its token endpoint |
 //! | [`issuer`] | an issuer of JWTs, with its keys |
+//! | [`tls`] | a certificate that is its own authority |
 //! | [`http`] | an HTTP client: well-formed requests, and raw bytes |
 //! | [`wait`] | waits for a condition, never for a fixed duration |
 //! | [`random`] | reproducible random numbers |
@@ -39,6 +40,7 @@ pub mod issuer;
 pub mod promtool;
 pub mod random;
 pub mod registry;
+pub mod tls;
 pub mod wait;
 
 pub use http::{Answer, Http};

@@ -98,7 +98,8 @@ pub(super) async fn until_read(projector: &ProjectorClient, topic: &str, read: &
     let until = Instant::now() + CAUGHT_UP_MAX;
     loop {
         let (status, answer) = projector.get("/status").await?;
-        anyhow::ensure!(status == StatusCode::OK, "/status of {} is answered {status}", projector.base());
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        anyhow::ensure!(status == StatusCode::OK, "/status of {} is answered {status}: {detail}", projector.base());
         anyhow::ensure!(
             answer["topic"] == topic,
             "{} follows topic {}, not {topic}",

@@ -1,6 +1,8 @@
-//! Connections of the HTTP client, with TLS for an https address.
+//! Connections of an HTTP client that keeps them, with TLS for an https address.
 
+use std::fmt;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,20 +11,32 @@ use http::uri::Scheme;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use openssl::ssl::SslConnector;
-use service::client::handshake;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower::Service;
 
-/// Connects to the host of an address.
+use super::{EndpointError, connector, handshake};
+
+/// Connects to the host of an address, for hyper-util's client.
 #[derive(Clone)]
-pub(super) struct Connect {
+pub struct Connect {
     tls: SslConnector,
 }
 
 impl Connect {
-    pub(super) fn new(tls: SslConnector) -> Self {
-        Self { tls }
+    /// Returns what connects, and checks the certificate of an https server against `authorities`, or those of the
+    /// system.
+    ///
+    /// # Errors
+    /// When the file of the authorities cannot be used.
+    pub fn new(authorities: Option<&Path>) -> Result<Self, EndpointError> {
+        Ok(Self { tls: connector(authorities)? })
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect").finish_non_exhaustive()
     }
 }
 
@@ -41,7 +55,7 @@ impl Service<Uri> for Connect {
 }
 
 /// A connection, plain or secured.
-pub(super) struct Stream(Box<dyn Duplex>);
+pub struct Stream(Box<dyn Duplex>);
 
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -61,6 +75,12 @@ async fn connect(uri: Uri, tls: SslConnector) -> io::Result<TokioIo<Stream>> {
     }
     let secured = handshake(&tls, host, stream).await.map_err(io::Error::other)?;
     Ok(TokioIo::new(Stream(Box::new(secured))))
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stream").finish()
+    }
 }
 
 impl Connection for Stream {
