@@ -6,7 +6,7 @@ use testkit::event::{at, event, user, user_id};
 use testkit::eventually;
 
 use crate::events::{Events, positions};
-use crate::support::{Service, get, place, request};
+use crate::support::{Service, get, place, request, timeless};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_answered_as_the_newest_event_says() {
@@ -260,7 +260,8 @@ async fn after_a_tie_the_answer_and_its_tag_are_those_of_a_rebuilt_table() {
     let rebuilt = Service::start(&kafka, &other).await;
     rebuilt.ready().await;
     let made = rebuilt.get("/users/7").await;
-    assert_eq!((made.header("etag"), &made.body), (Some(tag.as_str()), &lived.body));
+    assert_eq!(made.header("etag"), Some(tag.as_str()));
+    assert_eq!(timeless(made.json()), timeless(lived.json()));
     rebuilt.stop().await;
 
     // An event that lost wins by one that it is built on, and is the change that is told, at the position of that one.

@@ -11,7 +11,7 @@ use testkit::broker::{Log, record};
 use testkit::event::{at, event, user, user_id};
 use testkit::eventually;
 
-use crate::support::{PATIENCE, Service, TOPIC, get};
+use crate::support::{PATIENCE, Service, TOPIC, get, timeless};
 
 /// Users change, are forgotten, come late, come twice, are missed; some records are none.
 async fn live(kafka: &Log, users: i64) {
@@ -38,8 +38,9 @@ async fn live(kafka: &Log, users: i64) {
 
 /// Everything that can be asked: the table, and what is told of the records that are not in it. A table that lived may
 /// still be erasing those that were forgotten.
-async fn everything(service: &Service) -> (String, Value) {
-    let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await.body_text().to_owned();
+async fn everything(service: &Service) -> (Vec<Value>, Value) {
+    let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await;
+    let table = table.body_text().lines().map(|line| timeless(serde_json::from_str(line).unwrap())).collect();
     let erased = async || {
         let status = service.get("/status").await.json();
         let is_erased = |partition: &Value| partition["erasedUpTo"] == partition["nextOffset"];

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) const TOPIC: &str = "vcc.users";
 /// How long a condition is waited for before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a service that goes by a clock of the test looks at it: longer than a look takes, since nothing is read
 /// meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -128,4 +128,10 @@ fn text(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
 /// Returns the place in a position that was answered.
 pub(crate) fn place(named: &serde_json::Value) -> domain::Position {
     named.as_str().unwrap().parse::<domain::TopicPosition>().unwrap().position
+}
+
+/// Returns a user as answered, without the time as of which it was.
+pub(crate) fn timeless(mut user: serde_json::Value) -> serde_json::Value {
+    user["_meta"].as_object_mut().unwrap().remove("asOf").unwrap();
+    user
 }
