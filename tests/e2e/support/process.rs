@@ -29,7 +29,7 @@ pub(crate) struct Ports {
 }
 
 /// The settings that are secret.
-const SECRET_SETTINGS: [&str; 2] = ["security.secret_keys", "security.body_keys"];
+const SECRET_SETTINGS: [&str; 3] = ["security.secret_keys", "security.body_keys", "kafka.properties.sasl.password"];
 
 impl Ports {
     pub(crate) fn free() -> Self {
@@ -74,7 +74,12 @@ fn without_secrets(arguments: &[impl AsRef<OsStr>]) -> (Vec<OsString>, Vec<(Stri
             Some((key, value)) => {
                 let flag = rest.pop();
                 assert_eq!(flag, Some(OsString::from("--set")), "{key}");
-                let variable = format!("ROLLCALL_{}", key.replace('.', "__").to_uppercase());
+                // The names of the client library's properties have dots, which are single underscores in a variable.
+                let path = match key.strip_prefix("kafka.properties.") {
+                    Some(property) => format!("kafka__properties__{}", property.replace('.', "_")),
+                    None => key.replace('.', "__"),
+                };
+                let variable = format!("ROLLCALL_{}", path.to_uppercase());
                 secrets.push((variable, OsString::from(value)));
             }
             None => rest.push(argument),
