@@ -1,5 +1,6 @@
 //! One pass over the topic: reads it for gate and keeper, and appends what the keeper plans.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::LogId;
@@ -184,6 +185,12 @@ impl<'u> Follower<'u> {
     fn take_records(&mut self, records: &[Record]) {
         let (upkeep, now) = (self.upkeep, self.began.elapsed());
         upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record, now)));
+        let partitions: BTreeSet<i32> = records.iter().map(|record| record.position.partition).collect();
+        for partition in partitions {
+            if self.horizon.awaits(partition) {
+                self.reach(partition, self.next_offset(partition));
+            }
+        }
     }
 
     fn take_record(&mut self, table: &mut Table, record: &Record, now: Duration) {

@@ -43,9 +43,20 @@ impl Horizon {
     /// Adds partitions that are new, or must be read to their ends again.
     pub(super) fn add(&mut self, partitions: &[i32]) {
         self.ahead.extend(partitions);
+        for partition in partitions {
+            if let Some(end) = self.ends.get_mut(partition) {
+                end.goal = end.goal.max(end.high);
+            }
+        }
     }
 
-    /// Returns whether a reader that reports the end of a partition at `next` has read it to its end.
+    /// Returns whether a partition has an end that is known and has not been reached. Records reach it too: where they
+    /// come one after the other, the reader never reports an end.
+    pub(super) fn awaits(&self, partition: i32) -> bool {
+        self.ahead.contains(&partition) && self.ends.contains_key(&partition)
+    }
+
+    /// Returns whether a reader that has come to `next` has read the partition to its end.
     pub(super) fn reach(&mut self, partition: i32, next: i64) -> bool {
         let is_end = next >= self.ends.get(&partition).map_or(0, |end| end.goal);
         if is_end {
@@ -103,6 +114,18 @@ mod tests {
         assert!(!horizon.reach(0, 12), "the transaction has ended, and another one is open before the goal");
         assert!(horizon.reach(0, 15) && horizon.is_read());
         assert!(!horizon.hold(&hold(15), 15) && horizon.is_read(), "over before the answer came");
+    }
+
+    #[test]
+    fn records_reach_an_end_that_was_known() {
+        let mut horizon = Horizon::new(&[log(7)]);
+        assert!(horizon.awaits(0) && !horizon.reach(0, 6) && horizon.awaits(0));
+        assert!(horizon.reach(0, 9) && horizon.is_read() && !horizon.awaits(0));
+        horizon.see(&log(12));
+        horizon.add(&[0, 1]);
+        assert!(horizon.awaits(0) && !horizon.reach(0, 11), "after a stall, to where the log is known to end");
+        assert!(!horizon.awaits(1), "of a new partition only the reader knows the end");
+        assert!(horizon.reach(0, 12) && !horizon.is_read());
     }
 
     #[test]
