@@ -42,7 +42,6 @@
 
 #![forbid(unsafe_code)]
 
-mod refused;
 mod rejection;
 
 pub mod transport;
@@ -62,8 +61,6 @@ mod http;
 pub mod config;
 
 mod watch;
-
-mod memory;
 
 mod run;
 

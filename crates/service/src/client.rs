@@ -1,8 +1,6 @@
 //! A small HTTP client, for the few requests that a service makes: one connection for each, JSON or a form in, JSON
 //! out.
 
-mod connect;
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -21,8 +19,6 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
-
-pub use connect::Connect;
 
 use crate::secret::SecretSource;
 
@@ -228,10 +224,6 @@ fn percent_encoded(value: &str) -> String {
     text
 }
 
-/// Returns TLS for connections to servers whose certificates these authorities have signed, or those of the system.
-///
-/// # Errors
-/// [`EndpointError`] when the file cannot be used.
 fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(EndpointError::Defaults)?;
     // The OpenSSL that is built in does not know where the system has its authorities.
@@ -243,10 +235,6 @@ fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> 
     Ok(builder.build())
 }
 
-/// Secures a connection to a server, which must have a certificate for `host`.
-///
-/// # Errors
-/// When the server has none that is trusted.
 async fn handshake(
     connector: &SslConnector,
     host: &str,

@@ -6,8 +6,6 @@
 )]
 
 mod broker;
-mod connect;
-mod ends;
 mod group;
 mod publish;
 mod scan;

@@ -8,7 +8,6 @@ use domain::{Position, UnixMillis, UserId};
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::rows::signed;
-use super::sealed::Sealed;
 
 /// The columns that queries can ask for, in the order of [`read_facets`].
 pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
@@ -62,7 +61,7 @@ impl<'c> PutUser<'c> {
             facets.state,
             facets.is_agent,
             facets.priv_group,
-            Sealed(event)
+            event
         ])?;
         Ok(())
     }

@@ -6,14 +6,11 @@ use domain::roll::{Member, Roll};
 use domain::{EventId, Position, UserId};
 use rusqlite::{Connection, params};
 
-use super::sealed::Sealed;
-
 /// Returns the events of a user besides the winner, each with where it is.
 pub(super) fn read_seconds(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<(Position, Vec<u8>)>> {
     let mut statement = connection.prepare_cached("SELECT partition, offset, event FROM seconds WHERE user_id = ?1")?;
     let rows = statement.query_map([user_id.get()], |row| {
-        let Sealed(event) = row.get(2)?;
-        Ok((Position { partition: row.get(0)?, offset: row.get(1)? }, event))
+        Ok((Position { partition: row.get(0)?, offset: row.get(1)? }, row.get(2)?))
     })?;
     rows.collect()
 }
@@ -30,8 +27,7 @@ pub(crate) fn write_seconds<'e>(
     let mut statement = connection.prepare_cached("INSERT INTO seconds VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for member in others {
         let Position { partition, offset } = member.at;
-        let (id, event) = (member.event_id.to_string(), event(member).map(Sealed));
-        statement.execute(params![user_id.get(), id, partition, offset, event])?;
+        statement.execute(params![user_id.get(), member.event_id.to_string(), partition, offset, event(member)])?;
     }
     Ok(())
 }

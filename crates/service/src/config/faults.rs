@@ -3,19 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Every fault of a configuration, and its cautions.
+/// Every fault of a configuration.
 #[derive(Debug, Default, PartialEq, Eq, thiserror::Error)]
-pub struct Faults {
-    faults: Vec<Fault>,
-    cautions: Vec<Fault>,
-}
-
-/// Logs the cautions of a configuration.
-pub fn log_cautions(cautions: &[Fault]) {
-    for caution in cautions {
-        tracing::warn!("{caution}");
-    }
-}
+pub struct Faults(Vec<Fault>);
 
 /// One fault: the key, where it was set, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,36 +27,20 @@ pub enum Origin {
 impl Faults {
     /// Adds a fault that validation found.
     pub fn push(&mut self, key: impl Into<String>, reason: impl Into<String>) {
-        self.faults.push(Fault { key: key.into(), origin: None, reason: reason.into() });
-    }
-
-    /// Adds a caution: the value is used, and the operator is warned of it.
-    pub fn caution(&mut self, key: impl Into<String>, reason: impl Into<String>) {
-        self.cautions.push(Fault { key: key.into(), origin: None, reason: reason.into() });
-    }
-
-    /// Takes the cautions, which a valid configuration has too.
-    pub fn take_cautions(&mut self) -> Vec<Fault> {
-        std::mem::take(&mut self.cautions)
+        self.0.push(Fault { key: key.into(), origin: None, reason: reason.into() });
     }
 
     /// Adds a fault with its origin.
     pub(super) fn add(&mut self, fault: Fault) {
-        self.faults.push(fault);
-    }
-
-    /// Adds the faults of `others` that are not of a key with a fault: such a value was replaced by its default.
-    pub(super) fn extend_with(&mut self, others: Self) {
-        let has_fault: Vec<String> = self.faults.iter().map(|fault| fault.key.clone()).collect();
-        self.faults.extend(others.faults.into_iter().filter(|fault| !has_fault.contains(&fault.key)));
+        self.0.push(fault);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.faults.iter()
+        self.0.iter()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.faults.is_empty()
+        self.0.is_empty()
     }
 
     /// Returns `value` if there is no fault.
@@ -74,13 +48,19 @@ impl Faults {
     /// # Errors
     /// All faults.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.faults.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self(vec![fault])
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.faults.iter().enumerate() {
+        for (index, fault) in self.0.iter().enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
             write!(f, "{line_break}{fault}")?;
         }

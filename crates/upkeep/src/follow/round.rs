@@ -40,8 +40,6 @@ pub(super) struct Repairer {
 pub(super) struct Round {
     /// Keys whose records no longer exist.
     pub(super) lost: Vec<UserId>,
-    /// The positions of what was appended.
-    pub(super) appended: Vec<Position>,
     /// Unreadable records that were copied, or no longer exist.
     pub(super) copied: Vec<(UserId, Position)>,
 }
@@ -80,13 +78,7 @@ impl Repairer {
             () = shutdown.requested() => return round,
             appended = futures_util::future::join_all(appends) => appended,
         };
-        let mut failures = Vec::new();
-        for appended in appended {
-            match appended {
-                Ok(at) => round.appended.push(at),
-                Err(error) => failures.push(error),
-            }
-        }
+        let failures: Vec<_> = appended.into_iter().filter_map(Result::err).collect();
         self.counters.failed.inc_by(failures.len() as u64);
         if let Some(error) = failures.first() {
             // One line for all: an outage, or a missing permission, fails them together and every time.
@@ -99,8 +91,8 @@ impl Repairer {
         round
     }
 
-    /// Appends what keys of the state topic lack, unless `shutdown` comes first. A key whose source no longer exists
-    /// waits for another record.
+    /// Appends what keys of the state topic lack, unless `shutdown` comes first. Returns the users whose source no
+    /// longer exists: they wait for another record.
     pub(super) async fn correct(
         self,
         log: LogId,
@@ -109,39 +101,32 @@ impl Repairer {
         topic: String,
         gauges: StateGauges,
         shutdown: Shutdown,
-    ) -> Round {
+    ) -> Vec<UserId> {
         let sources: BTreeSet<Position> = corrections.iter().filter_map(Correction::source).collect();
-        let Some(mut fetched) = self.fetch(&log, sources, &shutdown).await else { return Round::default() };
+        let Some(mut fetched) = self.fetch(&log, sources, &shutdown).await else { return Vec::new() };
         let ids = self.schemas.known();
         fetched.values_mut().for_each(|record| record.translate(&ids));
-        let (mut round, mut appends) = (Round::default(), Vec::new());
+        let (mut lost, mut appends) = (Vec::new(), Vec::new());
         for correction in corrections {
             match correction.records(&fetched, flat, &topic, (self.now)()) {
                 Some(records) => appends.extend(records.into_iter().map(|record| self.publisher.publish(record))),
-                None => round.lost.push(correction.user_id),
+                None => lost.push(correction.user_id),
             }
         }
         let appended = tokio::select! {
-            () = shutdown.requested() => return round,
+            () = shutdown.requested() => return Vec::new(),
             appended = futures_util::future::join_all(appends) => appended,
         };
-        let count = appended.len();
-        let mut failure = None;
-        for appended in appended {
-            match appended {
-                Ok(at) => round.appended.push(at),
-                Err(error) => failure = Some(error),
-            }
-        }
-        gauges.written.inc_by(round.appended.len() as u64);
-        gauges.failed.inc_by((count - round.appended.len()) as u64);
-        if let Some(error) = failure {
+        let written = appended.iter().filter(|appended| appended.is_ok()).count();
+        gauges.written.inc_by(written as u64);
+        gauges.failed.inc_by((appended.len() - written) as u64);
+        if let Some(error) = appended.into_iter().find_map(Result::err) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "records of the state topic were not acknowledged and are tried again"
             );
         }
-        round
+        lost
     }
 
     /// Copies the values of unreadable records of `log` to the dead letters, unless `shutdown` comes first. A record
