@@ -274,14 +274,7 @@ impl<'u> Follower<'u> {
             },
             TailEvent::EndReached { partition, next_offset } => {
                 self.upkeep.gate.update(|table| table.reach(partition, next_offset));
-                self.plan.on(&keeper::Event::EndReached { partition }, self.began.elapsed());
-                if let Some(scribe) = &mut self.scribe {
-                    scribe.users_ended(partition);
-                }
-                if self.ahead.remove(&partition) && self.ahead.is_empty() {
-                    self.plan.begin();
-                    self.upkeep.gate.put_in_force(&self.log);
-                }
+                self.reach(partition);
             }
             TailEvent::PartitionsAdded(added) => {
                 self.partitions += i32::try_from(added.len()).unwrap_or(0);
@@ -297,9 +290,30 @@ impl<'u> Follower<'u> {
         }
     }
 
+    /// The partition has been read to its end.
+    fn reach(&mut self, partition: i32) {
+        self.plan.on(&keeper::Event::EndReached { partition }, self.began.elapsed());
+        if let Some(scribe) = &mut self.scribe {
+            scribe.users_ended(partition);
+        }
+        if self.ahead.remove(&partition) && self.ahead.is_empty() {
+            self.plan.begin();
+            self.upkeep.gate.put_in_force(&self.log);
+        }
+    }
+
     fn take_records(&mut self, records: &[Record]) {
         let (upkeep, now) = (self.upkeep, self.began.elapsed());
         upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record, now)));
+        // Where records come one after the other, the reader never reports an end: the one at start counts then.
+        let next = |partition| upkeep.gate.look(|table| table.checkpoint().next(partition));
+        let is_reached = |end: &&Watermarks| {
+            self.ahead.contains(&end.partition) && next(end.partition).is_some_and(|next| next >= end.high)
+        };
+        let reached: Vec<i32> = self.ends.iter().filter(is_reached).map(|end| end.partition).collect();
+        for partition in reached {
+            self.reach(partition);
+        }
     }
 
     fn take_record(&mut self, table: &mut Table, record: &Record, now: Duration) {
