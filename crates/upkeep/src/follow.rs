@@ -306,11 +306,14 @@ impl<'u> Follower<'u> {
         let (upkeep, now) = (self.upkeep, self.began.elapsed());
         upkeep.gate.update(|table| records.iter().for_each(|record| self.take_record(table, record, now)));
         // Where records come one after the other, the reader never reports an end: the one at start counts then.
-        let next = |partition| upkeep.gate.look(|table| table.checkpoint().next(partition));
-        let is_reached = |end: &&Watermarks| {
-            self.ahead.contains(&end.partition) && next(end.partition).is_some_and(|next| next >= end.high)
-        };
-        let reached: Vec<i32> = self.ends.iter().filter(is_reached).map(|end| end.partition).collect();
+        if self.ahead.is_empty() {
+            return;
+        }
+        let reached: Vec<i32> = upkeep.gate.look(|table| {
+            let has_reached = |end: &&Watermarks| table.checkpoint().next(end.partition) >= Some(end.high);
+            let ahead = self.ends.iter().filter(|end| self.ahead.contains(&end.partition));
+            ahead.filter(has_reached).map(|end| end.partition).collect()
+        });
         for partition in reached {
             self.reach(partition);
         }

@@ -35,7 +35,10 @@ impl Running {
     }
 
     fn with(broker: &EmbeddedBroker, publisher: Publisher) -> Self {
-        let options = broker.client_options();
+        Self::reading(broker.client_options(), publisher)
+    }
+
+    fn reading(options: ClientOptions, publisher: Publisher) -> Self {
         let upkeep = Upkeep::new(options, names(), Some(publisher), || NOW, &Metrics::new());
         let (gauges, gate, shutdown) = (upkeep.gauges.clone(), upkeep.gate(), Shutdown::new());
         let ended = tokio::spawn(upkeep.run(shutdown.clone()));
@@ -55,6 +58,25 @@ impl Running {
         self.shutdown.trigger();
         tokio::time::timeout(PATIENCE, self.ended).await.expect("the upkeep stops").unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_is_in_force_at_the_end_that_the_log_had_though_the_reader_reports_none() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
+    let sender = Publisher::open(&broker.client_options(), Limits::default()).unwrap();
+    let stored = event(1, None, "x", 1);
+    sender.publish(Outgoing::event(&stored, TOPIC, None)).await.unwrap();
+    // The reader reports an end when a fetch has waited so long for a record, which traffic prevents.
+    let mut waiting = broker.client_options();
+    waiting.properties.insert("fetch.wait.max.ms".to_owned(), (2 * PATIENCE).as_millis().to_string());
+    let replica = Running::reading(waiting, sender);
+    let in_force = async {
+        while replica.gate.judge(&stored.head()).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, in_force).await.expect("the gate comes into force");
+    replica.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
