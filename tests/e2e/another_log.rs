@@ -75,6 +75,37 @@ fn nothing_is_concluded_from_a_topic_that_was_created_again() {
 }
 
 #[test]
+fn a_topic_that_is_deleted_is_waited_for_and_its_table_answers() {
+    where_kafka_runs("another_log::a_topic_that_is_deleted_is_waited_for_and_its_table_answers", async || {
+        let kafka = Kafka::start(&[]).await;
+        let (options, names) = (ClientOptions::new(kafka.bootstrap()), Names::default());
+        make_topics(&options, &names, 1, 1).await;
+        append(&options, &names, OLD).await;
+        let store = TempDir::new().expect("a folder can be made");
+        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
+        projector.ready().await;
+
+        kafka.tool("kafka-topics", &["--delete", "--topic", &names.users]).await.expect("a topic can be deleted");
+        eventually("the projector knows that the topic is gone", NOTICED_MAX, async || {
+            let status = projector.http.get("/status").await.json();
+            (status["cluster"]["answers"] == false).then_some(())
+        })
+        .await;
+        let users = projector.http.get("/users?limit=1000").await;
+        assert_eq!(ids(&users), OLD.collect::<Vec<_>>(), "the table is kept");
+
+        make_topics(&options, &names, 1, 1).await;
+        append(&options, &names, NEW).await;
+        eventually("the table is that of the other topic", NOTICED_MAX, async || {
+            let answer = projector.http.get("/users?limit=1000").await;
+            (answer.status == StatusCode::OK && ids(&answer) == NEW.collect::<Vec<_>>()).then_some(())
+        })
+        .await;
+        projector.stop().await.expect("the projector ends well");
+    });
+}
+
+#[test]
 fn a_log_that_lost_its_end_and_grew_again_is_read_again() {
     where_kafka_runs("another_log::a_log_that_lost_its_end_and_grew_again_is_read_again", async || {
         let logs = TempDir::new().expect("a folder can be made");

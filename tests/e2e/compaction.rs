@@ -329,8 +329,12 @@ impl Log {
     }
 }
 
-/// What led to a state is known to whoever lived through it, and is not in a log that was compacted.
+/// What led to a state is known to whoever lived through it, and is not in a log that was compacted. The time as of
+/// which it is answered is each projector's own.
 fn without_continuity(mut user: Value) -> Value {
-    user["_meta"].as_object_mut().expect("every user has a position").remove("continuity");
+    let meta = user["_meta"].as_object_mut().expect("every user has a position");
+    for own in ["continuity", "asOf"] {
+        meta.remove(own);
+    }
     user
 }

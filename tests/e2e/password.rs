@@ -42,6 +42,7 @@ async fn a_password_is_in_no_byte_that_was_written(broker: &Broker) {
             format!("security.secret_keys=['{SECRET}']"),
             format!("security.body_keys=[{{cipher='aes-256-ctr',key='{key}'}}]"),
             "security.clear_text_too=true".to_owned(),
+            format!("security.undecryptable_per_minute={}", u32::MAX),
         ],
     );
     let projector =

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use domain::topics::Names;
 use ingest::config::Webhook;
 use kafka::ClientOptions;
+use kafka::client::connect;
 use serde::Deserialize;
 use service::config::Faults;
 use service::registry::{self, Patience, Schemas};
@@ -33,6 +34,14 @@ pub(crate) fn asked(options: &ClientOptions) -> String {
     format!("request to Kafka at {}", options.bootstrap)
 }
 
+/// Returns once the cluster can be used.
+///
+/// # Errors
+/// The reason why it cannot, and the remedy.
+pub(crate) async fn reach(options: &ClientOptions) -> anyhow::Result<()> {
+    connect(options, ANSWER_WAIT_MAX).await.with_context(|| asked(options))
+}
+
 /// Returns the schemas that the records on the topic of users name by ids.
 ///
 /// # Errors
@@ -56,15 +65,22 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Returns the cluster of the configuration.
+    /// Returns the cluster of the configuration, which can be used.
     ///
     /// # Errors
-    /// All faults of these sections.
-    pub(crate) fn load(sources: &Sources) -> anyhow::Result<Self> {
+    /// All faults of these sections, or the reason why the cluster cannot be used.
+    pub(crate) async fn reach(sources: &Sources) -> anyhow::Result<Self> {
+        let cluster = Self::load(sources)?;
+        reach(&cluster.options).await?;
+        Ok(cluster)
+    }
+
+    fn load(sources: &Sources) -> anyhow::Result<Self> {
         let Raw { kafka, topics, registry, state_topic, webhook } = sources.load()?;
         let mut faults = Faults::default();
-        let settings::Kafka { bootstrap, client_id, properties, oauth } = kafka;
-        let options = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
+        let settings::Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
+        let options =
+            ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
         let registry = registry.options(&mut faults);

@@ -2,16 +2,23 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use service::Shutdown;
+use service::telemetry::{self, Format};
 
-use crate::{config, dead_letter, dev, forget, ingest, projector, simulate, topics, verify};
+use crate::ending::at_once;
+use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulate, token, topics, verify, version};
 
 /// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
 #[derive(Debug, clap::Parser)]
-#[command(name = "rollcall", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "rollcall", version, long_version = version::long())]
+#[command(propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Rollcall {
     #[command(subcommand)]
     command: Command,
+    /// Also prints the lines of the Kafka client library: more about a connection that fails
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -28,21 +35,42 @@ enum Command {
     Forget(forget::Args),
     Verify(verify::Args),
     Simulate(simulate::Args),
+    Health(health::Args),
+    #[command(subcommand)]
+    Token(token::Command),
+}
+
+/// Returns the filter of log lines, with the lines of the client library if they are asked for.
+pub(crate) fn filter(configured: &str, verbose: bool) -> String {
+    if verbose { format!("{configured},librdkafka=debug") } else { configured.to_owned() }
+}
+
+impl Command {
+    /// Returns whether the command starts logging itself, as its configuration says.
+    fn logs(&self) -> bool {
+        matches!(self, Self::Dev(_) | Self::Ingest(_) | Self::Projector(_))
+    }
 }
 
 impl Rollcall {
     /// Runs the command and returns the exit status. An error is a failure that the command has not reported itself.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let verbose = self.verbose;
+        if verbose && !self.command.logs() {
+            telemetry::init(Format::Text, &filter("warn", verbose)).context("logging cannot start")?;
+        }
         match self.command {
-            Command::Dev(args) => dev::run(args, Shutdown::on_signals()?).await,
-            Command::Ingest(args) => ingest::run(args, Shutdown::on_signals()?).await,
-            Command::Projector(args) => projector::run(args, Shutdown::on_signals()?).await,
+            Command::Dev(args) => dev::run(args, verbose, Shutdown::on_signals(at_once)?).await,
+            Command::Ingest(args) => ingest::run(args, verbose, Shutdown::on_signals(at_once)?).await,
+            Command::Projector(args) => projector::run(args, verbose, Shutdown::on_signals(at_once)?).await,
             Command::Topics(command) => topics::run(command).await,
-            Command::Config(command) => config::run(&command),
+            Command::Config(command) => config::run(&command).await,
             Command::DeadLetter(command) => dead_letter::run(command).await,
             Command::Forget(args) => forget::run(args).await,
             Command::Verify(args) => verify::run(args).await,
-            Command::Simulate(args) => simulate::run(args, Shutdown::on_signals()?).await,
+            Command::Simulate(args) => simulate::run(args, Shutdown::on_signals(at_once)?).await,
+            Command::Health(args) => health::run(args).await,
+            Command::Token(command) => token::run(&command),
         }
     }
 }

@@ -1,23 +1,38 @@
 //! `rollcall config`: shows or checks the configuration of a service.
 
+mod online;
+
 use std::process::ExitCode;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use domain::topics::Names;
+use ingest::config::Webhook;
 
+use crate::files;
 use crate::output::print;
 use crate::sources::Sources;
+use online::Needs;
 
 /// Checks or shows a service's configuration
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Lists all faults of a configuration; exit status 1 if there are any
-    Check(Args),
-    /// Prints the configuration from file, environment and flags, with secrets redacted
+    Check(CheckArgs),
     Show(Args),
 }
 
+/// Lists all faults of a configuration; exit status 1 if there are any
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::NAMED)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    args: Args,
+    /// Also connects to Kafka and to the schema registry: checks the topics, and the permission to describe them
+    #[arg(long)]
+    online: bool,
+}
+
+/// Prints the configuration in force, from file, environment, flags and defaults, with secrets redacted
+#[derive(Debug, clap::Args)]
+#[command(after_help = files::NAMED)]
 pub(crate) struct Args {
     /// The service to configure
     service: ServiceName,
@@ -32,24 +47,67 @@ enum ServiceName {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Check(Args { service, sources }) => {
-            match service {
-                ServiceName::Ingest => drop(ingest::Config::try_from(sources.load::<ingest::config::Raw>()?)?),
-                ServiceName::Projector => drop(projector::Config::try_from(sources.load::<projector::Raw>()?)?),
+        Command::Check(CheckArgs { args, online }) => {
+            let (needs, ignored, cautions) = checked(args)?;
+            for caution in cautions {
+                print(&format!("caution: {caution}\n"))?;
             }
             print("the configuration is valid\n")?;
+            for variable in ignored {
+                print(&format!("note: {variable} is of the other service, and ignored\n"))?;
+            }
+            if *online && !online::check(&needs).await? {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Show(Args { service, sources }) => print(&match service {
-            ServiceName::Ingest => shown::<ingest::config::Raw>(sources)?,
-            ServiceName::Projector => shown::<projector::Raw>(sources)?,
+            ServiceName::Ingest => ingest_in_force(sources)?,
+            ServiceName::Projector => projector_in_force(sources)?,
         })?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the configuration as TOML. Secrets serialize as a placeholder.
-fn shown<Raw: DeserializeOwned + Serialize>(sources: &Sources) -> anyhow::Result<String> {
-    Ok(toml::to_string_pretty(&sources.load::<Raw>()?)?)
+/// Returns what a valid configuration needs, the variables that it ignores, and its cautions.
+fn checked(Args { service, sources }: &Args) -> anyhow::Result<(Needs, Vec<String>, Vec<service::config::Fault>)> {
+    Ok(match service {
+        ServiceName::Ingest => {
+            let config = sources.ingest(|_| ())?;
+            let ingest::Config { kafka, topics, registry, partitions, body_bytes_max, cautions, .. } = config;
+            let needs = Needs { options: kafka, names: topics, registry, partitions, body_bytes_max, writes: true };
+            (needs, sources.variables::<ingest::config::Raw, projector::Raw>().1, cautions)
+        }
+        ServiceName::Projector => {
+            let projector::Config { projection, registry, cautions, .. } = sources.projector(|_| ())?;
+            let projector::Options { kafka, topic, late_topic, partitions, .. } = projection;
+            let defaults = Names::default();
+            let late = late_topic.unwrap_or_else(|| defaults.late.clone());
+            let names = Names { users: topic, late, ..defaults };
+            let (partitions, body_bytes_max) = (partitions.unwrap_or(1), Webhook::default().body_bytes_max);
+            let needs = Needs { options: kafka, names, registry, partitions, body_bytes_max, writes: false };
+            (needs, sources.variables::<projector::Raw, ingest::config::Raw>().1, cautions)
+        }
+    })
+}
+
+/// Returns the configuration as TOML. Secrets serialize as a placeholder. A configuration with faults is shown as far
+/// as it was read.
+fn ingest_in_force(sources: &Sources) -> anyhow::Result<String> {
+    let mut raw = sources.raw::<ingest::config::Raw, projector::Raw>()?;
+    if let Ok(config) = crate::ingest::without_requests(sources) {
+        raw.http.listen = config.http_listen.to_string();
+        raw.admin.listen = config.admin_listen.to_string();
+    }
+    Ok(toml::to_string_pretty(&raw)?)
+}
+
+fn projector_in_force(sources: &Sources) -> anyhow::Result<String> {
+    let mut raw = sources.raw::<projector::Raw, ingest::config::Raw>()?;
+    if let Ok(config) = sources.projector(|_| ()) {
+        raw.http.listen = config.listen.to_string();
+        raw.admin.listen = config.admin_listen.to_string();
+    }
+    Ok(toml::to_string_pretty(&raw)?)
 }

@@ -1,5 +1,6 @@
 //! `rollcall dead-letter`: lists, shows and replays unreadable bodies.
 
+use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -13,30 +14,37 @@ use service::registry::Schemas;
 use upkeep::Table;
 use upkeep::letters::{self, Kept};
 
-use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, schemas};
+use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, reach, schemas};
 use crate::environment::now;
+use crate::files;
 use crate::ingest::{publisher, without_requests};
-use crate::output::print;
+use crate::output::{escaped, print, print_bytes};
 use crate::sources::Sources;
 
 /// Lists, shows or replays bodies that could not be read
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Lists the dead letters, oldest first
+    #[command(after_help = files::EITHER)]
     List {
         #[command(flatten)]
         sources: Sources,
     },
     /// Shows one dead letter with its body as received
+    #[command(after_help = files::EITHER)]
     Show {
         /// The beginning of its key, long enough to be unique
         key: String,
+        /// Writes the body alone, byte by byte. Refused on a terminal, which control characters in it could steer
+        #[arg(long)]
+        raw: bool,
         #[command(flatten)]
         sources: Sources,
     },
     /// Delivers dead letters again, as of now, with the keys of ingest's configuration. Each letter whose event can be
     /// read is stored, a duplicate, superseded by a newer event, or of a forgotten user, and is then removed; exit
     /// status 1 if any is still refused
+    #[command(after_help = files::INGEST)]
     Replay {
         /// Beginnings of keys; without any, all letters are replayed
         keys: Vec<String>,
@@ -52,14 +60,16 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { sources } => {
-            let Cluster { options, names, .. } = Cluster::load(&sources)?;
+            let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
             for kept in read(options, names.dead_letter).await? {
                 print(&format!("{}\n", line(&kept)))?;
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Show { key, sources } => {
-            let Cluster { options, names, .. } = Cluster::load(&sources)?;
+        Command::Show { key, raw, sources } => {
+            let is_safe = !raw || !stdout().is_terminal();
+            anyhow::ensure!(is_safe, "--raw does not write to a terminal: use a file or a pipe");
+            let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
             let described = kafka::topics::describe(&options, &names.dead_letter, ANSWER_WAIT_MAX).await;
             let topic = described.with_context(|| asked(&options))?.log.topic;
             let mut found = read(options, names.dead_letter).await?;
@@ -67,7 +77,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let [kept] = found.as_slice() else {
                 anyhow::bail!("{} dead letters have a key that begins with {key:?}; one is expected", found.len());
             };
-            print(&whole(kept, topic))?;
+            if raw {
+                print_bytes(&kept.letter.body)?;
+            } else {
+                print(&escaped(&whole(kept, topic)))?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Replay { keys, dry_run, sources } => replay(&keys, dry_run, &sources).await,
@@ -76,6 +90,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
+    reach(&config.kafka).await?;
     let schemas = schemas(&config.registry, &config.topics).await?;
     let writer = if dry_run { None } else { Some((publisher(&config)?, framing(&config, &schemas).await?)) };
     let mut letters = read(config.kafka.clone(), config.topics.dead_letter.clone()).await?;
@@ -102,7 +117,7 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
         print(&outcome(replay, standing, log.topic, position))?;
     }
     for (kept, refusal) in &refused {
-        print(&format!("{:.12} still refused: {refusal}\n", kept.key))?;
+        print(&escaped(&format!("{:.12} still refused: {refusal}\n", kept.key)))?;
     }
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -153,7 +168,7 @@ async fn read(options: ClientOptions, topic: String) -> anyhow::Result<Vec<Kept>
 
 fn line(kept: &Kept) -> String {
     let letter = &kept.letter;
-    format!("{:.12} {} {:<14} {}", kept.key, letter.received_at, letter.rejection, letter.reason)
+    escaped(&format!("{:.12} {} {:<14} {}", kept.key, letter.received_at, letter.rejection, letter.reason))
 }
 
 fn whole(kept: &Kept, topic: TopicId) -> String {

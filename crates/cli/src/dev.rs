@@ -13,6 +13,7 @@ use service::telemetry::{self, Format};
 use service::{Secret, Shutdown};
 use tokio::net::TcpListener;
 
+use crate::command::filter;
 use crate::environment::now;
 use crate::listen::bind;
 use crate::output::print;
@@ -61,8 +62,8 @@ pub(crate) struct Args {
 }
 
 /// Runs until the shutdown.
-pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
-    telemetry::init(Format::Text, &args.log).context("logging cannot start")?;
+pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
+    telemetry::init(Format::Text, &filter(&args.log, verbose)).context("logging cannot start")?;
     let ports = Ports::bind(&args).await?;
     let folder = TableFolder::open(args.data_dir.clone())?;
     let broker = Broker::start(args.bootstrap.as_deref()).await?;

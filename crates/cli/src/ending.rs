@@ -1,11 +1,33 @@
 //! The end of the process, while threads of the runtime and of the Kafka client may still run.
 
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 /// Disables OpenSSL's cleanup at exit. Must be called before any other use of OpenSSL.
 ///
 /// By default OpenSSL cleans up in an exit(3) handler. A thread that ends at the same moment frees the same memory, and
 /// the allocator aborts the process after all its work is done. (`OPENSSL_INIT_NO_ATEXIT`, OPENSSL_init_crypto(3).)
 pub(crate) fn without_cleanup() {
     openssl::init();
+}
+
+/// Ends the process after a further signal, without finishing anything.
+pub(crate) fn at_once(signal: i32) {
+    // As shells report a process that a signal has ended.
+    std::process::exit(128 + signal);
+}
+
+/// Lets neither a crash nor another process of this user write the memory of this process to a file: it has secrets,
+/// keys and bodies. A limit of 0 alone does not keep the memory from a program in `core_pattern`.
+pub(crate) fn without_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = setrlimit(Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    let limited = limited.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = limited {
+        eprintln!("rollcall: core dumps cannot be turned off: {error}");
+    }
 }
 
 #[cfg(test)]

@@ -1,44 +1,73 @@
-//! Queries a projector over plain HTTP.
+//! Queries a projector.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{Request, StatusCode, Uri};
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use service::Secret;
+use service::client::Connect;
 
 /// The time limit of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The media type of an answer with one JSON value a line.
 const NDJSON: &str = "application/x-ndjson";
+const JSON: &str = "application/json";
 /// The largest answer that is read, or the largest line of one.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A service that answers GET with JSON.
 #[derive(Clone, Debug)]
 pub(crate) struct ProjectorClient {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<Connect, Empty<Bytes>>,
     base: String,
+    /// `Bearer` and the token of this reader, if it has one.
+    authorization: Option<HeaderValue>,
 }
 
 impl ProjectorClient {
-    /// Returns the service at `base`: `http://host:port`.
+    /// Returns the service at `base`: `http://host:port`, or `https` and a certificate of these `authorities`, or of
+    /// those of the system.
     ///
     /// # Errors
-    /// If the address is not plain HTTP.
-    pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
+    /// If the address is not of that form, or the file of the authorities cannot be used.
+    pub(crate) fn new(base: &str, authorities: Option<&Path>) -> anyhow::Result<Self> {
         let uri: Uri = base.parse().with_context(|| format!("{base} is not an address"))?;
         anyhow::ensure!(
-            uri.scheme_str() == Some("http") && uri.host().is_some(),
-            "{base} is not an address of the form http://host:port"
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some(),
+            "{base} is not an address of the form http://host:port or https://host:port"
         );
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+        let client = Client::builder(TokioExecutor::new()).build(Connect::new(authorities)?);
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), authorization: None })
+    }
+
+    /// Returns the service as asked by the bearer of the token in this file, or by nobody.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has no token that HTTP can carry.
+    pub(crate) fn with_token_of(mut self, file: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(file) = file {
+            let token = Secret::from_file(file).with_context(|| format!("{} cannot be used", file.display()))?;
+            let authorization = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+            let mut authorization = authorization.with_context(|| format!("{} has no token", file.display()))?;
+            authorization.set_sensitive(true);
+            self.authorization = Some(authorization);
+        }
+        Ok(self)
+    }
+
+    fn request(&self, url: &str, accepted: &'static str) -> anyhow::Result<Request<Empty<Bytes>>> {
+        let mut request = Request::get(url).header(ACCEPT, accepted);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        Ok(request.body(Empty::new())?)
     }
 
     /// Returns the address of the service.
@@ -56,7 +85,7 @@ impl ProjectorClient {
         mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let url = format!("{}{path}", self.base);
-        let request = Request::get(&url).header(ACCEPT, NDJSON).body(Empty::new())?;
+        let request = self.request(&url, NDJSON)?;
         let late = || format!("{url} has not answered in time");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(request)).await.with_context(late)?;
         let answer = answer.with_context(|| format!("{url} does not answer"))?;
@@ -93,7 +122,7 @@ impl ProjectorClient {
     /// If there is no answer.
     pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
         let url = format!("{}{path}", self.base);
-        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.get(url.parse()?))
+        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(self.request(&url, JSON)?))
             .await
             .with_context(|| format!("{url} has not answered in time"))?
             .with_context(|| format!("{url} does not answer"))?;

@@ -4,6 +4,7 @@ mod erasure;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,10 @@ use kafka::topics::LogProbe;
 use upkeep::forget::{Forgotten, Held, Log, forget, look};
 use upkeep::verify::Found;
 
-use crate::cluster::schemas;
+use crate::cluster::{reach, schemas};
 use crate::environment::now;
 use crate::fetch::ProjectorClient;
+use crate::files;
 use crate::ingest::{publisher, without_requests};
 use crate::output::print;
 use crate::sources::Sources;
@@ -29,6 +31,7 @@ const ERASURE_WAIT_SECONDS: u64 = 60;
 /// newer change does. Exit status 1 if no topic has a record of the user, or if a projector has not erased the user in
 /// time
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::INGEST)]
 pub(crate) struct Args {
     /// The user's identifier
     user_id: UserId,
@@ -42,6 +45,12 @@ pub(crate) struct Args {
     /// Also waits until this projector has erased the user: http://127.0.0.1:8081; can be repeated
     #[arg(long, value_name = "URL")]
     projector: Vec<String>,
+    /// The file with the token for the projectors, of scope status:read
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    token_file: Option<PathBuf>,
+    /// Certificate authorities (PEM) for an https address, instead of those of the system
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    ca_file: Option<PathBuf>,
     /// The time in seconds to wait for the projectors
     #[arg(long, value_name = "SECONDS", default_value_t = ERASURE_WAIT_SECONDS)]
     wait: u64,
@@ -52,8 +61,10 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = without_requests(&args.sources)?;
-    let projectors: Vec<ProjectorClient> =
-        args.projector.iter().map(|url| ProjectorClient::new(url)).collect::<anyhow::Result<_>>()?;
+    reach(&config.kafka).await?;
+    let (token, authorities) = (args.token_file.as_deref(), args.ca_file.as_deref());
+    let projector = |url: &String| ProjectorClient::new(url, authorities)?.with_token_of(token);
+    let projectors: Vec<ProjectorClient> = args.projector.iter().map(projector).collect::<anyhow::Result<_>>()?;
     let publisher = publisher(&config)?;
     let schemas = schemas(&config.registry, &config.topics).await?;
     let log = Log { kafka: config.kafka.clone(), topics: config.topics.clone(), schemas };

@@ -9,12 +9,15 @@ use kafka::publish::Publisher;
 use service::config::Faults;
 use service::{Shutdown, telemetry};
 
+use crate::command::filter;
 use crate::environment::now;
+use crate::files;
 use crate::listen::bind;
 use crate::sources::Sources;
 
 /// Receives the vendor's webhooks and writes them to Kafka
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::INGEST)]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
@@ -25,10 +28,10 @@ pub(crate) struct Args {
 /// # Errors
 /// All faults. A missing secret is not a fault here, because the command authenticates no requests.
 pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
-    let mut raw = sources.load::<Raw>()?;
-    let security = &mut raw.security;
-    security.allow_unauthenticated = security.secret_keys.is_empty() && security.secret_key_files.is_empty();
-    Config::try_from(raw)
+    sources.ingest(|raw| {
+        let security = &mut raw.security;
+        security.allow_unauthenticated = security.secret_keys.is_empty() && security.secret_key_files.is_empty();
+    })
 }
 
 /// Returns a publisher with ingest's limits.
@@ -40,9 +43,11 @@ pub(crate) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
 }
 
 /// Runs the service until the shutdown.
-pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
-    let config = Config::try_from(args.sources.load::<Raw>()?)?;
-    telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
+pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
+    let config = args.sources.ingest(|_| ())?;
+    telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
+    args.sources.log_ignored::<Raw, projector::Raw>();
+    service::config::log_cautions(&config.cautions);
     let listeners = Listeners {
         http: bind(config.http_listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,

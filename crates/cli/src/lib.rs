@@ -5,16 +5,18 @@
 //! | `command.rs` | the list of all commands, each with its file |
 //! | `dev.rs` | the whole system in one process |
 //! | `ingest.rs`, `projector.rs` | the two services |
-//! | `topics.rs`, `config.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
+//! | `topics.rs`, `config.rs`, `token.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
 //! | `simulate.rs` | simulates the vendor |
+//! | `health.rs` | the health check of a container |
 //!
 //! | shared file | content |
 //! | --- | --- |
 //! | `environment.rs`, `sources.rs` | clock and variables; a configuration from file, environment and flags |
+//! | `files.rs` | the help on the file of a command |
 //! | `cluster.rs`, `listen.rs`, `fetch.rs` | Kafka for the commands of an operator, ports, queries to a projector |
 //! | `output.rs`, `progress.rs` | standard output, and progress bars on standard error |
 //! | `expect.rs` | the file that `simulate` writes and `verify` compares with |
-//! | `ending.rs` | the end of the process |
+//! | `ending.rs`, `version.rs` | the end of the process, its version |
 //!
 //! Only this crate reads the clock, the environment and the arguments, installs signal handlers, and ends the process.
 //! It passes the services everything they need. Only this crate uses `anyhow`, because it prints its errors for people.
@@ -35,7 +37,9 @@ mod ending;
 mod environment;
 mod expect;
 mod fetch;
+mod files;
 mod forget;
+mod health;
 mod ingest;
 mod listen;
 mod output;
@@ -43,8 +47,10 @@ mod progress;
 mod projector;
 mod simulate;
 mod sources;
+mod token;
 mod topics;
 mod verify;
+mod version;
 
 use std::process::ExitCode;
 
@@ -53,10 +59,11 @@ use command::Rollcall;
 
 /// Runs the command in the arguments of this process.
 ///
-/// Exit status: 0 success, 1 failure or findings, 2 wrong usage.
+/// Exit status: 0 success, 1 failure or findings, 2 wrong usage, 128 and the signal's number after a second signal.
 #[must_use]
 pub fn main() -> ExitCode {
     ending::without_cleanup();
+    ending::without_core_dumps();
     let rollcall = match Rollcall::try_parse() {
         Ok(rollcall) => rollcall,
         Err(usage) => return explain(&usage),

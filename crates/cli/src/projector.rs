@@ -6,17 +6,20 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use projector::rebuild::{Progress, Stage};
-use projector::{Config, Listeners, Phase, Raw};
+use projector::{Listeners, Phase, Raw};
 use service::{Shutdown, telemetry};
 use tokio::sync::watch;
 
+use crate::command::filter;
 use crate::environment::now;
+use crate::files;
 use crate::listen::bind;
 use crate::progress;
 use crate::sources::Sources;
 
 /// Follows the topic of users and answers queries about their current state
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::PROJECTOR)]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
@@ -26,12 +29,12 @@ pub(crate) struct Args {
 }
 
 /// Runs the service until the shutdown.
-pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
-    let mut raw = args.sources.load::<Raw>()?;
-    raw.store.rebuild |= args.rebuild;
-    let mut config = Config::try_from(raw)?;
+pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
+    let mut config = args.sources.projector(|raw| raw.store.rebuild |= args.rebuild)?;
     config.projection.clock = now;
-    telemetry::init(config.log.format, &config.log.filter).context("logging cannot start")?;
+    telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
+    args.sources.log_ignored::<Raw, ingest::config::Raw>();
+    service::config::log_cautions(&config.cautions);
     let listeners = Listeners {
         http: bind(config.listen, "http.listen").await?,
         admin: bind(config.admin_listen, "admin.listen").await?,

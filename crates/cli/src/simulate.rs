@@ -64,8 +64,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CIPHER", requires = "key")]
     encrypt: Option<String>,
     /// The key of --encrypt. Users then also set passwords, which the vendor sends in encrypted bodies only
-    #[arg(long)]
+    #[arg(long, requires = "encrypt")]
     key: Option<String>,
+    /// Certificate authorities (PEM) for an https address, instead of those of the system
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// The most requests in flight
     #[arg(long, default_value = "64")]
     concurrency: NonZeroUsize,
@@ -79,7 +82,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let encryption = encryption(&args)?;
     let population = population(&args, encryption.is_some())?;
     let mut sender = Desk::new(habits(&args), History::new(population), args.seed);
-    let post = Arc::new(Post::new(&args.url, encryption)?);
+    let post = Arc::new(Post::new(&args.url, encryption, args.ca_file.as_deref())?);
     // Before anything is sent, so that a folder that cannot be written does not waste a run.
     let expect = args.expect.as_deref().map(create).transpose()?;
 

@@ -5,10 +5,12 @@ mod copy;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::topics::{REPLICAS_FOR_PRODUCTION, Spec};
+use domain::topics::{Names, REPLICAS_FOR_PRODUCTION, Spec};
+use kafka::ClientOptions;
 use kafka::topics::{self, Created, Finding, Severity};
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked};
+use crate::files;
 use crate::output::print;
 use crate::sources::Sources;
 
@@ -16,8 +18,10 @@ use crate::sources::Sources;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Creates missing topics, then checks all
+    #[command(after_help = files::EITHER)]
     Create(Args),
     /// Compares the topics with their contract; exit status 1 on any finding
+    #[command(after_help = files::EITHER)]
     Check(Args),
     Copy(copy::Args),
 }
@@ -41,21 +45,41 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Create(args) | Command::Check(args) => args,
         Command::Copy(args) => return copy::run(args).await,
     };
-    let Cluster { options, names, partitions, body_bytes_max, .. } = Cluster::load(&args.sources)?;
-    let specs = Spec::contract(&names, args.partitions.unwrap_or(partitions), args.replication).into_iter();
-    let specs = specs.map(|spec| if spec.topic == names.users { spec.with_partitions_fixed() } else { spec });
-    let specs: Vec<Spec> = specs.map(|spec| Spec { body_bytes_max, ..spec }).collect();
-    if matches!(command, Command::Create(_)) {
-        let replicas = args.replication;
-        let wanted = || format!("{} for topics with --replication {replicas}", asked(&options));
-        for (topic, created) in topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(wanted)? {
-            print(&format!("{topic}: {}\n", outcome(created)))?;
-        }
+    let Cluster { options, names, partitions, body_bytes_max, .. } = Cluster::reach(&args.sources).await?;
+    let specs = specs(&names, args.partitions.unwrap_or(partitions), args.replication, body_bytes_max);
+    if matches!(command, Command::Create(_)) && !create(&options, &specs, args.replication).await? {
+        return Ok(ExitCode::FAILURE);
     }
     let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(|| asked(&options))?;
     print(&report(&specs, &findings))?;
     let wrong = findings.iter().any(|finding| finding.severity > Severity::Note);
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Returns the contract of the topics as they are on the cluster: the users topic has exactly these partitions.
+pub(crate) fn specs(names: &Names, partitions: i32, replication: i32, body_bytes_max: usize) -> Vec<Spec> {
+    let specs = Spec::contract(names, partitions, replication).into_iter();
+    let specs = specs.map(|spec| if spec.topic == names.users { spec.with_partitions_fixed() } else { spec });
+    specs.map(|spec| Spec { body_bytes_max, ..spec }).collect()
+}
+
+/// Creates the missing topics one by one, and prints what became of each. Returns whether all exist.
+async fn create(options: &ClientOptions, specs: &[Spec], replication: i32) -> anyhow::Result<bool> {
+    let mut all_exist = true;
+    for spec in specs {
+        let line = match topics::create(options, std::slice::from_ref(spec), ANSWER_WAIT_MAX).await {
+            Ok(created) => created.into_iter().map(|(_, created)| outcome(created)).collect(),
+            Err(error) => {
+                all_exist = false;
+                format!("not created with --replication {replication}: {:#}", anyhow::Error::from(error))
+            }
+        };
+        print(&format!("{}: {line}\n", spec.topic))?;
+    }
+    if !all_exist {
+        print("what exists stays; the command can be repeated\n")?;
+    }
+    Ok(all_exist)
 }
 
 fn outcome(created: Created) -> &'static str {
@@ -86,7 +110,6 @@ fn report(specs: &[Spec], findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::topics::Names;
 
     #[test]
     fn each_topic_is_right_or_has_its_findings() {

@@ -20,6 +20,7 @@ use crate::cluster::{Cluster, asked, schemas};
 use crate::environment::now;
 use crate::expect::{self, Expected};
 use crate::fetch::ProjectorClient;
+use crate::files;
 use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;
@@ -34,6 +35,7 @@ const PROGRESS_EVERY: u64 = 4096;
 /// misplaced keys, users behind on the state topic and wrong settings; exit status 1 on any, except gaps that are
 /// awaited or were lost before --since
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::EITHER)]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
@@ -43,6 +45,12 @@ pub(crate) struct Args {
     /// Also compares the answers of this projector with the log, and with --expect if given: http://127.0.0.1:8081
     #[arg(long, value_name = "URL")]
     projector: Option<String>,
+    /// The file with the token for the projector, which must have every scope
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    token_file: Option<PathBuf>,
+    /// Certificate authorities (PEM) for an https address, instead of those of the system
+    #[arg(long, value_name = "FILE", requires = "projector")]
+    ca_file: Option<PathBuf>,
     /// The time in seconds that a key has to be repaired, on a live system
     #[arg(long, default_value_t = 10)]
     settle: u64,
@@ -60,9 +68,11 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Cluster { options: kafka, names, registry, .. } = Cluster::load(&args.sources)?;
-    let expected = args.expect.as_ref().map(read_expected).transpose()?;
-    let projector = args.projector.as_deref().map(ProjectorClient::new).transpose()?;
+    let Cluster { options: kafka, names, registry, .. } = Cluster::reach(&args.sources).await?;
+    let mut expected = args.expect.as_ref().map(read_expected).transpose()?;
+    let (token, authorities) = (args.token_file.as_deref(), args.ca_file.as_deref());
+    let projector = args.projector.as_deref().map(|url| ProjectorClient::new(url, authorities)?.with_token_of(token));
+    let projector = projector.transpose()?;
     let settings = check_settings(&kafka, &names).await.with_context(|| asked(&kafka))?;
     // A setting that the broker does not describe is neither right nor wrong.
     let (unknown, settings) = settings.into_iter().partition(|finding| finding.severity == Severity::Note);
@@ -100,10 +110,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         projector::until_read(projector, &options.topics.users, &report.read).await?;
     }
     let mut differences = Differences::default();
-    if let Some(expected) = &expected {
-        compare::with_log(expected, &report.winners, &mut differences.from_expected);
+    if let Some(expected) = &mut expected {
+        compare::leave_out_omitted(expected, &report.winners);
+        let from_expected = differences.from_expected.insert(Found::default());
+        compare::with_log(expected, &report.winners, from_expected);
         if let Some(projector) = &projector {
-            compare::with_projector(expected, projector, &mut differences.from_expected).await?;
+            compare::with_projector(expected, projector, from_expected).await?;
         }
     }
     if let Some(projector) = &projector {
@@ -129,14 +141,15 @@ fn read_expected(path: &PathBuf) -> anyhow::Result<BTreeMap<UserId, Expected>> {
 /// The users that are not as they must be.
 #[derive(Debug, Default)]
 struct Differences {
-    from_expected: Found<String>,
+    /// The differences from `--expect`; `None` where it is not given.
+    from_expected: Option<Found<String>>,
     /// The differences of a projector from the log; `None` where no projector is compared.
     of_projector: Option<Found<String>>,
 }
 
 impl Differences {
     fn is_empty(&self) -> bool {
-        self.from_expected.count == 0 && self.of_projector.as_ref().is_none_or(|found| found.count == 0)
+        [&self.from_expected, &self.of_projector].into_iter().flatten().all(|found| found.count == 0)
     }
 }
 
@@ -211,8 +224,9 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences, top
             format!("user {}: the last record is not the state: does a keeper write it?", behind.user_id)
         }),
         Findings::of_settings(&report.settings, unknown),
-        Findings::of("differences from --expect", &differences.from_expected, Clone::clone),
     ];
+    let from_expected = differences.from_expected.iter();
+    findings.extend(from_expected.map(|found| Findings::of("differences from --expect", found, Clone::clone)));
     let of_projector = differences.of_projector.iter();
     findings.extend(of_projector.map(|found| Findings::of("projector differences", found, Clone::clone)));
     findings
@@ -237,10 +251,8 @@ fn as_text(report: &Report, findings: Vec<Findings>) -> String {
 }
 
 fn as_json(report: &Report, findings: Vec<Findings>, is_clean: bool) -> Value {
-    let entry = |Findings { name, count, examples }: Findings| {
-        let count = count.map_or_else(|| json!("unknown"), |count| json!(count));
-        (name.replace("--", "").replace(' ', "_"), json!({ "count": count, "examples": examples }))
-    };
+    let entry =
+        |Findings { name, count, examples }: Findings| (key(name), json!({ "count": count, "examples": examples }));
     json!({
         "clean": is_clean,
         "records": report.records,
@@ -249,6 +261,12 @@ fn as_json(report: &Report, findings: Vec<Findings>, is_clean: bool) -> Value {
         "reasserted": report.reasserted,
         "findings": findings.into_iter().map(entry).collect::<serde_json::Map<String, Value>>(),
     })
+}
+
+/// Returns the name of a kind of finding as a key, in snake case.
+fn key(name: &str) -> String {
+    let words = name.split(|character: char| !character.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_")
 }
 
 #[cfg(test)]
@@ -261,11 +279,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_compared_is_not_reported() {
+        let of = |differences: &Differences| {
+            let report = Report::default();
+            let found = |differences| findings(&report, &[], differences, TopicId::from_bytes([0; 16]));
+            (as_text(&report, found(differences)), as_json(&report, found(differences), true))
+        };
+        let (text, json) = of(&Differences::default());
+        assert!(!text.contains("expect") && !text.contains("projector"), "{text}");
+        let keys: Vec<&String> = json["findings"].as_object().unwrap().keys().collect();
+        let is_snake = |key: &str| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        assert!(keys.iter().all(|key| is_snake(key)), "{keys:?}");
+        let compared = Differences { from_expected: Some(Found::default()), ..Differences::default() };
+        let (text, json) = of(&compared);
+        assert!(text.contains("differences from --expect 0"), "{text}");
+        assert_eq!(json["findings"]["differences_from_expect"]["count"], 0);
+    }
+
+    #[test]
     fn settings_that_the_broker_does_not_describe_are_unknown() {
         let (none, wrong, note) = (&[][..], &[finding(Severity::Warn)][..], &[finding(Severity::Note)][..]);
         let table = [
             (none, none, "topic settings            0\n", json!(0), 0),
-            (none, note, "topic settings            unknown\n  vcc.users: x is 2, expected 1\n", json!("unknown"), 1),
+            (none, note, "topic settings            unknown\n  vcc.users: x is 2, expected 1\n", Value::Null, 1),
             (wrong, none, "topic settings            1\n  vcc.users: x is 2, expected 1\n", json!(1), 1),
             (wrong, note, "topic settings            1\n", json!(1), 2),
         ];

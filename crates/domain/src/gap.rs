@@ -9,13 +9,14 @@
 //! events fill it, when the user is forgotten, or when newer gaps displace it. Whatever is missing, the state of the
 //! user is whole, because each event carries the whole user.
 
+mod difference;
 mod suspected;
 
 use crate::roll::{Applied, Effect, Member, Reading, Roll};
 use crate::topics::RETRIES_MAX_MS;
-use crate::{Position, UnixMillis, UserEvent};
+use crate::{Position, UnixMillis};
 
-use suspected::leads_to;
+pub use difference::{Difference, changed_fields, difference};
 pub use suspected::{Edge, Gap};
 
 /// The most gaps kept per user, newest first. More gaps add no information.
@@ -108,14 +109,14 @@ impl Lineage {
         }
     }
 
-    /// Follows what a record did, after which the user is in `state`. `differing` returns the fields in which the state
-    /// held before and the state that the winner was built on differ ([`changed_fields`]); without any there is no gap.
+    /// Follows what a record did, after which the user is in `state`. `differing` compares the states held before with
+    /// the state that the winner was built on ([`difference`]); without a difference there is no gap.
     pub fn follow(
         &mut self,
         state: &Roll,
         applied: &Applied,
         reading: &Reading<'_>,
-        differing: impl FnOnce() -> Vec<String>,
+        differing: impl FnOnce() -> Option<Difference>,
     ) -> Followed {
         if applied.effect == Effect::Forgotten {
             return self.forget();
@@ -142,12 +143,13 @@ impl Lineage {
     }
 
     /// Adds a gap, unless late events bridge it or no field differs.
-    fn open(&mut self, mut shown: OpenGap, differing: impl FnOnce() -> Vec<String>) -> bool {
-        if leads_to(vec![shown.gap.held], shown.gap.missing, &self.late) {
+    fn open(&mut self, mut shown: OpenGap, differing: impl FnOnce() -> Option<Difference>) -> bool {
+        if shown.gap.is_bridged(&self.late) {
             return false;
         }
-        shown.fields = differing();
-        if shown.fields.is_empty() {
+        let Some(Difference { held, fields }) = differing() else { return false };
+        (shown.gap.held, shown.fields) = (held, fields);
+        if shown.gap.is_bridged(&self.late) {
             return false;
         }
         if self.gaps.len() == GAPS_PER_USER_MAX {
@@ -174,7 +176,7 @@ impl Lineage {
         }
         self.late.push(late);
         let open = self.gaps.len();
-        self.gaps.retain(|open| !leads_to(vec![open.gap.held], open.gap.missing, &self.late));
+        self.gaps.retain(|open| !open.gap.is_bridged(&self.late));
         let closed = open - self.gaps.len();
         Followed { gaps_changed: closed > 0, late_changed: true, closed }
     }
@@ -192,23 +194,10 @@ impl Followed {
     }
 }
 
-/// Returns the names of the fields that differ between the state after `held` and the state before `next`, in
-/// alphabetical order. Returns none when `next` has no parent state.
-///
-/// Two kinds of fields are skipped: members outside the vendor's table that only the state before `next` has, because
-/// the vendor has newly added them; and fields that either event omits. An empty result means that there is no gap.
-pub fn changed_fields(held: &UserEvent, next: &UserEvent) -> Vec<String> {
-    let Some(old) = &next.old else { return Vec::new() };
-    let (known, old) = (held.new.canonical_members(), old.canonical_members());
-    let is_omitted = |name: &str| held.omitted.iter().chain(&next.omitted).any(|omitted| omitted == name);
-    let differing = known.into_iter().filter(|(name, value)| !is_omitted(name) && old.get(name) != Some(value));
-    differing.map(|(name, _)| name.to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Facts, User, UserId, Version};
+    use crate::Version;
 
     fn version(number: usize) -> Version {
         let mut bytes = [0; 16];
@@ -220,7 +209,7 @@ mod tests {
     fn a_gap_is_bridged_by_any_way_through_the_late_events() {
         let bridged = |pairs: &[(usize, usize)]| {
             let edges: Vec<Edge> = pairs.iter().map(|(from, to)| (version(*from), version(*to))).collect();
-            leads_to(vec![version(1)], version(2), &edges)
+            Gap { held: version(1), missing: version(2) }.is_bridged(&edges)
         };
         assert!(bridged(&[(1, 2)]));
         assert!(bridged(&[(3, 2), (9, 2), (1, 3)]), "another event leads to the same state");
@@ -276,33 +265,5 @@ mod tests {
         }
         assert_eq!(lineage.late.len(), LATE_PER_USER_MAX);
         assert_eq!(lineage.late.first(), Some(&(version(1), version(2))));
-    }
-
-    #[test]
-    fn fields_that_differ_are_named_and_newly_added_ones_are_not() {
-        let event = |old: Option<User>, new: User| {
-            UserEvent::new(Facts {
-                old,
-                new,
-                timestamp: "2017-06-06T10:53:43Z".into(),
-                received_at: UnixMillis::from_millis(0),
-                password_changed: false,
-                extra: Default::default(),
-                omitted: Vec::new(),
-            })
-            .unwrap()
-        };
-        let user = User::new(UserId::new(1).unwrap());
-        let differing = |held: &User, old: &User| {
-            changed_fields(&event(None, held.clone()), &event(Some(old.clone()), user.clone()))
-        };
-        let (held, mut old) = (user.clone(), user.clone());
-        assert!(differing(&held, &old).is_empty());
-        old.extra.insert("skills".into(), "[]".into());
-        assert!(differing(&held, &old).is_empty());
-        old.state = Some("inactive".into());
-        old.email = Some("a@b.example".into());
-        assert_eq!(differing(&held, &old), ["email", "state"]);
-        assert_eq!(differing(&old, &held), ["email", "skills", "state"], "a member that went away counts");
     }
 }

@@ -21,6 +21,21 @@ const RECORD_USER: &str = "rollcall-record-user";
 /// Header: the position of the record that the letter is a copy of.
 const RECORD_POSITION: &str = "rollcall-record-position";
 
+/// The longest reason and the longest pointer of a letter, in bytes. Both can quote names that the sender has chosen.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// The end of a text that was cut.
+const CUT: char = '…';
+
+/// Returns a text of at most [`TEXT_BYTES_MAX`]: a longer one is cut, and ends with `…`.
+pub fn cut(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        let end = (0..=TEXT_BYTES_MAX - CUT.len_utf8()).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push(CUT);
+    }
+    text
+}
+
 /// An unreadable body with any readable password blanked, or the value of an unreadable record of the topic of users,
 /// and the reason.
 ///
@@ -60,7 +75,7 @@ impl Letter {
             body: value,
             iv: None,
             rejection: Self::UNREADABLE_RECORD.to_owned(),
-            reason,
+            reason: cut(reason),
             pointer: String::new(),
             received_at: timestamp,
             record: Some(record),
@@ -123,6 +138,15 @@ impl fmt::Debug for Letter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        for (text, length) in [("a".repeat(256), 256), ("a".repeat(257), 256), ("é".repeat(200), 255)] {
+            let short = cut(text.clone());
+            assert_eq!(short.len(), length);
+            assert!(short == text || short.ends_with(CUT));
+        }
+    }
 
     #[test]
     fn the_copy_of_a_record_reads_back() {

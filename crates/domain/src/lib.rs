@@ -71,7 +71,7 @@ pub mod client_property;
 
 mod access_token;
 
-mod letter;
+pub mod letter;
 
 pub use access_token::{AccessToken, TokenError, TokenSource};
 pub use digest::{EventId, Version};

@@ -1,5 +1,6 @@
 //! A user of the call centre, as described by the vendor.
 
+mod omit;
 mod version;
 
 use std::collections::BTreeMap;

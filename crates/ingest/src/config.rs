@@ -7,10 +7,12 @@ mod security;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use domain::User;
 use domain::topics::Names;
 use ipnet::IpNet;
 use kafka::ClientOptions;
-use service::config::Faults;
+use service::config::{Fault, Faults};
+use service::hosts::AllowedHosts;
 use service::registry;
 use service::serve::ServerLimits;
 use service::settings::{Http, Kafka, Log, listen_address};
@@ -18,7 +20,7 @@ use service::settings::{Http, Kafka, Log, listen_address};
 use crate::http::Methods;
 use crate::transport::Policy;
 
-pub use raw::{KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
+pub use raw::{Event, KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
 
 /// The default address for webhooks.
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -35,6 +37,7 @@ pub struct Config {
     pub limits: ServerLimits,
     /// The networks whose connections are preferred.
     pub preferred: Vec<IpNet>,
+    pub(crate) hosts: AllowedHosts,
     pub kafka: ClientOptions,
     pub topics: Names,
     pub registry: registry::Options,
@@ -48,8 +51,12 @@ pub struct Config {
     pub publish: kafka::publish::Limits,
     pub requests_max: usize,
     pub refused_is_ok: bool,
+    /// The budget of each source for bodies that cannot be read.
+    pub undecryptable_per_minute: u32,
     pub keeper: bool,
     pub log: Log,
+    /// What the operator is to be warned of.
+    pub cautions: Vec<Fault>,
 }
 
 impl TryFrom<Raw> for Config {
@@ -57,9 +64,10 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { http, admin, kafka, topics, registry, state_topic, webhook, security, keeper, log } = raw;
-        let Kafka { bootstrap, client_id, properties, oauth } = kafka;
-        let kafka = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
+        let Raw { http, admin, kafka, topics, registry, state_topic, webhook, event, security, keeper, log } = raw;
+        kafka.check_files(&mut faults);
+        let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
+        let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }
@@ -72,17 +80,20 @@ impl TryFrom<Raw> for Config {
             faults.push("webhook.refused_is_ok", reason);
         }
         http.check_tls(&mut faults);
-        let config = Self {
+        let mut config = Self {
             http_listen: listen_address("http.listen", &http.listen, HTTP_DEFAULT, &mut faults),
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_DEFAULT, &mut faults),
             limits: http.limits(&mut faults),
             preferred: http.preferred(&mut faults),
+            // Webhooks come from the vendor's servers, not from pages that a browser shows.
+            hosts: http.hosts(AllowedHosts::Any, &mut faults),
             http,
             kafka,
             partitions: topics.partitions,
             topics: Names { state: state_topic.name(&mut faults), ..topics.into() },
             registry: registry.options(&mut faults),
-            policy: security::policy(security, &mut faults),
+            undecryptable_per_minute: security.undecryptable_per_minute,
+            policy: security::policy(security, omitted(event, &mut faults), &mut faults),
             methods: methods(&webhook.methods, &mut faults),
             path: webhook.path,
             body_bytes_max: webhook.body_bytes_max,
@@ -96,7 +107,9 @@ impl TryFrom<Raw> for Config {
             refused_is_ok: webhook.refused_is_ok,
             keeper: keeper.enabled,
             log,
+            cautions: Vec::new(),
         };
+        config.cautions = faults.take_cautions();
         faults.or(config)
     }
 }
@@ -121,6 +134,20 @@ fn check_webhook(webhook: &Webhook, faults: &mut Faults) {
             faults.push(key, "expected at least 1");
         }
     }
+}
+
+/// Returns the fields that are left out of events. Adds a fault for a name that is none of them.
+fn omitted(event: Event, faults: &mut Faults) -> Vec<String> {
+    let Event { mut omit } = event;
+    for name in &omit {
+        if !User::OMITTABLE.contains(&name.as_str()) {
+            let fields = User::OMITTABLE.join(", ");
+            faults.push("event.omit", format!("{name:?} cannot be left out; these can: {fields}"));
+        }
+    }
+    omit.sort_unstable();
+    omit.dedup();
+    omit
 }
 
 /// Returns the methods of deliveries. Adds a fault for any other.
@@ -173,6 +200,7 @@ mod tests {
         let faults = config(
             "[kafka]\nbootstrap = ''\n[topics]\nlate = ''\n[log]\nfilter = 'ingest=loud'\n[http]\nlisten = 'x'\n\
              [webhook]\npath = 'x'\nrequests_max = 0\nmethods = ['GET']\nrefused_is_ok = true\n\
+             [event]\nomit = ['email']\n\
              [security]\nsecret_keys = ['']\nallow_unauthenticated = true\nallowed_sources = ['x']\n\
              body_keys = [{ cipher = 'aes-256-gcm' }, { cipher = 'x', key = 'k' }]",
         )
@@ -187,6 +215,7 @@ mod tests {
             "webhook.requests_max: ",
             "webhook.methods: ",
             "webhook.refused_is_ok: ",
+            "event.omit: ",
             "security.secret_keys: ",
             "security.allow_unauthenticated: ",
             "security.allowed_sources: ",
@@ -214,7 +243,7 @@ mod tests {
     #[test]
     fn secrets_do_not_print() {
         let raw: Raw = toml::from_str(
-            "[security]\nsecret_keys = ['hunter2']\nbody_keys = [{ cipher = 'aes-256-ctr', key = 'hunter2' }]",
+            "[security]\nsecret_keys = ['hunter22']\nbody_keys = [{ cipher = 'aes-256-ctr', key = 'hunter22' }]",
         )
         .unwrap();
         let shown = format!("{raw:?}{}{:?}", toml::to_string(&raw).unwrap(), Config::try_from(raw.clone()).unwrap());

@@ -3,16 +3,19 @@
 //! The key of a letter is the digest of the blanked body. A digest of the original body would let an attacker test
 //! guesses of a password.
 
+mod count;
+
 mod mention;
 
 mod replay;
 
-use domain::{Letter, UnixMillis};
+use domain::{Letter, UnixMillis, letter};
 
 use crate::Rejection;
 use crate::transport::{Authentic, blank_passwords};
 
 pub use crate::users::{Destination, IDENTIFY_DEADLINE};
+pub(crate) use count::LetterCount;
 pub use mention::mentions;
 pub use replay::{Refusal, Replay, ReplayError, Sorted, sort};
 
@@ -30,7 +33,7 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
         body: blank_passwords(request.body()),
         iv: request.iv().filter(|iv| !iv.is_empty() && iv.len() <= IV_MAX).map(str::to_owned),
         rejection: rejection.label().to_owned(),
-        reason: rejection.to_string(),
+        reason: letter::cut(rejection.to_string()),
         pointer: rejection.pointer().to_owned(),
         received_at,
         record: None,

@@ -16,7 +16,9 @@ use domain::{LogId, UnixMillis, UserEvent};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use service::serve::PeerAddr;
+use parking_lot::Mutex;
+use service::hosts::AllowedHosts;
+use service::serve::{PeerAddr, network_of};
 use service::telemetry::Seldom;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -24,12 +26,14 @@ use upkeep::gate::Gate;
 
 use crate::answer::{Answer, Status};
 use crate::metrics::Counters;
-use crate::transport::{Policy, RawRequest, authenticate, source};
+use crate::refused::Refused;
+use crate::transport::{Budget, Policy, RawRequest, authenticate, source};
 use crate::users::{self, Destination, IDENTIFY_DEADLINE};
 use crate::{Rejection, dead_letter, pipeline};
 
 /// Everything that a request needs to become a record.
 pub(crate) struct Receiver {
+    pub(crate) hosts: AllowedHosts,
     pub(crate) policy: Policy,
     pub(crate) publisher: kafka::publish::Publisher,
     pub(crate) topics: Names,
@@ -41,10 +45,15 @@ pub(crate) struct Receiver {
     pub(crate) clock: fn() -> UnixMillis,
     /// One permit per authenticated request in progress.
     pub(crate) places: Semaphore,
+    /// Where bodies are encrypted and any source may send: what each source may still try.
+    pub(crate) budget: Option<Mutex<Budget>>,
     /// Limits the lines about members in another case.
     pub(crate) seldom: Seldom,
+    pub(crate) refused: Arc<Refused>,
     /// Limits the lines about requests of strangers.
     pub(crate) strangers: Seldom,
+    /// Limits the lines about sources whose budget is spent.
+    pub(crate) spent: Seldom,
 }
 
 /// The limits of a request.
@@ -117,18 +126,25 @@ impl Receiver {
     /// Checks the head first: an unauthenticated peer takes no permit, and its body is neither read nor requested.
     async fn deliver(&self, parts: &Parts, body: Body) -> Result<Answer, Rejection> {
         check_head(parts)?;
-        let sender = authenticate(&raw_request(parts)?, &self.policy.sender)?;
+        if !self.hosts.allow(&parts.uri, &parts.headers) {
+            return Err(Rejection::OtherHost);
+        }
+        let raw = raw_request(parts)?;
+        let sender = authenticate(&raw, &self.policy.sender)?;
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Rejection::Overloaded);
         };
         let request = sender.sent(self.read_body(&parts.headers, body).await?);
         let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(users::valid_traceparent);
         let received_at = (self.clock)();
-        match pipeline::accept(&request, &self.policy.body, received_at) {
+        let accepted = self.within_budget(&raw, || pipeline::accept(&request, &self.policy.body, received_at));
+        match accepted {
             Ok(event) => {
                 self.counters.fractional_amounts(users::fractional_amounts(&event));
                 self.warn_of_miscased(&event);
-                self.store(&event, traceparent).await
+                let stored = self.store(&event, traceparent).await?;
+                self.counters.event(received_at);
+                Ok(stored)
             }
             Err(rejection) => {
                 if let Some(letter) = dead_letter::of(&request, &rejection, received_at) {
@@ -140,11 +156,31 @@ impl Receiver {
         }
     }
 
+    /// Reads a body, unless its source has used up its budget of bodies that cannot be read. Counts one more of those.
+    fn within_budget<E>(&self, raw: &RawRequest, read: impl FnOnce() -> Result<E, Rejection>) -> Result<E, Rejection> {
+        let Some(budget) = &self.budget else { return read() };
+        // A proxy that sends an invalid address answers for it.
+        let source = network_of(source(raw, &self.policy.sender).unwrap_or(raw.peer));
+        let now = Instant::now().into_std();
+        if budget.lock().is_spent(source, now) {
+            return Err(Rejection::BudgetSpent);
+        }
+        read().inspect_err(|rejection| {
+            if rejection.is_kept() {
+                budget.lock().fail(source, now);
+            }
+        })
+    }
+
     /// Logs a refusal in one line, with the address that was judged and without content. Strangers can send any number
     /// of requests, so theirs are logged seldom; the metric counts them all.
     fn log_refusal(&self, parts: &Parts, rejection: &Rejection) {
-        let is_stranger = matches!(rejection, Rejection::Unauthenticated | Rejection::AddressNotAllowed);
-        if is_stranger && !self.strangers.is_due() {
+        let is_due = match rejection {
+            Rejection::Unauthenticated | Rejection::AddressNotAllowed => self.strangers.is_due(),
+            Rejection::BudgetSpent => self.spent.is_due(),
+            _ => true,
+        };
+        if !is_due {
             return;
         }
         let source = raw_request(parts).ok().and_then(|request| source(&request, &self.policy.sender));
@@ -175,6 +211,10 @@ impl Receiver {
         let (publisher, topics, logs) = (&self.publisher, &self.topics, self.gate.logs());
         let to = Destination { publisher, topics, framing: self.framing, log: &log, logs };
         let stored = to.store(event, standing, &users::traced(traceparent)).await;
+        // A duplicate is not written.
+        if Status::of(standing) != Status::Duplicate {
+            self.refused.note(&stored);
+        }
         let (status, position) = (Status::of(standing), stored.map_err(|error| users::refuse(&error))?);
         if status == Status::Duplicate {
             return Ok(Answer::new(status, event, position));

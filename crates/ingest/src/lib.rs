@@ -42,6 +42,7 @@
 
 #![forbid(unsafe_code)]
 
+mod refused;
 mod rejection;
 
 pub mod transport;
@@ -61,6 +62,8 @@ mod http;
 pub mod config;
 
 mod watch;
+
+mod memory;
 
 mod run;
 

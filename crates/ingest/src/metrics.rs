@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use domain::UnixMillis;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 use service::metrics::{Metrics, duration_histogram};
@@ -37,6 +40,8 @@ pub(crate) struct Counters {
     dead_letters: Counter,
     fractional_amounts: Counter,
     miscased_members: Counter,
+    /// In seconds since 1970.
+    last_event: Gauge<f64, AtomicU64>,
     publish_duration: Histogram,
     account: Arc<Account>,
 }
@@ -73,6 +78,7 @@ impl Counters {
             dead_letters: Counter::default(),
             fractional_amounts: Counter::default(),
             miscased_members: Counter::default(),
+            last_event: Gauge::default(),
             publish_duration: duration_histogram(),
             account: Arc::default(),
         };
@@ -102,6 +108,12 @@ impl Counters {
                 "Members with a field's name in another case: kept in extra, with the field null",
                 counters.miscased_members.clone(),
             );
+            registry.register_with_unit(
+                "rollcall_ingest_last_event_timestamp",
+                "Receipt of the last event that was answered 200, since 1970; 0 before the first",
+                Unit::Seconds,
+                counters.last_event.clone(),
+            );
             let operation = OPERATION.into_iter().map(|(name, value)| (name.into(), value.into()));
             registry.sub_registry_with_labels(operation).register_with_unit(
                 "messaging_client_operation_duration",
@@ -117,6 +129,12 @@ impl Counters {
     pub(crate) fn begin(&self) -> InHand {
         self.account.received.fetch_add(1, Ordering::Relaxed);
         InHand { counters: Some(self.clone()) }
+    }
+
+    /// Notes the receipt of an event that is answered 200.
+    pub(crate) fn event(&self, received_at: UnixMillis) {
+        let since = Duration::from_millis(u64::try_from(received_at.millis()).unwrap_or_default());
+        self.last_event.set(since.as_secs_f64());
     }
 
     pub(crate) fn dead_letter(&self) {

@@ -20,7 +20,7 @@ use crate::users::validate;
 /// # Errors
 /// [`Rejection`] of the first stage that refused.
 pub fn accept(request: &Authentic, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
-    read(&decrypt(request, policy)?, now)
+    read(&decrypt(request, policy)?, policy, now)
 }
 
 /// Returns the event in a dead letter that is replayed. Its sender was checked when it was received.
@@ -28,11 +28,11 @@ pub fn accept(request: &Authentic, policy: &BodyPolicy, now: UnixMillis) -> Resu
 /// # Errors
 /// As [`accept`].
 pub fn accept_again(letter: &Letter, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
-    read(&decrypt_letter(letter, policy)?, now)
+    read(&decrypt_letter(letter, policy)?, policy, now)
 }
 
-fn read(plaintext: &Plaintext, now: UnixMillis) -> Result<UserEvent, Rejection> {
-    let event = validate(parse(plaintext)?, now)?;
+fn read(plaintext: &Plaintext, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
+    let event = validate(parse(plaintext)?, &policy.omit, now)?;
     match event.head().ahead_by() {
         Some(by) => Err(Rejection::Ahead { by }),
         None => Ok(event),

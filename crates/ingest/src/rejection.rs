@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use domain::letter;
 use domain::order::AHEAD_MAX;
 use http::StatusCode;
 use service::Problem;
+
+use crate::transport::WINDOW;
 
 /// The reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +23,8 @@ pub enum Rejection {
     MethodNotAllowed { allow: &'static str },
     #[error("the request has no or several Host fields")]
     Host,
+    #[error("the request is for another host")]
+    OtherHost,
     #[error("the body has a content coding")]
     ContentCoding,
     #[error("the body has a transfer coding other than chunked")]
@@ -42,10 +47,16 @@ pub enum Rejection {
     /// The event occurred, by its own time, more than [`AHEAD_MAX`] after its receipt.
     #[error("the event occurred {} after its receipt, more than {}: check both clocks", Lead(*by), Lead(AHEAD_MAX))]
     Ahead { by: Duration },
+    /// The body was not looked at, because too many bodies of this source could not be read.
+    #[error("the source has sent too many bodies that cannot be read")]
+    BudgetSpent,
     #[error("too many requests wait")]
     Overloaded,
     #[error("Kafka has not acknowledged the record")]
     NotAcknowledged,
+    /// Repetitions succeed once an operator has removed the cause, which the log names.
+    #[error("Kafka refuses the record: it is too large for the topic, or ingest may not write it")]
+    RefusedByKafka,
 }
 
 /// The pause that the sender is asked for. Its own first retry comes after a minute anyway.
@@ -55,13 +66,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const TIMESTAMP: &str = "/timestamp";
 
 impl Rejection {
+    /// Returns the rejection of a body with this fault at this place. Both can quote names that the sender has chosen,
+    /// and are cut to the length of a dead letter's.
+    pub(crate) fn not_an_event(pointer: String, reason: String) -> Self {
+        Self::NotAnEvent { pointer: letter::cut(pointer), reason: letter::cut(reason) }
+    }
+
     /// The labels of all rejections.
-    pub const LABELS: [&'static str; 16] = [
+    pub const LABELS: [&'static str; 19] = [
         "unauthenticated",
         "address_not_allowed",
         "not_found",
         "method_not_allowed",
         "host",
+        "other_host",
         "content_coding",
         "transfer_coding",
         "length_required",
@@ -71,8 +89,10 @@ impl Rejection {
         "undecryptable",
         "not_an_event",
         "ahead",
+        "budget_spent",
         "overloaded",
         "not_acknowledged",
+        "refused_by_kafka",
     ];
 
     /// Returns the label of the rejection in metrics: one of [`Rejection::LABELS`].
@@ -91,6 +111,7 @@ impl Rejection {
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed { .. } => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::Host => ("host", StatusCode::BAD_REQUEST),
+            Self::OtherHost => ("other_host", StatusCode::MISDIRECTED_REQUEST),
             Self::ContentCoding => ("content_coding", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::TransferCoding => ("transfer_coding", StatusCode::NOT_IMPLEMENTED),
             Self::LengthRequired => ("length_required", StatusCode::LENGTH_REQUIRED),
@@ -100,8 +121,10 @@ impl Rejection {
             Self::Undecryptable { .. } => ("undecryptable", StatusCode::BAD_REQUEST),
             Self::NotAnEvent { .. } => ("not_an_event", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Ahead { .. } => ("ahead", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::BudgetSpent => ("budget_spent", StatusCode::SERVICE_UNAVAILABLE),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::NotAcknowledged => ("not_acknowledged", StatusCode::SERVICE_UNAVAILABLE),
+            Self::RefusedByKafka => ("refused_by_kafka", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -117,55 +140,51 @@ impl Rejection {
         match self {
             Self::Unauthenticated | Self::AddressNotAllowed | Self::NotFound | Self::Undecryptable { .. } => problem,
             Self::MethodNotAllowed { allow } => Problem::method_not_allowed(allow),
-            Self::Host | Self::TransferCoding => problem.detail(self.to_string()),
+            Self::Host | Self::OtherHost | Self::TransferCoding => problem.detail(self.to_string()),
             Self::ContentCoding => problem.detail("send the body as it is, without Content-Encoding"),
             Self::LengthRequired => problem.detail("send Content-Length, or a chunked body"),
             Self::BodyTooLarge | Self::BodyTimeout | Self::BodyIncomplete => problem.detail(self.to_string()),
             Self::NotAnEvent { reason, .. } => problem.pointer(self.pointer()).detail(reason.clone()),
             Self::Ahead { .. } => problem.pointer(self.pointer()).detail(self.to_string()),
-            Self::Overloaded | Self::NotAcknowledged => problem.detail(self.to_string()).retry_after(RETRY_AFTER),
+            Self::BudgetSpent => problem.detail(self.to_string()).retry_after(WINDOW),
+            Self::Overloaded | Self::NotAcknowledged | Self::RefusedByKafka => {
+                problem.detail(self.to_string()).retry_after(RETRY_AFTER)
+            }
         }
     }
 
     /// Returns the place of the fault in the body (RFC 6901); empty where there is none.
     pub fn pointer(&self) -> &str {
-        match self {
-            Self::NotAnEvent { pointer, .. } => pointer,
-            Self::Ahead { .. } => TIMESTAMP,
-            Self::Unauthenticated
-            | Self::AddressNotAllowed
-            | Self::NotFound
-            | Self::MethodNotAllowed { .. }
-            | Self::Host
-            | Self::ContentCoding
-            | Self::TransferCoding
-            | Self::LengthRequired
-            | Self::BodyTooLarge
-            | Self::BodyTimeout
-            | Self::BodyIncomplete
-            | Self::Undecryptable { .. }
-            | Self::Overloaded
-            | Self::NotAcknowledged => "",
-        }
+        self.kept_at().unwrap_or_default()
     }
 
     /// Returns whether the body is kept as a dead letter: the sender will repeat the same body, and it may matter.
     pub fn is_kept(&self) -> bool {
+        self.kept_at().is_some()
+    }
+
+    /// Returns the place of the fault in a body that is kept, or `None` if the body is not kept.
+    fn kept_at(&self) -> Option<&str> {
         match self {
-            Self::Undecryptable { .. } | Self::NotAnEvent { .. } | Self::Ahead { .. } => true,
+            Self::NotAnEvent { pointer, .. } => Some(pointer),
+            Self::Ahead { .. } => Some(TIMESTAMP),
+            Self::Undecryptable { .. } => Some(""),
             Self::Unauthenticated
             | Self::AddressNotAllowed
             | Self::NotFound
             | Self::MethodNotAllowed { .. }
             | Self::Host
+            | Self::OtherHost
             | Self::ContentCoding
             | Self::TransferCoding
             | Self::LengthRequired
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BodyIncomplete
+            | Self::BudgetSpent
             | Self::Overloaded
-            | Self::NotAcknowledged => false,
+            | Self::NotAcknowledged
+            | Self::RefusedByKafka => None,
         }
     }
 }
@@ -196,6 +215,7 @@ mod tests {
             Rejection::NotFound,
             Rejection::MethodNotAllowed { allow: "POST" },
             Rejection::Host,
+            Rejection::OtherHost,
             Rejection::ContentCoding,
             Rejection::TransferCoding,
             Rejection::LengthRequired,
@@ -205,8 +225,10 @@ mod tests {
             Rejection::Undecryptable { reason: "" },
             Rejection::NotAnEvent { pointer: String::new(), reason: String::new() },
             Rejection::Ahead { by: Duration::ZERO },
+            Rejection::BudgetSpent,
             Rejection::Overloaded,
             Rejection::NotAcknowledged,
+            Rejection::RefusedByKafka,
         ];
         assert_eq!(all.each_ref().map(Rejection::label), Rejection::LABELS);
     }

@@ -4,6 +4,8 @@ mod request;
 
 mod authenticate;
 
+mod budget;
+
 mod encoding;
 
 mod decrypt;
@@ -16,6 +18,7 @@ mod password;
 
 pub(crate) use authenticate::source;
 pub use authenticate::{Authentic, Sender, SenderPolicy, authenticate};
+pub(crate) use budget::{Budget, WINDOW};
 pub use decrypt::{BodyCipher, BodyKey, BodyPolicy, CipherError, Plaintext, decrypt_body};
 pub(crate) use decrypt::{decipherments, decode_base64, decrypt, decrypt_letter};
 pub(crate) use encoding::{wide, without_mark};

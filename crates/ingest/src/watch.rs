@@ -1,25 +1,30 @@
 //! Updates readiness from the state of the cluster: the broker answers, and the topics match their contract.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::topics::{Names, Spec};
 use kafka::ClientOptions;
 use kafka::client::Probe;
 use kafka::topics::{self, Severity};
+use service::deviations::{Deviations, SETTINGS_INTERVAL, TOPICS};
 use service::partitions::PartitionCount;
+use service::permissions::{MissingPermissions, Permission};
 use service::{Readiness, Shutdown};
 use tokio::time::Instant;
 
+use crate::refused::Refused;
+
 /// Readiness condition: the broker answers.
 pub(crate) const KAFKA: &str = "kafka";
-/// Readiness condition: the topics match their contract.
-pub(crate) const TOPICS: &str = "topics";
+/// Readiness condition: Kafka refuses no record.
+const PUBLISH: &str = "publish";
 /// The interval of requests to the broker.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// The interval of looks at the number of partitions.
-const PARTITIONS_INTERVAL: Duration = Duration::from_secs(30);
 /// The time limit of such a request.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// The interval of questions what this service may do.
+const PERMISSIONS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The reason why events would be lost on the topics.
 #[derive(Debug, thiserror::Error)]
@@ -28,53 +33,58 @@ pub struct TopicsRefused(String);
 
 /// The cluster that is watched, and the readiness that is updated.
 pub(crate) struct ClusterWatch {
-    options: ClientOptions,
-    topics: Names,
-    readiness: Readiness,
-    partitions: PartitionCount,
-    probe: Probe,
+    pub(crate) options: ClientOptions,
+    pub(crate) topics: Names,
+    /// Whether this replica repairs, and so writes the state topic.
+    pub(crate) keeps: bool,
+    pub(crate) readiness: Readiness,
+    pub(crate) partitions: PartitionCount,
+    pub(crate) refused: Arc<Refused>,
+    pub(crate) permissions: MissingPermissions,
+    pub(crate) deviations: Deviations,
+    pub(crate) probe: Probe,
 }
 
 impl ClusterWatch {
-    /// # Errors
-    /// When the options cannot be used.
-    pub(crate) fn new(
-        options: &ClientOptions,
-        topics: &Names,
-        readiness: &Readiness,
-        partitions: PartitionCount,
-    ) -> Result<Self, kafka::Fault> {
-        let probe = Probe::new(options, &topics.users)?;
-        Ok(Self { options: options.clone(), topics: topics.clone(), readiness: readiness.clone(), partitions, probe })
-    }
-
     /// Watches until `stop`. The probe's client is closed when this returns.
     ///
     /// # Errors
     /// [`TopicsRefused`] as soon as the topics have settings with which events would be lost.
-    pub(crate) async fn run(self, stop: Shutdown) -> Result<(), TopicsRefused> {
+    pub(crate) async fn run(mut self, stop: Shutdown) -> Result<(), TopicsRefused> {
         let watched = self.until(&stop).await;
         self.probe.close().await;
         watched
     }
 
-    async fn until(&self, stop: &Shutdown) -> Result<(), TopicsRefused> {
-        let mut checked = false;
-        let mut count_at = Instant::now();
+    async fn until(&mut self, stop: &Shutdown) -> Result<(), TopicsRefused> {
+        let (mut topics_due, mut permissions_due) = (Instant::now(), Instant::now());
+        let mut is_checked = false;
         loop {
             let answered = self.probe.cluster_answers(PROBE_DEADLINE).await;
             if stop.is_requested() {
                 return Ok(());
             }
+            let answers = answered.is_ok();
             match answered {
-                Ok(()) => self.readiness.holds(KAFKA),
-                Err(error) => self.readiness.lacks(KAFKA, error.to_string()),
+                Ok(partitions) => {
+                    self.readiness.holds(KAFKA);
+                    self.partitions.report(partitions);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the cluster cannot be used: trying again");
+                    self.readiness.lacks(KAFKA, error.to_string());
+                }
             }
-            if !checked {
-                checked = self.check_topics().await?;
+            match self.refused.reason(Instant::now()) {
+                Some(reason) => self.readiness.lacks(PUBLISH, reason),
+                None => self.readiness.holds(PUBLISH),
             }
-            if Instant::now() >= count_at && self.count_partitions().await {
-                count_at = Instant::now() + PARTITIONS_INTERVAL;
+            if answers && Instant::now() >= permissions_due {
+                self.ask_permissions().await;
+                permissions_due = Instant::now() + PERMISSIONS_INTERVAL;
+            }
+            if answers && Instant::now() >= topics_due && self.check_topics(is_checked).await? {
+                (is_checked, topics_due) = (true, Instant::now() + SETTINGS_INTERVAL);
             }
             tokio::select! {
                 () = stop.requested() => return Ok(()),
@@ -83,36 +93,47 @@ impl ClusterWatch {
         }
     }
 
-    /// Returns whether the number of partitions is known.
-    async fn count_partitions(&self) -> bool {
-        let described = topics::describe(&self.options, &self.topics.users, PROBE_DEADLINE).await;
-        // An outage is visible in the readiness.
-        described.inspect(|description| self.partitions.report(description.partitions)).is_ok()
+    /// Asks what this service may do with its topics. A topic that is not described says nothing.
+    async fn ask_permissions(&self) {
+        let Names { users, late, dead_letter, state } = &self.topics;
+        let state = state.as_ref().filter(|_| self.keeps);
+        let read_and_written = [Some(users), state].into_iter().flatten().map(|topic| (topic, true));
+        for (topic, is_read) in read_and_written.chain([(late, false), (dead_letter, false)]) {
+            if let Ok(Some(may)) = self.probe.permissions(topic, PROBE_DEADLINE).await {
+                self.permissions.report(topic, Permission::Write, !may.write);
+                if is_read {
+                    self.permissions.report(topic, Permission::Read, !may.read);
+                }
+            }
+        }
     }
 
-    /// Returns whether the topics could be checked. They then match the contract.
-    async fn check_topics(&self) -> Result<bool, TopicsRefused> {
+    /// Returns whether the topics could be checked. They then match the contract, or `is_running` and readiness says
+    /// that they no longer do.
+    async fn check_topics(&mut self, is_running: bool) -> Result<bool, TopicsRefused> {
         // The contract with one partition and one replica: the operator chooses how many there are.
         let specs = Spec::contract(&self.topics, 1, 1);
         let findings = match topics::check(&self.options, &specs, PROBE_DEADLINE).await {
             Ok(findings) => findings,
+            Err(_) if is_running => return Ok(false),
             Err(error) => {
                 self.readiness.lacks(TOPICS, error.to_string());
                 return Ok(false);
             }
         };
-        let mut refused = Vec::new();
+        let (mut refused, mut warned) = (Vec::new(), Vec::new());
         for finding in findings {
             match finding.severity {
                 Severity::Refuse => refused.push(finding.to_string()),
-                Severity::Warn => tracing::warn!(%finding, "a topic deviates from its contract"),
-                Severity::Note => tracing::info!(%finding, "a topic cannot be checked in full"),
+                Severity::Warn => warned.push(finding.to_string()),
+                Severity::Note if !is_running => tracing::info!(%finding, "a topic cannot be checked in full"),
+                Severity::Note => {}
             }
         }
-        if !refused.is_empty() {
+        if !refused.is_empty() && !is_running {
             return Err(TopicsRefused(refused.join("; ")));
         }
-        self.readiness.holds(TOPICS);
+        self.deviations.report(refused, warned);
         Ok(true)
     }
 }

@@ -58,7 +58,7 @@ async fn an_event_ahead_is_refused_with_the_reason_and_freezes_nobody() {
 
 #[tokio::test]
 async fn with_body_keys_an_event_ahead_gets_the_answer_of_every_refused_body() {
-    let keys = "body_keys = [{ cipher = 'aes-256-ctr', key = 'k' }]\nclear_text_too = true";
+    let keys = "body_keys = [{ cipher = 'aes-256-ctr', key = 'a key of the tests' }]\nclear_text_too = true";
     let service = Service::start_at(keys, arrival).await;
     let bodies = [AHEAD, r#"{"new":{}}"#, "no cipher text"];
     let mut answers = Vec::new();

@@ -130,7 +130,7 @@ async fn letters_of_one_event_are_one_delivery_at_the_time_of_the_replay() {
     }
     assert_eq!(kept(&log).await.len(), 3, "each vector makes another body");
     let key = BodyKey { cipher: BodyCipher::named("aes-256-ctr").unwrap(), key: Secret::new(KEY) };
-    let policy = BodyPolicy { keys: vec![key], clear_text_too: false };
+    let policy = BodyPolicy { keys: vec![key], ..BodyPolicy::default() };
     let now = hours_later(1);
     let (fared, refused) = replay(&log, &policy, now).await;
     assert_eq!((fared, refused.len()), (vec![(Standing::News, 3)], 0));

@@ -59,7 +59,7 @@ async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
         (PATH, &huge, 413, ""),
         ("/webhooks/users?secret-key=wrong", CREATED, 401, ""),
         ("/webhooks/users", CREATED, 401, ""),
-        ("/elsewhere?secret-key=s3cret", CREATED, 404, ""),
+        ("/elsewhere?secret-key=a-secret-of-the-tests", CREATED, 404, ""),
     ];
     for (path, body, status, pointer) in table {
         let answer = service.post(path, body).await;
@@ -94,7 +94,7 @@ async fn bad_input_gets_its_4xx_with_the_place_and_leaves_no_record() {
 
 #[tokio::test]
 async fn a_head_that_hyper_lets_pass_is_judged() {
-    let service = Service::start("[webhook]\nmethods = ['POST', 'PUT']").await;
+    let service = Service::start("[webhook]\nmethods = ['POST', 'PUT']\n[http]\nallowed_hosts = ['a']").await;
     let sent = |method: &str, fields: &str, coding: &str| {
         let length = CREATED.len();
         format!(
@@ -107,7 +107,8 @@ async fn a_head_that_hyper_lets_pass_is_judged() {
         (sent("POST", "host: a\r\n", "content-encoding: deflate\r\n"), 415),
         (sent("POST", "host: a\r\n", "content-encoding: gzip, identity\r\n"), 415),
         (sent("POST", "host: a\r\n", "content-encoding: identity\r\n"), 200),
-        (sent("PUT", "host: a\r\n", ""), 200),
+        (sent("PUT", "host: a:443\r\n", ""), 200),
+        (sent("POST", "host: b\r\n", ""), 421),
         (sent("DELETE", "host: a\r\n", ""), 405),
     ];
     for (request, status) in table {
@@ -115,11 +116,11 @@ async fn a_head_that_hyper_lets_pass_is_judged() {
         assert_eq!(answer.status, status, "{request}");
     }
     let coded = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+        "POST {PATH} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
     );
     assert_eq!(service.http.exchange(&coded).await.status, 501);
     let summary = service.stop().await;
-    assert_eq!((summary.received, summary.accepted, summary.unavailable), (8, 2, 1));
+    assert_eq!((summary.received, summary.accepted, summary.unavailable), (9, 2, 1));
 }
 
 #[tokio::test]
@@ -149,6 +150,27 @@ async fn one_dead_letter_is_left_by_many_attempts_and_a_setting_ends_them() {
     assert_eq!(letters[0].value.as_deref(), Some(&br#"{"new":{"password":"[redacted]"}}"#[..]));
     assert_eq!(letters[0].header("rollcall-pointer"), Some(&b"/new/userId"[..]));
     assert_eq!(letters_of(&service).await.len(), 1);
+    service.stop().await;
+}
+
+/// A name that the sender has chosen is in pointer and reason; whatever its length, the letter is kept.
+#[tokio::test]
+async fn a_long_name_makes_no_letter_that_cannot_be_kept() {
+    let service = Service::start("[webhook]\nbody_bytes_max = 1000000\npublish_deadline_ms = 5000").await;
+    let name = "n".repeat(400_000);
+    let body = format!(r#"{{"new":{{"userId":1,"{name}":1,"{name}":2}},"timestamp":"2017-06-06T10:53:43Z"}}"#);
+    let small = r#"{"new":{"userId":1,"USERid":7,"state":{"a":1}},"timestamp":"2017-06-06T10:53:43Z"}"#;
+    for body in [body.as_str(), small] {
+        let answer = service.post(PATH, body).await;
+        assert_eq!(answer.status, 422, "{answer:?}");
+    }
+    let letters = service.values("vcc.users.dead-letter").await;
+    assert_eq!(letters.len(), 2);
+    for letter in &letters {
+        for header in ["rollcall-reason", "rollcall-pointer"] {
+            assert!(letter.header(header).unwrap().len() <= domain::letter::TEXT_BYTES_MAX, "{header}");
+        }
+    }
     service.stop().await;
 }
 
@@ -229,6 +251,10 @@ async fn the_admin_routes_report_readiness_and_metrics() {
     let metrics = service.admin.get("/metrics").await.body_text().to_owned();
     assert!(metrics.contains(r#"rollcall_ingest_accepted_total{outcome="stored"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"rollcall_ingest_rejected_total{rejection="unauthenticated"} 1"#), "{metrics}");
+    assert!(metrics.contains("rollcall_ingest_last_event_timestamp_seconds 1600000000"), "{metrics}");
+    testkit::promtool::check(&metrics);
+    service.post(PATH, "{}").await;
+    service.measures("rollcall_ingest_dead_letters_kept 1").await;
     assert!(metrics.contains(r#"http_route="/webhooks/users""#) && !metrics.contains("hunter2"), "{metrics}");
     service.stop().await;
 }

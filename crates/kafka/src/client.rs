@@ -4,23 +4,29 @@
 //! and the properties that Rollcall's contract fixes. The operator can tune and secure the connection in any way that
 //! librdkafka offers, but cannot break a guarantee.
 
+mod connect;
 mod context;
+mod permissions;
 mod properties;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::TokenSource;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::BaseProducer;
 
 use crate::Fault;
 use crate::native::authorize;
 
+pub use crate::native::Permissions;
+pub use connect::connect;
 pub(crate) use context::{TracingContext, expires_ms};
 
 /// The first pause before a reconnection. librdkafka doubles it with some randomness.
@@ -33,6 +39,9 @@ const CONNECTION_SETUP_MS_MAX: &str = "10000";
 /// long.
 const METADATA_REFRESH_MS: &str = "60000";
 
+/// The isolation of a client that sees past an open transaction.
+const READ_UNCOMMITTED: &str = "read_uncommitted";
+
 /// The address of the cluster, and how to connect to it.
 #[derive(Clone)]
 pub struct ClientOptions {
@@ -40,6 +49,8 @@ pub struct ClientOptions {
     pub bootstrap: String,
     /// The name of this client in the cluster's logs and quotas.
     pub client_id: String,
+    /// The prefix of the names of consumer groups.
+    pub group_prefix: String,
     /// librdkafka settings, passed through unchanged. They can include secrets.
     pub properties: BTreeMap<String, String>,
     /// Where the clients get their tokens from, for `sasl.mechanism = OAUTHBEARER`.
@@ -50,7 +61,8 @@ impl ClientOptions {
     /// Returns options for a cluster at that address, without further properties.
     pub fn new(bootstrap: impl Into<String>) -> Self {
         let client_id = "rollcall".to_owned();
-        Self { bootstrap: bootstrap.into(), client_id, properties: BTreeMap::new(), tokens: None }
+        let group_prefix = GROUP_PREFIX.to_owned();
+        Self { bootstrap: bootstrap.into(), client_id, group_prefix, properties: BTreeMap::new(), tokens: None }
     }
 
     /// Returns all faults of the options. Each names its property, and none contains a value.
@@ -62,12 +74,20 @@ impl ClientOptions {
         if self.client_id.trim().is_empty() {
             faults.push("client_id: must not be empty".to_owned());
         }
+        if self.group_prefix.trim().is_empty() {
+            faults.push("group_prefix: must not be empty".to_owned());
+        }
         faults.extend(properties::faults(&self.properties));
         faults.extend(properties::mechanism_fault(&self.properties, self.tokens.is_some()));
         if faults.is_empty() {
             faults.extend(whole_client_fault(self));
         }
         faults
+    }
+
+    /// Returns the name of a consumer group, by its name within Rollcall.
+    pub fn group(&self, name: &str) -> String {
+        format!("{}-{name}", self.group_prefix)
     }
 
     /// Returns the settings that all kinds of clients share.
@@ -99,25 +119,48 @@ impl ClientOptions {
     pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
         config
-            .set("group.id", group)
+            .set("group.id", self.group(group))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error");
+            .set("auto.offset.reset", "error")
+            // The cleaner removes the records of an aborted transaction, so a table of them could not be made again.
+            .set("isolation.level", "read_committed");
         config
     }
 
-    /// Returns a client with manual assignment, or for requests about topics. Where clients need a token it has one, so
-    /// the call can block.
-    pub(crate) fn reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
-        let reader = self.reader_without_token()?;
-        authorize(reader.client())?;
-        Ok(reader)
+    /// Returns a client that sees past an open transaction. A broker answers a reader of committed records that the log
+    /// ends where the first open transaction begins.
+    pub(crate) fn uncommitted_reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let mut config = self.consumer(UNJOINED_GROUP);
+        config.set("isolation.level", READ_UNCOMMITTED);
+        self.authorized(&config)
     }
 
-    /// Returns a client like [`Self::reader`], which [`authorize`] must be called for before its first request.
-    fn reader_without_token(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
-        Ok(self.consumer(UNJOINED_GROUP).create_with_context(self.context())?)
+    /// Returns a client with manual assignment. Where clients need a token it has one, so the call can block.
+    pub(crate) fn reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        self.authorized(&self.consumer(UNJOINED_GROUP))
+    }
+
+    /// Returns a client for requests about topics. Where clients need a token it has one, so the call can block.
+    ///
+    /// It has no group: with one, librdkafka would look for the group's coordinator, and log errors about it when the
+    /// client is closed meanwhile.
+    pub(crate) fn inquirer(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        self.authorized(&self.base())
+    }
+
+    /// Returns a client like [`Self::inquirer`], to which the log does not end where an open transaction begins.
+    pub(crate) fn uncommitted_inquirer(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let mut config = self.base();
+        config.set("isolation.level", READ_UNCOMMITTED);
+        self.authorized(&config)
+    }
+
+    fn authorized(&self, config: &ClientConfig) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let client: BaseConsumer<_> = config.create_with_context(self.context())?;
+        authorize(client.client())?;
+        Ok(client)
     }
 
     /// Returns the settings of a client that writes.
@@ -133,7 +176,8 @@ impl ClientOptions {
     }
 
     pub(crate) fn context(&self) -> TracingContext {
-        TracingContext::new(properties::secrets(&self.properties), self.tokens.clone())
+        let secrets = properties::secrets(&self.properties);
+        TracingContext::new(secrets, self.tokens.clone(), properties::has_certificate(&self.properties))
     }
 }
 
@@ -143,20 +187,26 @@ impl fmt::Debug for ClientOptions {
         f.debug_struct("ClientOptions")
             .field("bootstrap", &self.bootstrap)
             .field("client_id", &self.client_id)
+            .field("group_prefix", &self.group_prefix)
             .field("properties", &self.properties.keys())
             .field("tokens", &self.tokens)
             .finish()
     }
 }
 
-/// The group name of clients with manual assignment.
-pub(crate) const UNJOINED_GROUP: &str = "rollcall-unjoined";
+/// The default prefix of the names of consumer groups.
+pub const GROUP_PREFIX: &str = "rollcall";
+/// The group of clients with manual assignment, by its name within Rollcall.
+pub(crate) const UNJOINED_GROUP: &str = "unjoined";
 
 /// A connection for readiness checks: asks whether the cluster answers.
 #[derive(Clone)]
 pub struct Probe {
     client: Arc<BaseConsumer<TracingContext>>,
     topic: Arc<str>,
+    options: ClientOptions,
+    /// Whether the last request was answered.
+    answers: Arc<AtomicBool>,
 }
 
 impl Probe {
@@ -165,16 +215,27 @@ impl Probe {
     /// # Errors
     /// If the options cannot be used; [`ClientOptions::validate`] returns the reasons.
     pub fn new(options: &ClientOptions, topic: &str) -> Result<Self, Fault> {
-        Ok(Self { client: Arc::new(options.reader_without_token()?), topic: topic.into() })
+        let client = Arc::new(options.base().create_with_context(options.context())?);
+        Ok(Self { client, topic: topic.into(), options: options.clone(), answers: Arc::default() })
     }
 
-    /// Waits until the cluster has described the topic: one small request.
+    /// Returns the number of partitions of the topic, once the cluster has described it: one small request. At first,
+    /// and after a request that was not answered, the cluster is connected to before, which gives the reason.
     ///
     /// Cancel-safe: a dropped call ends at its deadline.
     ///
     /// # Errors
-    /// If there is no answer within the deadline, or the topic does not exist.
-    pub async fn cluster_answers(&self, deadline: Duration) -> Result<(), Fault> {
+    /// The reason why the cluster cannot be used; no answer within the deadline; a topic that does not exist.
+    pub async fn cluster_answers(&self, deadline: Duration) -> Result<i32, Fault> {
+        if !self.answers.load(Ordering::Relaxed) {
+            connect(&self.options, deadline).await?;
+        }
+        let answer = self.ask(deadline).await;
+        self.answers.store(answer.is_ok(), Ordering::Relaxed);
+        answer
+    }
+
+    async fn ask(&self, deadline: Duration) -> Result<i32, Fault> {
         let client = Arc::clone(&self.client);
         let topic = Arc::clone(&self.topic);
         tokio::task::spawn_blocking(move || {
@@ -183,8 +244,11 @@ impl Probe {
             // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
             while client.poll(Duration::ZERO).is_some() {}
             let metadata = answer?;
-            let error = metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error);
-            error.map_or(Ok(()), |code| Err(Fault::from(rdkafka::error::RDKafkaErrorCode::from(code))))
+            let described = metadata.topics().first().ok_or(Code::UnknownTopicOrPartition)?;
+            match described.error() {
+                Some(code) => Err(Code::from(code).into()),
+                None => Ok(i32::try_from(described.partitions().len()).unwrap_or(i32::MAX)),
+            }
         })
         .await
         .expect("the probe does not panic")
@@ -200,6 +264,12 @@ impl fmt::Debug for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Probe").field("topic", &self.topic).finish_non_exhaustive()
     }
+}
+
+/// Returns the version of librdkafka.
+#[must_use]
+pub fn library_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
 }
 
 /// Returns the fault that librdkafka reports only when it creates a client: missing files, a mechanism that the build

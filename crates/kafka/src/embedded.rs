@@ -17,6 +17,8 @@ use crate::{ClientOptions, Fault};
 /// The longest wait of a fetch. The mock broker answers an empty fetch only after this time, even if a record arrives
 /// before, so a reader sees it as delay.
 const FETCH_WAIT_MS: &str = "5";
+/// How many requests are denied: the mock broker takes a list of errors, one for each request.
+const DENIALS: usize = 10_000;
 /// All brokers of the cluster, in librdkafka's numbering.
 const ALL_BROKERS: i32 = -1;
 
@@ -87,6 +89,17 @@ impl EmbeddedBroker {
     /// Answers the next fetch as if the log did not hold the position, like a lagging replica.
     pub fn deny_next_fetch(&self) {
         self.cluster().request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE]);
+    }
+
+    /// Denies requests for the ends of a log, as if the permission to read the topic were missing.
+    pub fn deny_ends(&self) {
+        let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; DENIALS];
+        self.cluster().request_errors(RDKafkaApiKey::ListOffsets, &denied);
+    }
+
+    /// Allows them again.
+    pub fn allow_ends(&self) {
+        self.cluster().clear_request_errors(RDKafkaApiKey::ListOffsets);
     }
 
     fn cluster(&self) -> MockCluster<'_, DefaultProducerContext> {

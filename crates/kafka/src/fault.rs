@@ -6,6 +6,8 @@ use std::fmt;
 use domain::TokenError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use crate::Trouble;
+
 /// An error reported by librdkafka, or the lack of a token. Its text never contains the value of a property, which
 /// could be a secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,6 +17,7 @@ pub struct Fault(Cause);
 enum Cause {
     Library(KafkaError),
     NoToken(String),
+    Connection(Trouble),
 }
 
 impl Fault {
@@ -23,7 +26,15 @@ impl Fault {
         match &self.0 {
             Cause::Library(KafkaError::AdminOp(code)) => Some(*code),
             Cause::Library(other) => other.rdkafka_error_code(),
-            Cause::NoToken(_) => None,
+            Cause::NoToken(_) | Cause::Connection(_) => None,
+        }
+    }
+
+    /// Returns the reason why no broker can be used, if that is known.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match &self.0 {
+            Cause::Connection(trouble) => Some(trouble),
+            Cause::Library(_) | Cause::NoToken(_) => None,
         }
     }
 
@@ -37,9 +48,20 @@ impl Fault {
         Self(Cause::NoToken(text))
     }
 
+    /// Returns whether the client lacks a permission on its group.
+    pub fn is_group_refused(&self) -> bool {
+        self.code() == Some(Code::GroupAuthorizationFailed)
+    }
+
     /// Returns whether the same request may succeed later without any change to options or permissions.
     pub fn is_transient(&self) -> bool {
-        self.code().is_none_or(is_transient)
+        self.trouble().map_or_else(|| self.code().is_none_or(is_transient), Trouble::is_transient)
+    }
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Self {
+        Self(Cause::Connection(trouble))
     }
 }
 
@@ -61,7 +83,11 @@ impl fmt::Display for Fault {
             (Cause::Library(KafkaError::ClientConfig(_, _, property, _)), _) => {
                 write!(f, "the client library refuses the property {property}")
             }
-            (_, Some(code)) => write!(f, "{code}"),
+            (_, Some(code)) => match advice(code) {
+                Some(advice) => f.write_str(advice),
+                None => write!(f, "{code}"),
+            },
+            (Cause::Connection(trouble), None) => write!(f, "{trouble}"),
             (Cause::Library(other), None) => write!(f, "{other}"),
             (Cause::NoToken(reason), None) => write!(f, "no token for Kafka: {reason}"),
         }
@@ -75,6 +101,27 @@ impl fmt::Debug for Fault {
 }
 
 impl Error for Fault {}
+
+/// Returns the reason and the remedy of an error of the cluster that an operator can mend.
+fn advice(code: Code) -> Option<&'static str> {
+    match code {
+        Code::TopicAuthorizationFailed => {
+            Some("topic authorization failed; grant this user Describe, DescribeConfigs, Read and Write on the topic")
+        }
+        Code::GroupAuthorizationFailed => {
+            Some("group authorization failed; grant this user Describe and Read on the consumer group")
+        }
+        Code::ClusterAuthorizationFailed => {
+            Some("cluster authorization failed; grant this user the operation on the cluster")
+        }
+        Code::InvalidTimestamp => Some(
+            "the clock of this machine is one that Kafka refuses: it differs from the broker's by more than \
+             `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` of the topic; set both clocks",
+        ),
+        Code::OperationTimedOut => Some("no answer came in time"),
+        _ => None,
+    }
+}
 
 /// Returns whether a retry can succeed.
 ///

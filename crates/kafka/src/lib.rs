@@ -2,7 +2,7 @@
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | [`client`] | the options of every client, and [`client::Probe`], the readiness check of the cluster |
+//! | [`client`] | the options of every client, and the checks of the cluster, [`client::connect`] and [`client::Probe`] |
 //! | [`topics`] | topics on the cluster: create, describe, compare with [`domain::topics`], watermarks |
 //! | [`publish`] | publishes a record and returns its position or a typed error within a deadline |
 //! | [`tail`] | follows a topic from a checkpoint without end, and reports each end of the log |
@@ -42,6 +42,7 @@
 pub mod client;
 pub mod embedded;
 mod fault;
+mod former;
 pub mod group;
 mod native;
 pub mod placement;
@@ -50,9 +51,11 @@ mod record;
 pub mod scan;
 pub mod tail;
 pub mod topics;
+mod trouble;
 mod unavailable;
 
 pub use client::ClientOptions;
 pub use fault::Fault;
 pub use record::Record;
+pub use trouble::{Kind, Trouble};
 pub use unavailable::Unavailable;

@@ -1,12 +1,14 @@
 //! Functions of librdkafka that rdkafka does not wrap, called directly. This is the only module of the workspace with
 //! `unsafe`.
 //!
-//! It covers five things: records in batches (one call for a thousand records instead of one call each), the offset at
-//! which the end of a partition was seen, the id of a topic, leader epochs (of a record, and of a position to read
-//! from), and the token of a client that is not polled.
+//! It covers seven things: records in batches (one call for a thousand records instead of one call each), the offset at
+//! which the end of a partition was seen, the id of a topic, what a client may do with one, leader epochs (of a record,
+//! and of a position to read from), the token of a client that is not polled, and what a client tells of its
+//! connections.
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
 mod message;
+mod observer;
 mod queue;
 mod seek;
 mod token;
@@ -27,10 +29,12 @@ use crate::client::TracingContext;
 use crate::tail::cut_at;
 
 pub(crate) use message::Message;
+pub(crate) use observer::{Observed, Observer};
 use queue::Queue;
 pub(crate) use seek::{Place, seek};
 pub(crate) use token::authorize;
-pub(crate) use topic_id::topic_id;
+pub use topic_id::Permissions;
+pub(crate) use topic_id::{permissions, topic_id};
 
 /// The most records taken from librdkafka in one call.
 const TAKEN_AT_ONCE: usize = 1_000;

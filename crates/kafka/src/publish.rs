@@ -50,6 +50,7 @@ impl Publisher {
         let Outgoing { topic, .. } = outgoing;
         // librdkafka checks `message.timeout.ms` once a second; this timeout is exact.
         let Ok(report) = tokio::time::timeout(self.deadline, reported).await else {
+            self.mind_stall(generation, &topic).await;
             return Err(Error::NotAcknowledged { topic, source: None });
         };
         match report {
@@ -83,6 +84,13 @@ impl Publisher {
     /// Returns the number of records that wait for their acknowledgement.
     pub fn in_queue(&self) -> usize {
         self.slot.in_queue()
+    }
+
+    /// Replaces the producer if the cluster answers it and it does not deliver all the same.
+    async fn mind_stall(&self, generation: Arc<Generation>, topic: &str) {
+        let (slot, topic) = (Arc::clone(&self.slot), topic.to_owned());
+        let minding = tokio::task::spawn_blocking(move || slot.mind_stall(&generation, &topic));
+        minding.await.expect("asking does not panic");
     }
 
     /// Converts the error of a delivery report.

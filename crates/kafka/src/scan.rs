@@ -18,7 +18,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::client::{TracingContext, UNJOINED_GROUP};
 use crate::native::{Intake, Message, Taken, authorize, topic_name};
 use crate::tail::{Verdict, verdict};
-use crate::topics::{self, Watermarks};
+use crate::topics::{self, Hold, Watermarks};
 use crate::{ClientOptions, Fault, Record, Unavailable};
 
 /// The longest single wait for records.
@@ -118,6 +118,9 @@ pub enum Error {
     /// and 0.
     #[error("offset {next_offset} of partition {partition} is outside the log, which holds {low} up to {high}")]
     PositionOutsideLog { partition: i32, next_offset: i64, low: i64, high: i64 },
+    /// A range could not be read to its end, because a transaction is open before it.
+    #[error("the log cannot be read to its end: {0}")]
+    HeldBack(Hold),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -127,17 +130,19 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::PositionOutsideLog { .. } => false,
+            Self::HeldBack(_) => true,
             Self::Unavailable(unavailable) => unavailable.is_transient(),
         }
     }
 }
 
-/// Returns the whole log, as it is now, as ranges.
+/// Returns the whole log, as it is now, as ranges. They reach to its end, whether or not an open transaction holds back
+/// readers.
 ///
 /// # Errors
 /// If the topic does not exist or the cluster does not answer in time.
 pub fn ranges(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Range>, Error> {
-    let log = topics::watermarks_of(&client(options)?, topic, deadline).map_err(Unavailable::from)?;
+    let log = topics::watermarks_of(options, topic, deadline).map_err(Unavailable::from)?;
     Ok(log.into_iter().map(Range::from).collect())
 }
 
@@ -156,8 +161,8 @@ pub fn share(mut ranges: Vec<Range>, threads: usize) -> Vec<Vec<Range>> {
 /// Calls `each` for every record of the ranges. Records of one partition come in the order of their offsets.
 ///
 /// # Errors
-/// If the log no longer holds a range or does not reach its end, or if the cluster is silent for longer than
-/// `silence_max`. The callback may have seen some of the records.
+/// If the log no longer holds a range or does not reach its end, or if for longer than `silence_max` the cluster is
+/// silent or an open transaction holds back readers. The callback may have seen some of the records.
 pub fn scan(
     options: &ClientOptions,
     topic: &str,
@@ -198,14 +203,14 @@ pub fn scan_while(
             ControlFlow::Break(Halt::Failed(error)) => return Err(error),
             ControlFlow::Break(Halt::Check) => {
                 let otherwise = Code::OffsetOutOfRange;
-                return Err(outside(intake.consumer(), topic, &open.ranges, silence_max, otherwise));
+                return Err(outside(options, topic, &open.ranges, silence_max, otherwise));
             }
         }
         open.release(intake.consumer(), topic);
         silence = if heard { Duration::ZERO } else { silence + POLL };
         if silence >= silence_max && open.ended_early {
             let otherwise = Code::OperationTimedOut;
-            return Err(outside(intake.consumer(), topic, &open.ranges, silence_max, otherwise));
+            return Err(outside(options, topic, &open.ranges, silence_max, otherwise));
         }
         if silence >= silence_max {
             return Err(Unavailable::Unreachable(Code::OperationTimedOut.into()).into());
@@ -269,7 +274,8 @@ impl Open {
                 }
             }
             // Compaction may have removed the last records of a range, but the end of the log does not move. An end
-            // below that of the range comes from a replica that lags, or that has lost records which it had confirmed.
+            // below that of the range comes from an open transaction, from a replica that lags, or from one that has
+            // lost records which it had confirmed.
             Taken::End { partition, offset } => match self.ranges.get(&partition) {
                 Some(range) if offset < range.end => {
                     self.ended_early = true;
@@ -330,24 +336,29 @@ fn client(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Unava
     Ok(client)
 }
 
-/// Returns the error for the range that the log no longer holds. If it holds them all, the cluster counts as
-/// unreachable.
+/// Returns the error for the range that the log no longer holds, or that an open transaction holds back. If there is
+/// none, the cluster counts as unreachable.
 fn outside(
-    consumer: &BaseConsumer<TracingContext>,
+    options: &ClientOptions,
     topic: &str,
     open: &BTreeMap<i32, Range>,
     deadline: Duration,
     otherwise: Code,
 ) -> Error {
-    let log = match topics::watermarks_of(consumer, topic, deadline) {
+    let log = match topics::watermarks_of(options, topic, deadline) {
         Ok(log) => log,
         Err(error) => return Unavailable::from(error).into(),
     };
     for found in log {
-        let Watermarks { partition, low, high } = found;
+        let Watermarks { partition, low, high, stable } = found;
         let Some(range) = open.get(&partition) else { continue };
         if let Some(next_offset) = [range.start, range.end].into_iter().find(|offset| !(low..=high).contains(offset)) {
             return Error::PositionOutsideLog { partition, next_offset, low, high };
+        }
+        if stable < range.end
+            && let Some(hold) = topics::hold_of(options, topic, found)
+        {
+            return Error::HeldBack(hold);
         }
     }
     Unavailable::Unreachable(otherwise.into()).into()

@@ -3,7 +3,7 @@
 //! The callbacks of librdkafka become [`TailEvent`]s on a bounded channel. The tail waits out an outage of the cluster.
 //! It passes on only records that it has confirmed to be of the log that it began with. A condition that the reader
 //! must decide about is an [`Error`] and ends the tail: above all a position that is no longer in the log, which
-//! librdkafka would skip silently.
+//! librdkafka would skip silently. A partition that librdkafka forgets is noticed and read with a new client.
 
 mod batch;
 mod cursors;
@@ -11,6 +11,7 @@ mod event;
 mod limits;
 mod reader;
 mod truncation;
+mod watchdog;
 
 use std::fmt;
 use std::thread::JoinHandle;

@@ -4,7 +4,9 @@ mod admin;
 mod check;
 mod delete;
 mod description;
+mod ends;
 mod error;
+mod hold;
 mod log_probe;
 mod watch;
 
@@ -15,13 +17,17 @@ use domain::topics::{DELETE_RETENTION, RETENTION, Spec};
 
 use crate::ClientOptions;
 
-pub(crate) use admin::watermarks_of;
-pub use admin::{Created, Watermarks, create, describe, watermarks};
+pub(crate) use admin::is_embedded_id;
+pub use admin::{Created, create, describe};
 pub use check::{Finding, Severity, judge};
 use check::{judge_partitions, judge_together};
 pub use delete::{NotDeleted, delete_before};
 pub use description::Description;
+pub(crate) use ends::watermarks_of;
+pub use ends::{Ends, EndsProbe, Watermarks, watermarks};
 pub use error::Error;
+pub use hold::Hold;
+pub(crate) use hold::hold_of;
 pub use log_probe::LogProbe;
 pub(crate) use watch::{Changed, Confirmed, Watch};
 

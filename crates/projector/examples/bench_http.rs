@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     raw.topics.users.clone_from(topic);
     raw.store.dir = folder.into();
     let listeners = Listeners { http: TcpListener::bind(TABLE).await?, admin: TcpListener::bind(ADMIN).await? };
-    let (bare, shutdown) = (TcpListener::bind(BARE).await?, Shutdown::on_signals()?);
+    let (bare, shutdown) = (TcpListener::bind(BARE).await?, Shutdown::on_signals(|_| ())?);
     tokio::spawn(serve_bare(bare));
     println!("bare hyper on {BARE}, the table on {TABLE}, /readyz on {ADMIN}");
     projector::run(Config::try_from(raw)?, listeners, shutdown).await?;

@@ -2,16 +2,20 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use kafka::ClientOptions;
 use serde::{Deserialize, Serialize};
-use service::config::Faults;
+use service::cgroup;
+use service::config::{Fault, Faults};
+use service::hosts::AllowedHosts;
 use service::origin::is_origin;
 use service::registry;
 use service::serve::ServerLimits;
 use service::settings::{Admin, Http, Kafka, Log, Registry, Topics, listen_address};
 
+use crate::auth::{Access, Auth};
 use crate::options::Options;
 
 /// Where the service listens by default: this machine alone.
@@ -19,7 +23,14 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 const MIB: usize = 1 << 20;
 /// Below this a rebuild would make a pass for every few thousand users.
-const REBUILD_MEMORY_MIB_MIN: usize = 64;
+const REBUILD_MEMORY_MIB_MIN: usize = 16;
+/// The part of the memory that the process is given which a rebuild's tables may have by default: the rest is for the
+/// client that reads the log, the caches of the store, and the requests.
+const REBUILD_PART: u64 = 4;
+/// The memory without which a projector is killed, whatever the number of users.
+const MEMORY_MIB_NEEDED: u64 = 256;
+/// Below this the table would be too old between one question for the end of the log and the next.
+const BEHIND_MAX_SECONDS_MIN: u64 = 10;
 
 /// The configuration as written; `deploy/projector.toml` shows all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +40,12 @@ pub struct Raw {
     pub topics: Topics,
     pub registry: Registry,
     pub http: Http,
+    pub auth: Auth,
     pub admin: Admin,
     pub log: Log,
     pub store: Store,
+    pub changes: ChangesSection,
+    pub ready: Ready,
     pub cors: Cors,
 }
 
@@ -43,8 +57,24 @@ pub struct Store {
     pub dir: PathBuf,
     /// Rebuilds the table from the log at this start.
     pub rebuild: bool,
-    /// How much memory a rebuild may use for its tables, in MiB.
+    /// How much memory a rebuild may use for its tables, in MiB; 0 for a part of what the process is given.
     pub rebuild_memory_mib: usize,
+}
+
+/// `[changes]`: subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangesSection {
+    /// How many subscribers there may be at once.
+    pub subscribers_max: usize,
+}
+
+/// `[ready]`: when the service is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ready {
+    /// How old the table may be, in seconds: how long ago it was last known to have all of the log.
+    pub behind_max_seconds: u64,
 }
 
 /// `[cors]`: which web pages may read the answers.
@@ -57,11 +87,19 @@ pub struct Cors {
 
 impl Default for Store {
     fn default() -> Self {
-        Self {
-            dir: PathBuf::from("projector-data"),
-            rebuild: false,
-            rebuild_memory_mib: Options::REBUILD_MEMORY_BYTES_MAX / MIB,
-        }
+        Self { dir: PathBuf::from("projector-data"), rebuild: false, rebuild_memory_mib: 0 }
+    }
+}
+
+impl Default for ChangesSection {
+    fn default() -> Self {
+        Self { subscribers_max: Options::SUBSCRIBERS_MAX }
+    }
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self { behind_max_seconds: Options::BEHIND_MAX.as_secs() }
     }
 }
 
@@ -73,6 +111,10 @@ pub struct Config {
     pub limits: ServerLimits,
     /// The networks whose connections are preferred.
     pub preferred: Vec<IpNet>,
+    /// The names by which the service may be asked.
+    pub hosts: AllowedHosts,
+    /// Who may read.
+    pub(crate) access: Access,
     /// The listener's section, for its TLS files.
     pub http: Http,
     pub log: Log,
@@ -80,6 +122,8 @@ pub struct Config {
     /// The registry that [`Options::schemas`] come from.
     pub registry: registry::Options,
     pub cors_origins: Vec<String>,
+    /// What the operator is to be warned of.
+    pub cautions: Vec<Fault>,
 }
 
 impl TryFrom<Raw> for Config {
@@ -87,9 +131,10 @@ impl TryFrom<Raw> for Config {
 
     fn try_from(raw: Raw) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Raw { kafka, topics, registry, http, admin, log, store, cors } = raw;
-        let Kafka { bootstrap, client_id, properties, oauth } = kafka;
-        let kafka = ClientOptions { bootstrap, client_id, properties, tokens: oauth.tokens(&mut faults) };
+        let Raw { kafka, topics, registry, http, auth, admin, log, store, changes, ready, cors } = raw;
+        kafka.check_files(&mut faults);
+        let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
+        let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }
@@ -100,8 +145,14 @@ impl TryFrom<Raw> for Config {
         if store.dir.as_os_str().is_empty() {
             faults.push("store.dir", "expected a folder");
         }
-        if store.rebuild_memory_mib < REBUILD_MEMORY_MIB_MIN {
-            faults.push("store.rebuild_memory_mib", format!("expected at least {REBUILD_MEMORY_MIB_MIN}"));
+        if store.rebuild_memory_mib > 0 && store.rebuild_memory_mib < REBUILD_MEMORY_MIB_MIN {
+            faults.push("store.rebuild_memory_mib", format!("expected 0, or at least {REBUILD_MEMORY_MIB_MIN}"));
+        }
+        if changes.subscribers_max == 0 {
+            faults.push("changes.subscribers_max", "expected at least 1");
+        }
+        if ready.behind_max_seconds < BEHIND_MAX_SECONDS_MIN {
+            faults.push("ready.behind_max_seconds", format!("expected at least {BEHIND_MAX_SECONDS_MIN}"));
         }
         for origin in &cors.origins {
             if origin != "*" && !is_origin(origin) {
@@ -110,10 +161,14 @@ impl TryFrom<Raw> for Config {
             }
         }
         http.check_tls(&mut faults);
-        let config = Self {
-            listen: listen_address("http.listen", &http.listen, LISTEN, &mut faults),
+        let limits = ServerLimits { http2: true, ..http.limits(&mut faults) };
+        let listen = listen_address("http.listen", &http.listen, LISTEN, &mut faults);
+        let mut config = Self {
+            listen,
+            hosts: http.hosts(AllowedHosts::of(listen), &mut faults),
+            access: auth.access(listen, &mut faults),
             admin_listen: listen_address("admin.listen", &admin.listen, ADMIN_LISTEN, &mut faults),
-            limits: http.limits(&mut faults),
+            limits,
             preferred: http.preferred(&mut faults),
             http,
             log,
@@ -123,12 +178,49 @@ impl TryFrom<Raw> for Config {
                 late_topic: (!topics.late.is_empty()).then_some(topics.late),
                 partitions: Some(topics.partitions),
                 rebuild: store.rebuild,
-                rebuild_memory_bytes_max: store.rebuild_memory_mib.saturating_mul(MIB),
+                subscribers_max: changes.subscribers_max,
+                behind_max: Duration::from_secs(ready.behind_max_seconds),
+                rebuild_memory_bytes_max: match store.rebuild_memory_mib {
+                    0 => rebuild_memory(cgroup::memory()),
+                    mib => mib.saturating_mul(MIB),
+                },
                 ..Options::new("", &topics.users, store.dir)
             },
             cors_origins: cors.origins,
+            cautions: Vec::new(),
         };
+        config.cautions = faults.take_cautions();
         faults.or(config)
+    }
+}
+
+/// Returns how many of the places for connections subscribers may have: never the last quarter, so that a query finds
+/// one.
+pub(crate) fn subscribers_max(wanted: usize, limits: &ServerLimits) -> usize {
+    let others = limits.connections_max.div_ceil(4);
+    wanted.min(limits.connections_max - others).max(1)
+}
+
+/// Returns the memory of a rebuild's tables where the process is given so many bytes; `None` is no limit.
+fn rebuild_memory(given: Option<u64>) -> usize {
+    let part = given.map_or(usize::MAX, |given| usize::try_from(given / REBUILD_PART).unwrap_or(usize::MAX));
+    part.clamp(REBUILD_MEMORY_MIB_MIN * MIB, Options::REBUILD_MEMORY_BYTES_MAX)
+}
+
+/// Says what the memory is for, and what is missing.
+pub(crate) fn log_memory(given: Option<u64>, options: &Options) {
+    let Some(given_mib) = given.map(|bytes| bytes / MIB as u64) else { return };
+    let tables_mib = (options.rebuild_memory_bytes_max / MIB) as u64;
+    let needed_mib = MEMORY_MIB_NEEDED.max(tables_mib.saturating_mul(REBUILD_PART));
+    if given_mib < needed_mib {
+        tracing::error!(
+            memory.given_mib = given_mib,
+            memory.needed_mib = needed_mib,
+            rebuild.tables_mib = tables_mib,
+            "the limit of memory is too low: the process may be killed, above all in a rebuild"
+        );
+    } else {
+        tracing::info!(memory.given_mib = given_mib, rebuild.tables_mib = tables_mib, "memory");
     }
 }
 
@@ -152,6 +244,32 @@ mod tests {
         let config = Config::try_from(raw.clone()).unwrap();
         assert_eq!((config.listen, config.admin_listen), (LISTEN, ADMIN_LISTEN));
         assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));
+        assert_eq!(raw.ready, Ready::default());
+        assert_eq!(raw.changes, ChangesSection::default());
+        assert_eq!(raw.auth, Auth::default());
+        let text = std::fs::read_to_string(example).unwrap();
+        let shown: toml::Table = text.parse().unwrap();
+        for (section, keys) in toml::Table::try_from(Raw::default()).unwrap() {
+            for key in keys.as_table().unwrap().keys() {
+                assert!(shown[&section].get(key).is_some(), "[{section}] {key} is not in deploy/projector.toml");
+            }
+        }
+    }
+
+    #[test]
+    fn subscribers_never_have_the_last_places() {
+        for (wanted, places, given) in [(512, 1024, 512), (2000, 1024, 768), (512, 100, 75), (512, 1, 1)] {
+            let limits = ServerLimits { connections_max: places, ..ServerLimits::default() };
+            assert_eq!(subscribers_max(wanted, &limits), given, "{wanted} of {places}");
+        }
+    }
+
+    #[test]
+    fn a_rebuild_has_a_part_of_the_memory_that_there_is() {
+        for (given_mib, mib) in [(None, 1024), (Some(64_000), 1024), (Some(1024), 256), (Some(256), 64), (Some(32), 16)]
+        {
+            assert_eq!(rebuild_memory(given_mib.map(|mib: u64| mib << 20)), mib * MIB, "{given_mib:?}");
+        }
     }
 
     #[test]

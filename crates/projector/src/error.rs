@@ -1,6 +1,7 @@
 //! Why a projection cannot answer, or has ended.
 
 use domain::Position;
+use service::telemetry::chain;
 
 use crate::store;
 
@@ -23,6 +24,18 @@ pub enum Error {
     Schema(#[from] service::registry::Unsettled),
     #[error("the Kafka options cannot be used: {0}")]
     Options(String),
+    #[error("the system gives no more threads")]
+    Threads(#[source] std::io::Error),
     #[error("the projection has ended")]
     Ended,
+}
+
+impl Error {
+    /// Returns the text for those who ask over HTTP: paths are for the operator alone.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Store(error) => error.told().to_owned(),
+            error => chain(error),
+        }
+    }
 }

@@ -1,21 +1,27 @@
 //! The loop that keeps the table up to date: records in, one commit, then the position is announced, then the changes.
 //!
-//! Resumes from its own store alone. A store that cannot go on is rebuilt from the log ([`crate::start`] says when,
-//! [`crate::rebuild`] how); a cluster that is away, a full disk and a locked file are waited out.
+//! Resumes from its own store alone, which is answered from before the cluster has been asked. A store that cannot go
+//! on is rebuilt from the log ([`crate::start`] says when, [`crate::rebuild`] how). A cluster that is away, a topic
+//! that is not there, missing permissions, a full disk and a locked file are waited out.
 
 mod follower;
 
 mod announce;
 
+mod damage;
+
 mod erase;
 
 mod late;
 
+mod look;
+
 use std::sync::Arc;
 
 use domain::topics::{DELETE_RETENTION, Spec};
+use kafka::client::connect;
+use kafka::tail;
 use kafka::topics::{self, Severity};
-use kafka::{scan, tail};
 use service::telemetry::chain;
 
 use crate::error::Error;
@@ -23,53 +29,57 @@ use crate::phase::Phase;
 use crate::rebuild;
 use crate::shared::{ASK_DEADLINE, Shared, blocking};
 use crate::start::{self, RebuildReason, Topic};
-use crate::store::{self, Erased, StoreFolder, StoreMeta, Writer};
+use crate::store::{self, Erased, StoreFolder, StoreMeta, StoreReader, Writer};
+use damage::DamageWatch;
 use follower::{Follower, Stop};
-
-/// How often a topic may be missing at first: a broker may hear of a new topic a moment after it was made.
-const MISSED_MAX: u32 = 3;
 
 /// Follows the topic until the shutdown or an error that does not pass.
 pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
-    let ended = run_until_stopped(&shared, folder).await;
-    *shared.readers.write() = None;
+    let folder = Arc::new(folder);
+    let ended = run_until_stopped(&shared, &folder).await;
+    shared.withdraw();
     shared.logs.close().await;
+    shared.ends.close().await;
     match &ended {
-        Ok(()) => shared.phase.send_replace(Phase::Ended),
-        Err(error) => shared.phase.send_replace(Phase::Failed { why: chain(error) }),
-    };
+        Ok(()) => {
+            folder.leave();
+            shared.phase.send_replace(Phase::Ended);
+        }
+        Err(error) => {
+            shared.phase.send_replace(Phase::Failed { why: error.told() });
+        }
+    }
     ended
 }
 
-async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
-    let folder = Arc::new(folder);
-    erase_what_waits(&folder).await?;
+async fn run_until_stopped(shared: &Arc<Shared>, folder: &Arc<StoreFolder>) -> Result<(), Error> {
     let mut forced = shared.options.rebuild.then_some(RebuildReason::Asked);
+    if let (Some(_), Some(path)) = (&forced, folder.current()) {
+        // Until the other table is there, which may last, nobody who was forgotten stays in this one.
+        drop(blocking(move || erased(Writer::open(&path)?)).await?);
+    }
+    let mut tries = 0;
     loop {
-        let Some(topic) = ask_topic(shared).await? else { return Ok(()) };
-        let writer = match open_store(shared, &folder, &topic, forced.clone()).await {
-            Ok(Some(writer)) => writer,
+        let (writer, topic) = match open(shared, folder, &mut forced).await {
+            Ok(Some(opened)) => opened,
             Ok(None) => return Ok(()),
             // In the middle of a rebuild the cluster went away, the log was cut, or the disk is full: once more from
             // the log as it is then.
             Err(error) if passes(&error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the table cannot be opened or made: trying again"
-                );
-                let waits_for = format!("a failure that passes by itself: {}", chain(&error));
-                shared.phase.send_replace(Phase::Starting { waits_for });
-                if shared.pause().await.is_none() {
+                shared.log_wait(&error, "the table cannot be opened or made: trying again");
+                shared.waits_for(&format!("a failure that passes by itself: {}", error.told()));
+                if shared.pause_after(&error, &mut tries).await.is_none() {
                     return Ok(());
                 }
                 continue;
             }
             Err(error) => return Err(error),
         };
-        match Follower::new(shared, writer, &topic).follow().await? {
+        tries = 0;
+        match Follower::new(shared, folder, writer, &topic).follow().await? {
             Stop::Shutdown => return Ok(()),
             Stop::Rebuild(reason) => {
-                *shared.readers.write() = None;
+                shared.withdraw();
                 forced = Some(reason);
             }
         }
@@ -77,25 +87,21 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: StoreFolder) -> Result<
 }
 
 /// Erases what the last process left to be erased: the file is here, and the cluster may be away for long.
-async fn erase_what_waits(folder: &Arc<StoreFolder>) -> Result<(), Error> {
-    let Some(path) = folder.current() else { return Ok(()) };
-    match blocking(move || Writer::open(&path)?.erase()).await? {
+fn erased(mut writer: Writer) -> Result<Writer, store::Error> {
+    match writer.erase() {
         Ok(Erased::Done | Erased::InPart) => {}
         Ok(Erased::HeldBack(by)) => tracing::warn!(%by, "erasing forgotten users is held back"),
-        // Whether the store can be used at all is judged with the topic.
+        Err(error) if error.is_damage() => return Err(error),
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "nothing can be erased now"),
     }
-    Ok(())
+    Ok(writer)
 }
 
 /// Returns whether the table may be opened, or made from the log, a moment later.
 fn passes(error: &Error) -> bool {
     match error {
-        Error::Log(error) => {
-            let is_other = matches!(error, tail::Error::PositionOutsideLog { .. } | tail::Error::TopicReplaced { .. });
-            error.is_transient() || is_other
-        }
-        Error::Scan(error) => error.is_transient() || matches!(error, scan::Error::PositionOutsideLog { .. }),
+        Error::Log(error) => !matches!(error, tail::Error::Ended),
+        Error::Scan(_) | Error::Threads(_) => true,
         Error::Store(error) => error.is_transient(),
         Error::Schema(_)
         | Error::NotReady(_)
@@ -106,31 +112,163 @@ fn passes(error: &Error) -> bool {
     }
 }
 
+/// Opens the store if it can go on, and rebuilds it if not: for the reason in `forced`, which stays until it is done.
+/// `None` when the shutdown came first.
+async fn open(
+    shared: &Arc<Shared>,
+    folder: &Arc<StoreFolder>,
+    forced: &mut Option<RebuildReason>,
+) -> Result<Option<(Writer, Topic)>, Error> {
+    let mut kept = match forced {
+        Some(_) => None,
+        None => kept(shared, folder).await?.map_err(|reason| *forced = Some(reason)).ok(),
+    };
+    let asked = match &kept {
+        Some(writer) => {
+            let mut damage = DamageWatch::new(folder, writer);
+            tokio::select! {
+                asked = ask_topic(shared) => Some(asked),
+                reason = damage.met() => {
+                    *forced = Some(reason);
+                    None
+                }
+            }
+        }
+        None => None,
+    };
+    let topic = match asked {
+        Some(topic) => topic?,
+        None => {
+            kept = None;
+            shared.withdraw();
+            ask_topic(shared).await?
+        }
+    };
+    let Some(topic) = topic else { return Ok(None) };
+    let now = shared.now();
+    if let Some(writer) = kept {
+        let judged = match start::judge(writer.meta(), writer.checkpoint(), &topic, now) {
+            None => named_since(shared, writer.unnamed_ids()?).await?,
+            reason => Some(reason),
+        };
+        match judged {
+            None => return Ok(None),
+            Some(None) => return Ok(Some((writer, topic))),
+            Some(reason) => *forced = reason,
+        }
+        shared.withdraw();
+    }
+    rebuilt(shared, folder, &topic, forced).await
+}
+
+async fn rebuilt(
+    shared: &Arc<Shared>,
+    folder: &Arc<StoreFolder>,
+    topic: &Topic,
+    forced: &mut Option<RebuildReason>,
+) -> Result<Option<(Writer, Topic)>, Error> {
+    let reason = forced.get_or_insert(RebuildReason::Asked);
+    if reason.is_damage() {
+        tracing::error!(%reason, "the table is made from the log");
+    } else {
+        tracing::info!(%reason, "the table is made from the log");
+    }
+    shared.metrics.count_rebuild(reason);
+    let meta = StoreMeta::new(&topic.name, &topic.id, topic.as_of());
+    let former_users = if reason.is_of_another_log() { users_of(folder).await? } else { None };
+    let made = rebuild::run(shared, folder, topic, &meta, former_users).await?;
+    *forced = None;
+    Ok(made.map(|writer| (writer, topic.clone())))
+}
+
+/// Returns how many users the table in use has, if it can be read.
+async fn users_of(folder: &StoreFolder) -> Result<Option<u64>, Error> {
+    let Some(path) = folder.current() else { return Ok(None) };
+    blocking(move || Some(StoreReader::open(&path).ok()?.counts().ok()?.users)).await
+}
+
+/// Opens the table of an earlier run, and puts it into use if nothing speaks against it but that the cluster has not
+/// been asked. Returns why there is none.
+async fn kept(shared: &Shared, folder: &StoreFolder) -> Result<Result<Writer, RebuildReason>, Error> {
+    let Some(path) = folder.current() else { return Ok(Err(RebuildReason::NoStore)) };
+    let opened = match blocking(move || Writer::open(&path)).await? {
+        Ok(writer) if folder.was_left() => checked(shared, writer).await?,
+        opened => opened,
+    };
+    let opened = match opened {
+        Ok(writer) => {
+            folder.is_checked();
+            blocking(move || erased(writer)).await?
+        }
+        Err(error) => Err(error),
+    };
+    let writer = match opened {
+        Ok(writer) => writer,
+        Err(error @ store::Error::Other { .. }) => return Ok(Err(RebuildReason::Damaged(chain(&error)))),
+        Err(error) => return RebuildReason::of_damage(&error).map_or(Err(error.into()), |reason| Ok(Err(reason))),
+    };
+    match start::judge_alone(writer.meta(), &shared.options.topic, shared.now()) {
+        None => {
+            shared.put_into_use(&writer);
+            shared.count().await;
+        }
+        Some(reason) => tracing::info!(%reason, "the stored table is not answered from before the cluster is asked"),
+    }
+    Ok(Ok(writer))
+}
+
+/// Checks a table whose last process was killed, or failed. A shutdown does not wait for it.
+async fn checked(shared: &Shared, writer: Writer) -> Result<Result<Writer, store::Error>, Error> {
+    shared.waits_for("a check of the table, which was not closed");
+    let interrupt = writer.interrupt();
+    let mut checking = std::pin::pin!(blocking(move || writer.check().map(|()| writer)));
+    tokio::select! {
+        checked = checking.as_mut() => checked,
+        () = shared.shutdown.requested() => {
+            interrupt.now();
+            checking.await
+        }
+    }
+}
+
 /// Asks the cluster about the topic, for as long as it takes; `None` when the shutdown came first.
 async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
-    let (kafka, name) = (&shared.options.kafka, &shared.options.topic);
-    let mut missed = 0;
+    let (options, name) = (&shared.options.kafka, &shared.options.topic);
+    shared.waits_for("the cluster");
     loop {
-        shared.phase.send_replace(Phase::Starting { waits_for: "the cluster".to_owned() });
-        let asked = async {
-            // In this order: whatever reads the log finds out if the ends are of another one.
-            let description = topics::describe(kafka, name, ASK_DEADLINE).await?;
-            Ok::<_, topics::Error>((description, topics::watermarks(kafka, name, ASK_DEADLINE).await?))
-        };
-        let (description, log) = match shared.until_shutdown(asked).await {
+        match shared.until_shutdown(connect(options, ASK_DEADLINE)).await {
             None => return Ok(None),
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) if error.is_transient() || missed < MISSED_MAX => {
-                missed += u32::from(matches!(error, topics::Error::Missing { .. }));
-                tracing::warn!(error = &error as &dyn std::error::Error, "the topic cannot be described: trying again");
+            Some(Ok(())) => {}
+            Some(Err(reason)) => {
+                shared.log_wait(&reason, "the cluster cannot be used: trying again");
+                shared.waits_for(&format!("the cluster: {reason}"));
+                shared.ends_unanswered(&reason);
                 if shared.pause().await.is_none() {
                     return Ok(None);
                 }
                 continue;
             }
-            Some(Err(error)) => return Err(Error::Topic { topic: name.clone(), reason: chain(&error) }),
+        }
+        let asked_at = shared.now();
+        let asked = async {
+            // In this order: whatever reads the log finds out if the ends are of another one.
+            let description = topics::describe(options, name, ASK_DEADLINE).await?;
+            Ok::<_, topics::Error>((description, topics::watermarks(options, name, ASK_DEADLINE).await?))
         };
-        shared.ends_answered();
+        let (description, log) = match shared.until_shutdown(asked).await {
+            None => return Ok(None),
+            Some(Ok(answer)) => answer,
+            // Whatever it is, somebody may mend it: cluster, topic or permissions.
+            Some(Err(error)) => {
+                shared.log_wait(&error, "the topic cannot be described: trying again");
+                shared.waits_for(&format!("the cluster: {}", chain(&error)));
+                shared.ends_unanswered(&error);
+                if shared.pause().await.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            }
+        };
         shared.partitions.report(description.partitions);
         for finding in topics::judge(&Spec::users(name, description.partitions, 1), Some(&description)) {
             match finding.severity {
@@ -140,45 +278,18 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             }
         }
         let setting = |name| description.settings.as_ref()?.get(name)?.parse().ok();
-        return Ok(Some(Topic {
+        let holds = shared.ends.holds(&log).await;
+        let topic = Topic {
             name: name.clone(),
             id: description.log,
             delete_retention_ms: setting(DELETE_RETENTION),
             log,
-        }));
+            holds,
+            asked_at,
+        };
+        shared.ends_answered(&topic.answer());
+        return Ok(Some(topic));
     }
-}
-
-/// Opens the store if it can go on, and rebuilds it if not; `None` when the shutdown came first.
-async fn open_store(
-    shared: &Arc<Shared>,
-    folder: &Arc<StoreFolder>,
-    topic: &Topic,
-    forced: Option<RebuildReason>,
-) -> Result<Option<Writer>, Error> {
-    let now = (shared.options.clock)();
-    let reason = match (forced, folder.current()) {
-        (Some(reason), _) => reason,
-        (None, None) => RebuildReason::NoStore,
-        (None, Some(path)) => match blocking(move || Writer::open(&path)).await? {
-            Ok(writer) => match start::judge(writer.meta(), writer.checkpoint(), topic, now) {
-                None => match named_since(shared, writer.unnamed_ids()?).await? {
-                    None => return Ok(None),
-                    Some(None) => return Ok(Some(writer)),
-                    Some(Some(reason)) => reason,
-                },
-                Some(reason) => reason,
-            },
-            Err(error @ (store::Error::Damaged { .. } | store::Error::Other { .. })) => {
-                RebuildReason::Damaged(chain(&error))
-            }
-            Err(error) => return Err(error.into()),
-        },
-    };
-    tracing::info!(%reason, "the table is made from the log");
-    shared.metrics.rebuilds.inc();
-    let meta = StoreMeta::new(&topic.name, &topic.id, now);
-    rebuild::run(shared, folder, topic, &meta).await
 }
 
 /// Returns the reason to rebuild if one of these ids is known now; `None` when the shutdown came first.

@@ -1,14 +1,26 @@
 //! The HTTP side: routes, and the way of a request through them.
 //!
 //! ```text
-//! request ──▶ wait (at_least) ──▶ users | changes | status ──▶ Projection ──▶ render ──▶ JSON, NDJSON or events
+//! request ──▶ hosts ──▶ authenticate ──▶ guard (scopes) ──▶ wait (at_least) ──┐
+//!       JSON, NDJSON or events ◀── render (fields) ◀── Projection ◀── users | changes | status
 //! ```
 //!
-//! `params` has the parameters of requests, `bodies` the documented bodies of answers, and `docs` lists the handlers.
+//! `denial` has the answers to those who are denied, `params` the parameters of requests, `bodies` the documented
+//! bodies of answers, and `docs` lists the handlers.
 
 mod api;
 
 mod refusal;
+
+mod guard;
+
+mod denial;
+
+mod authenticate;
+
+mod hosts;
+
+mod fields;
 
 mod at_least;
 
@@ -32,22 +44,31 @@ mod changes;
 
 mod status;
 
+mod answers;
+
 mod docs;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
-use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
+use axum::routing::{MethodRouter, get};
+use http::header::{ACCEPT, AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method};
+use service::hosts::AllowedHosts;
 use service::{Problem, Shutdown};
 use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::projection::Projection;
+use crate::scopes::Scope;
 use api::Api;
+use authenticate::Authenticate;
+use guard::Guard;
+use hosts::Hosts;
 use wait::Wait;
+
+pub(crate) use authenticate::{Admits, Gate};
 
 /// How long a browser keeps the answer to its preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
@@ -66,30 +87,54 @@ const ROUTES: [&str; 7] = [
     "/status",
 ];
 
-/// Returns the routes of the service, whose streams end with the shutdown. Web pages of these origins may read the
-/// answers.
-pub(crate) fn router(projection: Projection, shutdown: Shutdown, cors_origins: &[String]) -> Router {
-    let api = Arc::new(Api { projection, shutdown });
-    let routes = Router::new()
-        .route("/users", get(list::list))
-        .route("/users/{userId}", get(users::one))
-        .route("/users/by-username/{username}", get(users::by_username))
-        .route("/users/by-email/{email}", get(users::by_email))
-        .route("/users/by-extension/{extension}", get(users::by_extension))
-        .route("/changes", get(changes::changes))
-        .route("/status", get(status::status))
-        .layer(layer_fn({
-            let api = Arc::clone(&api);
-            move |within| Wait { api: Arc::clone(&api), within }
-        }))
+/// Returns the routes of the service, whose streams end with the shutdown. They answer to the `allowed` hosts, and to
+/// those whom the gate admits; web pages of these origins may read the answers.
+pub(crate) fn router(
+    projection: Projection,
+    shutdown: Shutdown,
+    gate: Gate,
+    allowed: AllowedHosts,
+    cors_origins: &[String],
+) -> Router {
+    let gate = Arc::new(gate);
+    let authenticate = layer_fn({
+        let gate = Arc::clone(&gate);
+        move |within| Authenticate { gate: Arc::clone(&gate), within }
+    });
+    // The documentation is for everybody: it shows nobody's data.
+    let routes = routes(Arc::new(Api { projection, shutdown })).route_layer(authenticate).merge(documents());
+    let routes = routes
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
+        .fallback(|| async { Problem::not_found() });
+    let routes = if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) };
+    routes.layer(layer_fn(move |within| Hosts { allowed: allowed.clone(), gate: Arc::clone(&gate), within }))
+}
+
+/// Returns the routes for whichever principal the request has.
+fn routes(api: Arc<Api>) -> Router {
+    use Scope::{ChangesRead, StatusRead, UsersContact, UsersRead};
+    let guarded = |demanded: &'static [Scope], method: MethodRouter<Arc<Api>>| {
+        let api = Arc::clone(&api);
+        let waits = layer_fn(move |within| Wait { api: Arc::clone(&api), within });
+        method.route_layer(waits).route_layer(layer_fn(move |within| Guard { demanded, within }))
+    };
+    Router::new()
+        .route("/users", guarded(&[UsersRead], get(list::list)))
+        .route("/users/{userId}", guarded(&[UsersRead], get(users::one)))
+        .route("/users/by-username/{username}", guarded(&[UsersRead], get(users::by_username)))
+        .route("/users/by-email/{email}", guarded(&[UsersRead, UsersContact], get(users::by_email)))
+        .route("/users/by-extension/{extension}", guarded(&[UsersRead], get(users::by_extension)))
+        .route("/changes", guarded(&[ChangesRead], get(changes::changes)))
+        .route("/status", guarded(&[StatusRead], get(status::status)))
+        .with_state(api)
+}
+
+fn documents() -> Router {
+    Router::new()
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::to_page))
         .route("/docs/", get(docs::index))
         .route("/docs/{file}", get(docs::page))
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
-        .fallback(|| async { Problem::not_found() })
-        .with_state(api);
-    if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) }
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -101,7 +146,10 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::HEAD])
-        .allow_headers([ACCEPT, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
-        .expose_headers([ETAG, LINK, RETRY_AFTER, wait::POSITIONS])
+        .allow_headers([ACCEPT, AUTHORIZATION, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
+        .expose_headers([ETAG, LINK, RETRY_AFTER, WWW_AUTHENTICATE, wait::POSITIONS, wait::AS_OF])
         .max_age(PREFLIGHT_MAX_AGE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@
 //! - `follow`: the loop. The only writer of the store and of `shared`.
 //! - [`Bookmark`], [`Changes`]: subscriptions without a gap or a repeat.
 //! - [`Projection`]: the library's face.
-//! - `http`: all of it over HTTP; [`Config`], [`run`]: the service.
+//! - [`Scopes`]: who may read what; [`Auth`]: who asks; `http`: all of it over HTTP; [`Config`], [`run`]: the service.
 //!
 //! Any number of projections may follow the same topic, each complete: there is no group, and positions are the same
 //! everywhere.
@@ -77,11 +77,13 @@ mod bookmark;
 
 mod subscribe;
 
+mod watch;
+
 mod announced;
 
 mod shared;
 
-mod ends;
+mod facts;
 
 mod follow;
 
@@ -90,6 +92,10 @@ mod start;
 pub mod rebuild;
 
 pub mod store;
+
+mod scopes;
+
+mod auth;
 
 mod http;
 
@@ -100,6 +106,7 @@ mod metrics;
 mod run;
 
 pub use announced::Announced;
+pub use auth::{Auth, AuthError, Jwt, NewToken, NotAName, PrincipalName};
 pub use bookmark::Bookmark;
 pub use config::{Config, Raw};
 pub use error::Error;
@@ -107,5 +114,6 @@ pub use options::Options;
 pub use phase::Phase;
 pub use projection::Projection;
 pub use run::{Error as RunError, Summary, run, run_watched};
+pub use scopes::{Principal, Scope, Scopes, UnknownScope};
 pub use service::Listeners;
 pub use subscribe::{Changes, Ended, Item};

@@ -11,12 +11,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::{Effects, Erasures, Tally};
+use crate::start::RebuildReason;
+use crate::store::{Contents, Effects, Erasures, Tally};
 
 /// The effect of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OutcomeLabel {
     pub(crate) outcome: &'static str,
+}
+
+/// What was used up, by the names that [`crate::store::Resource`] has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ResourceLabel {
+    pub(crate) resource: &'static str,
 }
 
 /// The state of a gap.
@@ -25,10 +32,10 @@ pub(crate) struct GapLabel {
     pub(crate) state: &'static str,
 }
 
-/// A partition of the topic.
+/// The reason of a rebuild.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct PartitionLabel {
-    pub(crate) messaging_destination_partition_id: i32,
+pub(crate) struct ReasonLabel {
+    pub(crate) reason: &'static str,
 }
 
 #[derive(Clone, Debug)]
@@ -39,18 +46,23 @@ pub(crate) struct Metrics {
     pub(crate) gaps: Family<GapLabel, Gauge>,
     pub(crate) gaps_found: Counter,
     pub(crate) unknown_users: Gauge,
+    pub(crate) users: Gauge,
+    pub(crate) forgotten: Gauge,
+    pub(crate) unreadable_records: Gauge,
+    /// In seconds since 1970.
+    pub(crate) last_event: Gauge<f64, AtomicU64>,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
-    pub(crate) next_offset: Family<PartitionLabel, Gauge>,
-    pub(crate) lag: Family<PartitionLabel, Gauge>,
-    /// When the end of the log was last known, in seconds since 1970.
-    pub(crate) as_of: Gauge<f64, AtomicU64>,
+    pub(crate) stalled: Gauge,
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
+    pub(crate) subscribers_refused: Counter,
     pub(crate) waiters: Gauge,
-    pub(crate) rebuilds: Counter,
+    /// By the names that [`RebuildReason`] has.
+    pub(crate) rebuilds: Family<ReasonLabel, Counter>,
     pub(crate) rebuild_progress: Gauge<f64, AtomicU64>,
     pub(crate) erasures_pending: Gauge,
+    pub(crate) exhausted: Family<ResourceLabel, Counter>,
     /// The time of the first tombstone that waits, in seconds since 1970; 0 when none does.
     pub(crate) erasures_pending_since: Gauge<f64, AtomicU64>,
 }
@@ -62,22 +74,29 @@ impl Default for Metrics {
             gaps: Family::default(),
             gaps_found: Counter::default(),
             unknown_users: Gauge::default(),
+            users: Gauge::default(),
+            forgotten: Gauge::default(),
+            unreadable_records: Gauge::default(),
+            last_event: Gauge::default(),
             gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
-            next_offset: Family::default(),
-            lag: Family::default(),
-            as_of: Gauge::default(),
+            stalled: Gauge::default(),
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
+            subscribers_refused: Counter::default(),
             waiters: Gauge::default(),
-            rebuilds: Counter::default(),
+            rebuilds: Family::default(),
             rebuild_progress: Gauge::default(),
             erasures_pending: Gauge::default(),
+            exhausted: Family::default(),
             erasures_pending_since: Gauge::default(),
         };
         // Each is there from zero.
         metrics.count(Effects::default());
         metrics.tally(Tally::default());
+        for reason in RebuildReason::NAMES {
+            drop(metrics.rebuilds.get_or_create(&ReasonLabel { reason }));
+        }
         metrics
     }
 }
@@ -88,33 +107,30 @@ impl Metrics {
         registry.register("rollcall_projector_gaps", "Deliveries that are missing, by state", self.gaps.clone());
         let unknown = self.unknown_users.clone();
         registry.register("rollcall_projector_unknown_users", "Users whose last records are unknown", unknown);
+        self.register_contents(registry);
         registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
         let closed = self.gaps_closed_late.clone();
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
         let commit = self.commit.clone();
         registry.register_with_unit("rollcall_projector_commit", "Time of a commit", Unit::Seconds, commit);
-        let next = self.next_offset.clone();
-        registry.register("rollcall_projector_next_offset", "Offset of the next record to be read", next);
         registry.register(
-            "rollcall_projector_lag",
-            "Records between the table and the end of the log",
-            self.lag.clone(),
-        );
-        registry.register_with_unit(
-            "rollcall_projector_as_of_timestamp",
-            "When the end of the log was last known, since 1970",
-            Unit::Seconds,
-            self.as_of.clone(),
+            "rollcall_projector_stalled_partitions",
+            "Partitions that the Kafka client had stopped to fetch, until they are read to their end",
+            self.stalled.clone(),
         );
         let subscribers = self.subscribers.clone();
         registry.register("rollcall_projector_subscribers", "Subscribers to changes", subscribers);
         let cut_off = self.subscribers_cut_off.clone();
         registry.register("rollcall_projector_subscribers_cut_off", "Subscribers cut off for being slow", cut_off);
+        let refused = self.subscribers_refused.clone();
+        registry.register("rollcall_projector_subscribers_refused", "Subscribers that got no place", refused);
         let waiters = self.waiters.clone();
         registry.register("rollcall_projector_waiters", "Requests that wait for a position", waiters);
-        registry.register("rollcall_projector_rebuilds", "Rebuilds begun", self.rebuilds.clone());
+        registry.register("rollcall_projector_rebuilds", "Rebuilds begun, by reason", self.rebuilds.clone());
         let progress = self.rebuild_progress.clone();
         registry.register("rollcall_projector_rebuild_progress", "Part of the rebuild that is done, 0 to 1", progress);
+        let help = "Failures because disk, files, memory or threads were used up, each tried again";
+        registry.register("rollcall_projector_exhausted", help, self.exhausted.clone());
         let pending = self.erasures_pending.clone();
         registry.register(
             "rollcall_projector_erasures_pending",
@@ -129,11 +145,37 @@ impl Metrics {
         );
     }
 
+    fn register_contents(&self, registry: &mut Registry) {
+        registry.register("rollcall_projector_users", "Users in the table", self.users.clone());
+        registry.register("rollcall_projector_forgotten_users", "Users that are forgotten", self.forgotten.clone());
+        let help = "Records up to the table's position that cannot be read or are unknown";
+        registry.register("rollcall_projector_unreadable_records", help, self.unreadable_records.clone());
+        registry.register_with_unit(
+            "rollcall_projector_last_event_timestamp",
+            "Receipt of the newest event in the table, since 1970; 0 without any",
+            Unit::Seconds,
+            self.last_event.clone(),
+        );
+    }
+
     pub(crate) fn see_erasures(&self, erasures: &Erasures) {
         self.erasures_pending.set(i64::try_from(erasures.tombstones()).unwrap_or(i64::MAX));
         let since = erasures.since().map_or(0, |since| since.millis().max(0));
         let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
         self.erasures_pending_since.set(since.as_secs_f64());
+    }
+
+    pub(crate) fn see_contents(&self, contents: Contents) {
+        let Contents { counts, records_unreadable, last_event } = contents;
+        self.users.set(gauged(counts.users));
+        self.forgotten.set(gauged(counts.forgotten));
+        self.unreadable_records.set(gauged(records_unreadable));
+        let since = last_event.map_or(0, |at| at.millis().max(0));
+        self.last_event.set(Duration::from_millis(u64::try_from(since).unwrap_or_default()).as_secs_f64());
+    }
+
+    pub(crate) fn count_rebuild(&self, reason: &RebuildReason) {
+        self.rebuilds.get_or_create(&ReasonLabel { reason: reason.name() }).inc();
     }
 
     pub(crate) fn count(&self, effects: Effects) {

@@ -26,8 +26,12 @@ pub struct Options {
     pub rebuild_memory_bytes_max: usize,
     /// How many changes wait for the slowest subscriber; one that falls further behind is cut off.
     pub changes_waiting_max: usize,
-    /// How often the ends of the log are asked for, and an idle store is marked as up to date.
+    /// How many subscribers are served over HTTP at once.
+    pub subscribers_max: usize,
+    /// How often the ends of the log are asked for.
     pub look_interval: Duration,
+    /// How old the table may be while the service is ready.
+    pub behind_max: Duration,
     /// Returns the time, for the age of the store.
     pub clock: fn() -> UnixMillis,
 }
@@ -39,9 +43,15 @@ impl Options {
     /// How many changes wait for the slowest subscriber by default.
     const CHANGES_WAITING_MAX: usize = 16 * 1024;
 
+    /// How many subscribers are served over HTTP at once by default: half of the places for connections.
+    pub const SUBSCRIBERS_MAX: usize = 512;
+
     /// How often the ends of the log are asked for by default: a table that is cut off from the cluster knows it within
-    /// a minute.
-    const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+    /// ten seconds.
+    const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+    /// How old the table may be by default while the service is ready.
+    pub(crate) const BEHIND_MAX: Duration = Duration::from_secs(300);
 
     /// Returns options for that cluster, topic and folder, with defaults for the rest.
     pub fn new(bootstrap: &str, topic: &str, store: impl Into<PathBuf>) -> Self {
@@ -55,7 +65,9 @@ impl Options {
             rebuild: false,
             rebuild_memory_bytes_max: Self::REBUILD_MEMORY_BYTES_MAX,
             changes_waiting_max: Self::CHANGES_WAITING_MAX,
+            subscribers_max: Self::SUBSCRIBERS_MAX,
             look_interval: Self::LOOK_INTERVAL,
+            behind_max: Self::BEHIND_MAX,
             clock: system_clock,
         }
     }

@@ -11,6 +11,11 @@ pub enum Phase {
     Starting {
         waits_for: String,
     },
+    /// The table of an earlier run can be read, at the position that every answer names. The cluster has not confirmed
+    /// yet that it is of the present log.
+    Stored {
+        waits_for: String,
+    },
     Rebuilding(Progress),
     /// The table can be read, at the position that every answer names; it is not yet where the log ended at start.
     CatchingUp,
@@ -25,7 +30,7 @@ impl Phase {
     /// Returns whether waiting for the table to be ready is over, for good or ill.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Starting { .. } | Self::Rebuilding(_) | Self::CatchingUp => false,
+            Self::Starting { .. } | Self::Stored { .. } | Self::Rebuilding(_) | Self::CatchingUp => false,
             Self::Following | Self::Failed { .. } | Self::Ended => true,
         }
     }
@@ -35,6 +40,9 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Starting { waits_for } => write!(f, "waiting for {waits_for}"),
+            Self::Stored { waits_for } => {
+                write!(f, "answering from the table of an earlier run, waiting for {waits_for}")
+            }
             Self::Rebuilding(progress) => write!(f, "rebuilding from the log: {progress}"),
             Self::CatchingUp => f.write_str("reading to where the log ended at start"),
             Self::Following => f.write_str("following the log"),

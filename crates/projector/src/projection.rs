@@ -31,10 +31,10 @@ pub struct Projection {
 type Follower = Mutex<Option<JoinHandle<Result<(), Error>>>>;
 
 impl Projection {
-    /// Takes the folder and begins to follow the topic. Answers come once the table is there: [`Projection::ready`]
-    /// waits for it.
+    /// Takes the folder and begins to follow the topic. Answers come once the table is there: that of an earlier run at
+    /// once, as of the time that it was stored. [`Projection::ready`] waits until it is up to date.
     ///
-    /// A cluster that is away is waited for. To be called inside a Tokio runtime.
+    /// A cluster that is away is waited for, and a topic that is not there. To be called inside a Tokio runtime.
     ///
     /// # Errors
     /// [`Error::Options`] when the Kafka options cannot be used; [`Error::Store`] when the folder cannot be used or has
@@ -46,6 +46,9 @@ impl Projection {
         }
         let folder = StoreFolder::take(&options.store)?;
         let shared = Arc::new(Shared::new(options));
+        for topic in [Some(&shared.options.topic), shared.options.late_topic.as_ref()].into_iter().flatten() {
+            shared.readers_reopened.watch(topic);
+        }
         let follower = tokio::spawn(follow::run(Arc::clone(&shared), folder));
         Ok(Self { shared, follower: Arc::new(Mutex::new(Some(follower))) })
     }
@@ -60,7 +63,11 @@ impl Projection {
         match phase {
             Phase::Failed { why } => Err(Error::NotReady(why)),
             Phase::Ended => Err(Error::Ended),
-            Phase::Following | Phase::Starting { .. } | Phase::Rebuilding(_) | Phase::CatchingUp => Ok(()),
+            Phase::Following
+            | Phase::Starting { .. }
+            | Phase::Stored { .. }
+            | Phase::Rebuilding(_)
+            | Phase::CatchingUp => Ok(()),
         }
     }
 

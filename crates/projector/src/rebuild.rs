@@ -42,6 +42,7 @@ use std::time::Duration;
 
 use domain::{LeaderEpochs, LogId};
 use kafka::scan::Range;
+use kafka::topics::Watermarks;
 use kafka::{tail, topics};
 use tokio::time::Instant;
 
@@ -60,6 +61,9 @@ pub use progress::{Meter, Progress, Stage};
 /// How often progress is shown to readers, and how often it is logged.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const REPORTS_PER_LOG_LINE: u32 = 20;
+/// The table of a former log is kept where it has more than so many times the users of this one.
+const EMPTIED: u64 = 2;
+
 /// The result of a rebuild, and how long each stage took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Made {
@@ -70,18 +74,20 @@ pub struct Made {
     pub indexing: Duration,
 }
 
-/// Makes the table and opens it; `None` when the shutdown came first.
+/// Makes the table and opens it; `None` when the shutdown came first. `former_users` is the number of users in the
+/// table of a former log.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
     folder: &Arc<StoreFolder>,
     topic: &Topic,
     meta: &StoreMeta,
+    former_users: Option<u64>,
 ) -> Result<Option<Writer>, Error> {
     let plan = Plan {
         kafka: shared.options.kafka.clone(),
         topic: topic.name.clone(),
         schemas: shared.options.schemas.clone(),
-        ranges: topic.log.iter().copied().map(Range::from).collect(),
+        ranges: topic.log.iter().map(readable).collect(),
         memory_bytes_max: shared.options.rebuild_memory_bytes_max,
         threads: thread::available_parallelism().map_or(1, usize::from),
     };
@@ -98,7 +104,8 @@ pub(crate) async fn run(
             folder.discard(&path);
             return Err(error.into());
         }
-        folder.install(&path)?;
+        let keeps_former = former_users.is_some_and(|former| former > made.users.saturating_mul(EMPTIED));
+        folder.install(&path, keeps_former)?;
         let (records, Made { users, passes, folding, loading, indexing }) = (worker_meter.progress().records, made);
         tracing::info!(records, users, passes, ?folding, ?loading, ?indexing, "rebuilt");
         Ok::<_, Error>(Some(Writer::open(&path)?))
@@ -120,6 +127,11 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// Returns what can be read of a partition: an open transaction must not keep the table from being made.
+fn readable(log: &Watermarks) -> Range {
+    Range { partition: log.partition, start: log.low, end: log.stable.max(log.low) }
 }
 
 /// # Errors

@@ -4,31 +4,36 @@
 //! The follower replaces the readers and the channel of changes with each table, announces each commit after it is
 //! made, and says its phase. Everybody else reads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use domain::{Checkpoint, Positions, TopicId, UnixMillis};
 use http::HeaderValue;
-use kafka::topics::{self, LogProbe};
+use kafka::topics::{EndsProbe, LogProbe, Watermarks};
 use parking_lot::{Mutex, RwLock};
 use service::Shutdown;
 use service::partitions::PartitionCount;
+use service::readers::ReadersReopened;
+use service::telemetry::{Seldom, chain};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use crate::announced::Announced;
-use crate::ends::LogEnds;
 use crate::error::Error;
-use crate::metrics::Metrics;
+use crate::facts::{Answer, Facts};
+use crate::metrics::{Metrics, ResourceLabel};
 use crate::options::Options;
 use crate::phase::Phase;
-use crate::store::{self, StoreReader, StoreReaders};
+use crate::store::{self, Resource, StoreReader, StoreReaders, Writer};
 
 /// How long the cluster may take to answer a question.
 pub(crate) const ASK_DEADLINE: Duration = Duration::from_secs(10);
 /// How long to wait before a failure that passes by itself is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest wait before another try while a resource is used up: a rebuild reads the whole log at each.
+const EXHAUSTED_RETRY_MAX: Duration = Duration::from_secs(120);
 /// How many long reads (pages, snapshots) run at once; further ones wait their turn.
 const LONG_READS_MAX: usize = 8;
 
@@ -42,8 +47,9 @@ pub(crate) struct Shared {
     pub(crate) committed: watch::Sender<Arc<Committed>>,
     /// Replaced with the table.
     pub(crate) changes: RwLock<broadcast::Sender<Arc<Announced>>>,
-    /// Where each partition was last seen to end.
-    pub(crate) ends: Mutex<LogEnds>,
+    /// How far the table is from the end of the log.
+    pub(crate) facts: Arc<Mutex<Facts>>,
+    pub(crate) ends: EndsProbe,
     asked: tokio::sync::Mutex<AskedEnds>,
     /// How many commits there were that forgot somebody.
     pub(crate) forgettings: AtomicU64,
@@ -52,8 +58,16 @@ pub(crate) struct Shared {
     pub(crate) erasure_held_back: Mutex<Option<String>>,
     pub(crate) metrics: Metrics,
     pub(crate) partitions: PartitionCount,
+    pub(crate) readers_reopened: ReadersReopened,
+    /// The partitions that the Kafka client had stopped to fetch, until they are read to their end.
+    pub(crate) stalled: watch::Sender<BTreeSet<i32>>,
     pub(crate) shutdown: Shutdown,
+    /// Of the lines that say what the projection waits for.
+    waits: Seldom,
     long_reads: Semaphore,
+    /// The places of subscribers over HTTP.
+    pub(crate) subscribers: Arc<Semaphore>,
+    pub(crate) subscribers_refused: Seldom,
 }
 
 /// How far the table has been read.
@@ -85,18 +99,24 @@ impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             changes: RwLock::new(broadcast::Sender::new(options.changes_waiting_max)),
+            subscribers: Arc::new(Semaphore::new(options.subscribers_max)),
+            subscribers_refused: Seldom::default(),
             logs: LogProbe::new(&options.kafka, &options.topic),
+            ends: EndsProbe::new(&options.kafka, &options.topic),
             partitions: PartitionCount::new(&options.topic, options.partitions),
+            readers_reopened: ReadersReopened::default(),
+            stalled: watch::Sender::default(),
             options,
             readers: RwLock::new(None),
             phase: watch::Sender::new(Phase::Starting { waits_for: "the cluster".to_owned() }),
             committed: watch::Sender::new(Arc::default()),
-            ends: Mutex::default(),
+            facts: Arc::default(),
             asked: tokio::sync::Mutex::default(),
             forgettings: AtomicU64::new(0),
             erasure_held_back: Mutex::default(),
             metrics: Metrics::default(),
             shutdown: Shutdown::new(),
+            waits: Seldom::default(),
             long_reads: Semaphore::new(LONG_READS_MAX),
         }
     }
@@ -104,6 +124,38 @@ impl Shared {
     /// Returns the time.
     pub(crate) fn now(&self) -> UnixMillis {
         (self.options.clock)()
+    }
+
+    /// Puts a table into use, unless it is already.
+    pub(crate) fn put_into_use(&self, writer: &Writer) {
+        let readers = writer.readers();
+        if self.readers.read().as_ref().is_some_and(|in_use| Arc::ptr_eq(in_use, readers)) {
+            return;
+        }
+        self.committed.send_replace(Committed::new(readers.topic(), writer.checkpoint().clone()));
+        self.facts.lock().begin(writer.checkpoint(), writer.meta().committed_at);
+        // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
+        *self.changes.write() = broadcast::Sender::new(self.options.changes_waiting_max);
+        *self.readers.write() = Some(Arc::clone(readers));
+    }
+
+    /// Takes the table out of use.
+    pub(crate) fn withdraw(&self) {
+        *self.readers.write() = None;
+    }
+
+    /// Shows what the projection waits for before it can follow the log.
+    pub(crate) fn waits_for(&self, waits_for: &str) {
+        let waits_for = waits_for.to_owned();
+        let is_in_use = self.readers.read().is_some();
+        self.phase.send_replace(if is_in_use { Phase::Stored { waits_for } } else { Phase::Starting { waits_for } });
+    }
+
+    /// Logs why the projection waits: each cause at once, then once a minute.
+    pub(crate) fn log_wait(&self, error: &(dyn std::error::Error + 'static), text: &str) {
+        if self.waits.is_due_for(&chain(error)) {
+            tracing::warn!(error, "{text}");
+        }
     }
 
     /// Returns the readers of the table in use.
@@ -149,7 +201,7 @@ impl Shared {
     /// reader is believed.
     pub(crate) async fn is_beyond_log(&self, checkpoint: &Checkpoint) -> bool {
         let is_beyond = |ends: &Checkpoint| checkpoint.iter().any(|(id, next)| next > ends.next(id).unwrap_or(0));
-        if !is_beyond(&self.ends.lock().offsets) {
+        if !is_beyond(&self.facts.lock().seen_ends()) {
             return false;
         }
         self.ends_now().await.is_some_and(|ends| is_beyond(&ends))
@@ -159,7 +211,7 @@ impl Shared {
     /// is asked; while it does not answer, the partition is believed in.
     pub(crate) async fn may_have_partition(&self, partition: i32, wait_max: Duration) -> bool {
         let is_known = |ends: &Checkpoint| ends.is_empty() || ends.next(partition).is_some();
-        if is_known(&self.ends.lock().offsets) {
+        if is_known(&self.facts.lock().seen_ends()) {
             return true;
         }
         match tokio::time::timeout(wait_max, self.ends_now()).await {
@@ -175,9 +227,11 @@ impl Shared {
         let mut asked = self.asked.lock().await;
         if asked.began.is_none_or(|began| began < came) {
             let began = Instant::now();
-            let ends = match topics::watermarks(&self.options.kafka, &self.options.topic, ASK_DEADLINE).await {
+            let ends = match self.ends.now(ASK_DEADLINE).await {
                 Ok(log) if self.is_log_of_table().await => {
-                    Some(Checkpoint::from_next_offsets(log.iter().map(|log| (log.partition, log.high))))
+                    let ends: Result<Vec<_>, _> = log.into_values().collect();
+                    let next = |log: &Watermarks| (log.partition, log.high);
+                    ends.ok().map(|ends| Checkpoint::from_next_offsets(ends.iter().map(next)))
                 }
                 Ok(_) => None,
                 Err(error) => {
@@ -198,22 +252,55 @@ impl Shared {
         self.logs.now(ASK_DEADLINE).await.is_ok_and(|log| Some(log.topic) == topic)
     }
 
-    /// Notes that the cluster has answered where the log ends.
-    pub(crate) fn ends_answered(&self) {
-        let now = self.now();
-        let was_silent = self.ends.lock().answered(now);
-        let since = Duration::from_millis(u64::try_from(now.millis()).unwrap_or_default());
-        self.metrics.as_of.set(since.as_secs_f64());
-        if was_silent {
-            tracing::info!("the cluster answers again");
+    /// Changes the partitions that are stalled.
+    pub(crate) fn stalled(&self, change: impl FnOnce(&mut BTreeSet<i32>)) {
+        self.stalled.send_if_modified(|stalled| {
+            let before = stalled.clone();
+            change(stalled);
+            self.metrics.stalled.set(i64::try_from(stalled.len()).unwrap_or(i64::MAX));
+            *stalled != before
+        });
+    }
+
+    /// Changes what is known of the log, and logs what has come between the table and its end, or has gone.
+    pub(crate) fn learn(&self, learn: impl FnOnce(&mut Facts)) {
+        let (before, after) = {
+            let mut facts = self.facts.lock();
+            let before = facts.trouble();
+            learn(&mut facts);
+            (before, facts.trouble())
+        };
+        match (before, after) {
+            (before, Some(trouble)) if before.as_ref() != Some(&trouble) => {
+                tracing::warn!(reason = trouble, "the table may be old");
+            }
+            (Some(trouble), None) => tracing::info!(reason = trouble, "the table goes on: this is over"),
+            (_, _) => {}
         }
     }
 
-    /// Notes that it has not, and logs the first such answer in a row.
-    pub(crate) fn ends_unanswered(&self, error: &(dyn std::error::Error + 'static)) {
-        if self.ends.lock().unanswered() {
-            tracing::warn!(error, "the cluster does not answer where the log ends: the table may be old");
+    /// Returns the time that the table is as of, where that is known.
+    pub(crate) fn as_of(&self) -> Option<UnixMillis> {
+        self.facts.lock().as_of()
+    }
+
+    /// Counts what is in the table, for the metrics.
+    pub(crate) async fn count(&self) {
+        match self.read(|reader| reader.contents()).await {
+            Ok(contents) => self.metrics.see_contents(contents),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the table cannot be counted"),
         }
+    }
+
+    /// Notes that the cluster has answered where the log ends.
+    pub(crate) fn ends_answered(&self, answer: &Answer) {
+        self.learn(|facts| facts.answered(answer));
+    }
+
+    /// Notes that it has not.
+    pub(crate) fn ends_unanswered(&self, error: &(dyn std::error::Error + 'static)) {
+        tracing::debug!(error, "the cluster does not answer where the log ends");
+        self.learn(Facts::unanswered);
     }
 
     /// Waits for `work`; `None` when the shutdown came first.
@@ -225,6 +312,26 @@ impl Shared {
         }
     }
 
+    /// Counts a failure for lack of a resource. Returns whether it was one.
+    pub(crate) fn note_exhausted(&self, error: &Error) -> bool {
+        let resource = match error {
+            Error::Store(error) => error.resource(),
+            Error::Threads(_) => Some(Resource::Threads),
+            _ => None,
+        };
+        if let Some(resource) = resource {
+            self.metrics.exhausted.get_or_create(&ResourceLabel { resource: resource.as_str() }).inc();
+        }
+        resource.is_some()
+    }
+
+    /// Waits before another try after that error: longer each time in a row that a resource was used up, for such a try
+    /// may read the whole log. `None` when the shutdown came first.
+    pub(crate) async fn pause_after(&self, error: &Error, tries: &mut u32) -> Option<()> {
+        *tries = if self.note_exhausted(error) { tries.saturating_add(1) } else { 0 };
+        self.until_shutdown(tokio::time::sleep(wait_after(*tries))).await
+    }
+
     /// Waits before another try; `None` when the shutdown came first.
     pub(crate) async fn pause(&self) -> Option<()> {
         self.until_shutdown(tokio::time::sleep(RETRY)).await
@@ -234,4 +341,20 @@ impl Shared {
 /// Runs work that blocks on a thread that may.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ended)
+}
+
+/// Returns how long to wait after so many failures in a row for lack of a resource.
+fn wait_after(tries: u32) -> Duration {
+    RETRY.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(EXHAUSTED_RETRY_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_try_on_a_full_disk_waits_longer() {
+        let waits: Vec<u64> = (0..10).map(|tries| wait_after(tries).as_secs()).collect();
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 32, 64, 120, 120]);
+    }
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use domain::order::RULE_VERSION;
 use domain::topics::{DELETE_RETENTION, DELETE_RETENTION_MS};
 use domain::{Checkpoint, LogId, UnixMillis};
-use kafka::topics::Watermarks;
+use kafka::topics::{Hold, Watermarks};
+use service::telemetry::chain;
 
-use crate::store::{SCHEMA_VERSION, StoreMeta};
+use crate::facts::Answer;
+use crate::store::{self, SCHEMA_VERSION, StoreMeta};
 
 /// Why the table is made again from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(crate) enum RebuildReason {
     NoStore,
     Asked,
     Damaged(String),
+    /// The file of the table was removed, or is another one.
+    Removed,
     OtherVersion {
         found: i64,
         needed: i64,
@@ -55,7 +59,33 @@ pub(crate) struct Topic {
     pub id: LogId,
     /// The ends of its partitions.
     pub log: Vec<Watermarks>,
+    /// The partitions whose readers are held back.
+    pub holds: Vec<Hold>,
+    /// The time just before the question.
+    pub asked_at: UnixMillis,
     pub delete_retention_ms: Option<i64>,
+}
+
+impl Topic {
+    /// Returns the answer of the cluster where the log ends.
+    pub(crate) fn answer(&self) -> Answer {
+        let ends = self.log.iter().map(|log| (log.partition, Some(log.high))).collect();
+        Answer { asked_at: self.asked_at, ends, holds: self.holds.clone() }
+    }
+
+    /// Returns the time that a table is as of when all that can be read of the log now is in it.
+    pub(crate) fn as_of(&self) -> UnixMillis {
+        let held_since = self.holds.iter().filter_map(|hold| hold.since).min();
+        held_since.map_or(self.asked_at, |since| since.min(self.asked_at))
+    }
+}
+
+/// Returns why the store must not be answered from while the cluster has not been asked yet; `None` when it may.
+pub(crate) fn judge_alone(meta: &StoreMeta, topic: &str, now: UnixMillis) -> Option<RebuildReason> {
+    if meta.topic != topic {
+        return Some(RebuildReason::OtherTopic { found: meta.topic.clone(), needed: topic.to_owned() });
+    }
+    of_other_version(meta).or_else(|| too_old(meta, DELETE_RETENTION_MS, now))
 }
 
 /// Returns why the store cannot be gone on with; `None` when it can.
@@ -65,11 +95,8 @@ pub(crate) fn judge(
     topic: &Topic,
     now: UnixMillis,
 ) -> Option<RebuildReason> {
-    if meta.schema_version != SCHEMA_VERSION {
-        return Some(RebuildReason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
-    }
-    if meta.rule_version != RULE_VERSION {
-        return Some(RebuildReason::OtherRule { found: meta.rule_version, needed: RULE_VERSION });
+    if let Some(reason) = of_other_version(meta) {
+        return Some(reason);
     }
     if meta.topic != topic.name || meta.log != topic.id {
         let found = format!("{} ({})", meta.topic, meta.log);
@@ -85,9 +112,76 @@ pub(crate) fn judge(
         }
     }
     // Where the broker does not tell its settings, the contract stands in.
-    let limit_ms = topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS);
+    too_old(meta, topic.delete_retention_ms.unwrap_or(DELETE_RETENTION_MS), now)
+}
+
+fn of_other_version(meta: &StoreMeta) -> Option<RebuildReason> {
+    if meta.schema_version != SCHEMA_VERSION {
+        return Some(RebuildReason::OtherVersion { found: meta.schema_version, needed: SCHEMA_VERSION });
+    }
+    if meta.rule_version != RULE_VERSION {
+        return Some(RebuildReason::OtherRule { found: meta.rule_version, needed: RULE_VERSION });
+    }
+    None
+}
+
+fn too_old(meta: &StoreMeta, limit_ms: i64, now: UnixMillis) -> Option<RebuildReason> {
     let age_ms = now.millis().saturating_sub(meta.committed_at.millis());
     (age_ms > limit_ms).then_some(RebuildReason::TooOld { age_ms, limit_ms })
+}
+
+impl RebuildReason {
+    /// All that a reason can be called in metrics.
+    pub(crate) const NAMES: [&'static str; 11] = [
+        "no_store",
+        "asked",
+        "damaged",
+        "removed",
+        "other_version",
+        "other_rule",
+        "other_topic",
+        "outside_log",
+        "partition_gone",
+        "schema_named",
+        "too_old",
+    ];
+
+    /// Returns the reason in an error of the store; `None` when the table is not damaged.
+    pub(crate) fn of_damage(error: &store::Error) -> Option<Self> {
+        match error {
+            store::Error::Removed { .. } => Some(Self::Removed),
+            error => error.is_damage().then(|| Self::Damaged(chain(error))),
+        }
+    }
+
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Removed)
+    }
+
+    /// Returns the name in metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        let number = match self {
+            Self::NoStore => 0,
+            Self::Asked => 1,
+            Self::Damaged(_) => 2,
+            Self::Removed => 3,
+            Self::OtherVersion { .. } => 4,
+            Self::OtherRule { .. } => 5,
+            Self::OtherTopic { .. } => 6,
+            Self::OutsideLog { .. } => 7,
+            Self::PartitionGone { .. } => 8,
+            Self::SchemaNamed { .. } => 9,
+            Self::TooOld { .. } => 10,
+        };
+        Self::NAMES[number]
+    }
+}
+
+impl RebuildReason {
+    /// Returns whether the table is of a log that is no longer there as it was read.
+    pub(crate) fn is_of_another_log(&self) -> bool {
+        matches!(self, Self::OtherTopic { .. } | Self::OutsideLog { .. } | Self::PartitionGone { .. })
+    }
 }
 
 impl fmt::Display for RebuildReason {
@@ -96,6 +190,7 @@ impl fmt::Display for RebuildReason {
             Self::NoStore => f.write_str("there is no table yet"),
             Self::Asked => f.write_str("a rebuild was asked for"),
             Self::Damaged(how) => write!(f, "the store cannot be used: {how}"),
+            Self::Removed => f.write_str("the file of the table was removed or replaced"),
             Self::OtherVersion { found, needed } => write!(f, "the store has tables of version {found}, not {needed}"),
             Self::OtherRule { found, needed } => write!(f, "the store was made by rule version {found}, not {needed}"),
             Self::OtherTopic { found, needed } => write!(f, "the store is of topic {found}, not {needed}"),
@@ -127,7 +222,9 @@ mod tests {
         Topic {
             name: "vcc.users".to_owned(),
             id: log_id(),
-            log: vec![Watermarks { partition: 0, low: 10, high: 20 }],
+            log: vec![Watermarks { partition: 0, low: 10, stable: 20, high: 20 }],
+            holds: Vec::new(),
+            asked_at: NOW,
             delete_retention_ms: None,
         }
     }
@@ -160,6 +257,21 @@ mod tests {
         assert!(matches!(check(|meta| meta.log.cluster = "x".to_owned(), ""), Some(RebuildReason::OtherTopic { .. })));
         let too_old = UnixMillis::from_millis(NOW.millis() - DELETE_RETENTION_MS - 1);
         assert!(matches!(check(|meta| meta.committed_at = too_old, ""), Some(RebuildReason::TooOld { .. })));
+    }
+
+    #[test]
+    fn a_store_of_the_topic_s_name_is_answered_from_before_the_cluster_was_asked() {
+        let alone = |change: fn(&mut StoreMeta)| {
+            let mut meta = StoreMeta::new("vcc.users", &log_id(), NOW);
+            change(&mut meta);
+            judge_alone(&meta, "vcc.users", NOW)
+        };
+        assert_eq!(alone(|_| {}), None);
+        assert!(matches!(alone(|meta| meta.topic = "x".to_owned()), Some(RebuildReason::OtherTopic { .. })));
+        assert!(matches!(alone(|meta| meta.schema_version = 0), Some(RebuildReason::OtherVersion { .. })));
+        assert!(matches!(alone(|meta| meta.rule_version += 1), Some(RebuildReason::OtherRule { .. })));
+        let old = |meta: &mut StoreMeta| meta.committed_at = UnixMillis::from_millis(0);
+        assert!(matches!(alone(old), Some(RebuildReason::TooOld { .. })), "tombstones may be gone from the log");
     }
 
     #[test]

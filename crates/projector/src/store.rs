@@ -14,11 +14,19 @@
 
 mod schema;
 
+mod sealed;
+
 mod folder;
+
+pub(crate) mod kept;
+
+mod probe;
 
 mod meta;
 
 mod temp;
+
+mod private;
 
 mod erasure;
 
@@ -35,6 +43,8 @@ mod unknown;
 mod batch;
 
 mod connection;
+
+mod damage;
 
 mod writer;
 
@@ -61,8 +71,9 @@ mod tally;
 mod error;
 
 pub use batch::{Commit, Effects, LogBatch};
+pub(crate) use connection::to_make;
 pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
-pub use error::Error;
+pub use error::{Error, Resource};
 pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};
 pub(crate) use key_row::{PutUser, facets_of, put_forgotten};
@@ -71,10 +82,11 @@ pub use log_names::LogNames;
 pub use meta::StoreMeta;
 pub(crate) use meta::write_epochs;
 pub use query::{Lookup, UserFilter, UserRows};
+pub(crate) use reader::Contents;
 pub use reader::{Counts, StoreReader};
 pub use readers::StoreReaders;
 pub use rows::UserRow;
-pub(crate) use rows::{differing_fields, write_gaps};
+pub(crate) use rows::{differing, write_gaps};
 pub(crate) use schema::{SCHEMA_VERSION, create_indexes, create_tables};
 pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};
@@ -84,3 +96,7 @@ pub(crate) use unknown::{UNKNOWN_BYTES_PER_KEY, UnknownTail, write_unknown};
 pub use unreadable::Unread;
 pub(crate) use unreadable::note_unreadable;
 pub use writer::Writer;
+
+/// How many bytes of events one read of several users or changes returns, and one event more: what a page, or a step of
+/// a stream, has in memory. The JSON of an event is up to twice as large.
+const STEP_BYTES_MAX: usize = 1 << 20;

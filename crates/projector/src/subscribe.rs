@@ -56,6 +56,16 @@ pub enum Ended {
     Projection(#[from] Error),
 }
 
+impl Ended {
+    /// Returns the text for the reader: paths are for the operator alone.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::TooSlow(_) | Self::Replaced => self.to_string(),
+            Self::Projection(error) => error.told(),
+        }
+    }
+}
+
 /// A subscription. It costs no more than its place in the queue of changes, however slow its reader is.
 #[derive(Debug)]
 pub struct Changes {

@@ -7,10 +7,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, VARY};
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
+use crate::metrics::Exposition;
 use crate::{Metrics, Problem};
 
 /// The conditions of a service's readiness, by name. Each has a reason while it does not hold. Clones share them.
@@ -73,8 +74,9 @@ async fn readyz(State(readiness): State<Readiness>) -> Response {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).into_response()
 }
 
-async fn exposition(State(metrics): State<Metrics>) -> Response {
-    ([(CONTENT_TYPE, Metrics::MEDIA_TYPE)], metrics.encode()).into_response()
+async fn exposition(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
+    let format = Exposition::asked(&headers);
+    ([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], format.of(metrics.encode())).into_response()
 }
 
 #[cfg(test)]
@@ -117,7 +119,12 @@ mod tests {
         assert_eq!(get(&router, "/livez").await.0, 200);
         let (status, text) = get(&router, "/metrics").await;
         assert_eq!(status, 200);
-        assert!(text.ends_with("# EOF\n"), "{text}");
+        assert!(text.contains("# TYPE process_open_fds gauge\n") && !text.contains("# EOF"), "{text}");
+        let request = Request::get("/metrics").header("accept", "application/openmetrics-text");
+        let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(text.ends_with(b"# EOF\n"));
         assert_eq!(get(&router, "/other").await.0, 404);
     }
 }

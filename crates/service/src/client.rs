@@ -1,6 +1,8 @@
 //! A small HTTP client, for the few requests that a service makes: one connection for each, JSON or a form in, JSON
 //! out.
 
+mod connect;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -19,6 +21,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
+
+pub use connect::Connect;
 
 use crate::secret::SecretSource;
 
@@ -224,6 +228,10 @@ fn percent_encoded(value: &str) -> String {
     text
 }
 
+/// Returns TLS for connections to servers whose certificates these authorities have signed, or those of the system.
+///
+/// # Errors
+/// [`EndpointError`] when the file cannot be used.
 fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(EndpointError::Defaults)?;
     // The OpenSSL that is built in does not know where the system has its authorities.
@@ -235,6 +243,10 @@ fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> 
     Ok(builder.build())
 }
 
+/// Secures a connection to a server, which must have a certificate for `host`.
+///
+/// # Errors
+/// When the server has none that is trusted.
 async fn handshake(
     connector: &SslConnector,
     host: &str,

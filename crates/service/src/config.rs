@@ -21,8 +21,8 @@ use toml::Table;
 
 use layers::Layers;
 
-pub use faults::{Fault, Faults, Origin};
-pub use layers::{parse_value, put};
+pub use faults::{Fault, Faults, Origin, log_cautions};
+pub use layers::{parse_value, put, section_of};
 
 /// Returns the raw configuration from `file`, `environment` and `flags`; later sources override earlier ones.
 ///
@@ -35,13 +35,55 @@ pub fn load<Raw: DeserializeOwned>(
     environment: &[(String, String)],
     flags: Table,
 ) -> Result<Raw, Faults> {
+    let mut faults = Faults::default();
+    match read(file, environment, flags, &mut faults) {
+        Some(raw) => faults.or(raw),
+        None => Err(faults),
+    }
+}
+
+/// Returns the validated configuration from `file`, `environment` and `flags`, as [`load`] reads them.
+///
+/// # Errors
+/// The faults that [`load`] finds, and those that validation finds in the other values.
+pub fn load_valid<Raw, Config>(
+    file: Option<&Path>,
+    environment: &[(String, String)],
+    flags: Table,
+    adjust: impl FnOnce(&mut Raw),
+) -> Result<Config, Faults>
+where
+    Raw: DeserializeOwned,
+    Config: TryFrom<Raw, Error = Faults>,
+{
+    let mut faults = Faults::default();
+    let raw = read(file, environment, flags, &mut faults);
+    // Where the file is not TOML its values are missing: what validation then misses may be in it.
+    let Some(mut raw) = raw.filter(|_| faults.iter().all(|fault| !fault.key.is_empty())) else { return Err(faults) };
+    adjust(&mut raw);
+    match Config::try_from(raw) {
+        Ok(config) => faults.or(config),
+        Err(found) => {
+            faults.extend_with(found);
+            Err(faults)
+        }
+    }
+}
+
+/// Returns the values without a fault, and adds the faults.
+fn read<Raw: DeserializeOwned>(
+    file: Option<&Path>,
+    environment: &[(String, String)],
+    flags: Table,
+    faults: &mut Faults,
+) -> Option<Raw> {
     let mut layers = Layers::default();
-    if let Some(path) = file {
-        layers.file(path)?;
+    if let Some(Err(fault)) = file.map(|path| layers.file(path)) {
+        faults.add(fault);
     }
     layers.environment(environment);
     layers.add(&[], flags, &Origin::Flag);
-    layers.deserialize()
+    layers.deserialize(faults)
 }
 
 #[cfg(test)]

@@ -9,13 +9,16 @@
 //! - [`run`]: the skeleton of both services, from the first request to the last step of the stop. [`Shutdown`] is the
 //!   one stop signal of a process. Only the command line connects it to SIGTERM.
 //! - [`serve`]: the accept loop, with a limit on every resource that a peer can hold, and an orderly stop. [`tls`]: TLS
-//!   in front of it.
+//!   in front of it. [`hosts`]: the names by which it may be asked; `browsers`: what browsers may do with its answers.
+//! - [`cgroup`] and [`resources`]: the limits on memory, files and threads that the process is given.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
 //! - [`registry`]: the schemas that records name by an id. [`oauth`]: tokens for Kafka. [`client`] asks a server.
-//! - [`problem`]: errors in the format of RFC 9457. [`answer`]: hooks on each response. [`telemetry`] and [`metrics`].
-//!   [`partitions`]: a part of the topics' contract that both services watch.
+//! - [`problem`]: errors in the format of RFC 9457. [`busy`]: the answer when a place is missing. [`answer`]: hooks on
+//!   each response. [`telemetry`] and [`metrics`].
+//!   [`partitions`]: a part of the topics' contract that both services watch. [`readers`] of Kafka that were reopened.
+//!   [`permissions`] that are missing, and [`deviations`] of the topics while a service runs.
 //!
 //! Invariant: a service does not bind ports, install signal handlers or read the clock. Its caller provides all three.
 //!
@@ -58,6 +61,10 @@ pub mod serve;
 
 pub mod tls;
 
+pub mod hosts;
+
+mod browsers;
+
 pub mod admin;
 
 pub mod config;
@@ -66,7 +73,13 @@ pub mod settings;
 
 pub mod origin;
 
+pub mod deviations;
+
 pub mod partitions;
+
+pub mod permissions;
+
+pub mod readers;
 
 pub mod problem;
 
@@ -76,7 +89,13 @@ pub mod telemetry;
 
 pub mod metrics;
 
+pub mod cgroup;
+
+pub mod resources;
+
 pub mod answer;
+
+pub mod busy;
 
 pub mod client;
 

@@ -1,5 +1,7 @@
 //! Metrics for Prometheus, with OpenTelemetry's names where it defines one.
 
+mod exposition;
+
 mod instruments;
 
 mod process;
@@ -15,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tower::layer::layer_fn;
 
+pub(crate) use exposition::Exposition;
 use process::Process;
 use requests::{Measure, Requests};
 
@@ -25,10 +28,7 @@ pub use instruments::{Counted, duration_histogram};
 pub struct Metrics(Arc<Mutex<Registry>>);
 
 impl Metrics {
-    /// The media type of [`Metrics::encode`].
-    pub(crate) const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-    /// Returns a registry with the metrics of the process: version, memory and open files.
+    /// Returns a registry with the metrics of the process: version, start, processor time, memory and open files.
     pub fn new() -> Self {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);

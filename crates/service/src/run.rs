@@ -17,16 +17,21 @@ use axum::Router;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
+use tower::layer::layer_fn;
 
 use crate::admin::{self, Readiness};
+use crate::browsers::Restricted;
 use crate::serve::{Drained, Places, ServerLimits, serve};
 use crate::tls::Tls;
-use crate::{Metrics, Shutdown};
+use crate::{Metrics, Shutdown, resources};
 
 /// The time that the parts of a service have to end after a stop is requested. Then they are aborted.
 const PARTS_END: Duration = Duration::from_secs(30);
 /// The time that the connections of the admin listener have to finish.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// The places of the admin listener, which are its own: probes, and whoever reads metrics.
+const ADMIN_CONNECTIONS_MAX: usize = 128;
+const ADMIN_CONNECTIONS_PER_SOURCE_MAX: usize = 32;
 
 /// The sockets of a service, bound by the caller.
 #[derive(Debug)]
@@ -71,18 +76,38 @@ impl<E: Send + 'static> Service<E> {
         shutdown: &Shutdown,
         last: impl Future<Output = Result<(), E>>,
     ) -> Stopped<E> {
+        if let (None, Ok(address)) = (&self.tls, listeners.http.local_addr())
+            && !address.ip().is_loopback()
+        {
+            tracing::warn!(
+                %address,
+                "plain HTTP beyond the loopback: whoever is on the way reads secrets, tokens and users; set \
+                 http.tls_certificate_file, or put a TLS proxy in front"
+            );
+        }
         let Self { router, tls, limits, preferred, metrics, readiness, mut parts, stop } = self;
         let admin_stop = Shutdown::new();
-        let admin_limits = ServerLimits { drain: ADMIN_DRAIN, ..ServerLimits::default() };
-        let admin_router = admin::router(readiness.clone(), metrics.clone());
+        resources::check_threads();
+        let limits = resources::fit(limits);
+        let admin_limits = ServerLimits {
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            connections_per_source_max: ADMIN_CONNECTIONS_PER_SOURCE_MAX,
+            drain: ADMIN_DRAIN,
+            ..ServerLimits::default()
+        };
+        let restricted = || layer_fn(|within| Restricted { within });
+        let admin_router = admin::router(readiness.clone(), metrics.clone()).layer(restricted());
         let admin = tokio::spawn({
             let (places, stop) = (Places::new(&admin_limits, Vec::new()), admin_stop.clone());
             async move { serve(listeners.admin, None, admin_limits, &places, admin_router, stop).await }
         });
+        if let Some(tls) = &tls {
+            metrics.register(|registry| tls.register(registry));
+        }
         let places = Places::new(&limits, preferred);
         places.register(&metrics);
         let server = tokio::spawn({
-            let (router, stop) = (metrics.instrument(router), stop.clone());
+            let (router, stop) = (metrics.instrument(router.layer(restricted())), stop.clone());
             async move { serve(listeners.http, tls, limits, &places, router, stop).await }
         });
 

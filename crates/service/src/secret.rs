@@ -2,18 +2,32 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize, Serializer};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::config::Faults;
 
 /// The replacement of a secret in output.
 pub const REDACTED: &str = "[redacted]";
 
-/// A secret. It can be compared, and exposed by an explicit call. It prints and serializes as [`REDACTED`].
-#[derive(Clone, Deserialize, PartialEq, Eq)]
+/// A secret. It can be compared, and exposed by an explicit call. It prints and serializes as [`REDACTED`], and its
+/// memory is wiped when it is dropped. Not wiped: what the parser of the configuration has read, and what OpenSSL and
+/// librdkafka copy.
+#[derive(Clone, Deserialize, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 #[serde(transparent)]
 pub struct Secret(String);
+
+/// The length under which a secret can be guessed soon.
+pub const SECRET_BYTES_MIN: usize = 8;
+/// The length under which a secret is warned of.
+pub const SECRET_BYTES_ADVISED: usize = 16;
+/// The permissions of all users: of them, none may be set for a file with a secret. Those of the group may: that is how
+/// a process without privileges is given a file of another owner (`fsGroup` of Kubernetes, credentials of systemd).
+const OTHERS: u32 = 0o007;
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
@@ -26,7 +40,7 @@ impl Secret {
     /// When the file cannot be read, is not UTF-8, or has what an editor or a tool left in it: a byte order mark,
     /// further lines, a zero byte.
     pub fn from_file(path: &Path) -> io::Result<Self> {
-        let text = std::fs::read_to_string(path)?;
+        let text = Zeroizing::new(std::fs::read_to_string(path)?);
         let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
         let fault = match line {
             _ if line.starts_with('\u{feff}') => "it begins with a byte order mark",
@@ -35,6 +49,20 @@ impl Secret {
             _ => return Ok(Self(line.to_owned())),
         };
         Err(io::Error::new(io::ErrorKind::InvalidData, fault))
+    }
+
+    /// Adds a fault of `key` if the secret is too short to protect anything, and a caution if it is short.
+    pub fn check_length(&self, key: &str, faults: &mut Faults) {
+        match self.0.len() {
+            0 => faults.push(key, "expected a secret, found an empty text"),
+            length if length < SECRET_BYTES_MIN => {
+                faults.push(key, format!("expected at least {SECRET_BYTES_MIN} bytes, better {SECRET_BYTES_ADVISED}"));
+            }
+            length if length < SECRET_BYTES_ADVISED => {
+                faults.caution(key, format!("is short: {SECRET_BYTES_ADVISED} random bytes cannot be guessed"));
+            }
+            _ => {}
+        }
     }
 
     pub fn expose(&self) -> &str {
@@ -52,6 +80,16 @@ impl Secret {
     }
 }
 
+/// Adds a caution of `key` if every user of the machine may use the file, which has a secret. A file that is not there
+/// is the fault of others.
+pub fn check_permissions(key: &str, path: &Path, faults: &mut Faults) {
+    let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(|mode| mode & OTHERS != 0) {
+        let advice = "may be used by every user of this machine: chmod o= (Kubernetes: defaultMode 0440)";
+        faults.caution(key, format!("{} {advice}", path.display()));
+    }
+}
+
 /// A secret, or the file that has it.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
@@ -64,7 +102,7 @@ impl SecretSource {
     /// Returns the secret as it is now.
     ///
     /// # Errors
-    /// When the file cannot be read or is not UTF-8.
+    /// As [`Secret::from_file`].
     pub fn read(&self) -> io::Result<Secret> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
@@ -110,6 +148,30 @@ mod tests {
         for wrong in ["", "hunter", "hunter22", "Hunter2", "hunter2\n"] {
             assert!(!secret.matches(wrong.as_bytes()), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_short_secret_is_a_caution_and_a_very_short_one_a_fault() {
+        for (length, is_fault, is_caution) in
+            [(0, true, false), (7, true, false), (8, false, true), (15, false, true), (16, false, false)]
+        {
+            let mut faults = Faults::default();
+            Secret::new("x".repeat(length)).check_length("k", &mut faults);
+            let found = (!faults.is_empty(), !faults.take_cautions().is_empty());
+            assert_eq!(found, (is_fault, is_caution), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_file_that_every_user_may_read_is_a_caution() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, is_caution) in [(0o600, false), (0o440, false), (0o640, false), (0o644, true), (0o602, true)] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            let mut faults = Faults::default();
+            check_permissions("k", file.path(), &mut faults);
+            assert_eq!(!faults.take_cautions().is_empty(), is_caution, "{mode:o}");
+        }
+        check_permissions("k", Path::new("/no/such/file"), &mut Faults::default());
     }
 
     #[test]

@@ -4,9 +4,11 @@ mod head;
 
 mod places;
 
+mod http2;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openssl::ssl::SslAcceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -24,10 +27,10 @@ use tokio_io_timeout::TimeoutWriter;
 use tower::ServiceExt;
 
 use crate::Shutdown;
-use crate::tls::Tls;
+use crate::tls::{Tls, alpn};
 use head::{HeadLimit, Phase};
 use places::Place;
-pub use places::Places;
+pub use places::{Places, network_of};
 
 /// The resources that a server grants its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct ServerLimits {
     pub write_stall: Duration,
     /// The time that requests in flight have to finish after a stop is requested.
     pub drain: Duration,
+    /// Whether HTTP/2 is spoken too: agreed on in the TLS handshake, or begun with by the client.
+    pub http2: bool,
 }
 
 impl Default for ServerLimits {
@@ -64,6 +69,7 @@ impl Default for ServerLimits {
             header_bytes_max: 16 * 1024,
             write_stall: Duration::from_secs(30),
             drain: Duration::from_secs(20),
+            http2: false,
         }
     }
 }
@@ -92,26 +98,29 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Invariant: when this returns, no connection is left open.
 pub async fn serve(
     listener: TcpListener,
-    mut tls: Option<Tls>,
+    tls: Option<Tls>,
     limits: ServerLimits,
     places: &Places,
     router: Router,
     shutdown: Shutdown,
 ) -> Drained {
+    let server = Server { limits, places: places.clone(), router, shutdown };
+    let mut renewal = JoinSet::new();
+    if let Some(tls) = &tls {
+        renewal.spawn(tls.clone().keep_fresh());
+    }
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            () = shutdown.requested() => break,
+            () = server.shutdown.requested() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
-            () = next_reload(tls.as_ref()) => { tls.as_mut().map(Tls::reload_if_changed); }
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let Some(place) = place_for(peer, places, &shutdown).await else { continue };
-                    let acceptor = tls.as_ref().map(Tls::acceptor);
-                    let (router, shutdown) = (router.clone(), shutdown.clone());
+                    let Some(place) = place_for(peer, places, &server.shutdown).await else { continue };
+                    let (acceptor, server) = (tls.as_ref().map(Tls::acceptor), server.clone());
                     connections.spawn(async move {
-                        connection(stream, peer, acceptor, limits, router, shutdown).await;
+                        server.connection(stream, peer, acceptor).await;
                         drop(place);
                     });
                 }
@@ -123,6 +132,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    renewal.shutdown().await;
     drain(connections, limits.drain).await
 }
 
@@ -135,76 +145,99 @@ async fn place_for(peer: SocketAddr, places: &Places, shutdown: &Shutdown) -> Op
     }
 }
 
-async fn next_reload(tls: Option<&Tls>) {
-    match tls {
-        Some(tls) => tls.next_reload().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    acceptor: Option<Arc<openssl::ssl::SslAcceptor>>,
+/// What all connections of a listener share.
+#[derive(Clone)]
+struct Server {
     limits: ServerLimits,
+    places: Places,
     router: Router,
     shutdown: Shutdown,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "the connection ended before it began");
-        return;
-    }
-    let Some(acceptor) = acceptor else {
-        return speak_http(stream, Scheme::HTTP, peer, limits, router, shutdown).await;
-    };
-    match tokio::time::timeout(HANDSHAKE_MAX, crate::tls::handshake(&acceptor, stream)).await {
-        Ok(Ok(stream)) => speak_http(stream, Scheme::HTTPS, peer, limits, router, shutdown).await,
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
-        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
-    }
 }
 
-async fn speak_http<S>(
-    stream: S,
-    scheme: Scheme,
-    peer: SocketAddr,
-    limits: ServerLimits,
-    router: Router,
-    shutdown: Shutdown,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let phase = Phase::default();
-    let of_service = phase.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let phase = of_service.clone();
-        phase.head_ended();
-        request.extensions_mut().insert(PeerAddr(peer));
-        request.extensions_mut().insert(scheme.clone());
-        let router = router.clone();
-        async move {
-            let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-            phase.answered();
-            Ok::<_, Infallible>(answer)
+impl Server {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, acceptor: Option<Arc<SslAcceptor>>) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "the connection ended before it began");
+            return;
         }
-    });
+        let allows_http2 = self.limits.http2;
+        let Some(acceptor) = acceptor else {
+            let is_http2 = tokio::select! {
+                begun = http2::begins(&stream, &self.limits), if allows_http2 => begun,
+                () = self.shutdown.requested(), if allows_http2 => None,
+                else => Some(false),
+            };
+            let Some(is_http2) = is_http2 else { return };
+            return self.speak(stream, is_http2, Scheme::HTTP, peer).await;
+        };
+        match tokio::time::timeout(HANDSHAKE_MAX, crate::tls::handshake(&acceptor, stream, allows_http2)).await {
+            Ok(Ok(stream)) => {
+                let is_http2 = alpn::is_http2(stream.ssl());
+                self.speak(stream, is_http2, Scheme::HTTPS, peer).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+        }
+    }
+
+    async fn speak<S>(self, stream: S, is_http2: bool, scheme: Scheme, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let stream = stalling(stream, &self.limits);
+        if is_http2 {
+            http2::speak(self, stream, scheme, peer).await;
+        } else {
+            self.speak_http1(stream, scheme, peer).await;
+        }
+    }
+
+    async fn speak_http1<S>(self, stream: S, scheme: Scheme, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { limits, router, shutdown, .. } = self;
+        let phase = Phase::default();
+        let of_service = phase.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let phase = of_service.clone();
+            phase.head_ended();
+            request.extensions_mut().insert(PeerAddr(peer));
+            request.extensions_mut().insert(scheme.clone());
+            let router = router.clone();
+            async move {
+                let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+                phase.answered();
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let connection = http1::Builder::new()
+            // A peer that has sent its request may close its sending half, and still gets its answer (RFC 9112, 9.6).
+            .half_close(true)
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle)
+            .max_buf_size(limits.header_bytes_max)
+            .serve_connection(TokioIo::new(HeadLimit::new(stream, limits.header_read, phase)), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = shutdown.requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note_end(peer, ended);
+    }
+}
+
+/// Returns the stream, which fails when the peer reads nothing for too long.
+fn stalling<S: AsyncRead + AsyncWrite>(stream: S, limits: &ServerLimits) -> Pin<Box<TimeoutWriter<S>>> {
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write_stall));
-    let connection = http1::Builder::new()
-        // A peer that has sent its request may close its sending half, and still gets its answer (RFC 9112, 9.6).
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
-        .max_buf_size(limits.header_bytes_max)
-        .serve_connection(TokioIo::new(HeadLimit::new(Box::pin(stream), limits.header_read, phase)), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.requested() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
+    Box::pin(stream)
+}
+
+fn note_end(peer: SocketAddr, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a connection ended with an error");
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// A request to stop, shared by all parts of a process. It cannot be withdrawn.
@@ -14,21 +14,32 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Returns a shutdown that SIGTERM or SIGINT requests. For the command line only: a library installs no handlers.
+    /// Returns a shutdown that SIGTERM, SIGINT or SIGHUP requests. Each further signal calls `again` with its number,
+    /// to end at once. For the command line only: a library installs no handlers. A SIGHUP that is ignored (`nohup`)
+    /// stays so.
     ///
     /// # Errors
     /// When the process may not install a signal handler.
-    pub fn on_signals() -> io::Result<Self> {
+    pub fn on_signals(again: fn(i32)) -> io::Result<Self> {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = (!is_ignored(SignalKind::hangup())).then(|| signal(SignalKind::hangup())).transpose()?;
         let shutdown = Self::new();
         let requested = shutdown.clone();
         // The task lives as long as the process, so nothing needs to await it.
         tokio::spawn(async move {
-            tokio::select! {
-                _ = term.recv() => tracing::info!(signal = "SIGTERM", "shutdown requested"),
-                _ = int.recv() => tracing::info!(signal = "SIGINT", "shutdown requested"),
+            loop {
+                let (name, kind) = tokio::select! {
+                    _ = term.recv() => ("SIGTERM", SignalKind::terminate()),
+                    _ = int.recv() => ("SIGINT", SignalKind::interrupt()),
+                    () = next(hangup.as_mut()) => ("SIGHUP", SignalKind::hangup()),
+                };
+                if requested.is_requested() {
+                    tracing::warn!(signal = name, "a further signal: ending at once");
+                    again(kind.as_raw_value());
+                }
+                tracing::info!(signal = name, "shutdown requested");
+                requested.trigger();
             }
-            requested.trigger();
         });
         Ok(shutdown)
     }
@@ -45,4 +56,22 @@ impl Shutdown {
     pub async fn requested(&self) {
         self.0.cancelled().await;
     }
+}
+
+/// Waits for the next signal, if there is a handler for it.
+async fn next(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns whether the process was started with this signal ignored: `SigIgn` of /proc/self/status (proc(5)).
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }

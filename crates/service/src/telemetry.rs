@@ -1,4 +1,6 @@
-//! Logs on standard error, as text for people or JSON for machines.
+//! Logs on standard error, as text for people or JSON for machines. The same warning or error is written once a minute.
+
+mod repeats;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -7,6 +9,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use repeats::Repeats;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +45,13 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
         // Colours only on a terminal, not in a file or a pipe.
         .with_ansi(std::io::stderr().is_terminal());
     match format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        Format::Text => builder.finish().with(Repeats::default()).try_init(),
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            builder.finish().with(Repeats::default()).try_init()
+        }
     }
-    .map_err(Error::Again)
+    .map_err(|error| Error::Again(error.into()))
 }
 
 /// # Errors
@@ -51,9 +60,16 @@ pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Error> {
     EnvFilter::builder().parse(filter).map_err(Error::Filter)
 }
 
-/// Limits the log lines about one cause.
+/// Limits the log lines about one cause, or about the causes of one wait.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<Option<Instant>>);
+pub struct Seldom(Mutex<Option<Line>>);
+
+/// The last line that was written.
+#[derive(Debug)]
+struct Line {
+    at: Instant,
+    cause: String,
+}
 
 impl Seldom {
     /// The shortest time between two lines.
@@ -61,10 +77,19 @@ impl Seldom {
 
     /// Returns whether a line may be written now. It then counts as written.
     pub fn is_due(&self) -> bool {
-        let (now, mut last) = (Instant::now(), self.0.lock());
-        let is_due = last.is_none_or(|last| now >= last + Self::INTERVAL);
+        self.is_due_for("")
+    }
+
+    /// Does the same of a line that names `cause`: another cause than that of the last line is not held back.
+    pub fn is_due_for(&self, cause: &str) -> bool {
+        self.is_due_at(Instant::now(), cause)
+    }
+
+    fn is_due_at(&self, at: Instant, cause: &str) -> bool {
+        let mut last = self.0.lock();
+        let is_due = last.as_ref().is_none_or(|last| last.cause != cause || at >= last.at + Self::INTERVAL);
         if is_due {
-            *last = Some(now);
+            *last = Some(Line { at, cause: cause.to_owned() });
         }
         is_due
     }
@@ -79,4 +104,18 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cause_has_one_line_a_minute_and_another_one_at_once() {
+        let (seldom, start) = (Seldom::default(), Instant::now());
+        let is_due = |cause, after| seldom.is_due_at(start + after, cause);
+        assert!(is_due("no answer", Duration::ZERO) && !is_due("no answer", Duration::ZERO));
+        assert!(is_due("no such topic", Duration::ZERO) && !is_due("no such topic", Seldom::INTERVAL / 2));
+        assert!(is_due("no such topic", Seldom::INTERVAL) && !is_due("no such topic", Seldom::INTERVAL));
+    }
 }

@@ -1,28 +1,61 @@
-//! TLS in front of a server, for deployments without a proxy. The files are loaded again when they change.
+//! TLS in front of a server, for deployments without a proxy. The files are loaded again when their content
+//! changes, and a certificate that expires soon is warned of.
+
+mod expiry;
+
+pub(crate) mod alpn;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod};
+use openssl::pkey::{PKey, Private};
+use openssl::sha::Sha256;
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslVerifyMode};
+use openssl::x509::X509;
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_openssl::SslStream;
+
+use expiry::Expiry;
 
 /// The interval of file checks. Certificates are renewed weeks before they expire.
 pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A certificate chain and its key, both PEM, and the acceptor built from them.
+/// What the sessions of this server are of: with client certificates OpenSSL resumes no session without it.
+const SESSION_CONTEXT: &[u8] = b"rollcall";
+
+/// The files of a server's TLS, all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// The authorities of the certificates that clients must have. `None`: clients need none.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// The TLS of a server; clones share it.
+#[derive(Clone)]
 pub struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
+    files: Files,
     interval: Duration,
-    last_look: Instant,
-    seen: Option<[SystemTime; 2]>,
+    current: Arc<Mutex<Current>>,
+    not_after: Gauge<f64, AtomicU64>,
+}
+
+/// What is in use: the acceptor, and of which files.
+struct Current {
     acceptor: Arc<SslAcceptor>,
+    /// The digest of the files' content.
+    seen: [u8; 32],
+    expiry: Expiry,
 }
 
 /// The reason why certificate and key cannot be used.
@@ -34,96 +67,192 @@ pub enum Error {
     Certificate { path: PathBuf, source: ErrorStack },
     #[error("{path} is not a PEM private key, or does not match the certificate")]
     Key { path: PathBuf, source: ErrorStack },
+    #[error("{path} is a private key with a passphrase: expected one without")]
+    Passphrase { path: PathBuf },
+    #[error("{path} has no certificate authorities that can be used")]
+    Authorities { path: PathBuf, source: ErrorStack },
     #[error("OpenSSL refuses its own defaults")]
     Defaults(#[source] ErrorStack),
 }
 
 impl Tls {
-    /// Returns TLS with these files, checked for changes every `interval`.
+    /// Returns TLS with these files, checked for changes every `interval` while a server uses it.
     ///
     /// # Errors
-    /// [`Error`] when a file is missing or the two do not match.
-    pub fn open(certificate: PathBuf, key: PathBuf, interval: Duration) -> Result<Self, Error> {
-        let seen = modified(&certificate, &key)?;
-        let acceptor = Arc::new(acceptor(&certificate, &key)?);
-        Ok(Self { certificate, key, interval, last_look: Instant::now(), seen: Some(seen), acceptor })
+    /// [`Error`] when a file is missing or certificate and key do not match.
+    pub fn open(files: Files, interval: Duration) -> Result<Self, Error> {
+        let content = files.read()?;
+        let (acceptor, expiry) = content.acceptor(&files)?;
+        let current = Current { acceptor: Arc::new(acceptor), seen: content.digest(), expiry };
+        let tls = Self { files, interval, current: Arc::new(Mutex::new(current)), not_after: Gauge::default() };
+        tls.look_at_expiry();
+        Ok(tls)
     }
 
-    /// Loads certificate and key once, to check that they can be used.
+    /// Loads the files once, to check that they can be used.
     ///
     /// # Errors
     /// As [`Tls::open`].
-    pub fn check(certificate: &Path, key: &Path) -> Result<(), Error> {
-        modified(certificate, key)?;
-        acceptor(certificate, key).map(drop)
+    pub fn check(files: &Files) -> Result<(), Error> {
+        files.read()?.acceptor(files).map(drop)
+    }
+
+    /// Registers the metric.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "rollcall_http_tls_certificate_not_after_timestamp",
+            "When the first certificate of the chain in use expires, since 1970",
+            Unit::Seconds,
+            self.not_after.clone(),
+        );
     }
 
     pub(crate) fn acceptor(&self) -> Arc<SslAcceptor> {
-        Arc::clone(&self.acceptor)
+        Arc::clone(&self.current.lock().acceptor)
     }
 
-    /// Waits until the next check of the files. Cancel-safe.
-    pub(crate) async fn next_reload(&self) {
-        tokio::time::sleep_until(self.last_look + self.interval).await;
+    /// Loads the files again whenever their content has changed, without end. Reads them on a thread that may block.
+    pub(crate) async fn keep_fresh(self) {
+        loop {
+            tokio::time::sleep(self.interval).await;
+            let tls = self.clone();
+            if tokio::task::spawn_blocking(move || tls.reload_if_changed()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Loads the files again if they have changed. If they cannot be used, logs the error and keeps the certificate in
     /// use.
-    pub(crate) fn reload_if_changed(&mut self) {
-        self.last_look = Instant::now();
-        let seen = modified(&self.certificate, &self.key).ok();
-        if seen.is_none() || seen == self.seen {
-            return;
-        }
+    fn reload_if_changed(&self) {
+        let seen = self.current.lock().seen;
         // Files count as seen only after they are loaded. A certificate written a moment before its key is tried again
         // later.
-        match acceptor(&self.certificate, &self.key) {
-            Ok(acceptor) => {
-                (self.acceptor, self.seen) = (Arc::new(acceptor), seen);
-                tracing::info!(certificate = %self.certificate.display(), "TLS certificate reloaded");
+        if let Ok(content) = self.files.read()
+            && content.digest() != seen
+        {
+            match content.acceptor(&self.files) {
+                Ok((acceptor, expiry)) => {
+                    *self.current.lock() = Current { acceptor: Arc::new(acceptor), seen: content.digest(), expiry };
+                    tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate reloaded");
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the TLS files changed and cannot be used; the old ones stay in use"
+                    );
+                }
             }
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the TLS files changed and cannot be used; the old ones stay in use"
-                );
-            }
+        }
+        self.look_at_expiry();
+    }
+
+    fn look_at_expiry(&self) {
+        let expiry = &mut self.current.lock().expiry;
+        self.not_after.set(expiry.not_after());
+        if let Some(days) = expiry.warning() {
+            let certificate = self.files.certificate.display();
+            tracing::warn!(%certificate, days, "the TLS certificate expires soon, or has expired: renew it");
         }
     }
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("certificate", &self.certificate).field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
 pub(crate) async fn handshake(
     acceptor: &SslAcceptor,
     stream: TcpStream,
+    http2: bool,
 ) -> Result<SslStream<TcpStream>, openssl::ssl::Error> {
-    let mut stream = SslStream::new(Ssl::new(acceptor.context())?, stream)?;
+    let mut connection = Ssl::new(acceptor.context())?;
+    if http2 {
+        alpn::allow_http2(&mut connection);
+    }
+    let mut stream = SslStream::new(connection, stream)?;
     Pin::new(&mut stream).accept().await?;
     Ok(stream)
 }
 
-fn modified(certificate: &Path, key: &Path) -> Result<[SystemTime; 2], Error> {
-    let of = |path: &Path| {
-        let time = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-        time.map_err(|source| Error::File { path: path.to_owned(), source })
-    };
-    Ok([of(certificate)?, of(key)?])
+/// The content of the files.
+struct Content {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_authorities: Option<Vec<u8>>,
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<SslAcceptor, Error> {
-    // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
-    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
-    builder
-        .set_certificate_chain_file(certificate)
-        .map_err(|source| Error::Certificate { path: certificate.to_owned(), source })?;
-    builder
-        .set_private_key_file(key, SslFiletype::PEM)
-        .and_then(|()| builder.check_private_key())
-        .map_err(|source| Error::Key { path: key.to_owned(), source })?;
-    Ok(builder.build())
+impl Files {
+    fn read(&self) -> Result<Content, Error> {
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source });
+        Ok(Content {
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
+            client_authorities: self.client_authorities.as_ref().map(read).transpose()?,
+        })
+    }
+}
+
+impl Content {
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for content in
+            [Some(self.certificate.as_slice()), Some(self.key.as_slice()), self.client_authorities.as_deref()]
+        {
+            let content = content.unwrap_or_default();
+            digest.update(&content.len().to_be_bytes());
+            digest.update(content);
+        }
+        digest.finish()
+    }
+
+    /// Returns the acceptor of this content, which `files` has, and when its certificates expire.
+    fn acceptor(&self, files: &Files) -> Result<(SslAcceptor, Expiry), Error> {
+        // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
+        let unusable = |source| Error::Certificate { path: files.certificate.clone(), source };
+        let mut chain = X509::stack_from_pem(&self.certificate).map_err(unusable)?.into_iter();
+        let first = chain.next().ok_or_else(|| unusable(ErrorStack::get()))?;
+        let mut expiry = Expiry::of(&first).map_err(unusable)?;
+        builder.set_certificate(&first).map_err(unusable)?;
+        for further in chain {
+            expiry = expiry.or_earlier(Expiry::of(&further).map_err(unusable)?);
+            builder.add_extra_chain_cert(further).map_err(unusable)?;
+        }
+        builder
+            .set_private_key(self.private_key(&files.key)?.as_ref())
+            .and_then(|()| builder.check_private_key())
+            .map_err(|source| Error::Key { path: files.key.clone(), source })?;
+        if let (Some(path), Some(text)) = (&files.client_authorities, &self.client_authorities) {
+            let unusable = |source| Error::Authorities { path: path.clone(), source };
+            let authorities = X509::stack_from_pem(text).map_err(unusable)?;
+            if authorities.is_empty() {
+                return Err(unusable(ErrorStack::get()));
+            }
+            for authority in authorities {
+                // The client is told which authorities count, and chooses its certificate by them.
+                builder.add_client_ca(&authority).map_err(unusable)?;
+                builder.cert_store_mut().add_cert(authority).map_err(unusable)?;
+            }
+            builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+            builder.set_session_id_context(SESSION_CONTEXT).map_err(Error::Defaults)?;
+        }
+        builder.set_alpn_select_callback(alpn::select);
+        Ok((builder.build(), expiry))
+    }
+
+    /// Returns the key. OpenSSL by itself would ask for a passphrase on the terminal.
+    fn private_key(&self, path: &Path) -> Result<PKey<Private>, Error> {
+        let mut is_asked = false;
+        let key = PKey::private_key_from_pem_callback(&self.key, |_| {
+            is_asked = true;
+            Err(ErrorStack::get())
+        });
+        key.map_err(|source| match is_asked {
+            true => Error::Passphrase { path: path.to_owned() },
+            false => Error::Key { path: path.to_owned(), source },
+        })
+    }
 }

@@ -7,39 +7,16 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use http::Method;
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509NameBuilder};
+use openssl::x509::X509;
 use service::client::{Credentials, Endpoint, Error};
+use testkit::tls::self_signed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_openssl::SslStream;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-
-fn certificate(name: &str) -> (X509, PKey<Private>) {
-    let pair = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    let mut subject = X509NameBuilder::new().unwrap();
-    subject.append_entry_by_text("CN", name).unwrap();
-    let subject = subject.build();
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    builder.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
-    builder.set_subject_name(&subject).unwrap();
-    builder.set_issuer_name(&subject).unwrap();
-    builder.set_pubkey(&pair).unwrap();
-    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
-    let alternative = SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None)).unwrap();
-    builder.append_extension(alternative).unwrap();
-    builder.sign(&pair, MessageDigest::sha256()).unwrap();
-    (builder.build(), pair)
-}
 
 /// Answers every request on a port, which it returns.
 async fn serve(certificate: &X509, key: &PKey<Private>) -> u16 {
@@ -70,7 +47,7 @@ async fn status(url: &str, authorities: Option<&Path>) -> Result<u16, Error> {
 
 #[tokio::test]
 async fn a_server_is_trusted_by_the_file_and_by_its_name() {
-    let (certificate, key) = certificate("localhost");
+    let (certificate, key) = self_signed("localhost");
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), certificate.to_pem().unwrap()).unwrap();
     let port = serve(&certificate, &key).await;

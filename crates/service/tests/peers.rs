@@ -2,22 +2,24 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at its first failure")]
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Extension;
 use axum::routing::get;
 use axum::{Router, extract::Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
+use openssl::symm::Cipher;
 use openssl::x509::{X509, X509NameBuilder};
 use service::serve::{Drained, PeerAddr, Places, ServerLimits, serve};
-use service::tls::Tls;
+use service::tls::{Error, Files, Tls};
 use service::{Problem, Shutdown};
 use testkit::http::{Http, read_to_end, request};
 use testkit::wait::PATIENCE;
@@ -227,15 +229,20 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     write_certificate("first", &certificate, &key);
-    let tls = Tls::open(certificate.clone(), key.clone(), Duration::from_millis(20)).unwrap();
+    let tls = Tls::open(files(&certificate, &key), Duration::from_millis(20)).unwrap();
     let server = Server::start(ServerLimits::default(), Some(tls)).await;
     assert_eq!(tls_exchange(server.address, "/fast").await, ("first".to_owned(), "fast\n".to_owned()));
     assert_eq!(tls_exchange(server.address, "/scheme").await.1, "https");
 
+    // Tools that copy files keep their times.
+    let time = std::fs::metadata(&certificate).unwrap().modified().unwrap();
     std::fs::write(&certificate, "not a certificate").unwrap();
     assert_eq!(tls_exchange(server.address, "/fast").await.0, "first", "what cannot be used changes nothing");
 
     write_certificate("second", &certificate, &key);
+    for path in [&certificate, &key] {
+        std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    }
     testkit::eventually("the new certificate is used", PATIENCE, async || {
         (tls_exchange(server.address, "/fast").await.0 == "second").then_some(())
     })
@@ -246,15 +253,107 @@ async fn tls_is_spoken_and_its_certificate_is_renewed_without_a_restart() {
 }
 
 #[tokio::test]
+async fn the_version_of_http_is_agreed_on_in_the_handshake() {
+    const BOTH: &[u8] = b"\x02h2\x08http/1.1";
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    write_certificate("first", &certificate, &key);
+    for (http2, offered, agreed) in [
+        (true, BOTH, Some(&b"h2"[..])),
+        (true, &BOTH[3..], Some(b"http/1.1")),
+        (true, b"\x03foo", None),
+        (false, BOTH, Some(b"http/1.1")),
+    ] {
+        let tls = Tls::open(files(&certificate, &key), Duration::from_secs(3600)).unwrap();
+        let server = Server::start(ServerLimits { http2, ..ServerLimits::default() }, Some(tls)).await;
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        connector.set_alpn_protos(offered).unwrap();
+        let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let mut stream = tokio_openssl::SslStream::new(ssl, stream).unwrap();
+        std::pin::Pin::new(&mut stream).connect().await.unwrap();
+        assert_eq!(stream.ssl().selected_alpn_protocol(), agreed, "{http2} {offered:?}");
+        if agreed == Some(b"h2") {
+            let (mut requests, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let request = hyper::Request::get("https://localhost/scheme").body(String::new()).unwrap();
+            assert_eq!(requests.send_request(request).await.unwrap().status(), 200);
+            drop(requests);
+            connection.await.unwrap().unwrap();
+        } else {
+            stream.write_all(get_request("/scheme").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok();
+            assert!(answer.ends_with("https"), "{answer}");
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_another_certificate_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     write_certificate("a", &path("a.pem"), &path("a.key"));
     write_certificate("b", &path("b.pem"), &path("b.key"));
-    let error = Tls::open(path("a.pem"), path("b.key"), Duration::from_secs(1)).unwrap_err();
+    let error = Tls::open(files(&path("a.pem"), &path("b.key")), Duration::from_secs(1)).unwrap_err();
     assert!(error.to_string().contains("b.key"), "{error}");
-    let error = Tls::open(path("none.pem"), path("b.key"), Duration::from_secs(1)).unwrap_err();
+    let error = Tls::open(files(&path("none.pem"), &path("b.key")), Duration::from_secs(1)).unwrap_err();
     assert!(error.to_string().contains("none.pem"), "{error}");
+    // Nobody is asked for it on the terminal.
+    let key = PKey::private_key_from_pem(&std::fs::read(path("b.key")).unwrap()).unwrap();
+    let locked = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_128_cbc(), b"hunter2").unwrap();
+    std::fs::write(path("b.key"), locked).unwrap();
+    let error = Tls::open(files(&path("b.pem"), &path("b.key")), Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, Error::Passphrase { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_of_the_authority_is_not_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["server", "client", "stranger"] {
+        write_certificate(name, &path(&format!("{name}.pem")), &path(&format!("{name}.key")));
+    }
+    // A certificate signed by itself is its own authority.
+    let files =
+        Files { client_authorities: Some(path("client.pem")), ..files(&path("server.pem"), &path("server.key")) };
+    let tls = Tls::open(files, Duration::from_secs(3600)).unwrap();
+    let server = Server::start(ServerLimits::default(), Some(tls)).await;
+    let asked = async |name: &str| {
+        let certificate = (!name.is_empty()).then(|| (path(&format!("{name}.pem")), path(&format!("{name}.key"))));
+        tls_request(server.address, "/fast", certificate).await
+    };
+    assert_eq!(asked("client").await.as_deref(), Some("fast\n"));
+    for name in ["", "stranger"] {
+        assert_ne!(asked(name).await.as_deref(), Some("fast\n"), "{name:?}");
+    }
+    server.stop().await;
+}
+
+fn files(certificate: &Path, key: &Path) -> Files {
+    Files { certificate: certificate.to_owned(), key: key.to_owned(), client_authorities: None }
+}
+
+/// Returns the body of an answer to a client with this certificate and key, or `None` when the connection ends before.
+async fn tls_request(address: SocketAddr, path: &str, certificate: Option<(PathBuf, PathBuf)>) -> Option<String> {
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    connector.set_verify(SslVerifyMode::NONE);
+    if let Some((certificate, key)) = certificate {
+        connector.set_certificate_chain_file(certificate).unwrap();
+        connector.set_private_key_file(key, SslFiletype::PEM).unwrap();
+    }
+    let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = tokio_openssl::SslStream::new(ssl, stream).unwrap();
+    // With TLS 1.3 the client learns of the refusal after its own handshake.
+    std::pin::Pin::new(&mut stream).connect().await.ok()?;
+    stream.write_all(get_request(path).as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().ok()?;
+    String::from_utf8(answer).unwrap().rsplit("\r\n").next().map(str::to_owned)
 }
 
 fn write_certificate(name: &str, certificate: &Path, key: &Path) {

@@ -11,12 +11,19 @@ pub struct Encryption {
     key: Vec<u8>,
 }
 
+/// Parts of the names of authenticating modes.
+const MODES_WITH_TAG: [&str; 6] = ["gcm", "ccm", "ocb", "siv", "poly1305", "hmac"];
+/// The text by which a cipher is tried before anything is sent.
+const TRIAL: &[u8] = br#"{"new":{"userId":180},"old":null}"#;
+
 /// The reason why a body cannot be encrypted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no cipher {method}")]
     Unknown { method: String, source: ErrorStack },
-    /// For example a cipher that needs a tag.
+    #[error("{method} needs a tag, and the vendor's bodies have no place for it")]
+    NeedsTag { method: String },
+    /// For example a cipher that wraps keys.
     #[error("the cipher refuses")]
     Refused(#[source] ErrorStack),
 }
@@ -38,13 +45,19 @@ impl Encryption {
     /// Returns the encryption with the cipher of that name in PHP and OpenSSL.
     ///
     /// # Errors
-    /// [`Error::Unknown`] when OpenSSL has no such cipher.
+    /// [`Error::Unknown`] when OpenSSL has no such cipher, [`Error::NeedsTag`] or [`Error::Refused`] when it cannot be
+    /// used for bodies.
     pub fn new(method: &str, key: &str) -> Result<Self, Error> {
+        let lower = method.to_ascii_lowercase();
+        if MODES_WITH_TAG.iter().any(|mode| lower.contains(mode)) {
+            return Err(Error::NeedsTag { method: method.to_owned() });
+        }
         let cipher =
             Cipher::fetch(None, method, None).map_err(|source| Error::Unknown { method: method.to_owned(), source })?;
         let mut key = key.as_bytes().to_vec();
         key.resize(cipher.key_length(), 0);
-        Ok(Self { cipher, key })
+        let encryption = Self { cipher, key };
+        encryption.encrypt(TRIAL).map(|_| encryption)
     }
 
     /// Encrypts with a random initialization vector.
@@ -91,6 +104,15 @@ mod tests {
         assert_eq!(body("0123456789abcdef and what is beyond sixteen bytes"), body("0123456789abcdef"));
         assert_eq!(body("short"), body("short\0\0"));
         assert_ne!(body("short"), body("shorter"));
+    }
+
+    #[test]
+    fn what_cannot_encrypt_bodies_is_refused_before_anything_is_sent() {
+        for method in ["aes-256-gcm", "AES-128-CCM", "chacha20-poly1305", "aes-128-siv", "aes-128-ocb"] {
+            let refused = Encryption::new(method, "key").unwrap_err();
+            assert!(matches!(refused, Error::NeedsTag { .. }), "{method}: {refused}");
+        }
+        assert!(matches!(Encryption::new("id-aes256-wrap", "key").unwrap_err(), Error::Refused(_)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Posts one attempt and reads its answer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,9 +8,9 @@ use http::uri::InvalidUri;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
+use service::client::{Connect, EndpointError};
 
 use crate::encrypt::{self, Encryption};
 use crate::history::Notice;
@@ -22,7 +23,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Posts to one webhook address.
 #[derive(Debug)]
 pub struct Post {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connect, Full<Bytes>>,
     url: Uri,
     encryption: Option<Encryption>,
 }
@@ -32,8 +33,10 @@ pub struct Post {
 pub enum Error {
     #[error("{url} is not an address")]
     Address { url: String, source: InvalidUri },
-    #[error("{url} is not an address of the form http://host:port/path")]
+    #[error("{url} is not an address of the form http://host:port/path or https://host:port/path")]
     Scheme { url: String },
+    #[error("https cannot be used")]
+    Tls(#[source] EndpointError),
     #[error("the body cannot be encrypted")]
     Encrypt(#[source] encrypt::Error),
     #[error("the request cannot be made")]
@@ -67,18 +70,18 @@ impl Receipt {
 }
 
 impl Post {
-    /// Prepares to post to `url`, with as many connections as concurrent posts.
+    /// Prepares to post to `url`, with as many connections as concurrent posts. The certificate of an https server is
+    /// checked against `authorities`, or those of the system.
     ///
     /// # Errors
-    /// [`Error::Address`] or [`Error::Scheme`] when the address is not plain HTTP.
-    pub fn new(url: &str, encryption: Option<Encryption>) -> Result<Self, Error> {
+    /// [`Error::Address`] or [`Error::Scheme`] when the address is neither http nor https; [`Error::Tls`].
+    pub fn new(url: &str, encryption: Option<Encryption>, authorities: Option<&Path>) -> Result<Self, Error> {
         let url: Uri = url.parse().map_err(|source| Error::Address { url: url.to_owned(), source })?;
-        if url.scheme_str() != Some("http") || url.host().is_none() {
+        if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
             return Err(Error::Scheme { url: url.to_string() });
         }
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let connect = Connect::new(authorities).map_err(Error::Tls)?;
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connect);
         Ok(Self { client, url, encryption })
     }
 
@@ -155,12 +158,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_http_is_an_address() {
-        for url in ["http://127.0.0.1:8080/webhooks/users?secret-key=x", "http://ingest/hook"] {
-            assert!(Post::new(url, None).is_ok(), "{url}");
+    fn http_and_https_are_addresses() {
+        for url in ["http://127.0.0.1:8080/webhooks/users?secret-key=x", "http://ingest/hook", "https://ingest/hook"] {
+            assert!(Post::new(url, None, None).is_ok(), "{url}");
         }
         for url in ["", "localhost:8080", "/webhooks", "ftp://host/", "http://"] {
-            assert!(Post::new(url, None).is_err(), "{url}");
+            assert!(Post::new(url, None, None).is_err(), "{url}");
         }
     }
 

@@ -62,6 +62,20 @@ impl Http {
             .header("content-type", "application/json")
             .body(Full::new(body.into()))
             .expect("the test writes a well-formed request");
+        self.whole(request).await
+    }
+
+    /// Gets what `accept` names.
+    ///
+    /// # Errors
+    /// If no complete answer came.
+    pub async fn get_as(&self, path: &str, accept: &str) -> Result<Answer, Failed> {
+        let request = Request::get(format!("http://{}{path}", self.server)).header("accept", accept);
+        let request = request.body(Full::default()).expect("the test writes a well-formed request");
+        self.whole(request).await
+    }
+
+    async fn whole(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failed> {
         let (head, body) = self.client.request(request).await.map_err(Failed::Exchange)?.into_parts();
         let body = body.collect().await.map_err(Failed::Body)?.to_bytes();
         Ok(Answer { status: head.status, headers: head.headers, body })
@@ -135,7 +149,8 @@ pub fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\
+         content-length: {length}\r\n\r\n{body}"
     )
 }
 

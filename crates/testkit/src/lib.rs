@@ -7,6 +7,8 @@
 //! | [`broker`] | the embedded broker with the topics, a publisher to it, and a topic read to its end |
 //! | [`registry`] | a schema registry in memory |
 //! | [`authorization`] | an authorization server, with its token endpoint |
+//! | [`issuer`] | an issuer of JWTs, with its keys |
+//! | [`tls`] | a certificate that is its own authority |
 //! | [`http`] | an HTTP client: well-formed requests, and raw bytes |
 //! | [`wait`] | waits for a condition, never for a fixed duration |
 //! | [`random`] | reproducible random numbers |
@@ -34,8 +36,11 @@ pub mod broker;
 pub mod deliveries;
 pub mod event;
 pub mod http;
+pub mod issuer;
+pub mod promtool;
 pub mod random;
 pub mod registry;
+pub mod tls;
 pub mod wait;
 
 pub use http::{Answer, Http};

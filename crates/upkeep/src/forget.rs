@@ -14,6 +14,8 @@ mod held;
 
 mod late;
 
+mod readable;
+
 use std::collections::BTreeMap;
 
 use domain::topics::{MAX_COMPACTION_LAG, Names, RETENTION, SEGMENT};
@@ -109,6 +111,8 @@ pub async fn forget(
         let position = publisher.publish(tombstone).await;
         positions.push(position.map_err(|error| Error::Tombstone { partition, source: Box::new(error) })?);
     }
+
+    readable::wait(kafka, &topics.users, &positions).await?;
 
     let (options, topic) = (kafka.clone(), topics.dead_letter.clone());
     let about = tokio::task::spawn_blocking(move || Ok(sort(letters::list(&options, &topic)?, mentions)));

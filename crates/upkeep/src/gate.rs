@@ -3,9 +3,11 @@
 //!
 //! A replica that has read the topic to its end knows the state of every key, and judges deliveries by it. A delivery
 //! of a lower rank goes to the late topic. This is never wrong later, because ranks do not fall. A delivery whose event
-//! is in the set is answered with the event's position. A tie is appended. Until the replica has read the topic, and
-//! whenever the topic cannot be followed, everything is appended. So is a delivery while it is not confirmed that the
-//! topic is still the log that was read: it may have been created again, or another cluster may stand at the address.
+//! is in the set is answered with the event's position. A tie is appended. Until the replica has read the topic,
+//! whenever the topic cannot be followed, while an open transaction holds back its reader, and while a reader that had
+//! stalled catches up, everything is appended. So is
+//! a delivery while it is not confirmed that the topic is still the log that was read: it may have been created again,
+//! or another cluster may stand at the address.
 //! Appending is always safe: only the keeper is needed for correctness. Two replicas that receive two deliveries of one
 //! user at the same moment can both append; the keeper repairs the log afterwards.
 
@@ -16,6 +18,8 @@ use domain::roll::Standing;
 use domain::{Head, LogId};
 use kafka::topics::LogProbe;
 use parking_lot::RwLock;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use service::Metrics;
 
@@ -39,7 +43,39 @@ pub struct Gate {
     known: Arc<RwLock<Known>>,
     logs: LogProbe,
     in_force: Gauge,
+    withdrawn: Family<WithdrawnLabel, Gauge>,
     keys: Gauge,
+}
+
+/// Why the gate is not in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withdrawn {
+    /// The topic has not been read to its end.
+    Unread,
+    /// An open transaction holds back the reader.
+    HeldBack,
+    /// The reader was opened again after a stall, and has not read to the end since.
+    Reopened,
+    /// The topic is another log than the one that was read.
+    OtherLog,
+}
+
+impl Withdrawn {
+    const ALL: [Self; 4] = [Self::Unread, Self::HeldBack, Self::Reopened, Self::OtherLog];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unread => "unread",
+            Self::HeldBack => "held_back",
+            Self::Reopened => "reopened",
+            Self::OtherLog => "other_log",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithdrawnLabel {
+    reason: &'static str,
 }
 
 #[derive(Debug, Default)]
@@ -52,10 +88,14 @@ struct Known {
 impl Gate {
     /// Returns a gate that passes everything until the topic has been read to its end.
     pub(crate) fn new(logs: LogProbe, metrics: &Metrics) -> Self {
-        let gate = Self { known: Arc::default(), logs, in_force: Gauge::default(), keys: Gauge::default() };
+        let (in_force, withdrawn, keys) = (Gauge::default(), Family::default(), Gauge::default());
+        let gate = Self { known: Arc::default(), logs, in_force, withdrawn, keys };
+        gate.show(Some(Withdrawn::Unread));
         metrics.register(|registry| {
-            let in_force = "1 once the topic has been read to its end, else 0";
+            let in_force = "1 while the topic has been read to its end, else 0";
             registry.register("rollcall_gate_in_force", in_force, gate.in_force.clone());
+            let withdrawn = "1 for the reason why the gate is not in force, else 0";
+            registry.register("rollcall_gate_withdrawn", withdrawn, gate.withdrawn.clone());
             registry.register("rollcall_gate_keys", "Keys that gate and keeper know", gate.keys.clone());
         });
         gate
@@ -70,7 +110,7 @@ impl Gate {
             Ok(now) if now == log => Some((standing, log)),
             Ok(now) => {
                 tracing::warn!(read = %log, found = %now, "the topic is another log: the gate is withdrawn");
-                self.withdraw_from(&log);
+                self.withdraw_from(&log, Withdrawn::OtherLog);
                 None
             }
             Err(error) => {
@@ -94,6 +134,11 @@ impl Gate {
         &self.logs
     }
 
+    /// Returns how many keys are known.
+    pub fn keys(&self) -> usize {
+        self.look(Table::keys)
+    }
+
     /// Calls `look` with the table.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
         look(&self.known.read().table)
@@ -110,23 +155,32 @@ impl Gate {
     /// Judges from now on by the table, which is of `log`.
     pub(crate) fn put_in_force(&self, log: &LogId) {
         self.known.write().log = Some(log.clone());
-        self.in_force.set(1);
+        self.show(None);
         tracing::info!("the gate is in force");
     }
 
     /// Passes everything again, and clears the table.
     pub(crate) fn withdraw(&self) {
         *self.known.write() = Known::default();
-        self.in_force.set(0);
+        self.show(Some(Withdrawn::Unread));
         self.keys.set(0);
     }
 
     /// Passes everything again, unless another log was read meanwhile. The table stays with its reader.
-    fn withdraw_from(&self, log: &LogId) {
+    pub(crate) fn withdraw_from(&self, log: &LogId, reason: Withdrawn) {
         let mut known = self.known.write();
-        if known.log.as_ref() == Some(log) {
+        if known.log.as_ref().is_none_or(|read| read == log) {
             known.log = None;
-            self.in_force.set(0);
+            self.show(Some(reason));
+        }
+    }
+
+    /// Shows whether the gate is in force, and why not.
+    fn show(&self, withdrawn: Option<Withdrawn>) {
+        self.in_force.set(i64::from(withdrawn.is_none()));
+        for reason in Withdrawn::ALL {
+            let is_reason = withdrawn == Some(reason);
+            self.withdrawn.get_or_create(&WithdrawnLabel { reason: reason.as_str() }).set(i64::from(is_reason));
         }
     }
 }

@@ -31,4 +31,4 @@ pub use read::read;
 pub use repair::{Fetched, Repair};
 
 /// The consumer group whose members share the partitions.
-pub const GROUP: &str = "rollcall-keeper";
+pub const GROUP: &str = "keeper";

@@ -73,6 +73,16 @@ impl Kafka {
         tool(&self.container, name, arguments).await
     }
 
+    /// Changes the access list.
+    ///
+    /// # Errors
+    /// What the tool printed, if it failed.
+    pub(crate) async fn change_access(&self, arguments: &[&str]) -> Result<String, String> {
+        // The image of `deploy/kafka-image` has no script for it.
+        let command = ["/opt/kafka/bin/kafka-run-class.sh", "org.apache.kafka.tools.AclCommand"];
+        run(&self.container, &command, arguments).await
+    }
+
     /// Kills the broker without warning.
     pub(crate) async fn kill(&self) {
         kill(&self.container).await;
@@ -166,9 +176,13 @@ pub(crate) async fn tool(
     name: &str,
     arguments: &[&str],
 ) -> Result<String, String> {
-    let script = format!("/opt/kafka/bin/{name}.sh");
+    run(container, &[&format!("/opt/kafka/bin/{name}.sh")], arguments).await
+}
+
+/// Runs a command of Kafka's in a container, with the address of the broker and more arguments.
+async fn run(container: &ContainerAsync<GenericImage>, command: &[&str], arguments: &[&str]) -> Result<String, String> {
     let bootstrap = format!("localhost:{BROKERS_PORT}");
-    let command = [script.as_str(), "--bootstrap-server", &bootstrap].into_iter().chain(arguments.iter().copied());
+    let command = [command, &["--bootstrap-server", &bootstrap], arguments].concat();
     let mut run = container.exec(ExecCommand::new(command)).await.map_err(|error| error.to_string())?;
     let output = run.stdout_to_vec().await.map_err(|error| error.to_string())?;
     let errors = run.stderr_to_vec().await.map_err(|error| error.to_string())?;

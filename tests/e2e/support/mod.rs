@@ -10,6 +10,7 @@
 //! | [`load`] | senders under way while things are stopped, and what must be true afterwards |
 //! | [`process`] | `rollcall` as a process of its own: its output, its end, and signals |
 //! | [`system`] | ingest and projector in this process, on ports of their own |
+//! | [`transaction`] | an open transaction of another producer |
 
 pub(crate) mod apicurio;
 pub(crate) mod broker;
@@ -19,3 +20,4 @@ pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod system;
+pub(crate) mod transaction;

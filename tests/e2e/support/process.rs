@@ -1,7 +1,7 @@
 //! The command `rollcall` as a process of its own: its output, its end, and the signals that an operator or a crash
 //! sends.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,7 +19,7 @@ use super::engine::free_port;
 use super::system::SECRET;
 
 /// How long a process may take to say or do what it must.
-const PROCESS_MAX: Duration = Duration::from_secs(60);
+const PROCESS_MAX: Duration = Duration::from_secs(180);
 
 /// Where a service is told to listen: the same again after a restart, as in production.
 #[derive(Clone, Copy)]
@@ -27,6 +27,9 @@ pub(crate) struct Ports {
     http: u16,
     admin: u16,
 }
+
+/// The settings that are secret.
+const SECRET_SETTINGS: [&str; 3] = ["security.secret_keys", "security.body_keys", "kafka.properties.sasl.password"];
 
 impl Ports {
     pub(crate) fn free() -> Self {
@@ -61,6 +64,30 @@ pub(crate) fn service_arguments(command: &str, cluster: &[String], ports: Ports,
     [command.to_owned()].into_iter().chain(cluster.iter().cloned()).chain(settings).collect()
 }
 
+/// Splits `--set security.secret_keys=…`, and other lists of secrets, off the arguments, as variables.
+fn without_secrets(arguments: &[impl AsRef<OsStr>]) -> (Vec<OsString>, Vec<(String, OsString)>) {
+    let (mut rest, mut secrets) = (Vec::new(), Vec::new());
+    for argument in arguments {
+        let argument = argument.as_ref().to_owned();
+        let secret = argument.to_str().and_then(|text| text.split_once('='));
+        match secret.filter(|(key, _)| SECRET_SETTINGS.contains(key)) {
+            Some((key, value)) => {
+                let flag = rest.pop();
+                assert_eq!(flag, Some(OsString::from("--set")), "{key}");
+                // The names of the client library's properties have dots, which are single underscores in a variable.
+                let path = match key.strip_prefix("kafka.properties.") {
+                    Some(property) => format!("kafka__properties__{}", property.replace('.', "_")),
+                    None => key.replace('.', "__"),
+                };
+                let variable = format!("ROLLCALL_{}", path.to_uppercase());
+                secrets.push((variable, OsString::from(value)));
+            }
+            None => rest.push(argument),
+        }
+    }
+    (rest, secrets)
+}
+
 /// A running `rollcall`. It is killed when this is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -69,10 +96,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the command with these arguments.
+    /// Starts the command with these arguments. A secret among them is passed by its variable, because the command line
+    /// takes none.
     pub(crate) fn start(arguments: &[impl AsRef<OsStr>]) -> Self {
+        let (arguments, secrets) = without_secrets(arguments);
         let mut child = Command::new(env!("CARGO_BIN_EXE_rollcall-under-test"))
             .args(arguments)
+            .envs(secrets)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -48,6 +48,16 @@ impl Ingest {
         names: &Names,
         adjust: impl FnOnce(&mut ingest::config::Raw),
     ) -> Self {
+        Self::start_with_clock(options, names, now, adjust).await
+    }
+
+    /// Starts ingest on a machine with this clock.
+    pub(crate) async fn start_with_clock(
+        options: &ClientOptions,
+        names: &Names,
+        clock: fn() -> UnixMillis,
+        adjust: impl FnOnce(&mut ingest::config::Raw),
+    ) -> Self {
         let mut raw = ingest::config::Raw { kafka: kafka(options), topics: names.clone().into(), ..Default::default() };
         raw.security.secret_keys = vec![Secret::new(SECRET)];
         adjust(&mut raw);
@@ -56,7 +66,7 @@ impl Ingest {
         let (client, admin_client) = (client_of(&http), client_of(&admin));
         let address = address_of(&http);
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(ingest::run(config, ingest::Listeners { http, admin }, now, shutdown.clone()));
+        let task = tokio::spawn(ingest::run(config, ingest::Listeners { http, admin }, clock, shutdown.clone()));
         Self { http: client, address, admin: admin_client, shutdown, task }
     }
 
@@ -103,6 +113,11 @@ impl<Outcome> Running<Outcome> {
         format!("http://{}", self.address)
     }
 
+    /// Returns what the service says of its readiness.
+    pub(crate) async fn readiness(&self) -> Answer {
+        self.admin.get("/readyz").await
+    }
+
     /// Returns the service's metrics as text.
     pub(crate) async fn metrics(&self) -> String {
         self.admin.get("/metrics").await.body_text().to_owned()
@@ -126,6 +141,7 @@ pub(crate) fn event_of(body: &str) -> UserEvent {
 
 /// Both services on topics of their own, ready.
 pub(crate) struct System {
+    pub(crate) options: ClientOptions,
     pub(crate) names: Names,
     pub(crate) ingest: Ingest,
     pub(crate) projector: Projector,
@@ -140,17 +156,28 @@ pub(crate) struct System {
 impl System {
     pub(crate) async fn start(broker: &Broker, partitions: i32) -> Self {
         let names = broker.make_topics(partitions).await;
-        Self::start_on(broker, names, None).await
+        Self::start_on(broker, names, None, |_| {}).await
+    }
+
+    /// Starts a system whose projector has the configuration as `adjust` leaves it.
+    pub(crate) async fn start_with(broker: &Broker, partitions: i32, adjust: impl FnOnce(&mut projector::Raw)) -> Self {
+        let names = broker.make_topics(partitions).await;
+        Self::start_on(broker, names, None, adjust).await
     }
 
     /// Starts a system whose events are framed by the id of a registry, and that writes the state topic.
     pub(crate) async fn start_with_registry_and_state_topic(broker: &Broker, partitions: i32) -> Self {
         let names = broker.make_topics(partitions).await;
         let names = broker.make_state_topic(names, partitions).await;
-        Self::start_on(broker, names, Some(FakeRegistry::start().await)).await
+        Self::start_on(broker, names, Some(FakeRegistry::start().await), |_| {}).await
     }
 
-    async fn start_on(broker: &Broker, names: Names, registry: Option<FakeRegistry>) -> Self {
+    async fn start_on(
+        broker: &Broker,
+        names: Names,
+        registry: Option<FakeRegistry>,
+        adjust: impl FnOnce(&mut projector::Raw),
+    ) -> Self {
         let options = broker.client_options();
         let store = TempDir::new().expect("a folder can be made");
         let url = registry.as_ref().map(FakeRegistry::url).unwrap_or_default();
@@ -162,10 +189,14 @@ impl System {
             }
         })
         .await;
-        let projector = Projector::start(&options, &names, store.path(), |raw| raw.registry.url.clone_from(&url)).await;
+        let projector = Projector::start(&options, &names, store.path(), |raw| {
+            raw.registry.url.clone_from(&url);
+            adjust(raw);
+        })
+        .await;
         ingest.ready().await;
         projector.ready().await;
-        Self { names, ingest, projector, registry_url: url, _registry: registry, _store: store }
+        Self { options, names, ingest, projector, registry_url: url, _registry: registry, _store: store }
     }
 
     /// Returns the schemas as a command opens them.
@@ -191,8 +222,8 @@ impl System {
 }
 
 fn kafka(options: &ClientOptions) -> settings::Kafka {
-    let ClientOptions { bootstrap, client_id, properties, tokens: _ } = options.clone();
-    settings::Kafka { bootstrap, client_id, properties, ..Default::default() }
+    let ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: _ } = options.clone();
+    settings::Kafka { bootstrap, client_id, group_prefix, properties, ..Default::default() }
 }
 
 /// The clock of both services, as the command line hands it to them.

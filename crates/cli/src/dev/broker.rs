@@ -10,7 +10,7 @@ use kafka::embedded::EmbeddedBroker;
 use kafka::placement::partition_for;
 use kafka::topics::{self, Severity};
 
-use crate::cluster::ANSWER_WAIT_MAX;
+use crate::cluster::{ANSWER_WAIT_MAX, reach};
 
 /// Several, to show more than one.
 const PARTITIONS: i32 = 3;
@@ -44,6 +44,7 @@ impl Broker {
         let options = ClientOptions::new(bootstrap);
         let faults = options.validate();
         anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+        reach(&options).await?;
         let specs = Spec::contract(&names, PARTITIONS, 1);
         let unreachable = || format!("the topics could not be created on Kafka at {bootstrap}");
         topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
@@ -57,8 +58,8 @@ impl Broker {
 
     /// Returns `[kafka]` for both services, with properties that tune clients to the in-memory broker.
     pub(super) fn settings(&self) -> service::settings::Kafka {
-        let ClientOptions { bootstrap, client_id, properties, tokens: _ } = self.options.clone();
-        service::settings::Kafka { bootstrap, client_id, properties, ..Default::default() }
+        let ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: _ } = self.options.clone();
+        service::settings::Kafka { bootstrap, client_id, group_prefix, properties, ..Default::default() }
     }
 
     /// Returns the command that queries the sample's user. It finds the user even when it runs right after the sample.

@@ -42,7 +42,7 @@ pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> 
     let habits =
         Habits { events_per_second: EVENTS_PER_SECOND, events: None, late: LATE, repeat: REPEAT, minute: MINUTE };
     let mut sender = Desk::new(habits, History::new(population), 1);
-    let post = Arc::new(Post::new(&url, None)?);
+    let post = Arc::new(Post::new(&url, None, None)?);
     deliver(&mut sender, &post, CONCURRENCY, &shutdown, |line| {
         // The reader of the output may have gone. The simulation continues.
         print(&format!("{}\n", shown(&line))).ok();

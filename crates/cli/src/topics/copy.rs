@@ -11,6 +11,7 @@ use upkeep::forget::Log;
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, schemas};
 use crate::environment::now;
+use crate::files;
 use crate::output::print;
 use crate::progress;
 use crate::sources::Sources;
@@ -18,6 +19,7 @@ use crate::sources::Sources;
 /// Appends the state of every user to another topic, created if it is missing. Can be repeated: it appends only the
 /// states that the other topic lacks
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::EITHER)]
 pub(crate) struct Args {
     /// The other topic
     #[arg(long, value_name = "TOPIC")]
@@ -34,7 +36,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Cluster { options, names, registry, body_bytes_max, .. } = Cluster::load(&args.sources)?;
+    let Cluster { options, names, registry, body_bytes_max, .. } = Cluster::reach(&args.sources).await?;
     let (from, to) = (&names.users, &args.to);
     anyhow::ensure!(from != to, "{to} is the users topic itself");
     let spec = Spec::users(to, args.partitions, args.replication).with_partitions_fixed();

@@ -31,6 +31,8 @@ const ROUNDS: usize = 3;
 const DEPTH_MAX: usize = 64;
 /// The member with what an answer says of the user's state.
 const META: &str = "_meta";
+/// The member of it that names the fields which the reader may not see.
+const REDACTED: &str = "redacted";
 
 /// A user's members with their canonical JSON. No number passes through a double: any of the vendor's is read.
 type Members = BTreeMap<String, String>;
@@ -96,7 +98,8 @@ pub(super) async fn until_read(projector: &ProjectorClient, topic: &str, read: &
     let until = Instant::now() + CAUGHT_UP_MAX;
     loop {
         let (status, answer) = projector.get("/status").await?;
-        anyhow::ensure!(status == StatusCode::OK, "/status of {} is answered {status}", projector.base());
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        anyhow::ensure!(status == StatusCode::OK, "/status of {} is answered {status}: {detail}", projector.base());
         anyhow::ensure!(
             answer["topic"] == topic,
             "{} follows topic {}, not {topic}",
@@ -183,6 +186,8 @@ fn present(answer: &[u8]) -> anyhow::Result<(UserId, Answer)> {
         members(&json).iter().map(|(name, value)| (name.as_str().to_owned(), canonical(value))).collect();
     user.remove(META);
     let meta = member(&json, META).unwrap_or(&Json::Null);
+    let hidden = member(meta, REDACTED).is_some();
+    anyhow::ensure!(!hidden, "fields are hidden: the token needs the scopes users:read, users:contact and users:pay");
     // The vendor's own member of that name.
     if let Some(own) = member(meta, "extra").and_then(|extra| member(extra, META)) {
         user.insert(META.to_owned(), canonical(own));

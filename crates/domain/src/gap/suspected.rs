@@ -26,6 +26,11 @@ impl Gap {
         let edges: Vec<Edge> = now.members().iter().filter_map(Member::edge).collect();
         (!leads_to(known, missing, &edges)).then_some(Self { held: held.version, missing })
     }
+
+    /// Returns whether events lead from the state held to the missing one.
+    pub fn is_bridged(&self, events: &[Edge]) -> bool {
+        leads_to(vec![self.held], self.missing, events)
+    }
 }
 
 impl Member {
@@ -39,7 +44,7 @@ impl Member {
 ///
 /// A user can return to an earlier state (a switch turned off and on again), so several events can leave one state. The
 /// search follows all paths.
-pub(super) fn leads_to(mut reached: Vec<Version>, missing: Version, events: &[Edge]) -> bool {
+fn leads_to(mut reached: Vec<Version>, missing: Version, events: &[Edge]) -> bool {
     let mut next = 0;
     while let Some(at) = reached.get(next).copied() {
         if at == missing {

@@ -46,16 +46,27 @@ impl Record {
 pub(crate) fn change(from: Option<char>, to: char, second: i64, received: i64, copy: u8) -> Record {
     let user = |state: char| User { name: Some(state.into()), ..User::new(UserId::new(1).unwrap()) };
     let extra = [("copy".to_owned(), copy.to_string())].into_iter().filter(|_| copy > 0).collect();
-    let event = UserEvent::new(Facts {
-        old: from.map(user),
-        new: user(to),
-        timestamp: UnixMillis::from_millis(second * 1_000).to_string(),
-        received_at: UnixMillis::from_millis(received),
+    let received_at = UnixMillis::from_millis(received);
+    of_facts(Facts { received_at, extra, ..facts(from.map(user), user(to), second) })
+}
+
+/// Returns the facts of a change at that second.
+pub(crate) fn facts(old: Option<User>, new: User, second: i64) -> Facts {
+    let timestamp = UnixMillis::from_millis(second * 1_000);
+    Facts {
+        old,
+        new,
+        timestamp: timestamp.to_string(),
+        received_at: timestamp,
         password_changed: false,
-        extra,
+        extra: Default::default(),
         omitted: Vec::new(),
-    });
-    Record { value: Some(wire::encode(&event.unwrap()).into()), header: None }
+    }
+}
+
+pub(crate) fn of_facts(facts: Facts) -> Record {
+    let event = UserEvent::new(facts).unwrap();
+    Record { value: Some(wire::encode(&event).into()), header: None }
 }
 
 /// Returns the changes of one second in `deliveries`, written as `A>B B>C`, received in that order. A repeated entry is

@@ -6,8 +6,9 @@
 
 mod ends;
 mod log;
+mod omitted;
 
-use domain::gap::Lineage;
+use domain::gap::{Difference, Lineage};
 use domain::order::RULE_VERSION;
 use domain::roll::{self, Effect, KeyState, Roll, SET_MAX, Standing};
 use domain::{Position, UnixMillis, UserId};
@@ -200,7 +201,10 @@ fn gaps_after(deliveries: &[(&str, i64)]) -> usize {
                 applied
             }
         };
-        lineage.follow(roll.as_ref().unwrap(), &applied, &reading, || vec!["name".to_owned()]);
+        lineage.follow(roll.as_ref().unwrap(), &applied, &reading, || match applied.effect {
+            Effect::Newer { gap: Some(gap) } => Some(Difference { held: gap.held, fields: vec!["name".to_owned()] }),
+            _ => None,
+        });
     }
     lineage.gaps.len()
 }

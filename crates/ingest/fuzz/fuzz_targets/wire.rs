@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::wire::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::effort::bounded(data, properties::wire::check));

@@ -163,6 +163,7 @@ static ENCRYPTED: LazyLock<Vec<Policy>> = LazyLock::new(|| {
         body: BodyPolicy {
             keys: vec![key(cipher, sender::KEY), key("aes-256-ctr", "the key before it")],
             clear_text_too: number + 1 == ciphers.len(),
+            ..BodyPolicy::default()
         },
     };
     ciphers.iter().enumerate().map(policy).collect()

@@ -12,10 +12,14 @@
 //!   -max_len=4096 -max_total_time=600
 //! ```
 //!
+//! The targets also check, by [`effort`], that the time for an input grows with its length and no faster.
+//!
 //! No sanitizer: the tested crates have no unsafe code, and librdkafka, which is linked in, does not build with one.
 //! Each fault found becomes a file in `seeds`, named for its content.
 
 pub mod accept;
+
+pub mod effort;
 
 mod judge;
 

@@ -18,6 +18,7 @@ pub struct Raw {
     pub registry: Registry,
     pub state_topic: StateTopic,
     pub webhook: Webhook,
+    pub event: Event,
     pub security: Security,
     pub keeper: KeeperSwitch,
     pub log: Log,
@@ -75,8 +76,17 @@ impl Default for Webhook {
     }
 }
 
+/// `[event]`: the content of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Event {
+    /// Optional fields of a user that are left out of events, some of [`domain::User::OMITTABLE`]. Every reader of the
+    /// topic sees the others.
+    pub omit: Vec<String>,
+}
+
 /// `[security]`: who may send, and how bodies are encrypted.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Security {
     /// The live values of the URL's `secret-key`: several during a change.
@@ -93,6 +103,28 @@ pub struct Security {
     pub body_keys: Vec<RawBodyKey>,
     /// Accept clear-text bodies although there are body keys.
     pub clear_text_too: bool,
+    /// Refuse encrypted bodies without a vector in the query, if their cipher takes one.
+    pub require_iv: bool,
+    /// The most refused bodies per minute and source, where there are body keys. Past it, 503 without decrypting. Does
+    /// not apply to `allowed_sources`.
+    pub undecryptable_per_minute: u32,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            secret_keys: Vec::new(),
+            secret_key_files: Vec::new(),
+            allow_unauthenticated: false,
+            allowed_sources: Vec::new(),
+            trusted_proxies: Vec::new(),
+            body_keys: Vec::new(),
+            clear_text_too: false,
+            require_iv: false,
+            // Each one is a trial for whoever has captured a body. The vendor repeats what is put off.
+            undecryptable_per_minute: 10,
+        }
+    }
 }
 
 /// `[[security.body_keys]]`: one key of the body encryption.

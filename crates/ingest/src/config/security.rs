@@ -3,19 +3,17 @@
 use std::path::Path;
 
 use service::config::Faults;
-use service::secret::Secret;
+use service::secret::{Secret, check_permissions};
 use service::settings::networks;
 
 use super::raw::{RawBodyKey, Security};
 use crate::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
 
-/// Returns the policy of the section. Adds each fault to `faults`.
-pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
+/// Returns the policy of the section, with the fields that are left out of events. Adds each fault to `faults`.
+pub(super) fn policy(raw: Security, omit: Vec<String>, faults: &mut Faults) -> Policy {
     let mut secrets = raw.secret_keys;
     secrets.extend(raw.secret_key_files.iter().filter_map(|path| from_file("security.secret_key_files", path, faults)));
-    if secrets.iter().any(Secret::is_empty) {
-        faults.push("security.secret_keys", "expected a secret, found an empty text");
-    }
+    secrets.iter().for_each(|secret| secret.check_length("security.secret_keys", faults));
     match (secrets.is_empty(), raw.allow_unauthenticated) {
         (true, false) => faults.push(
             "security.secret_keys",
@@ -26,6 +24,9 @@ pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
         }
         (true, true) | (false, false) => {}
     }
+    if raw.undecryptable_per_minute == 0 {
+        faults.push("security.undecryptable_per_minute", "expected at least 1");
+    }
     let keys = raw.body_keys.into_iter().enumerate().filter_map(|(index, key)| body_key(index, key, faults)).collect();
     Policy {
         sender: SenderPolicy {
@@ -33,7 +34,7 @@ pub(super) fn policy(raw: Security, faults: &mut Faults) -> Policy {
             allowed: networks("security.allowed_sources", &raw.allowed_sources, faults),
             trusted_proxies: networks("security.trusted_proxies", &raw.trusted_proxies, faults),
         },
-        body: BodyPolicy { keys, clear_text_too: raw.clear_text_too },
+        body: BodyPolicy { keys, clear_text_too: raw.clear_text_too, require_iv: raw.require_iv, omit },
     }
 }
 
@@ -48,13 +49,14 @@ fn body_key(index: usize, raw: RawBodyKey, faults: &mut Faults) -> Option<BodyKe
             None
         }
     };
-    if key.as_ref().is_some_and(Secret::is_empty) {
-        faults.push(at("key"), "expected a key, found an empty text");
+    if let Some(key) = &key {
+        key.check_length(&at("key"), faults);
     }
     Some(BodyKey { cipher: cipher?, key: key? })
 }
 
 fn from_file(key: &str, path: &Path, faults: &mut Faults) -> Option<Secret> {
+    check_permissions(key, path, faults);
     Secret::from_file(path)
         .map_err(|error| faults.push(key, format!("{} cannot be read: {error}", path.display())))
         .ok()

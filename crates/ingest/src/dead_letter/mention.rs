@@ -38,7 +38,7 @@ pub fn mentions(letter: &Letter, policy: &BodyPolicy, user_id: UserId) -> Mentio
         readings.extend(text::decoded(&letter.body).map(|text| of_text(&text, user_id)));
     }
     let deciphered = decipherments(&letter.body, letter.iv.as_deref(), policy);
-    for bytes in deciphered.into_iter().chain([decode_base64(&letter.body)]) {
+    for bytes in deciphered.into_iter().chain([decode_base64(&letter.body).into()]) {
         readings.extend(text::decoded(&bytes).and_then(|text| of_deciphered(&text, user_id)));
     }
     match () {

@@ -8,6 +8,7 @@ use openssl::cipher::CipherRef;
 use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::error::ErrorStack;
 use service::Secret;
+use zeroize::Zeroizing;
 
 use super::Authentic;
 use super::encoding::{foreign, is_json, without_mark};
@@ -17,13 +18,18 @@ mod cipher;
 
 pub use cipher::{BodyCipher, CipherError};
 
-/// The encryption of bodies.
+/// The encryption of bodies, and the fields that an event does not take from one.
 #[derive(Debug, Default)]
 pub struct BodyPolicy {
     /// The live keys: several while the key or the cipher is changed. If there are none, bodies are clear text.
     pub keys: Vec<BodyKey>,
     /// Whether clear text is accepted although there are keys: for the period in which encryption is being enabled.
     pub clear_text_too: bool,
+    /// Whether an encrypted body needs a vector in the query, if its cipher takes one.
+    pub require_iv: bool,
+    /// Optional fields of a user that are left out of events: some of [`domain::User::OMITTABLE`], in alphabetical
+    /// order.
+    pub omit: Vec<String>,
 }
 
 /// A secret key with its cipher, both as set in the vendor's configuration.
@@ -33,8 +39,10 @@ pub struct BodyKey {
     pub key: Secret,
 }
 
-/// A body in clear text. It does not print, because it can contain a password.
-pub struct Plaintext(Vec<u8>);
+/// A body in clear text. It does not print, because it can contain a password, and it is wiped when it is dropped. Not
+/// wiped: a body that was received in clear text, in the buffers of the connection, and the texts that the parser makes
+/// of a body.
+pub struct Plaintext(Zeroizing<Vec<u8>>);
 
 impl Plaintext {
     pub(super) fn bytes(&self) -> &[u8] {
@@ -43,7 +51,7 @@ impl Plaintext {
 
     #[cfg(test)]
     pub(crate) fn for_tests(body: &str) -> Self {
-        Self(body.as_bytes().to_vec())
+        Self(body.as_bytes().to_vec().into())
     }
 }
 
@@ -74,30 +82,32 @@ pub(crate) fn decrypt_letter(letter: &Letter, policy: &BodyPolicy) -> Result<Pla
 ///
 /// # Errors
 /// [`Rejection::Undecryptable`], like the stage.
-pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Result<Vec<u8>, Rejection> {
+pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Result<Zeroizing<Vec<u8>>, Rejection> {
     if policy.keys.is_empty() {
-        return Ok(body.to_vec());
+        return Ok(body.to_vec().into());
     }
     if looks_clear(body) {
         return if policy.clear_text_too {
-            Ok(body.to_vec())
+            Ok(body.to_vec().into())
         } else {
             Err(Rejection::Undecryptable { reason: "it is clear text, and encryption is required" })
         };
     }
     let iv = hex::decode(iv.unwrap_or_default())
         .map_err(|_| Rejection::Undecryptable { reason: "the iv in the query is not hexadecimal" })?;
+    let has_vector = |key: &&BodyKey| !policy.require_iv || !iv.is_empty() || !key.cipher.takes_iv();
+    let mut keys = policy.keys.iter().filter(has_vector).peekable();
+    if keys.peek().is_none() {
+        return Err(Rejection::Undecryptable { reason: "the query has no iv, and security.require_iv is true" });
+    }
     let cipher_text = decode_base64(body);
-    policy
-        .keys
-        .iter()
-        .filter_map(|key| decipher(key, &iv, &cipher_text).ok())
+    keys.filter_map(|key| decipher(key, &iv, &cipher_text).ok())
         .find(|text| is_readable(text))
         .ok_or(Rejection::Undecryptable { reason: "no live key decrypts it" })
 }
 
 /// Returns what each live key makes of `body`, readable or not. Empty when the vector is not hexadecimal.
-pub(crate) fn decipherments(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Vec<Vec<u8>> {
+pub(crate) fn decipherments(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Vec<Zeroizing<Vec<u8>>> {
     let Ok(iv) = hex::decode(iv.unwrap_or_default()) else { return Vec::new() };
     let cipher_text = decode_base64(body);
     policy.keys.iter().filter_map(|key| decipher(key, &iv, &cipher_text).ok()).collect()
@@ -131,7 +141,7 @@ pub(crate) fn decode_base64(body: &[u8]) -> Vec<u8> {
 }
 
 /// Decrypts with the bytes of the key's text and of the vector, each zero-padded or cut to the cipher's length.
-fn decipher(key: &BodyKey, iv: &[u8], cipher_text: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+fn decipher(key: &BodyKey, iv: &[u8], cipher_text: &[u8]) -> Result<Zeroizing<Vec<u8>>, ErrorStack> {
     let cipher: &CipherRef = key.cipher.cipher();
     let mut context = CipherCtx::new()?;
     // PHP allows the key wrapping modes (RFC 3394, RFC 5649), which OpenSSL refuses without this flag.
@@ -139,10 +149,11 @@ fn decipher(key: &BodyKey, iv: &[u8], cipher_text: &[u8]) -> Result<Vec<u8>, Err
     context.decrypt_init(Some(cipher), None, None)?;
     let key_bytes = key.key.expose().as_bytes();
     let key_length = key_length(&mut context, cipher, key_bytes.len());
-    let key_bytes = zero_padded(key_bytes, key_length);
+    let key_bytes = Zeroizing::new(zero_padded(key_bytes, key_length));
     let iv = zero_padded(iv, cipher.iv_length());
     context.decrypt_init(None, Some(&key_bytes), (cipher.iv_length() > 0).then_some(&iv))?;
-    let mut text = Vec::with_capacity(cipher_text.len() + cipher.block_size());
+    // With room for all of it, so that it never moves and leaves a copy behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(cipher_text.len() + 2 * cipher.block_size()));
     context.cipher_update_vec(cipher_text, &mut text)?;
     context.cipher_final_vec(&mut text)?;
     Ok(text)

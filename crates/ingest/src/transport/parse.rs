@@ -44,13 +44,13 @@ pub(crate) fn parse(plaintext: &Plaintext) -> Result<Delivery<'_>, Rejection> {
     let value = json::read(text, DEPTH_MAX).map_err(|fault| match foreign(text) {
         Some(encoding) => {
             let reason = format!("is JSON in {encoding}, and JSON must be UTF-8 (RFC 8259)");
-            Rejection::NotAnEvent { pointer: String::new(), reason }
+            Rejection::not_an_event(String::new(), reason)
         }
-        None => Rejection::NotAnEvent { pointer: fault.pointer, reason: fault.reason },
+        None => Rejection::not_an_event(fault.pointer, fault.reason),
     })?;
     let Json::Object(mut members) = value else {
         let reason = format!("expected an object, found {}", type_name(&value));
-        return Err(Rejection::NotAnEvent { pointer: String::new(), reason });
+        return Err(Rejection::not_an_event(String::new(), reason));
     };
     let password = member(&members, "new").and_then(|new| match new {
         Json::Object(new) => member(new, "password"),

@@ -101,7 +101,7 @@ pub(crate) fn traced(traceparent: Option<&str>) -> Vec<(&'static str, String)> {
 /// Writes `letter` to `topic`, before the sender is answered.
 ///
 /// # Errors
-/// [`Rejection::NotAcknowledged`] or [`Rejection::Overloaded`]. The sender then retries.
+/// [`Rejection::NotAcknowledged`], [`Rejection::RefusedByKafka`] or [`Rejection::Overloaded`]. The sender then retries.
 pub(crate) async fn keep(publisher: &Publisher, letter: &Letter, topic: &str) -> Result<(), Rejection> {
     publisher.publish(Outgoing::letter(letter, topic)).await.map(drop).map_err(|error| refuse(&error))
 }
@@ -116,10 +116,11 @@ pub(crate) fn refuse(error: &Error) -> Rejection {
         }
         // A retry does not help by itself, but the sender's event must not be lost: the sender retries while an
         // operator fixes the cause.
-        Error::Refused { .. } | Error::Closed => {
+        Error::Refused { .. } => {
             tracing::error!(error = error as &dyn std::error::Error, "a record cannot be published");
-            Rejection::NotAcknowledged
+            Rejection::RefusedByKafka
         }
+        Error::Closed => Rejection::NotAcknowledged,
     }
 }
 

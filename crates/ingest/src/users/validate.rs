@@ -31,23 +31,24 @@ const MEMBERS: [&str; 3] = ["new", "old", "timestamp"];
 /// The integer that is a flag.
 const FLAG: &str = "redistribution";
 
-/// Returns the event received at `now`.
+/// Returns the event received at `now`, without the fields in `omit`.
 ///
 /// # Errors
 /// [`Rejection::NotAnEvent`] with the place of the first fault.
-pub(crate) fn validate(delivery: Delivery<'_>, now: UnixMillis) -> Result<UserEvent, Rejection> {
+pub(crate) fn validate(delivery: Delivery<'_>, omit: &[String], now: UnixMillis) -> Result<UserEvent, Rejection> {
     let password_changed = delivery.password_changed();
     let mut members = Members { path: "", members: delivery.into_members() };
     members.refuse_other_cases(&MEMBERS)?;
     let new = members.required("new")?;
-    let new = user("/new", new)?;
-    let old = members.take("old").filter(|old| !is_empty(old)).map(|old| user("/old", old)).transpose()?;
+    let mut new = user("/new", new)?;
+    let mut old = members.take("old").filter(|old| !is_empty(old)).map(|old| user("/old", old)).transpose()?;
+    std::iter::once(&mut new).chain(&mut old).for_each(|user| user.omit(omit));
     let timestamp = match members.required("timestamp")? {
         Json::Text(timestamp) => timestamp.into_string(),
         other => return Err(expected("/timestamp", "a string", &other)),
     };
     let extra = members.extra()?;
-    let facts = Facts { old, new, timestamp, received_at: now, password_changed, extra, omitted: Vec::new() };
+    let facts = Facts { old, new, timestamp, received_at: now, password_changed, extra, omitted: omit.to_vec() };
     UserEvent::new(facts).map_err(|error| match error {
         FactsError::Identity { .. } => not_an_event("/old/userId", "is another user than /new/userId"),
         FactsError::Timestamp(error) => not_an_event("/timestamp", &format!("is {error}")),
@@ -280,7 +281,7 @@ fn expected(at: &str, what: &str, found: &Json<'_>) -> Rejection {
 }
 
 fn not_an_event(pointer: &str, reason: &str) -> Rejection {
-    Rejection::NotAnEvent { pointer: pointer.to_owned(), reason: reason.to_owned() }
+    Rejection::not_an_event(pointer.to_owned(), reason.to_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use testkit::{Answer, Http, eventually};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub const PATH: &str = "/webhooks/users?secret-key=s3cret";
+pub const PATH: &str = "/webhooks/users?secret-key=a-secret-of-the-tests";
 
 pub struct Service {
     pub log: Log,
@@ -30,7 +30,7 @@ impl Service {
     /// Starts the service with another clock.
     pub async fn start_at(settings: &str, clock: fn() -> UnixMillis) -> Self {
         let log = Log::start(3);
-        let text = format!("[security]\nsecret_keys = ['s3cret']\n{settings}");
+        let text = format!("[security]\nsecret_keys = ['a-secret-of-the-tests']\n{settings}");
         let mut raw: Raw = toml::from_str(&text).unwrap();
         raw.kafka.bootstrap = log.broker.bootstrap();
         let config = Config::try_from(raw).unwrap();

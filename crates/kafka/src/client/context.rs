@@ -1,8 +1,10 @@
 //! Turns librdkafka's log lines and errors into `tracing` events.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use domain::{AccessToken, TokenSource};
@@ -16,26 +18,42 @@ use rdkafka::util::current_time_millis;
 use tokio::time::Instant;
 
 use crate::Fault;
+use crate::trouble::{Failure, Kind, Trouble};
 
 /// Replaces a secret in a log line.
 const REDACTED: &str = "[redacted]";
 
-/// The minimum interval between log lines about an unreachable cluster. librdkafka logs each connection attempt: about
-/// 45 per second.
-const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
+/// The minimum interval between log lines about the same cause. librdkafka logs each connection attempt: about 45 per
+/// second.
+const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Shared by all clients of the process, so that an outage is logged once.
-static OUTAGE: Sparing = Sparing::new();
+/// Shared by all clients of the process, so that a cause is logged once.
+static LOGGED: Sparing = Sparing::new();
 
 /// The callbacks of a client without callbacks of its own.
 pub(crate) struct TracingContext {
     secrets: Vec<String>,
     tokens: Option<Arc<dyn TokenSource>>,
+    /// Whether the client has a certificate of its own.
+    has_certificate: bool,
+    /// The last reason for which OpenSSL has refused the certificate of a broker; 0 for none. Only a client that
+    /// observes its connections notes it.
+    pub(crate) certificate_error: AtomicI32,
 }
 
 impl TracingContext {
-    pub(crate) fn new(secrets: Vec<String>, tokens: Option<Arc<dyn TokenSource>>) -> Self {
-        Self { secrets, tokens }
+    pub(crate) fn new(secrets: Vec<String>, tokens: Option<Arc<dyn TokenSource>>, has_certificate: bool) -> Self {
+        Self { secrets, tokens, has_certificate, certificate_error: AtomicI32::new(0) }
+    }
+
+    /// Returns the reason for which OpenSSL has refused the certificate of a broker (`X509_V_ERR_…`).
+    pub(crate) fn certificate_error(&self) -> Option<i32> {
+        Some(self.certificate_error.load(Ordering::Relaxed)).filter(|error| *error != 0)
+    }
+
+    /// Returns the reason of a failure.
+    pub(crate) fn trouble(&self, failure: &Failure<'_>) -> Trouble {
+        Trouble::of(failure, self.has_certificate)
     }
 
     /// Returns the token of this moment, or `None` where no client needs one. Can block.
@@ -63,8 +81,12 @@ impl ClientContext for TracingContext {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let message = self.redact(message);
-        // Every client gets all properties. A producer's setting on a consumer is expected.
-        if facility == "CONFWARN" {
+        if let Some(failure) = Failure::of(facility, &message).filter(|failure| !failure.is_guess)
+            && LOGGED.is_due(Cause::Trouble(failure.kind), Instant::now())
+        {
+            tracing::warn!(target: "librdkafka", "{}", self.trouble(&failure));
+        }
+        if !is_shown(level, facility, &LOGGED, Instant::now()) {
             tracing::debug!(target: "librdkafka", facility, "{message}");
             return;
         }
@@ -97,7 +119,7 @@ impl ClientContext for TracingContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let reason = self.redact(reason);
-        match level_of(error.rdkafka_error_code(), &OUTAGE, Instant::now()) {
+        match level_of(error.rdkafka_error_code(), &LOGGED, Instant::now()) {
             LogLevel::Nothing => {}
             LogLevel::Debug => tracing::debug!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
             LogLevel::Warn => tracing::warn!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
@@ -115,33 +137,57 @@ enum LogLevel {
     Error,
 }
 
-fn level_of(code: Option<Code>, outage: &Sparing, now: Instant) -> LogLevel {
+fn level_of(code: Option<Code>, logged: &Sparing, now: Instant) -> LogLevel {
     match code {
         // The end of a partition is also reported as an error, and so is a position outside the log. The readers handle
         // both.
         Some(Code::PartitionEOF | Code::AutoOffsetReset) => LogLevel::Nothing,
-        // The same text is also a log line, which librdkafka already rate-limits.
-        Some(Code::BrokerTransportFailure) => LogLevel::Debug,
-        Some(Code::AllBrokersDown) if outage.is_due(now) => LogLevel::Error,
+        // The same text is also a log line, which gives the reason.
+        Some(Code::BrokerTransportFailure | Code::Resolve | Code::SSL | Code::Authentication) => LogLevel::Debug,
+        Some(Code::AllBrokersDown) if logged.is_due(Cause::Outage, now) => LogLevel::Error,
         Some(Code::AllBrokersDown) => LogLevel::Debug,
-        _ => LogLevel::Warn,
+        Some(code) if logged.is_due(Cause::Code(code as i32), now) => LogLevel::Warn,
+        Some(_) => LogLevel::Debug,
+        None => LogLevel::Warn,
     }
 }
 
-/// Limits a log line to one per [`OUTAGE_INTERVAL`].
-struct Sparing(Mutex<Option<Instant>>);
+/// Returns whether a log line of the library is shown at its own level.
+fn is_shown(level: RDKafkaLogLevel, facility: &str, logged: &Sparing, now: Instant) -> bool {
+    match facility {
+        // Every client gets all properties. A producer's setting on a consumer is expected.
+        "CONFWARN" => false,
+        // Of connections: their reasons are logged instead. What ends while a client closes is no failure.
+        "FAIL" => false,
+        // The library repeats a warning with each attempt.
+        _ => level as i32 > RDKafkaLogLevel::Warning as i32 || logged.is_due(Cause::Facility(facility.to_owned()), now),
+    }
+}
+
+/// What a log line is about.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    Outage,
+    Trouble(Kind),
+    Code(i32),
+    /// One of the library's own names for its parts.
+    Facility(String),
+}
+
+/// Limits the log lines about one cause to one per [`INTERVAL`].
+struct Sparing(Mutex<BTreeMap<Cause, Instant>>);
 
 impl Sparing {
     const fn new() -> Self {
-        Self(parking_lot::const_mutex(None))
+        Self(parking_lot::const_mutex(BTreeMap::new()))
     }
 
     /// Returns whether the line is due, and records that it was written.
-    fn is_due(&self, now: Instant) -> bool {
+    fn is_due(&self, cause: Cause, now: Instant) -> bool {
         let mut last = self.0.lock();
-        let due = last.is_none_or(|last| now.duration_since(last) >= OUTAGE_INTERVAL);
+        let due = last.get(&cause).is_none_or(|last| now.duration_since(*last) >= INTERVAL);
         if due {
-            *last = Some(now);
+            last.insert(cause, now);
         }
         due
     }
@@ -159,33 +205,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_logged_once_a_minute() {
-        let (outage, start) = (Sparing::new(), Instant::now());
-        let down = |seconds| level_of(Some(Code::AllBrokersDown), &outage, start + Duration::from_secs(seconds));
-        assert_eq!(down(0), LogLevel::Error);
+    fn each_cause_is_logged_once_a_minute() {
+        let (logged, start) = (Sparing::new(), Instant::now());
+        let level = |code, seconds| level_of(Some(code), &logged, start + Duration::from_secs(seconds));
+        assert_eq!(level(Code::AllBrokersDown, 0), LogLevel::Error);
+        assert_eq!(level(Code::TopicAuthorizationFailed, 0), LogLevel::Warn, "another cause");
         for _ in 0..1_000 {
-            assert_eq!(down(59), LogLevel::Debug);
+            assert_eq!(level(Code::AllBrokersDown, 59), LogLevel::Debug);
+            assert_eq!(level(Code::TopicAuthorizationFailed, 59), LogLevel::Debug);
         }
-        assert_eq!((down(60), down(61)), (LogLevel::Error, LogLevel::Debug));
+        assert_eq!(
+            (level(Code::AllBrokersDown, 60), level(Code::AllBrokersDown, 61)),
+            (LogLevel::Error, LogLevel::Debug)
+        );
+        let warned = |facility, seconds| {
+            is_shown(RDKafkaLogLevel::Warning, facility, &logged, start + Duration::from_secs(seconds))
+        };
+        assert_eq!([warned("GETPID", 0), warned("GETPID", 1), warned("REQTMOUT", 1)], [true, false, true]);
+        assert!(!warned("FAIL", 0), "a client that closes during its login is no error");
     }
 
     #[test]
     fn other_errors_are_logged_by_their_code() {
-        let (outage, now) = (Sparing::new(), Instant::now());
+        let (logged, now) = (Sparing::new(), Instant::now());
         for (code, expected) in [
             (Some(Code::PartitionEOF), LogLevel::Nothing),
             (Some(Code::AutoOffsetReset), LogLevel::Nothing),
             (Some(Code::BrokerTransportFailure), LogLevel::Debug),
+            (Some(Code::Authentication), LogLevel::Debug),
             (Some(Code::TopicAuthorizationFailed), LogLevel::Warn),
             (None, LogLevel::Warn),
         ] {
-            assert_eq!(level_of(code, &outage, now), expected, "{code:?}");
+            assert_eq!(level_of(code, &logged, now), expected, "{code:?}");
         }
     }
 
     #[test]
     fn a_secret_in_a_log_line_is_blanked() {
-        let context = TracingContext::new(vec!["hunter2".to_owned()], None);
+        let context = TracingContext::new(vec!["hunter2".to_owned()], None, false);
         assert_eq!(context.redact("PLAIN user hunter2 refused"), "PLAIN user [redacted] refused");
         assert_eq!(context.redact("connection refused"), "connection refused");
     }

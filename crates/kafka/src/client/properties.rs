@@ -28,6 +28,7 @@ const OWNED: &[(&str, &str)] = &[
     ("auto.commit.enable", "readers keep their own positions"),
     ("enable.auto.offset.store", "readers keep their own positions"),
     ("auto.offset.reset", "a position outside the log is an error, never skipped"),
+    ("isolation.level", "the records of an aborted transaction do not count"),
     ("enable.partition.eof", "readers must know where the log ends"),
     ("allow.auto.create.topics", "an automatically created topic would not be compacted"),
     ("sasl.oauthbearer.method", "set `kafka.oauth` instead: the client library is built without OpenID Connect"),
@@ -82,6 +83,13 @@ pub(super) fn secrets(properties: &BTreeMap<String, String>) -> Vec<String> {
         .filter(|(name, value)| is_secret(name) && !value.is_empty())
         .map(|(_, value)| value.clone())
         .collect()
+}
+
+/// Returns whether the client has a certificate to show to a broker.
+pub(super) fn has_certificate(properties: &BTreeMap<String, String>) -> bool {
+    ["ssl.certificate.location", "ssl.certificate.pem", "ssl.keystore.location"]
+        .iter()
+        .any(|name| properties.contains_key(*name))
 }
 
 #[cfg(test)]

@@ -20,3 +20,13 @@ pub enum Error {
     #[error("the membership has ended")]
     Ended,
 }
+
+impl Error {
+    /// Returns whether the client lacks the permission to join the group.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Unavailable(Unavailable::Refused(fault)) => fault.is_group_refused(),
+            Self::Unavailable(Unavailable::Unreachable(_) | Unavailable::Missing { .. }) | Self::Ended => false,
+        }
+    }
+}

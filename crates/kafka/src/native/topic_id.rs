@@ -1,7 +1,8 @@
-//! The request for the id of a topic.
+//! The request for the description of a topic: its id, and what this client may do with it.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
+use std::slice;
 use std::time::Duration;
 
 use domain::TopicId;
@@ -19,11 +20,41 @@ pub(crate) fn topic_id<C: ConsumerContext>(
     topic: &CStr,
     deadline: Duration,
 ) -> Result<Option<TopicId>, Fault> {
+    describe(consumer, topic, false, deadline)?.topic_id()
+}
+
+/// What a client may do with a topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Permissions {
+    pub describe: bool,
+    pub read: bool,
+    pub write: bool,
+}
+
+/// Returns what this client may do with a topic, or `None` where the broker does not tell.
+pub(crate) fn permissions<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &CStr,
+    deadline: Duration,
+) -> Result<Option<Permissions>, Fault> {
+    match describe(consumer, topic, true, deadline)?.permissions() {
+        // Without any permission the topic is not described.
+        Err(fault) if fault.code() == Some(Code::TopicAuthorizationFailed) => Ok(Some(Permissions::default())),
+        answer => answer,
+    }
+}
+
+fn describe<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &CStr,
+    with_operations: bool,
+    deadline: Duration,
+) -> Result<Answer, Fault> {
     let client = consumer.client().native_ptr();
     let deadline_ms = c_int::try_from(deadline.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: the client is alive, and the call returns a new queue that is ours.
     let queue = Queue::owned(unsafe { c::rd_kafka_queue_new(client) });
-    let options = AdminOptions::new(client, deadline_ms);
+    let options = AdminOptions::new(client, deadline_ms, with_operations);
     let names = TopicNames::new(topic);
     // SAFETY: all four are alive; the library copies what it needs before the call returns.
     unsafe { c::rd_kafka_DescribeTopics(client, names.0.as_ptr(), options.0.as_ptr(), queue.0.as_ptr()) };
@@ -33,14 +64,15 @@ pub(crate) fn topic_id<C: ConsumerContext>(
     let Some(event) = NonNull::new(event).map(Answer) else {
         return Err(Code::OperationTimedOut.into());
     };
-    event.topic_id()
+    Ok(event)
 }
 
 /// An answer to an admin request.
 struct Answer(NonNull<c::rd_kafka_event_t>);
 
 impl Answer {
-    fn topic_id(&self) -> Result<Option<TopicId>, Fault> {
+    /// Returns the description, which belongs to the event.
+    fn description(&self) -> Result<*const c::rd_kafka_TopicDescription_t, Fault> {
         // SAFETY: the event is alive.
         let code = unsafe { c::rd_kafka_event_error(self.0.as_ptr()) };
         if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -58,15 +90,36 @@ impl Answer {
             return Err(Code::Fail.into());
         }
         // SAFETY: the library returned an array of one description, which belongs to the event.
-        let (error, id) = unsafe {
-            let description = *topics;
-            (c::rd_kafka_TopicDescription_error(description), c::rd_kafka_TopicDescription_topic_id(description))
-        };
+        let (description, error) = unsafe { (*topics, c::rd_kafka_TopicDescription_error(*topics)) };
         // SAFETY: the error belongs to the event; null stands for none, and the call takes null.
         let code = unsafe { c::rd_kafka_error_code(error) };
         if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(Code::from(code).into());
         }
+        Ok(description)
+    }
+
+    fn permissions(&self) -> Result<Option<Permissions>, Fault> {
+        let (description, mut count) = (self.description()?, 0);
+        // SAFETY: the description belongs to the event, and `count` is a place for the answer.
+        let operations = unsafe { c::rd_kafka_TopicDescription_authorized_operations(description, &raw mut count) };
+        if operations.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the library returned an array of so many numbers, which belongs to the event. They are read as
+        // numbers: a later library may have operations that the enum has not.
+        let operations = unsafe { slice::from_raw_parts(operations.cast::<u32>(), count) };
+        let may = |operation: c::rd_kafka_AclOperation_t| operations.contains(&(operation as u32));
+        Ok(Some(Permissions {
+            describe: may(c::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_DESCRIBE),
+            read: may(c::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ),
+            write: may(c::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE),
+        }))
+    }
+
+    fn topic_id(&self) -> Result<Option<TopicId>, Fault> {
+        // SAFETY: the description belongs to the event.
+        let id = unsafe { c::rd_kafka_TopicDescription_topic_id(self.description()?) };
         if id.is_null() {
             return Ok(None);
         }
@@ -90,14 +143,19 @@ impl Drop for Answer {
 struct AdminOptions(NonNull<RDKafkaAdminOptions>);
 
 impl AdminOptions {
-    fn new(client: *mut c::rd_kafka_t, deadline_ms: c_int) -> Self {
+    fn new(client: *mut c::rd_kafka_t, deadline_ms: c_int, with_operations: bool) -> Self {
         let mut reason: [c_char; 128] = [0; 128];
         // SAFETY: the caller's client is alive. A deadline outside librdkafka's range leaves the default in place, as
-        // the return value reports, and does not affect safety.
+        // the return value reports, and does not affect safety. The error of the third call is freed;
+        // null stands for none.
         unsafe {
             let options =
                 c::rd_kafka_AdminOptions_new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
             c::rd_kafka_AdminOptions_set_request_timeout(options, deadline_ms, reason.as_mut_ptr(), reason.len());
+            c::rd_kafka_error_destroy(c::rd_kafka_AdminOptions_set_include_authorized_operations(
+                options,
+                c_int::from(with_operations),
+            ));
             Self(NonNull::new(options).expect("the library knows this kind of request"))
         }
     }

@@ -1,7 +1,9 @@
-//! The producer behind the handle, and its replacement after a fatal error.
+//! The producer behind the handle, and its replacement after a fatal error or when it is stuck.
 //!
 //! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) cannot be used again in
 //! librdkafka. The service must continue, so a new producer replaces it, with a new identity and an empty queue.
+//! After a long pause of a broker a producer of librdkafka 2.12.1 may also never send to some partitions again, as a
+//! reader may never fetch them. It is replaced when a record waits in vain while the cluster answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +13,7 @@ use domain::Position;
 use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -18,6 +21,7 @@ use tokio::time::Instant;
 use super::error::not_enqueued;
 use super::{Error, Limits, NotFlushed, Outgoing};
 use crate::client::TracingContext;
+use crate::former::Former;
 use crate::{ClientOptions, Fault};
 
 /// The time that a record waits for others in its batch. Under load batches fill anyway, because at most five requests
@@ -25,6 +29,11 @@ use crate::{ClientOptions, Fault};
 const LINGER_MS: &str = "1";
 /// The shortest time between two replacements: a cluster that fails every producer at once must not cause a busy loop.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How long the cluster may take to say that it is well, before a producer counts as stuck.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// The pause between two looks whether the last call has let go of a former producer.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The outcome of a record: its position, with a negative offset if the broker reported none, or the error.
 pub(super) type Report = Result<Position, Fault>;
@@ -126,6 +135,17 @@ impl Generation {
         }
     }
 
+    /// Returns whether the cluster answers this producer, and all partitions of the topic have a leader.
+    fn cluster_is_well(&self, topic: &str) -> bool {
+        let answer = self.producer.client().fetch_metadata(Some(topic), ANSWER_MAX);
+        answer.is_ok_and(|metadata| {
+            metadata.topics().iter().all(|topic| {
+                let has_leader = |partition: &MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
+                topic.error().is_none() && topic.partitions().iter().all(has_leader)
+            })
+        })
+    }
+
     /// Purges the queue, so that the callers that wait for its records get an error at once.
     fn give_up(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
@@ -137,18 +157,22 @@ pub(super) struct Slot {
     options: ClientOptions,
     limits: Limits,
     state: Mutex<State>,
+    /// Held while one call asks whether the producer is stuck.
+    minding: Mutex<()>,
 }
 
 struct State {
     /// `None` when closed.
     current: Option<Arc<Generation>>,
     replaced_at: Option<Instant>,
+    former: Former,
 }
 
 impl Slot {
     pub(super) fn new(options: ClientOptions, limits: Limits) -> Result<Self, Fault> {
         let first = Generation::new(&options, &limits)?;
-        Ok(Self { options, limits, state: Mutex::new(State { current: Some(Arc::new(first)), replaced_at: None }) })
+        let state = State { current: Some(Arc::new(first)), replaced_at: None, former: Former::default() };
+        Ok(Self { options, limits, state: Mutex::new(state), minding: Mutex::default() })
     }
 
     /// Queues a record with the current producer, or with its successor if the current one has failed.
@@ -175,21 +199,49 @@ impl Slot {
 
     /// Replaces a failed producer, unless another call did so already or the last replacement was too recent.
     pub(super) fn replace(&self, dead: &Arc<Generation>, fatal: &Fault) {
+        if self.succeed(dead) {
+            tracing::warn!(error = %fatal, "the producer failed and is replaced");
+            dead.give_up();
+        }
+    }
+
+    /// Replaces a producer that has not delivered a record to this topic in time though the cluster is well. One call
+    /// at a time asks. The records of others that wait on the former producer may still arrive.
+    pub(super) fn mind_stall(&self, stuck: &Arc<Generation>, topic: &str) {
+        let Some(_minding) = self.minding.try_lock() else { return };
+        let is_current = || self.current().is_ok_and(|current| Arc::ptr_eq(&current, stuck));
+        if is_current() && stuck.cluster_is_well(topic) && self.succeed(stuck) {
+            tracing::warn!(topic, "the producer does not deliver though the cluster answers, and is replaced");
+        }
+    }
+
+    /// Puts a new producer in the place of this one. Returns false if it is not the current one, if the last
+    /// replacement was too recent, or if there is no new one.
+    fn succeed(&self, former: &Arc<Generation>) -> bool {
         let mut state = self.state.lock();
-        let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, dead));
+        let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, former));
         let now = Instant::now();
         let too_soon = state.replaced_at.is_some_and(|at| now.duration_since(at) < REPLACE_INTERVAL_MIN);
         if !is_current || too_soon {
-            return;
+            return false;
         }
         match Generation::new(&self.options, &self.limits) {
             Ok(successor) => {
-                tracing::warn!(error = %fatal, "the producer failed and is replaced");
-                dead.give_up();
                 state.current = Some(Arc::new(successor));
                 state.replaced_at = Some(now);
+                let former = Arc::clone(former);
+                state.former.close(move || {
+                    // Each call that waits on it ends by its deadline.
+                    while Arc::strong_count(&former) > 1 {
+                        std::thread::sleep(LOOK_INTERVAL);
+                    }
+                });
+                true
             }
-            Err(error) => tracing::error!(%error, "no new producer could be created"),
+            Err(error) => {
+                tracing::error!(%error, "no new producer could be created");
+                false
+            }
         }
     }
 
@@ -206,6 +258,8 @@ impl Slot {
         };
         let flushed = last.flush(deadline);
         last.give_up();
+        let former = std::mem::take(&mut self.state.lock().former);
+        drop(former);
         flushed
     }
 

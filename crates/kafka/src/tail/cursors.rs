@@ -100,7 +100,7 @@ fn find(log: &[Watermarks], partition: i32) -> Result<&Watermarks, Error> {
 }
 
 fn within(found: &Watermarks, next_offset: i64) -> Result<(), Error> {
-    let Watermarks { partition, low, high } = *found;
+    let Watermarks { partition, low, high, .. } = *found;
     if (low..=high).contains(&next_offset) {
         return Ok(());
     }
@@ -111,8 +111,10 @@ fn within(found: &Watermarks, next_offset: i64) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    const LOG: [Watermarks; 2] =
-        [Watermarks { partition: 0, low: 10, high: 20 }, Watermarks { partition: 1, low: 0, high: 0 }];
+    const LOG: [Watermarks; 2] = [
+        Watermarks { partition: 0, low: 10, stable: 20, high: 20 },
+        Watermarks { partition: 1, low: 0, stable: 0, high: 0 },
+    ];
 
     fn place(from: &str) -> Result<Cursors, Error> {
         Cursors::place(&LOG, &from.parse().unwrap())
@@ -142,7 +144,10 @@ mod tests {
 
     #[test]
     fn the_log_may_be_cut_before_anything_was_read_but_not_after() {
-        let later = [Watermarks { partition: 0, low: 15, high: 20 }, Watermarks { partition: 1, low: 0, high: 0 }];
+        let later = [
+            Watermarks { partition: 0, low: 15, stable: 20, high: 20 },
+            Watermarks { partition: 1, low: 0, stable: 0, high: 0 },
+        ];
         let mut untouched = place("").unwrap();
         assert_eq!(untouched.verify(&later), Ok(()));
         assert_eq!(untouched.iter().next().map(|(_, cursor)| cursor.next), Some(15));

@@ -7,10 +7,15 @@ use crate::{Record, Unavailable, topics};
 pub enum TailEvent {
     /// Records, at least one. Records of one partition come in the order of their offsets.
     Records(Vec<Record>),
-    /// Every record of the partition below `next_offset` was delivered, and there was none beyond at that moment.
+    /// Every record of the partition below `next_offset` was delivered, and there was none beyond at that moment but
+    /// those that an open transaction holds back.
     EndReached { partition: i32, next_offset: i64 },
     /// The topic has new partitions. They are followed from their beginning.
     PartitionsAdded(Vec<i32>),
+    /// The client had stopped to fetch these partitions, though their logs went on. The tail reads all partitions again
+    /// with a new client, each from the record after the last one delivered. [`TailEvent::EndReached`] says when a
+    /// partition is read to its end.
+    Stalled(Vec<i32>),
 }
 
 /// The reason why a tail cannot be opened or has ended.

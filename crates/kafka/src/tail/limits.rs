@@ -10,6 +10,9 @@ const BYTES_PER_BATCH: usize = 1024 * 1024;
 const EVENTS_WAITING: usize = 8;
 /// The time limit for opening, after which the cluster counts as unreachable.
 const OPEN_DEADLINE: Duration = Duration::from_secs(15);
+/// How long the tail waits for a record that is there before it opens a new client. A fetch takes half a second where
+/// nothing is lost; readers have to catch up within ten seconds after a broker's pause.
+const STALLED_AFTER: Duration = Duration::from_secs(4);
 
 /// The bounds of a tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,7 @@ pub struct Limits {
     pub bytes_per_batch: usize,
     pub events_waiting: usize,
     pub open_deadline: Duration,
+    pub stalled_after: Duration,
 }
 
 impl Default for Limits {
@@ -27,6 +31,7 @@ impl Default for Limits {
             bytes_per_batch: BYTES_PER_BATCH,
             events_waiting: EVENTS_WAITING,
             open_deadline: OPEN_DEADLINE,
+            stalled_after: STALLED_AFTER,
         }
     }
 }

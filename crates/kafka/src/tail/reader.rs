@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cursors::{Cursor, Cursors};
+use super::watchdog::Watchdog;
 use super::{Batch, Error, Limits, TailEvent};
+use crate::former::Former;
 use crate::native::{Intake, Place, Taken, seek, topic_name};
 use crate::topics::{self, Confirmed, Watch};
 use crate::{ClientOptions, Fault, Record, Unavailable};
@@ -27,6 +29,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct TailReader {
     options: ClientOptions,
     intake: Intake,
+    former: Former,
     topic: String,
     limits: Limits,
     cursors: Cursors,
@@ -37,7 +40,8 @@ pub(super) struct TailReader {
     unchecked: BTreeSet<i32>,
     events: mpsc::Sender<Result<TailEvent, Error>>,
     watch: Watch,
-    /// The time of the next check, set while a cursor may be outside the log.
+    watchdog: Watchdog,
+    /// The time of the next check, set while a cursor may be outside the log, or a new client is needed.
     check_at: Option<Instant>,
 }
 
@@ -57,10 +61,12 @@ impl TailReader {
     ) -> Result<Self, Error> {
         let consumer = options.reader().map_err(Unavailable::from)?;
         let watch = Watch::begin(options, &topic, limits.open_deadline)?;
-        let log = topics::watermarks_of(&consumer, &topic, limits.open_deadline)?;
+        let log = topics::watermarks_of(options, &topic, limits.open_deadline)?;
+        let watchdog = Watchdog::start(watch.client(), &topic, limits.stalled_after);
         let mut reader = Self {
             options: options.clone(),
             intake: Intake::new(consumer),
+            former: Former::default(),
             topic,
             cursors: Cursors::place(&log, from)?,
             limits,
@@ -69,6 +75,7 @@ impl TailReader {
             unchecked: BTreeSet::new(),
             events,
             watch,
+            watchdog,
             check_at: None,
         };
         reader.fetch(|_| true)?;
@@ -97,7 +104,9 @@ impl TailReader {
 
     pub(super) fn run(mut self) {
         while !self.events.is_closed() {
+            let began = Instant::now();
             let ended = self.poll();
+            self.watchdog.waited(began.elapsed());
             if self.deliver().is_break() {
                 return;
             }
@@ -106,7 +115,7 @@ impl TailReader {
                 let _ended = fail(&self.events, error);
                 return;
             }
-            if self.check().is_break() || self.look().is_break() {
+            if self.check().is_break() || self.look().is_break() || self.mind_stalls().is_break() {
                 return;
             }
         }
@@ -173,7 +182,8 @@ impl TailReader {
         }
     }
 
-    /// Handles librdkafka's report that a position is not in the log: checks it, and continues if the report is wrong.
+    /// Handles librdkafka's report that a position is not in the log, and a stalled partition: checks the positions,
+    /// and continues with a new client if the log holds them.
     fn check(&mut self) -> Step {
         if self.check_at.is_none_or(|at| Instant::now() < at) {
             return Step::Continue(());
@@ -182,7 +192,7 @@ impl TailReader {
             self.check_at = Some(Instant::now() + CHECK_INTERVAL);
             return Step::Continue(());
         }
-        let verified = topics::watermarks_of(self.intake.consumer(), &self.topic, self.limits.open_deadline)
+        let verified = topics::watermarks_of(&self.options, &self.topic, self.limits.open_deadline)
             .map_err(Error::from)
             .and_then(|log| self.cursors.verify(&log))
             .and_then(|()| self.reconnect());
@@ -211,11 +221,28 @@ impl TailReader {
         send(&self.events, Ok(TailEvent::PartitionsAdded(added)))
     }
 
+    /// Has all partitions fetched by a new client if librdkafka has forgotten one.
+    fn mind_stalls(&mut self) -> Step {
+        let stalled = self.watchdog.look(self.cursors.iter().map(|(partition, cursor)| (partition, cursor.next)));
+        if stalled.is_empty() {
+            return Step::Continue(());
+        }
+        tracing::warn!(
+            topic = self.topic,
+            partitions = ?stalled,
+            "the Kafka client has stopped to fetch: the reader is opened again where it stood"
+        );
+        self.check_at = Some(Instant::now());
+        send(&self.events, Ok(TailEvent::Stalled(stalled)))
+    }
+
     /// Fetches all partitions from their cursors with a new client. Needed after an answer of a lagging replica, or
     /// after a truncation that affected no record read: the old client has stopped fetching that partition, and would
-    /// deliver nothing of it even if it were assigned again.
+    /// deliver nothing of it even if it were assigned again. Needed after a stall too, where it has forgotten it.
     fn reconnect(&mut self) -> Result<(), Error> {
-        self.intake = Intake::new(self.options.reader().map_err(Unavailable::from)?);
+        let successor = Intake::new(self.options.reader().map_err(Unavailable::from)?);
+        let former = std::mem::replace(&mut self.intake, successor);
+        self.former.close(move || drop(former));
         Ok(self.fetch(|_| true)?)
     }
 
@@ -283,3 +310,6 @@ fn fail(events: &mpsc::Sender<Result<TailEvent, Error>>, error: Error) -> Step {
     send(events, Err(error))?;
     Step::Break(End)
 }
+
+#[cfg(test)]
+mod tests;

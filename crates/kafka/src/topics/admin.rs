@@ -19,21 +19,14 @@ use crate::{ClientOptions, Fault};
 /// request to the controller, such as an admin request, would only run into its deadline.
 const EMBEDDED_CLUSTER: &str = "mockCluster";
 
+/// The pause before a new topic is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Whether this request created a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
     Now,
     Before,
-}
-
-/// The first and the next offset of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watermarks {
-    pub partition: i32,
-    /// The offset of the first record that still exists.
-    pub low: i64,
-    /// The offset of the next record.
-    pub high: i64,
 }
 
 /// Creates the topics that do not exist, and leaves existing ones unchanged.
@@ -54,7 +47,11 @@ pub async fn create(
             Err(Error::Missing { topic }) if is_embedded(options, deadline).await => {
                 return Err(Error::NotCreated { topic, source: Code::UnsupportedFeature.into() });
             }
-            Err(Error::Missing { .. }) => create_one(&admin, spec, deadline).await?,
+            Err(Error::Missing { .. }) => {
+                let created = create_one(&admin, spec, deadline).await?;
+                until_seen(options, &spec.topic, deadline).await?;
+                created
+            }
             Err(error) => return Err(error),
         };
         outcomes.push((spec.topic.clone(), outcome));
@@ -83,6 +80,21 @@ async fn create_one(admin: &AdminClient<TracingContext>, spec: &Spec, deadline: 
     Ok(Created::Now)
 }
 
+/// Waits until the topic is in the cluster's metadata: brokers hear of a new topic one after the other.
+async fn until_seen(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<(), Error> {
+    let seen = async {
+        loop {
+            match shape(options, topic, deadline).await {
+                Ok(_) => return Ok(()),
+                Err(Error::Missing { .. }) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let timed_out = |_| Err(Error::NotDescribed { topic: topic.to_owned(), source: Code::OperationTimedOut.into() });
+    tokio::time::timeout(deadline, seen).await.unwrap_or_else(timed_out)
+}
+
 /// Returns the description of a topic.
 ///
 /// # Errors
@@ -106,39 +118,13 @@ pub async fn describe(options: &ClientOptions, topic: &str, deadline: Duration) 
     })
 }
 
-/// Returns the first and the next offset of each partition, ordered by partition.
-///
-/// # Errors
-/// As [`describe`].
-pub async fn watermarks(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Vec<Watermarks>, Error> {
-    let (options, topic) = (options.clone(), topic.to_owned());
-    tokio::task::spawn_blocking(move || watermarks_of(&reader(&options)?, &topic, deadline))
-        .await
-        .expect("asking does not panic")
-}
-
-/// Like [`watermarks`], for synchronous callers that have a client.
-pub(crate) fn watermarks_of(
-    client: &BaseConsumer<TracingContext>,
-    topic: &str,
-    deadline: Duration,
-) -> Result<Vec<Watermarks>, Error> {
-    let partitions = shape_of(client, topic, deadline)?.partitions;
-    (0..partitions)
-        .map(|partition| {
-            let (low, high) = client
-                .fetch_watermarks(topic, partition, deadline)
-                .map_err(|error| Error::NotDescribed { topic: topic.to_owned(), source: error.into() })?;
-            Ok(Watermarks { partition, low, high })
-        })
-        .collect()
-}
-
 /// A topic in the cluster's metadata.
 pub(super) struct Shape {
     pub(super) partitions: i32,
     replication: i32,
     cluster_id: Option<String>,
+    /// The partitions of each leader, under -1 those without one.
+    pub(super) by_leader: BTreeMap<i32, Vec<i32>>,
 }
 
 impl Shape {
@@ -147,7 +133,7 @@ impl Shape {
     }
 }
 
-fn is_embedded_id(cluster_id: Option<&str>) -> bool {
+pub(crate) fn is_embedded_id(cluster_id: Option<&str>) -> bool {
     cluster_id.is_some_and(|id| id.starts_with(EMBEDDED_CLUSTER))
 }
 
@@ -206,10 +192,15 @@ pub(super) fn shape_of<C: ConsumerContext>(
     }
     let replicas = found.partitions().iter().map(|partition| partition.replicas().len());
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in found.partitions() {
+        by_leader.entry(partition.leader()).or_default().push(partition.id());
+    }
     Ok(Shape {
         partitions: count(found.partitions().len()),
         replication: count(replicas.min().unwrap_or(0)),
         cluster_id: client.client().fetch_cluster_id(deadline),
+        by_leader,
     })
 }
 
@@ -261,7 +252,7 @@ pub(super) async fn admin(options: &ClientOptions) -> Result<AdminClient<Tracing
 }
 
 pub(super) fn reader(options: &ClientOptions) -> Result<BaseConsumer<TracingContext>, Error> {
-    options.reader().map_err(Error::Client)
+    options.inquirer().map_err(Error::Client)
 }
 
 #[cfg(test)]

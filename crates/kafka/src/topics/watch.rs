@@ -3,6 +3,7 @@
 //! librdkafka reads on where a topic was deleted and created again, or where another cluster answers at the address: at
 //! the old offsets, among other records. So a reader has each round of records confirmed before it passes them on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::LogId;
@@ -17,9 +18,11 @@ use crate::native::authorize;
 
 /// The interval of checks of a quiet topic.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How long a topic may be missing: as long as librdkafka waits for one. A broker that has just started may not know a
-/// topic yet, and one that was deleted may be created again.
-const MISSING_MAX: Duration = Duration::from_secs(30);
+/// The interval of checks of a topic that was missing at the last one.
+const MISSING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a topic may be missing. A broker that has just started may not know it yet. (librdkafka itself reports a
+/// missing topic after 30 s, `topic.metadata.propagation.max.ms`.)
+const MISSING_MAX: Duration = Duration::from_secs(3);
 /// The longest time that one check may block the reader.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -41,7 +44,7 @@ pub(crate) enum Confirmed {
 pub(crate) struct Watch {
     /// Its own connection: a broker answers the requests of one connection in turn, and a fetch takes as long as
     /// nothing comes.
-    client: BaseConsumer<TracingContext>,
+    client: Arc<BaseConsumer<TracingContext>>,
     topic: String,
     seen: Seen,
     look_at: Instant,
@@ -59,9 +62,14 @@ impl Watch {
     /// # Errors
     /// If the topic does not exist or the cluster does not answer in time.
     pub(crate) fn begin(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Self, Error> {
-        let client = reader(options)?;
+        let client = Arc::new(reader(options)?);
         let seen = Seen { log: log_of(&client, topic, deadline)?, missing_since: None };
         Ok(Self { client, topic: topic.to_owned(), seen, look_at: Instant::now() + INTERVAL })
+    }
+
+    /// Returns the connection, for other questions about the topic.
+    pub(crate) fn client(&self) -> Arc<BaseConsumer<TracingContext>> {
+        Arc::clone(&self.client)
     }
 
     /// Returns the log that is watched.
@@ -89,8 +97,10 @@ impl Watch {
         if Instant::now() < self.look_at {
             return Ok(None);
         }
-        self.look_at = Instant::now() + INTERVAL;
-        match self.confirm()? {
+        let confirmed = self.confirm()?;
+        let interval = if self.seen.missing_since.is_some() { MISSING_INTERVAL } else { INTERVAL };
+        self.look_at = Instant::now() + interval;
+        match confirmed {
             // The reader handles an outage.
             Confirmed::NotYet => Ok(None),
             Confirmed::Yes => Ok(shape_of(&self.client, &self.topic, DEADLINE).ok().map(|shape| shape.partitions)),

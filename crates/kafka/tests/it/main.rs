@@ -6,6 +6,8 @@
 )]
 
 mod broker;
+mod connect;
+mod ends;
 mod group;
 mod publish;
 mod scan;

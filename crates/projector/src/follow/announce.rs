@@ -5,11 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use domain::{Checkpoint, UserId};
-use kafka::topics::Watermarks;
-use tokio::sync::broadcast;
 
 use crate::announced::Announced;
-use crate::metrics::PartitionLabel;
+use crate::facts::Answer;
 use crate::phase::Phase;
 use crate::shared::{Committed, Shared};
 use crate::start::Topic;
@@ -22,8 +20,8 @@ pub(super) struct Announcer<'s> {
     goal: Checkpoint,
     /// The changes that may still wait for slow subscribers, as many as the channel holds.
     waiting: VecDeque<Weak<Announced>>,
-    /// Where it ended at start.
-    ends: Checkpoint,
+    /// Where the log ended at start.
+    answer: Answer,
     readers: Arc<StoreReaders>,
     is_begun: bool,
 }
@@ -34,9 +32,8 @@ impl<'s> Announcer<'s> {
         let goal = Checkpoint::from_next_offsets(
             topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
         );
-        let ends = Checkpoint::from_next_offsets(topic.log.iter().map(|log| (log.partition, log.high)));
         let readers = Arc::clone(writer.readers());
-        Self { shared, goal, waiting: VecDeque::new(), ends, readers, is_begun: false }
+        Self { shared, goal, waiting: VecDeque::new(), answer: topic.answer(), readers, is_begun: false }
     }
 
     /// Puts the table into use, at the first call.
@@ -45,11 +42,8 @@ impl<'s> Announcer<'s> {
             return;
         }
         let shared = self.shared;
-        shared.ends.lock().offsets = std::mem::take(&mut self.ends);
-        shared.committed.send_replace(Committed::new(self.readers.topic(), writer.checkpoint().clone()));
-        // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
-        *shared.changes.write() = broadcast::Sender::new(shared.options.changes_waiting_max);
-        *shared.readers.write() = Some(Arc::clone(&self.readers));
+        shared.put_into_use(writer);
+        shared.ends_answered(&self.answer);
         shared.phase.send_replace(Phase::CatchingUp);
         self.tally(writer.tally(shared.now()));
         self.progress();
@@ -113,32 +107,11 @@ impl<'s> Announcer<'s> {
         }
     }
 
-    /// Announces where the log was seen to end.
-    pub(super) fn ends(&self, log: &[Watermarks]) {
-        {
-            let ends = &mut self.shared.ends.lock().offsets;
-            for found in log {
-                ends.reach(found.partition, found.high);
-            }
-        }
-        self.progress();
-    }
-
-    fn progress(&self) {
+    /// Notes how far the table has been read.
+    pub(super) fn progress(&self) {
         let committed = Arc::clone(&self.shared.committed.borrow());
         let committed = &committed.checkpoint;
-        {
-            let ends = &mut self.shared.ends.lock().offsets;
-            for (partition, next) in committed.iter() {
-                ends.reach(partition, next);
-            }
-            for (partition, end) in ends.iter() {
-                let next = committed.next(partition).unwrap_or(0);
-                let label = PartitionLabel { messaging_destination_partition_id: partition };
-                self.shared.metrics.next_offset.get_or_create(&label).set(next);
-                self.shared.metrics.lag.get_or_create(&label).set(end - next);
-            }
-        }
+        self.shared.learn(|facts| facts.read(committed));
         let reached = self.goal.iter().all(|(partition, high)| committed.next(partition) >= Some(high));
         if reached && *self.shared.phase.borrow() == Phase::CatchingUp {
             tracing::info!(checkpoint = %committed, "the table is up to date");

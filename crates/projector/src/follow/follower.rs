@@ -1,25 +1,28 @@
 //! Following: each batch of records is one commit, announced after it is made; late deliveries beside it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Checkpoint, LogId};
+use domain::{Checkpoint, LogId, UnixMillis};
 use futures_util::FutureExt as _;
 use kafka::tail::{self, Tail, TailEvent};
-use kafka::topics;
-use service::telemetry::chain;
-use tokio::time::{Instant, Interval};
+use tokio::time::Instant;
 
 use super::announce::Announcer;
+use super::damage::DamageWatch;
 use super::erase::Eraser;
 use super::late::LateTail;
+use super::look::{Looked, Looker};
 use crate::error::Error;
 use crate::phase::Phase;
-use crate::shared::{ASK_DEADLINE, Shared, blocking};
+use crate::shared::{Shared, blocking};
 use crate::start::{RebuildReason, Topic};
-use crate::store::{self, Erased, LogBatch, Writer};
+use crate::store::{Erased, LogBatch, StoreFolder, Writer, kept};
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 const RECORDS_PER_COMMIT: usize = 8_000;
+/// By how much the time in an idle store may be older than the table is.
+const TOUCH_INTERVAL_MS: i64 = 30_000;
 
 /// The state of following.
 pub(super) struct Follower<'s> {
@@ -32,6 +35,7 @@ pub(super) struct Follower<'s> {
     /// Opened once the table is up to date: a gap is found before the delivery that closes it is looked for.
     late: LateTail,
     eraser: Eraser,
+    damage: DamageWatch,
 }
 
 /// Why following stopped.
@@ -41,11 +45,13 @@ pub(super) enum Stop {
 }
 
 impl<'s> Follower<'s> {
-    pub(super) fn new(shared: &'s Arc<Shared>, writer: Writer, topic: &Topic) -> Self {
+    pub(super) fn new(shared: &'s Arc<Shared>, folder: &Arc<StoreFolder>, writer: Writer, topic: &Topic) -> Self {
+        let damage = DamageWatch::new(folder, &writer);
         let announcer = Announcer::new(shared, &writer, topic);
         let (log, late, eraser) = (topic.id.clone(), LateTail::default(), Eraser::default());
-        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser };
+        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser, damage };
         follower.see_erasures();
+        shared.stalled(BTreeSet::clear);
         follower
     }
 
@@ -68,7 +74,12 @@ impl<'s> Follower<'s> {
                 return Ok(stop);
             }
             let opening = Tail::open(kafka, topic, self.checkpoint()?, tail::Limits::default());
-            let stop = match shared.until_shutdown(opening).await {
+            let opened = tokio::select! {
+                biased;
+                reason = self.damage.met() => return Ok(Stop::Rebuild(reason)),
+                opened = shared.until_shutdown(opening) => opened,
+            };
+            let stop = match opened {
                 None => return Ok(Stop::Shutdown),
                 Some(Ok(tail)) if *tail.log() != self.log => {
                     let found = tail.log().to_string();
@@ -78,6 +89,7 @@ impl<'s> Follower<'s> {
                 Some(Ok(mut tail)) => {
                     // Not before: the leader has confirmed that its log still holds what the table has read.
                     self.announcer.begin(self.writer.as_ref().ok_or(Error::Ended)?);
+                    shared.count().await;
                     let followed = self.follow_with(&mut tail).await;
                     tail.close().await;
                     followed?
@@ -93,13 +105,13 @@ impl<'s> Follower<'s> {
     /// Follows until the tail ends or there is a reason to stop; `None` when another tail is to go on.
     async fn follow_with(&mut self, tail: &mut Tail) -> Result<Option<Stop>, Error> {
         let shared = self.shared;
-        let mut look = tokio::time::interval(shared.options.look_interval);
-        look.reset();
+        let mut looker = Looker::new(shared, &self.log);
         loop {
             self.open_late().await;
             let event = tokio::select! {
                 biased;
                 () = shared.shutdown.requested() => return Ok(Some(Stop::Shutdown)),
+                reason = self.damage.met() => return Ok(Some(Stop::Rebuild(reason))),
                 () = self.eraser.due() => {
                     if let Some(stop) = self.erase().await? {
                         return Ok(Some(stop));
@@ -110,17 +122,17 @@ impl<'s> Follower<'s> {
                     self.take_late(late).await?;
                     continue;
                 }
-                _ = look.tick() => {
-                    self.look().await?;
+                looked = looker.next() => {
+                    self.looked(looked).await?;
                     continue;
                 }
                 event = tail.next() => event,
             };
             let (batch, error) = match event {
-                Ok(event) => gather(event, tail),
+                Ok(event) => self.gather(event, tail, &mut looker),
                 Err(error) => (LogBatch::default(), Some(error)),
             };
-            let Some(batch) = self.translated(batch, &mut look).await? else { return Ok(Some(Stop::Shutdown)) };
+            let Some(batch) = self.translated(batch, &mut looker).await? else { return Ok(Some(Stop::Shutdown)) };
             if let Some(stop) = self.commit(batch).await? {
                 return Ok(Some(stop));
             }
@@ -130,9 +142,37 @@ impl<'s> Follower<'s> {
         }
     }
 
+    /// Takes the events that are there, up to the size of a commit, and the error that came after, if one did.
+    fn gather(&self, first: TailEvent, tail: &mut Tail, looker: &mut Looker) -> (LogBatch, Option<tail::Error>) {
+        let (shared, mut batch) = (self.shared, LogBatch::default());
+        let mut next = Some(Ok(first));
+        while let Some(event) = next.take() {
+            match event {
+                Ok(TailEvent::Records(records)) => batch.records.extend(records),
+                Ok(TailEvent::EndReached { partition, next_offset }) => {
+                    batch.ends.push((partition, next_offset));
+                    shared.stalled(|stalled| stalled.retain(|other| *other != partition));
+                }
+                Ok(TailEvent::PartitionsAdded(partitions)) => {
+                    tracing::info!(?partitions, "the topic has more partitions now")
+                }
+                Ok(TailEvent::Stalled(partitions)) => {
+                    shared.readers_reopened.count(&shared.options.topic);
+                    shared.stalled(|stalled| stalled.extend(partitions));
+                    looker.look_now();
+                }
+                Err(error) => return (batch, Some(error)),
+            }
+            if batch.records.len() < RECORDS_PER_COMMIT {
+                next = tail.next().now_or_never();
+            }
+        }
+        (batch, None)
+    }
+
     /// Returns the batch in the encoding that the store reads; `None` when the shutdown came first. Waits while a
     /// record names a schema that cannot be looked up: it must not be passed over.
-    async fn translated(&mut self, batch: LogBatch, look: &mut Interval) -> Result<Option<LogBatch>, Error> {
+    async fn translated(&mut self, batch: LogBatch, looker: &mut Looker) -> Result<Option<LogBatch>, Error> {
         let LogBatch { records, ends, .. } = batch;
         let schemas = &self.shared.options.schemas;
         let looked_up = match schemas.translated(records) {
@@ -146,7 +186,7 @@ impl<'s> Follower<'s> {
                 records = &mut looked_up => {
                     return Ok(Some(LogBatch { records: records?, ends, ids: schemas.known() }));
                 }
-                _ = look.tick() => self.look().await?,
+                looked = looker.next() => self.looked(looked).await?,
             }
         }
     }
@@ -175,7 +215,8 @@ impl<'s> Follower<'s> {
         }
         let batch = Arc::new(batch);
         loop {
-            let as_of = batch.as_of(shared.now());
+            // The store keeps the later of this and the time that it has.
+            let as_of = shared.facts.lock().as_of().unwrap_or(UnixMillis::from_millis(0));
             let began = Instant::now();
             let batch = Arc::clone(&batch);
             match self.with_writer(move |writer| writer.commit(&batch, as_of)).await? {
@@ -190,15 +231,17 @@ impl<'s> Follower<'s> {
                     return Ok(None);
                 }
                 Err(error) if error.is_transient() => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "nothing is committed: trying again");
+                    let error = Error::Store(error);
+                    shared.note_exhausted(&error);
+                    shared.log_wait(&error, "nothing is committed: trying again");
                     if shared.pause().await.is_none() {
                         return Ok(Some(Stop::Shutdown));
                     }
                 }
-                Err(error @ store::Error::Damaged { .. }) => {
-                    return Ok(Some(Stop::Rebuild(RebuildReason::Damaged(chain(&error)))));
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => match RebuildReason::of_damage(&error) {
+                    Some(reason) => return Ok(Some(Stop::Rebuild(reason))),
+                    None => return Err(error.into()),
+                },
             }
         }
     }
@@ -209,6 +252,7 @@ impl<'s> Follower<'s> {
         let erasures = writer.erasures();
         self.shared.metrics.see_erasures(&erasures);
         self.eraser.see(!erasures.is_empty());
+        kept::tidy(&self.shared.options.store, self.shared.now(), !erasures.is_empty());
     }
 
     /// Erases what is left of those who were forgotten. A failure of it is not the table's: it is tried again. A
@@ -230,10 +274,13 @@ impl<'s> Follower<'s> {
         let held_back = match erased {
             Ok(Erased::Done | Erased::InPart) => None,
             Ok(Erased::HeldBack(by)) => Some(by.to_string()),
-            Err(error @ store::Error::Damaged { .. }) => {
-                return Ok(Some(Stop::Rebuild(RebuildReason::Damaged(chain(&error)))));
-            }
-            Err(error) => Some(chain(&error)),
+            Err(error) => match RebuildReason::of_damage(&error) {
+                Some(reason) => return Ok(Some(Stop::Rebuild(reason))),
+                None => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "forgotten users cannot be erased now");
+                    Some(error.told().to_owned())
+                }
+            },
         };
         self.eraser.tried(began.elapsed(), held_back.as_deref());
         *self.shared.erasure_held_back.lock() = held_back;
@@ -253,6 +300,9 @@ impl<'s> Follower<'s> {
 
     /// Lets late deliveries close gaps. An error of theirs is not the table's.
     async fn take_late(&mut self, event: Result<TailEvent, tail::Error>) -> Result<(), Error> {
+        if let (Ok(TailEvent::Stalled(_)), Some(topic)) = (&event, &self.shared.options.late_topic) {
+            self.shared.readers_reopened.count(topic);
+        }
         let Some((log, records)) = self.late.records(event).await else { return Ok(()) };
         let records = match self.shared.options.schemas.translated(records) {
             Ok(records) => records,
@@ -282,28 +332,39 @@ impl<'s> Follower<'s> {
         Ok(())
     }
 
-    /// Asks where the log ends, and marks the store as up to date if it has been read so far.
-    async fn look(&mut self) -> Result<(), Error> {
+    /// Keeps the write-ahead log of the store small.
+    async fn trim_log(&mut self) -> Result<(), Error> {
+        match self.with_writer(Writer::trim_log).await? {
+            Ok(None) => {}
+            Ok(Some((by, bytes))) => {
+                tracing::warn!(%by, bytes, "the write-ahead log of the store cannot be cut: it grows")
+            }
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the write-ahead log is not cut"),
+        }
+        Ok(())
+    }
+
+    /// Notes where the log ends, and marks an idle store as up to date.
+    async fn looked(&mut self, looked: Looked) -> Result<(), Error> {
+        kept::tidy(&self.shared.options.store, self.shared.now(), false);
         self.tally().await?;
-        let options = &self.shared.options;
-        let now = self.shared.now();
-        let log = match topics::watermarks(&options.kafka, &options.topic, ASK_DEADLINE).await {
-            Ok(log) => log,
-            Err(error) => {
+        self.trim_log().await?;
+        match looked {
+            Looked::Answered { answer, partitions } => {
+                self.shared.ends_answered(&answer);
+                self.shared.partitions.report(i32::try_from(partitions).unwrap_or(i32::MAX));
+                self.announcer.progress();
+            }
+            Looked::OtherLog => return Ok(()),
+            Looked::Silent(error) => {
                 self.shared.ends_unanswered(&error);
                 return Ok(());
             }
-        };
-        // These are the ends of another log where the topic was created again; the tail notices it, too.
-        if self.shared.logs.now(ASK_DEADLINE).await.as_ref() != Ok(&self.log) {
-            return Ok(());
         }
-        self.shared.ends_answered();
-        self.announcer.ends(&log);
-        self.shared.partitions.report(i32::try_from(log.len()).unwrap_or(i32::MAX));
-        let checkpoint = self.checkpoint()?;
-        if log.iter().all(|found| checkpoint.next(found.partition).unwrap_or(0) >= found.high)
-            && let Err(error) = self.with_writer(move |writer| writer.touch(now)).await?
+        let stored = self.writer.as_ref().ok_or(Error::Ended)?.meta().committed_at;
+        let as_of = self.shared.facts.lock().as_of().unwrap_or(stored);
+        if as_of.millis().saturating_sub(stored.millis()) >= TOUCH_INTERVAL_MS
+            && let Err(error) = self.with_writer(move |writer| writer.touch(as_of)).await?
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store cannot be marked as up to date");
         }
@@ -328,32 +389,12 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
         tail::Error::PartitionMissing { partition } => {
             Ok(Some(Stop::Rebuild(RebuildReason::PartitionGone { partition })))
         }
-        error if error.is_transient() => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the log cannot be read now: trying again");
+        // Cluster, topic and permissions can come back. The table is answered from meanwhile, as of the time it has.
+        tail::Error::Unavailable(_) => {
+            shared.log_wait(&error, "the log cannot be read now: trying again");
             shared.ends_unanswered(&error);
             Ok(if shared.pause().await.is_none() { Some(Stop::Shutdown) } else { None })
         }
-        error => Err(error.into()),
+        tail::Error::Ended => Err(error.into()),
     }
-}
-
-/// Takes the events that are there without waiting, up to the size of a commit; with them the error that came after, if
-/// one did.
-fn gather(first: TailEvent, tail: &mut Tail) -> (LogBatch, Option<tail::Error>) {
-    let mut batch = LogBatch::default();
-    let mut next = Some(Ok(first));
-    while let Some(event) = next.take() {
-        match event {
-            Ok(TailEvent::Records(records)) => batch.records.extend(records),
-            Ok(TailEvent::EndReached { partition, next_offset }) => batch.ends.push((partition, next_offset)),
-            Ok(TailEvent::PartitionsAdded(partitions)) => {
-                tracing::info!(?partitions, "the topic has more partitions now")
-            }
-            Err(error) => return (batch, Some(error)),
-        }
-        if batch.records.len() < RECORDS_PER_COMMIT {
-            next = tail.next().now_or_never();
-        }
-    }
-    (batch, None)
 }

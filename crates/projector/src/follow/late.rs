@@ -58,7 +58,7 @@ impl LateTail {
     pub(super) async fn records(&mut self, event: Result<TailEvent, tail::Error>) -> Option<(LogId, Vec<Record>)> {
         match event {
             Ok(TailEvent::Records(records)) => Some((self.tail.as_ref()?.log().clone(), records)),
-            Ok(TailEvent::EndReached { .. } | TailEvent::PartitionsAdded(_)) => None,
+            Ok(TailEvent::EndReached { .. } | TailEvent::PartitionsAdded(_) | TailEvent::Stalled(_)) => None,
             Err(error) => {
                 report(&error);
                 self.close().await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use service::Shutdown;
 
+use super::fields::Shown;
 use super::refusal::Refusal;
 use super::render::View;
 use crate::projection::Projection;
@@ -24,7 +25,8 @@ impl Api {
     }
 
     /// Returns how what was read of a table is answered now.
-    pub(super) fn view(&self, table: &StoreReaders) -> View {
-        View { names: table.names(), now: self.projection.shared.now() }
+    pub(super) fn view(&self, table: &StoreReaders, shown: Shown) -> View {
+        let shared = &self.projection.shared;
+        View { names: table.names(), now: shared.now(), as_of: shared.as_of(), shown }
     }
 }

@@ -24,8 +24,11 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 pub(super) struct AtLeast {
     /// Wait until the records at these positions are in the table: `<topic id>/<partition>:<offset>[@<leader epoch>]`,
     /// several parted by commas after one topic id, or the value of the header `Rollcall-Positions`. Without a topic id
-    /// they are of the topic that the table is of. A position of another topic is 409.
-    #[param(example = "zuQxo-W8SfmGVIR3p0wXVg/0:17@3")]
+    /// they are of the topic that the table is of. A position of another topic, or of no partition of this one, is 409.
+    // The forms for hands, without a topic, are no part of the pattern: once the topic was created again, they name
+    // other records.
+    #[param(pattern = "^([A-Za-z0-9_-]{21}[AQgw]/([0-9]{1,9}:[0-9]{1,18}(@[0-9]{1,9})?\
+                   (,[0-9]{1,9}:[0-9]{1,18}(@[0-9]{1,9})?)*|[A-Za-z0-9_-]+))?$")]
     at_least: Option<String>,
     /// How long to wait for them in milliseconds, 30000 at most; then 503.
     #[param(minimum = 0, maximum = 30_000, default = 5_000)]
@@ -37,8 +40,8 @@ pub(super) struct AtLeast {
 pub(super) struct AtLeastQuery {
     /// The topic of the positions, where it is named.
     pub(super) topic: Option<TopicId>,
-    /// With the leader epochs that are named.
-    pub(super) positions: Vec<(Position, Option<i32>)>,
+    /// As it is written: positions of another topic need not be read.
+    text: String,
     pub(super) wait_max: Duration,
 }
 
@@ -66,8 +69,13 @@ impl AtLeastQuery {
     /// Reads both from a request that may have other parameters too.
     pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
         let Query(RawAtLeast { at_least, wait_ms }) = Query::try_from_uri(uri)?;
-        let (topic, positions) = parse_positions(at_least.as_deref().unwrap_or_default())?;
-        Ok(Self { topic, positions, wait_max: parse_wait(wait_ms.as_deref())? })
+        let text = at_least.unwrap_or_default();
+        Ok(Self { topic: topic_of(&text)?, text, wait_max: parse_wait(wait_ms.as_deref())? })
+    }
+
+    /// Returns the positions, with the leader epochs that are named.
+    pub(super) fn positions(&self) -> Result<Vec<(Position, Option<i32>)>, Refusal> {
+        parse_positions(&self.text).map(|(_, positions)| positions)
     }
 }
 
@@ -82,24 +90,32 @@ impl<S: Sync> FromRequestParts<S> for OnlyAtLeast {
     }
 }
 
+fn refused(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::Parameter(format!("at_least: {error}"))
+}
+
+fn topic_of(text: &str) -> Result<Option<TopicId>, Refusal> {
+    let named = text.split_once('/').map(|(topic, _)| topic.parse());
+    named.transpose().map_err(|error| refused(&error))
+}
+
 type Named = (Option<TopicId>, Vec<(Position, Option<i32>)>);
 
 /// One position, or one of each partition: parted by commas, or as [`Positions`] are written.
 fn parse_positions(text: &str) -> Result<Named, Refusal> {
-    let parameter = |error: &dyn std::fmt::Display| Refusal::Parameter(format!("at_least: {error}"));
     if text.is_empty() {
         return Ok((None, Vec::new()));
     }
-    let (topic, places) = text.split_once('/').map_or((None, text), |(topic, places)| (Some(topic), places));
+    let topic = topic_of(text)?;
+    let places = text.split_once('/').map_or(text, |(_, places)| places);
     if topic.is_some() && !places.contains(':') {
-        let Positions { topic, checkpoint } = text.parse().map_err(|error| parameter(&error))?;
+        let Positions { topic, checkpoint } = text.parse().map_err(|error| refused(&error))?;
         let last = checkpoint.entries().filter(|(_, next, _)| *next > 0);
         let last = last.map(|(partition, next, epoch)| (Position { partition, offset: next - 1 }, epoch));
         return Ok((Some(topic), last.collect()));
     }
-    let topic = topic.map(str::parse).transpose().map_err(|error| parameter(&error))?;
     let places: Result<_, _> = places.split(',').map(parse_with_epoch).collect();
-    Ok((topic, places.map_err(|error| parameter(&error))?))
+    Ok((topic, places.map_err(|error| refused(&error))?))
 }
 
 fn parse_wait(text: Option<&str>) -> Result<Duration, Refusal> {

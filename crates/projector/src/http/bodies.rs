@@ -1,13 +1,17 @@
 //! The documented bodies of answers. [`super::render`] writes users; these types say how they look.
 
+use domain::gap::GapState;
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
+
+use crate::phase::Phase;
 
 /// A user by the vendor's field names. Members that the vendor has added since follow them as they were sent.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = User)]
 pub(super) struct UserBody {
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     user_id: i64,
     contact_phone: Option<String>,
     email: Option<String>,
@@ -48,6 +52,10 @@ struct MetaBody {
     #[schema(format = DateTime)]
     received_at: String,
     continuity: ContinuityBody,
+    /// The time that the table is as of, as the header `Rollcall-As-Of`; absent in `/changes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    as_of: Option<String>,
     /// Present when the user's last records have a framing, a schema or a type of event of a later release: the time of
     /// the first of them. The user is answered as last known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +64,10 @@ struct MetaBody {
     /// The vendor's member `_meta`, if the user has one: `{"_meta": …}`.
     #[schema(value_type = Option<Object>)]
     extra: Option<serde_json::Value>,
+    /// The fields that the principal's scopes hide, of those that are asked for, in alphabetical order; `extra` for
+    /// all members outside the vendor's table. Absent when none is hidden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    redacted: Vec<String>,
 }
 
 /// Whether deliveries of this user are missing. The state is whole all the same: a missing delivery is a step of the
@@ -77,13 +89,30 @@ struct ContinuityBody {
 #[schema(as = Gap)]
 struct GapBody {
     position: String,
-    /// `awaited` while the vendor retries the missing delivery, `lost` once it has given up.
-    #[schema(example = "awaited")]
-    state: String,
+    state: GapStateBody,
     /// When the vendor gives up: 22 days and 18 hours after the event was received.
     #[schema(format = DateTime)]
     awaited_until: String,
+    /// Without those that the principal's scopes hide.
     fields: Vec<String>,
+}
+
+/// `awaited` while the vendor retries the missing delivery, `lost` once it has given up.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = GapState)]
+pub(super) enum GapStateBody {
+    Awaited,
+    Lost,
+}
+
+impl From<GapState> for GapStateBody {
+    fn from(state: GapState) -> Self {
+        match state {
+            GapState::Awaited => Self::Awaited,
+            GapState::Lost => Self::Lost,
+        }
+    }
 }
 
 /// Users in the order of their identifiers.
@@ -109,8 +138,12 @@ pub(super) struct ProblemBody {
     #[serde(rename = "type")]
     kind: String,
     title: String,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong, for people.
     detail: Option<String>,
+    /// For a fault in a JSON body, its place (RFC 6901).
+    pointer: Option<String>,
 }
 
 /// The refusals that every GET may answer with.
@@ -119,8 +152,23 @@ pub(super) struct ProblemBody {
 pub(super) enum Refused {
     #[response(status = 400, description = "a parameter is not what it must be")]
     Parameter(ProblemBody),
-    #[response(status = 409, description = "a position or cursor is of another topic, or of a log that was cut")]
+    #[response(status = 401, description = "the request has no valid credentials")]
+    Unknown(ProblemBody),
+    #[response(status = 403, description = "a scope is missing, which `detail` names")]
+    Scope(ProblemBody),
+    #[response(
+        status = 409,
+        description = "a position or cursor is of another topic, of no partition of this one, or of a log that was cut"
+    )]
     OtherLog(ProblemBody),
+    #[response(status = 421, description = "the request is for another host")]
+    OtherHost(ProblemBody),
+    #[response(status = 429, description = "the principal has as many requests or streams as its share")]
+    Share(ProblemBody),
+    #[response(status = 431, description = "the head of the request is too long")]
+    Head,
+    #[response(status = 500, description = "the stored table is damaged")]
+    Damaged(ProblemBody),
     #[response(status = 503, description = "the table is not there yet, or has not reached `at_least` in time")]
     NotReady(ProblemBody),
 }
@@ -135,13 +183,40 @@ pub(super) enum Matched {
     Nobody(ProblemBody),
 }
 
+/// One event of `/changes`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(super) struct EventBody {
+    /// What `Last-Event-ID` goes on from; absent on `busy`.
+    id: Option<String>,
+    event: EventName,
+    /// A JSON object: the user, as `/users/{userId}` answers; of `forgotten`, `userId` and `forgottenAt`; of
+    /// `caught-up`, `checkpoint`; of the others, `reason`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "read by the derive alone")]
+enum EventName {
+    User,
+    Changed,
+    Forgotten,
+    StartedOver,
+    CaughtUp,
+    CutOff,
+    Busy,
+}
+
 /// How far the table is, how much is in it, and what is missing.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Status)]
 pub(super) struct StatusBody {
-    /// The phase of the projector, and whether it is cut off from the cluster.
-    pub(super) phase: String,
+    pub(super) phase: PhaseBody,
+    /// The phase in words, and whether the table is cut off from the cluster.
+    pub(super) phase_detail: String,
     pub(super) cluster: ClusterStatus,
     pub(super) topic: String,
     /// Kafka's id of the topic; a topic that was created again has another.
@@ -157,17 +232,50 @@ pub(super) struct StatusBody {
     /// Records that could not be read: broken ones, and those that are unknown to this release.
     pub(super) unreadable: UnreadableStatus,
     pub(super) unknown: UnknownStatus,
-    /// When the table was last known to be up to date.
-    pub(super) as_of: String,
+    /// When the table was last known to have all of the log: of the partition where that is longest ago. Null while
+    /// a partition has never been read to its end.
+    #[schema(format = DateTime)]
+    pub(super) as_of: Option<String>,
 }
 
-/// Whether the cluster answers where the log ends. The table answers in any case; while the cluster is silent, the lag
-/// is that of the ends last known.
+/// The present activity: `starting` (nothing can be answered), `stored` (the table of an earlier run is answered, and
+/// the cluster has not confirmed it yet), `rebuilding`, `catching-up` (to where the log ended at start), `following`,
+/// `failed` or `ended`.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = Phase)]
+pub(super) enum PhaseBody {
+    Starting,
+    Stored,
+    Rebuilding,
+    CatchingUp,
+    Following,
+    Failed,
+    Ended,
+}
+
+impl From<&Phase> for PhaseBody {
+    fn from(phase: &Phase) -> Self {
+        match phase {
+            Phase::Starting { .. } => Self::Starting,
+            Phase::Stored { .. } => Self::Stored,
+            Phase::Rebuilding(_) => Self::Rebuilding,
+            Phase::CatchingUp => Self::CatchingUp,
+            Phase::Following => Self::Following,
+            Phase::Failed { .. } => Self::Failed,
+            Phase::Ended => Self::Ended,
+        }
+    }
+}
+
+/// Whether the cluster answers where the log ends. The table answers in any case; while the cluster is silent, no lag
+/// is known.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ClusterStatus {
     pub(super) answers: bool,
     /// When it last answered.
+    #[schema(format = DateTime)]
     pub(super) last_answer: Option<String>,
 }
 
@@ -178,8 +286,12 @@ pub(super) struct PartitionStatus {
     pub(super) next_offset: i64,
     /// Of the last record read, where it is known.
     pub(super) leader_epoch: Option<i32>,
-    pub(super) end_offset: i64,
-    pub(super) lag: i64,
+    /// The end of the log, whether or not its last records can be read; null while the leader does not answer.
+    pub(super) end_offset: Option<i64>,
+    /// Offsets between `nextOffset` and `endOffset`; null while that is not known.
+    pub(super) lag: Option<i64>,
+    /// Since when an open transaction holds back the reader; null when none does.
+    pub(super) held_back: Option<String>,
     /// The user of every tombstone below this offset is gone from every file of the store; `nextOffset` when nothing
     /// waits to be erased.
     pub(super) erased_up_to: i64,
@@ -193,15 +305,18 @@ pub(super) struct GapStatus {
     /// Missing deliveries that the vendor has given up.
     pub(super) lost: u64,
     pub(super) listed: Vec<ListedGap>,
+    /// The fields that the principal's scopes hide: no gap names them. Absent when none is hidden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) redacted: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListedGap {
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     pub(super) user_id: i64,
     pub(super) position: String,
-    /// `awaited` or `lost`.
-    pub(super) state: &'static str,
+    pub(super) state: GapStateBody,
     /// When an awaited delivery is lost, or a lost one was.
     #[schema(format = DateTime)]
     pub(super) awaited_until: String,
@@ -226,6 +341,7 @@ pub(super) struct UnknownStatus {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListedUnknown {
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     pub(super) user_id: i64,
     #[schema(format = DateTime)]
     pub(super) since: String,

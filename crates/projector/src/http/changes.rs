@@ -7,7 +7,8 @@
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
 //! | `started-over` | `{"reason"}` | first: the id is of another log, the reader drops all it has; the table follows |
 //! | `caught-up` | `{"checkpoint"}`, as an `id` | once; all that follows is new |
-//! | `cut-off` | `{"reason"}` | the last event: the reader was too slow, the table is rebuilt, the service stops |
+//! | `busy` | `{"reason"}` | the only event: there is no place now, the reader comes again after `retry` |
+//! | `cut-off` | `{"reason"}` | the last event: too slow, not permitted any more, a rebuild, a stop |
 //!
 //! A change is that another event wins, that the user was forgotten, or that the user's last record became unknown to
 //! this release (`_meta.unknownSince`) or is known again. Its position is that of the record that made it so, which in
@@ -40,16 +41,20 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
-use service::Shutdown;
+use service::{Shutdown, busy};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::api::Api;
 use super::at_least::AtLeast;
-use super::bodies::Refused;
+use super::bodies::{EventBody, Refused};
+use super::fields::Shown;
 use super::filter::ChangeFilter;
+use super::guard::Held;
 use super::params::ChangesQuery;
 use super::refusal::Refusal;
 use super::render::{Rendered, View};
 use crate::announced::Announced;
+use crate::auth::Standing;
 use crate::bookmark::Bookmark;
 use crate::metrics::CountedIn;
 use crate::subscribe::{Changes, Ended, Item};
@@ -64,6 +69,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Answers with Server-Sent Events: the table (or what is new since `Last-Event-ID`), `caught-up`, then every change.
 #[utoipa::path(
     get,
+    operation_id = "streamChanges",
     path = "/changes",
     params(
         ChangesQuery,
@@ -74,32 +80,46 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is what \
             `Last-Event-ID` goes on from. `started-over` comes first when that is of another topic (one that was \
             created again, or of another cluster) or of a log that was cut: the reader must drop all that it holds, \
-            and the table follows. With a filter, users that leave the set are sent too",
-            body = String, content_type = "text/event-stream"),
+            and the table follows. With a filter, users that leave the set are sent too. Where there is no place for \
+            the reader now, `busy` is the only event, if `Accept` names `text/event-stream`, and the answer is 503 \
+            otherwise",
+            body = EventBody, content_type = "text/event-stream"),
         Refused
     )
 )]
 pub(super) async fn changes(
     State(api): State<Arc<Api>>,
+    Held(scopes): Held,
+    standing: Standing,
     query: Result<Query<ChangesQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let Query(query) = query?;
-    let filter = query.filter()?;
+    let (filter, shown) = (query.filter(scopes)?, query.shown(scopes)?);
     let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
     let from = header.or(query.last_event_id.as_deref()).unwrap_or_default();
     let from = Bookmark::from_id(from);
     let shared = &api.projection.shared;
     // Refuses at once, with a status, while there is no table.
     drop(shared.readers()?);
+    let Ok(place) = Arc::clone(&shared.subscribers).try_acquire_owned() else {
+        shared.metrics.subscribers_refused.inc();
+        if shared.subscribers_refused.is_due() {
+            tracing::warn!(subscribers = shared.options.subscribers_max, "further subscribers get no place");
+        }
+        return Ok(busy::answer(&headers, "there are as many subscribers as there may be"));
+    };
     let subscriber = Subscriber {
         changes: api.projection.subscribe(from),
         filter,
+        shown,
+        standing,
         clock: shared.options.clock,
         cut_off: shared.metrics.subscribers_cut_off.clone(),
         shutdown: api.shutdown.clone(),
         ended: false,
         _counted: CountedIn::new(&shared.metrics.subscribers),
+        _place: place,
     };
     let events = stream::unfold(subscriber, |mut subscriber| async move {
         subscriber.event().await.map(|event| (Ok::<_, Infallible>(event), subscriber))
@@ -117,11 +137,14 @@ pub(super) async fn changes(
 struct Subscriber {
     changes: Changes,
     filter: ChangeFilter,
+    shown: Shown,
+    standing: Standing,
     clock: fn() -> UnixMillis,
     cut_off: Counter,
     shutdown: Shutdown,
     ended: bool,
     _counted: CountedIn,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Subscriber {
@@ -135,6 +158,7 @@ impl Subscriber {
             let item = tokio::select! {
                 biased;
                 () = self.shutdown.requested() => return Some(self.end("the service is stopping")),
+                reason = self.standing.ended(self.clock) => return Some(self.end(reason)),
                 item = self.changes.next() => item,
                 () = tokio::time::sleep_until(quiet_until) => return Some(self.with_id().comment("heartbeat")),
             };
@@ -151,7 +175,7 @@ impl Subscriber {
                 }
                 Err(error) => {
                     self.cut_off.inc_by(u64::from(matches!(error, Ended::TooSlow(_))));
-                    Some(self.end(&error.to_string()))
+                    Some(self.end(&error.told()))
                 }
             };
             if event.is_some() {
@@ -165,7 +189,12 @@ impl Subscriber {
             return None;
         }
         let name = if announced.change.event.is_some() { name } else { "forgotten" };
-        Some(self.with_id().event(name).data(announced.json.get_or_init(|| data(announced, (self.clock)()))))
+        let event = self.with_id().event(name);
+        let data = || data(announced, (self.clock)(), self.shown);
+        Some(match self.shown.by_scopes() {
+            Some(scopes) => event.data(announced.json(scopes, data)),
+            None => event.data(data()),
+        })
     }
 
     fn end(&mut self, reason: &str) -> Event {
@@ -180,9 +209,9 @@ impl Subscriber {
 }
 
 /// Returns a change as one line of JSON, as sent at `now`.
-fn data(announced: &Announced, now: UnixMillis) -> String {
+fn data(announced: &Announced, now: UnixMillis, shown: Shown) -> String {
     let change = &announced.change;
-    let (position, view) = (change.position, View { names: announced.names.clone(), now });
+    let (position, view) = (change.position, View { names: announced.names.clone(), now, as_of: None, shown });
     let meta = json!({ "position": view.names.of(position).to_string() });
     let current = change.event.as_deref().and_then(|value| wire::decode_current(value).ok());
     let json = match (current, change.forgotten_at) {

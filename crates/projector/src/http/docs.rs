@@ -9,9 +9,11 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use service::Problem;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, serve};
 
+use super::answers::EveryAnswer;
 use super::bodies::{ProblemBody, UserBody, UserMatchesBody, UserPageBody};
 use super::{changes, list, status, users};
 
@@ -36,9 +38,26 @@ const DOCUMENT: &str = "/openapi.json";
         changes::changes,
         status::status
     ),
-    components(schemas(UserBody, UserPageBody, UserMatchesBody, ProblemBody))
+    components(schemas(UserBody, UserPageBody, UserMatchesBody, ProblemBody)),
+    modifiers(&EveryAnswer, &Bearer),
+    security(("bearer" = []), ())
 )]
 struct Document;
+
+/// The scheme by which readers prove who they are, where it is demanded.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let description = "A token of the service's file, or a JWT of its issuer. Scopes: `users:read` (users), \
+                           `users:contact` (telephone numbers, e-mail), `users:pay` (wages, and members that the \
+                           vendor's table does not have), `changes:read` (`/changes`), `status:read` (`/status`). \
+                           Where everybody may read, none is needed.";
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
 
 pub(super) async fn document() -> Response {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
@@ -76,7 +95,7 @@ fn file(name: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use domain::{User, UserId};
     use serde_json::Value;
@@ -96,6 +115,79 @@ mod tests {
             assert!(paths.iter().any(|known| known.as_str() == path), "{path}");
         }
         assert_eq!(paths.len(), super::super::ROUTES.len());
+    }
+
+    /// Returns the operations with their paths.
+    fn operations(document: &Value) -> Vec<(&String, &Value)> {
+        document["paths"].as_object().unwrap().iter().map(|(path, item)| (path, &item["get"])).collect()
+    }
+
+    #[test]
+    fn every_operation_has_its_own_name_and_no_parameter_an_example() {
+        let document = document();
+        let names: BTreeSet<&str> = operations(&document)
+            .into_iter()
+            .map(|(_, operation)| operation["operationId"].as_str().unwrap())
+            .collect();
+        let expected = [
+            "findUsersByEmail",
+            "findUsersByExtension",
+            "findUsersByUsername",
+            "getStatus",
+            "getUser",
+            "listUsers",
+            "streamChanges",
+        ];
+        assert!(names.into_iter().eq(expected));
+        // The page fills an example in, and a position of an example is of another topic: 409.
+        for (path, operation) in operations(&document) {
+            for parameter in operation["parameters"].as_array().unwrap() {
+                assert_eq!(parameter.get("example"), None, "{path}: {parameter}");
+                let is_list = parameter["schema"]["type"][0] == "array" || parameter["schema"]["type"] == "array";
+                assert!(!is_list || parameter["explode"] == false, "parted by commas: {path}: {parameter}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_a_problem_and_every_header_is_named() {
+        let document = document();
+        for (path, operation) in operations(&document) {
+            let responses = operation["responses"].as_object().unwrap();
+            for status in ["400", "401", "403", "409", "421", "429", "500", "503"] {
+                assert!(responses.contains_key(status), "{path}: {status}");
+            }
+            for (status, response) in responses {
+                let media: Vec<&String> =
+                    response["content"].as_object().into_iter().flat_map(|all| all.keys()).collect();
+                let is_problem = status.as_str() >= "400" && status != "431";
+                assert_eq!(media == ["application/problem+json"], is_problem, "{path}: {status}: {media:?}");
+            }
+            for header in ["Rollcall-Positions", "Rollcall-As-Of"] {
+                assert!(responses["200"]["headers"][header].is_object(), "{path}: {header}");
+            }
+            assert!(responses["503"]["headers"]["Retry-After"].is_object(), "{path}");
+            assert!(responses["403"]["headers"]["WWW-Authenticate"].is_object(), "{path}");
+        }
+        let one = &document["paths"]["/users/{userId}"]["get"];
+        assert!(one["responses"]["200"]["headers"]["ETag"].is_object());
+        assert!(one["responses"]["304"]["headers"]["ETag"].is_object());
+        let parameters = one["parameters"].as_array().unwrap();
+        let named = |name: &str| parameters.iter().find(|parameter| parameter["name"] == name).unwrap();
+        assert_eq!(named("If-None-Match")["in"], "header");
+        let id = &named("userId")["schema"];
+        assert_eq!((&id["minimum"], &id["maximum"]), (&0.into(), &domain::SAFE_INTEGER_MAX.into()));
+        let schemas = &document["components"]["schemas"];
+        assert!(schemas["Problem"]["properties"]["pointer"].is_object());
+    }
+
+    #[test]
+    fn values_of_a_closed_set_are_enumerated() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        let phases = ["starting", "stored", "rebuilding", "catching-up", "following", "failed", "ended"];
+        assert_eq!(schemas["Phase"]["enum"], serde_json::json!(phases));
+        assert_eq!(schemas["GapState"]["enum"], serde_json::json!(["awaited", "lost"]));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::accept::{NDJSON, wants_ndjson};
 use super::api::Api;
 use super::at_least::AtLeast;
 use super::bodies::{Refused, UserBody, UserPageBody};
+use super::fields::Shown;
+use super::guard::Held;
 use super::params::ListQuery;
 use super::refusal::Refusal;
 use super::render::{self, View};
@@ -25,39 +27,43 @@ use crate::store::{StoreReaders, UserFilter, UserRows};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// `/users` answers by the `Accept` of the request: whoever keeps answers keeps one of each.
-const VARY_BY: HeaderValue = HeaderValue::from_static("accept");
-/// How many users one step of a stream reads: its memory, about half a megabyte.
-const STREAM_STEP: usize = 500;
+const VARY_BY: HeaderValue = HeaderValue::from_static("authorization, accept-encoding, accept");
+/// How many users one step of a stream reads, and fewer when they are large.
+pub(super) const STREAM_STEP: usize = 500;
 
 /// Answers with a page, or with all users as NDJSON.
 #[utoipa::path(
     get,
+    operation_id = "listUsers",
     path = "/users",
     params(ListQuery, AtLeast),
     responses(
-        (status = 200, description = "a page; with `Accept: application/x-ndjson` all of them, one a line", content(
-            (UserPageBody = "application/json"),
-            (UserBody = "application/x-ndjson")
-        )),
+        (
+            status = 200,
+            description = "a page; with `Accept: application/x-ndjson` all of them, one a line",
+            content((UserPageBody = "application/json"), (UserBody = "application/x-ndjson")),
+            headers(("Link" = String, description = "`next`: the request for the next page; absent on the last"))
+        ),
         Refused
     )
 )]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Held(scopes): Held,
     query: Result<Query<ListQuery>, QueryRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let Query(query) = query?;
-    let filter = query.filter()?;
+    let (filter, shown) = (query.filter(scopes)?, query.shown(scopes)?);
     let table = api.table()?;
     let after = query.after(table.topic())?;
     let limit = query.limit()?;
+    let source = Source { projection: api.projection.clone(), table, filter, shown };
     if wants_ndjson(&headers) {
-        return stream_all(Source { projection: api.projection.clone(), table, filter }, after, limit).await;
+        return stream_all(source, after, limit).await;
     }
-    let source = Source { projection: api.projection.clone(), table, filter };
-    let page = source.find(after, query.page_limit()?).await?;
+    let page = source.find(after, query.page_limit()).await?;
     let next = page.next_after.map(|last| next_page(&uri, source.table.topic(), last));
     let mut json = b"{\"users\":[".to_vec();
     render::join(&mut json, &page.users, b",", &source.view())?;
@@ -91,20 +97,22 @@ enum Step {
 }
 
 /// The table that a list is read from, and those who are listed.
-struct Source {
-    projection: Projection,
-    table: Arc<StoreReaders>,
-    filter: UserFilter,
+pub(super) struct Source {
+    pub(super) projection: Projection,
+    pub(super) table: Arc<StoreReaders>,
+    pub(super) filter: UserFilter,
+    pub(super) shown: Shown,
 }
 
 impl Source {
-    async fn find(&self, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
+    pub(super) async fn find(&self, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
         let filter = self.filter.clone();
         self.projection.shared.read_of(&self.table, move |reader| reader.find(&filter, after, limit)).await
     }
 
-    fn view(&self) -> View {
-        View { names: self.table.names(), now: self.projection.shared.now() }
+    pub(super) fn view(&self) -> View {
+        let shared = &self.projection.shared;
+        View { names: self.table.names(), now: shared.now(), as_of: shared.as_of(), shown: self.shown }
     }
 }
 

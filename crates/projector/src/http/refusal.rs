@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use domain::{TopicId, TopicPosition};
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
 use service::Problem;
 
 use super::render::DamagedEvent;
 use crate::error::Error;
+use crate::scopes::Scope;
 use crate::store;
 
 /// After how long a reader may ask again for what is not there yet.
@@ -20,6 +23,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Refusal {
     /// The path names no user id.
     NoUserId(String),
+    /// The principal lacks a scope that the route or a parameter demands.
+    Scope(Scope),
     /// A parameter is unknown, or its value is not what it must be.
     Parameter(String),
     UnknownUser,
@@ -30,6 +35,8 @@ pub(crate) enum Refusal {
         named: TopicId,
         held: TopicId,
     },
+    /// A position is on a partition that the topic does not have.
+    NoPartition(i32),
     /// The record at that position was cut off the log, and another one is there, or will be.
     CutOff(TopicPosition),
     NotReached(TopicPosition),
@@ -45,7 +52,12 @@ impl From<Error> for Refusal {
             Error::NotReached { position } => Self::NotReady(format!("the table has not reached {position} in time")),
             Error::Ended => Self::NotReady("the service is stopping".to_owned()),
             Error::Store(store::Error::Interrupted { .. }) => Self::NotReady("the read took too long".to_owned()),
+            Error::Store(error) if error.is_damage() => {
+                Self::NotReady(format!("{}, and is made again from the log", error.told()))
+            }
+            Error::Store(error) if error.resource().is_some() => Self::NotReady(error.told().to_owned()),
             error @ (Error::Store(_)
+            | Error::Threads(_)
             | Error::Topic { .. }
             | Error::Log(_)
             | Error::Scan(_)
@@ -82,7 +94,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let unavailable =
             |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).retry_after(RETRY_AFTER);
-        match self {
+        let problem = match self {
+            Self::Scope(missing) => return lacks(missing),
             Self::NoUserId(reason) | Self::Parameter(reason) => Problem::new(StatusCode::BAD_REQUEST).detail(reason),
             Self::UnknownUser => Problem::not_found().detail("no such user"),
             Self::ForgottenUser => Problem::new(StatusCode::GONE).detail("the user was forgotten"),
@@ -91,12 +104,23 @@ impl IntoResponse for Refusal {
                 "the position is of topic {named}, and the table is of topic {held}: the topic was created again, or \
                  is on another cluster"
             )),
+            Self::NoPartition(partition) => {
+                Problem::new(StatusCode::CONFLICT).detail(format!("at_least: the topic has no partition {partition}"))
+            }
             Self::CutOff(position) => Problem::new(StatusCode::CONFLICT)
                 .detail(format!("the log was cut: the record at {position} is gone, and another one is at its offset")),
             Self::NotReached(position) => unavailable(format!("the table has not reached {position} in time")),
             Self::NotReady(why) => unavailable(why),
             Self::Failed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR).detail("the table cannot be read"),
-        }
-        .into_response()
+        };
+        problem.into_response()
     }
+}
+
+/// Returns 403 with the scope that is missing (RFC 6750, 3.1).
+fn lacks(missing: Scope) -> Response {
+    let problem = Problem::new(StatusCode::FORBIDDEN).detail(format!("the scope {missing} is missing"));
+    let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{missing}\"");
+    let challenge = HeaderValue::try_from(challenge).expect("the name of a scope makes a header");
+    ([(WWW_AUTHENTICATE, challenge)], Extension(missing), problem).into_response()
 }

@@ -11,6 +11,7 @@ use domain::{Position, TopicPosition, UnixMillis, User};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use super::fields::Shown;
 use crate::store::{LogNames, UserRow};
 
 /// A stored event, of the record at that position, that cannot be read. Only whole events are stored.
@@ -45,10 +46,13 @@ pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], view: 
     Ok(())
 }
 
-/// The names of positions in an answer, and the time at which it is given.
+/// The names of positions in an answer, the time at which it is given, and what it shows of users.
 pub(super) struct View {
     pub(super) names: LogNames,
     pub(super) now: UnixMillis,
+    /// The time that the table is as of; `None` in a change, which is what it is.
+    pub(super) as_of: Option<UnixMillis>,
+    pub(super) shown: Shown,
 }
 
 /// A state of a user, as it is answered.
@@ -82,16 +86,20 @@ impl Serialize for Rendered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let user = &self.current.user;
         let mut map = serializer.serialize_map(None)?;
-        members(user, &mut map)?;
+        members(user, self.view.shown, &mut map)?;
         map.serialize_entry(META, &RenderedMeta(self))?;
         map.end()
     }
 }
 
-/// Writes the vendor's fields, then the members of `extra`, of which none hides a field or `_meta`.
-fn members<M: SerializeMap>(user: &User<Cow<'_, str>>, map: &mut M) -> Result<(), M::Error> {
-    for (name, field) in user.fields() {
+/// Writes the vendor's fields, then the members of `extra`, of which none hides a field or `_meta`; as far as they are
+/// shown.
+fn members<M: SerializeMap>(user: &User<Cow<'_, str>>, shown: Shown, map: &mut M) -> Result<(), M::Error> {
+    for (name, field) in shown.fields(user) {
         map.serialize_entry(name, &field)?;
+    }
+    if !shown.has_extra() {
+        return Ok(());
     }
     for (name, text) in user.extra.iter().filter(|(name, _)| !User::is_field(name) && *name != META) {
         map.serialize_entry(name, &Raw(text))?;
@@ -133,11 +141,17 @@ impl Serialize for RenderedMeta<'_> {
         map.serialize_entry("eventId", &AsText(&current.event_id))?;
         map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
         map.serialize_entry("continuity", &Continuity { gaps, view })?;
+        if let Some(as_of) = &view.as_of {
+            map.serialize_entry("asOf", &AsText(as_of))?;
+        }
         if let Some(since) = unknown_since {
             map.serialize_entry("unknownSince", &AsText(since))?;
         }
-        if let Some(text) = current.user.extra.get(META) {
+        if let Some(text) = current.user.extra.get(META).filter(|_| view.shown.has_extra()) {
             map.serialize_entry("extra", &Hidden(text))?;
+        }
+        if view.shown.redacted().next().is_some() {
+            map.serialize_entry("redacted", &Each(view.shown.redacted()))?;
         }
         map.end()
     }
@@ -181,8 +195,17 @@ impl Serialize for RenderedGap<'_> {
         map.serialize_entry("position", &AsText(&view.names.of(gap.position)))?;
         map.serialize_entry("state", gap.state(view.now).as_str())?;
         map.serialize_entry("awaitedUntil", &AsText(&gap.awaited_until()))?;
-        map.serialize_entry("fields", &gap.fields)?;
+        map.serialize_entry("fields", &Each(gap.fields.iter().filter(|name| view.shown.may_name(name))))?;
         map.end()
+    }
+}
+
+/// A list of texts.
+struct Each<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Each<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
     }
 }
 
@@ -202,6 +225,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::scopes::Scopes;
 
     const AT: Position = Position { partition: 0, offset: 17 };
     const RECEIVED: UnixMillis = UnixMillis::from_millis(1_496_739_224_000);
@@ -209,7 +233,8 @@ mod tests {
 
     fn view(now: UnixMillis) -> View {
         let epochs = LeaderEpochs::from_spans([(0, 3, 0, 17)]);
-        View { names: LogNames::new(TopicId::from_bytes([1; 16]), epochs), now }
+        let shown = Shown::of(Scopes::ALL);
+        View { names: LogNames::new(TopicId::from_bytes([1; 16]), epochs), now, as_of: Some(RECEIVED), shown }
     }
 
     fn rendered(new: User, gaps: &[OpenGap], unknown_since: Option<UnixMillis>, now: UnixMillis) -> Value {
@@ -243,6 +268,7 @@ mod tests {
         assert_eq!(meta["position"], NAMED);
         assert_eq!(meta["occurredAt"], "2017-06-06T08:53:43Z");
         assert_eq!(meta["receivedAt"], "2017-06-06T08:53:44Z");
+        assert_eq!(meta["asOf"], "2017-06-06T08:53:44Z");
         assert_eq!(meta.get("unknownSince"), None);
         assert_eq!(meta["extra"], json!({"_meta": 1}), "the vendor's own member of that name");
         assert_eq!(meta["continuity"], json!({"stateIsWhole": true, "unbroken": true, "gaps": []}));

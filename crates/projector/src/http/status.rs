@@ -5,19 +5,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use domain::gap::OpenGap;
-use domain::{UnixMillis, UserId};
-
-use domain::Positions;
+use domain::{Positions, UserId};
 
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{
-    ClusterStatus, GapStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, Refused, StatusBody,
+    ClusterStatus, GapStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, PhaseBody, Refused, StatusBody,
     UnknownStatus, UnreadableStatus,
 };
+use super::fields::Shown;
+use super::guard::Held;
 use super::refusal::Refusal;
-use crate::ends::LogEnds;
-use crate::store::LogNames;
+use super::render::View;
 
 /// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -25,6 +24,7 @@ const LISTED_MAX: usize = 100;
 /// Answers with how far the table is, how much is in it, and what is missing.
 #[utoipa::path(
     get,
+    operation_id = "getStatus",
     path = "/status",
     params(AtLeast),
     responses(
@@ -36,7 +36,11 @@ const LISTED_MAX: usize = 100;
         Refused
     )
 )]
-pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> Result<Json<StatusBody>, Refusal> {
+pub(super) async fn status(
+    State(api): State<Arc<Api>>,
+    Held(scopes): Held,
+    _only: OnlyAtLeast,
+) -> Result<Json<StatusBody>, Refusal> {
     let projection = &api.projection;
     // All of one moment, the checkpoint too.
     let now = projection.shared.now();
@@ -47,23 +51,27 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         Ok((reader.checkpoint()?, counts, tally, listed, reader.meta()?, reader.erasures()?))
     });
     let (checkpoint, counts, tally, (gaps, unreadable, unknown), meta, erasures) = read.await?;
-    let (names, topic) = (table.names(), table.topic());
-    let LogEnds { offsets, known_at, is_silent } = projection.shared.ends.lock().clone();
-    let last_answer = known_at.map(|at| at.to_string());
-    let phase = projection.phase().borrow().to_string();
-    let phase = match &last_answer {
-        Some(at) if is_silent => format!("{phase}; the cluster does not answer since {at}"),
-        Some(_) | None => phase,
-    };
-    let partitions = offsets.iter().map(|(partition, end_offset)| {
+    let (view, topic) = (api.view(&table, Shown::of(scopes)), table.topic());
+    let phase = projection.phase().borrow().clone();
+    let facts = projection.shared.facts.lock().clone();
+    let (answers, answered_at) = facts.cluster();
+    let partitions = facts.distances().map(|distance| {
+        let partition = distance.partition;
         let next_offset = checkpoint.next(partition).unwrap_or(0);
-        let (erased_up_to, lag) = (erasures.erased_up_to(partition, next_offset), (end_offset - next_offset).max(0));
-        let leader_epoch = checkpoint.epoch(partition);
-        PartitionStatus { partition, next_offset, leader_epoch, end_offset, lag, erased_up_to }
+        PartitionStatus {
+            partition,
+            next_offset,
+            leader_epoch: checkpoint.epoch(partition),
+            end_offset: distance.end,
+            lag: distance.lag(),
+            held_back: distance.hold.map(|hold| hold.to_string()),
+            erased_up_to: erasures.erased_up_to(partition, next_offset),
+        }
     });
     Ok(Json(StatusBody {
-        phase,
-        cluster: ClusterStatus { answers: !is_silent, last_answer },
+        phase: PhaseBody::from(&phase),
+        phase_detail: facts.with_trouble(&phase),
+        cluster: ClusterStatus { answers, last_answer: answered_at.map(|at| at.to_string()) },
         topic: meta.topic,
         topic_id: topic.to_string(),
         checkpoint: Positions { topic, checkpoint: checkpoint.clone() }.to_string(),
@@ -74,13 +82,17 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
         gaps: GapStatus {
             awaited: tally.gaps_awaited,
             lost: tally.gaps_lost,
-            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, &names, now)).collect(),
+            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, &view)).collect(),
+            redacted: view.shown.redacted().collect(),
         },
         unreadable: UnreadableStatus {
             records: meta.records_unreadable,
             listed: unreadable
                 .into_iter()
-                .map(|record| ListedRecord { position: names.of(record.position).to_string(), reason: record.reason })
+                .map(|record| ListedRecord {
+                    position: view.names.of(record.position).to_string(),
+                    reason: record.reason,
+                })
                 .collect(),
         },
         unknown: UnknownStatus {
@@ -90,17 +102,17 @@ pub(super) async fn status(State(api): State<Arc<Api>>, _only: OnlyAtLeast) -> R
                 .map(|(user_id, since)| ListedUnknown { user_id: user_id.get(), since: since.to_string() })
                 .collect(),
         },
-        as_of: meta.committed_at.to_string(),
+        as_of: facts.as_of().map(|at| at.to_string()),
     }))
 }
 
-fn listed(user_id: UserId, gap: OpenGap, names: &LogNames, now: UnixMillis) -> ListedGap {
+fn listed(user_id: UserId, gap: OpenGap, View { names, now, shown, .. }: &View) -> ListedGap {
     ListedGap {
         user_id: user_id.get(),
         position: names.of(gap.position).to_string(),
-        state: gap.state(now).as_str(),
+        state: gap.state(*now).into(),
         awaited_until: gap.awaited_until().to_string(),
-        fields: gap.fields,
+        fields: gap.fields.into_iter().filter(|name| shown.may_name(name)).collect(),
     }
 }
 
@@ -113,6 +125,7 @@ mod tests {
     use testkit::eventually;
 
     use super::*;
+    use crate::scopes::Scopes;
     use crate::{Options, Phase, Projection};
 
     const TOPIC: &str = "vcc.users";
@@ -123,7 +136,7 @@ mod tests {
     /// Asks until the cluster answers, or does not.
     async fn until(api: &Arc<Api>, answers: bool) -> StatusBody {
         let asked = async || {
-            let Json(now) = status(State(Arc::clone(api)), OnlyAtLeast).await.unwrap();
+            let Json(now) = status(State(Arc::clone(api)), Held(Scopes::ALL), OnlyAtLeast).await.unwrap();
             (now.cluster.answers == answers).then_some(now)
         };
         eventually("the cluster answers, or does not", PATIENCE, asked).await
@@ -137,20 +150,17 @@ mod tests {
         let projection = Projection::open(options).unwrap();
         projection.ready().await.unwrap();
         let api = Arc::new(Api { projection, shutdown: Shutdown::new() });
-        assert_eq!(until(&api, true).await.phase, "following the log");
+        assert_eq!(until(&api, true).await.phase_detail, "following the log");
 
         broker.go_down().unwrap();
         let silent = until(&api, false).await;
         let since = silent.cluster.last_answer.unwrap();
-        assert_eq!(silent.phase, format!("following the log; the cluster does not answer since {since}"));
+        assert_eq!(silent.phase_detail, format!("following the log; the cluster does not answer since {since}"));
         assert_eq!(*api.projection.phase().borrow(), Phase::Following, "it goes on answering, and says so");
-        let known_at = api.projection.shared.ends.lock().known_at.unwrap();
-        let since_1970 = Duration::from_millis(u64::try_from(known_at.millis()).unwrap());
-        assert_eq!(api.projection.shared.metrics.as_of.get(), since_1970.as_secs_f64());
 
         broker.come_back().unwrap();
         let back = until(&api, true).await;
-        assert_eq!(back.phase, "following the log");
+        assert_eq!(back.phase_detail, "following the log");
         assert!(back.cluster.last_answer.unwrap() > since);
         api.projection.close().await.unwrap();
     }

@@ -2,30 +2,49 @@
 
 use std::sync::Arc;
 
+use axum::BoxError;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use domain::{UserId, wire};
+use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
 use super::accept::IfNoneMatch;
 use super::api::Api;
-use super::at_least::{AtLeast, OnlyAtLeast};
+use super::at_least::AtLeast;
 use super::bodies::{Matched, ProblemBody, Refused, UserBody};
-use super::params::PAGE_MAX;
+use super::fields::Shown;
+use super::list::{STREAM_STEP, Source};
+use super::params::UserQuery;
 use super::refusal::Refusal;
 use super::render::{self, DamagedEvent, View};
 use crate::error::Error;
-use crate::store::{LogNames, Lookup, UserFilter, UserRow};
+use crate::store::{Lookup, UserFilter, UserRow};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The end of a list.
+const END: &[u8] = b"]}";
 
 /// Answers with one user.
 #[utoipa::path(
     get,
+    operation_id = "getUser",
     path = "/users/{userId}",
-    params(("userId" = i64, Path, description = "the vendor's identifier"), AtLeast),
+    params(
+        (
+            "userId" = i64,
+            Path,
+            description = "the vendor's identifier",
+            minimum = 0,
+            maximum = 9_007_199_254_740_991_i64
+        ),
+        UserQuery,
+        AtLeast,
+        ("If-None-Match" = Option<String>, Header, description = "entity tags that the reader has: 304 if one matches")
+    ),
     responses(
         (
             status = 200,
@@ -33,7 +52,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
             body = UserBody,
             headers(("ETag" = String, description = "weak: covers the user, not `_meta`; every replica has the same"))
         ),
-        (status = 304, description = "the state that `If-None-Match` names is the current one"),
+        (status = 304, description = "the state that `If-None-Match` names is the current one",
+            headers(("ETag" = String, description = "the tag of the current state"))),
         (status = 404, description = "no such user", body = ProblemBody),
         (status = 410, description = "the user was forgotten", body = ProblemBody),
         Refused
@@ -42,21 +62,21 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
     known: IfNoneMatch,
 ) -> Result<Response, Refusal> {
     let Path(id) = id?;
     let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
     let table = api.table()?;
     match table.with(|reader| reader.get(user_id)).map_err(Error::from)? {
-        Lookup::Found(row) => found(&row, &known, &api.view(&table)),
+        Lookup::Found(row) => found(&row, &known, &api.view(&table, shown)),
         Lookup::Forgotten(_) => Err(Refusal::ForgottenUser),
         Lookup::Unknown => Err(Refusal::UnknownUser),
     }
 }
 
 fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Refusal> {
-    let etag = etag(row, &view.names)?;
+    let etag = etag(row, view)?;
     let is_known = known.names(&etag);
     let etag = HeaderValue::try_from(etag).expect("base64, a UUID and quotes make a header");
     if is_known {
@@ -66,72 +86,105 @@ fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Re
     Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
 }
 
-/// Returns a weak tag: it is of the topic and the event that wins, so it covers the user, and not `_meta`. A table that
-/// was rebuilt and a replica give the same; the user of another topic has another.
-fn etag(row: &UserRow, names: &LogNames) -> Result<String, Refusal> {
+/// Returns a weak tag: it is of the topic, the event that wins and the fields that are shown, so it covers the user,
+/// and not `_meta`. A table that was rebuilt and a replica give the same; the user of another topic has another.
+fn etag(row: &UserRow, View { names, shown, .. }: &View) -> Result<String, Refusal> {
     let head = wire::decode_head(&row.event).map_err(|_| DamagedEvent(names.of(row.position)))?;
-    Ok(format!("W/\"{}/{}\"", names.topic(), head.event_id))
+    let (topic, event) = (names.topic(), head.event_id);
+    Ok(match shown.subset() {
+        None => format!("W/\"{topic}/{event}\""),
+        Some(shown) => format!("W/\"{topic}/{event}/{shown:x}\""),
+    })
 }
 
 /// Answers with all users that have this username.
 #[utoipa::path(
     get,
+    operation_id = "findUsersByUsername",
     path = "/users/by-username/{username}",
-    params(("username" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    params(
+        ("username" = String, Path, description = "whole; the case of ASCII letters does not matter"),
+        UserQuery,
+        AtLeast
+    ),
     responses(Matched, Refused)
 )]
 pub(super) async fn by_username(
     State(api): State<Arc<Api>>,
     username: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
 ) -> Result<Response, Refusal> {
-    matching(&api, username, |username| UserFilter { username: Some(username), ..UserFilter::default() }).await
+    matching(&api, shown, username, |username| UserFilter { username: Some(username), ..UserFilter::default() }).await
 }
 
 /// Answers with all users that have this e-mail address.
 #[utoipa::path(
     get,
+    operation_id = "findUsersByEmail",
     path = "/users/by-email/{email}",
-    params(("email" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    params(
+        ("email" = String, Path, description = "whole; the case of ASCII letters does not matter"),
+        UserQuery,
+        AtLeast
+    ),
     responses(Matched, Refused)
 )]
 pub(super) async fn by_email(
     State(api): State<Arc<Api>>,
     email: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
 ) -> Result<Response, Refusal> {
-    matching(&api, email, |email| UserFilter { email: Some(email), ..UserFilter::default() }).await
+    matching(&api, shown, email, |email| UserFilter { email: Some(email), ..UserFilter::default() }).await
 }
 
 /// Answers with all users that have this extension.
 #[utoipa::path(
     get,
+    operation_id = "findUsersByExtension",
     path = "/users/by-extension/{extension}",
-    params(("extension" = String, Path, description = "whole; the case of ASCII letters does not matter"), AtLeast),
+    params(
+        ("extension" = String, Path, description = "whole; the case of ASCII letters does not matter"),
+        UserQuery,
+        AtLeast
+    ),
     responses(Matched, Refused)
 )]
 pub(super) async fn by_extension(
     State(api): State<Arc<Api>>,
     extension: Result<Path<String>, PathRejection>,
-    _only: OnlyAtLeast,
+    shown: Shown,
 ) -> Result<Response, Refusal> {
-    matching(&api, extension, |extension| UserFilter { extension: Some(extension), ..UserFilter::default() }).await
+    matching(&api, shown, extension, |extension| UserFilter { extension: Some(extension), ..UserFilter::default() })
+        .await
 }
 
 /// Answers with all users that have it, of which there may be several: the vendor does not say that it is unique.
 async fn matching(
     api: &Api,
+    shown: Shown,
     value: Result<Path<String>, PathRejection>,
     filter: impl FnOnce(String) -> UserFilter,
 ) -> Result<Response, Refusal> {
     let Path(value) = value?;
     let (table, filter) = (api.table()?, filter(value));
-    let page = api.projection.shared.read_of(&table, move |reader| reader.find(&filter, None, PAGE_MAX)).await?;
+    let source = Source { projection: api.projection.clone(), table, filter, shown };
+    let page = source.find(None, STREAM_STEP).await?;
     if page.users.is_empty() {
         return Err(Refusal::UnknownUser);
     }
     let mut json = b"{\"users\":[".to_vec();
-    render::join(&mut json, &page.users, b",", &api.view(&table))?;
-    json.extend(b"]}");
-    Ok(([(CONTENT_TYPE, JSON)], json).into_response())
+    render::join(&mut json, &page.users, b",", &source.view())?;
+    let Some(last) = page.next_after else {
+        json.extend(END);
+        return Ok(([(CONTENT_TYPE, JSON)], json).into_response());
+    };
+    let rest = stream::try_unfold((source, Some(last)), |(source, last)| async move {
+        let Some(last) = last else { return Ok::<_, BoxError>(None) };
+        let page = source.find(Some(last), STREAM_STEP).await?;
+        let mut json = if page.users.is_empty() { Vec::new() } else { b",".to_vec() };
+        render::join(&mut json, &page.users, b",", &source.view())?;
+        Ok(Some((json, (source, page.next_after))))
+    });
+    let whole = stream::iter([Ok(json)]).chain(rest).chain(stream::iter([Ok(END.to_vec())]));
+    Ok(([(CONTENT_TYPE, JSON)], Body::from_stream(whole)).into_response())
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use domain::{EpochMatch, Position, TopicId, TopicPosition};
+use domain::{EpochMatch, Position, TopicId, TopicPosition, UnixMillis};
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderName, HeaderValue, Uri};
 use service::answer::{Finish, Finishing};
@@ -21,6 +21,10 @@ use crate::store::StoreReaders;
 /// Where the answer's table stood ([`domain::Positions`]), as `at_least` takes it. A reader that hands it on to another
 /// replica never goes back in time.
 pub(super) const POSITIONS: HeaderName = HeaderName::from_static("rollcall-positions");
+
+/// The time that the answer's table is as of: every record that the log had then is in it. Absent while the end of a
+/// partition has never been reached.
+pub(super) const AS_OF: HeaderName = HeaderName::from_static("rollcall-as-of");
 
 /// Lets a request through once every position it names is in the table, and says in the answer where the table stood
 /// before.
@@ -64,36 +68,49 @@ where
     }
 }
 
-/// Where the table stood when a request was let through.
+/// Where the table stood when a request was let through, and as of when.
 #[derive(Debug)]
-pub(super) struct Stood(Option<HeaderValue>);
+pub(super) struct Stood {
+    positions: Option<HeaderValue>,
+    as_of: Option<UnixMillis>,
+}
 
 impl Stood {
     fn now(api: &Api) -> Self {
-        Self(api.projection.shared.committed.borrow().positions.clone())
+        let shared = &api.projection.shared;
+        Self { as_of: shared.as_of(), positions: shared.committed.borrow().positions.clone() }
     }
 }
 
 impl Finish for Stood {
     fn finish(self, response: &mut Response) {
-        if let Some(positions) = self.0 {
+        if let Some(positions) = self.positions {
             response.headers_mut().insert(POSITIONS, positions);
+        }
+        let as_of = self.as_of.and_then(|at| HeaderValue::from_str(&at.to_string()).ok());
+        if let Some(as_of) = as_of {
+            response.headers_mut().insert(AS_OF, as_of);
         }
     }
 }
 
 async fn until_reached(api: &Api, uri: &Uri) -> Result<(), Refusal> {
-    let AtLeastQuery { topic, positions, wait_max } = AtLeastQuery::of(uri)?;
+    let query = AtLeastQuery::of(uri)?;
+    let (topic, wait_max) = (query.topic, query.wait_max);
     let shared = &api.projection.shared;
     let _waiting = CountedIn::new(&shared.metrics.waiters);
     let began = tokio::time::Instant::now();
     let left = || wait_max.saturating_sub(began.elapsed());
+    if let Some(topic) = topic {
+        same_topic(&*shared.readers_within(left()).await?, topic)?;
+    }
+    let positions = query.positions()?;
     if !positions.is_empty() {
         same_log(&*shared.readers_within(left()).await?, topic, &positions)?;
     }
     for (position, _) in &positions {
         if !shared.may_have_partition(position.partition, left()).await {
-            return Err(Refusal::Parameter(format!("at_least: the topic has no partition {}", position.partition)));
+            return Err(Refusal::NoPartition(position.partition));
         }
         let wait = api.projection.wait_for(*position, left());
         if let Err(error) = wait.await {
@@ -111,16 +128,22 @@ fn not_reached(error: Error, position: Option<TopicPosition>) -> Refusal {
     }
 }
 
+/// Refuses positions of another topic, before they are read.
+fn same_topic(table: &StoreReaders, named: TopicId) -> Result<(), Refusal> {
+    let held = table.topic();
+    if named == held { Ok(()) } else { Err(Refusal::OtherTopic { named, held }) }
+}
+
 /// Refuses positions of another topic, and those of a log that was cut: their records are not those of this table.
 fn same_log(
     table: &StoreReaders,
     topic: Option<TopicId>,
     positions: &[(Position, Option<i32>)],
 ) -> Result<(), Refusal> {
-    let names = table.names();
-    if let Some(named) = topic.filter(|topic| *topic != names.topic()) {
-        return Err(Refusal::OtherTopic { named, held: names.topic() });
+    if let Some(topic) = topic {
+        same_topic(table, topic)?;
     }
+    let names = table.names();
     for (position, epoch) in positions {
         if epoch.is_some_and(|epoch| names.compare(*position, epoch) == EpochMatch::Other) {
             return Err(Refusal::CutOff(TopicPosition { topic: names.topic(), position: *position, epoch: *epoch }));

@@ -1,5 +1,6 @@
 //! One reading of the log: its threads, each with a table, and the limit of their memory.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use domain::wire::Ids;
-use domain::{LeaderEpochs, UserId};
+use domain::{LeaderEpochs, Position, UserId};
 use kafka::scan::{self, Coverage, Range, Scanned};
 use service::registry::{Schemas, Unsettled};
 
@@ -49,8 +50,11 @@ pub fn fold(plan: &Plan, first: i64, meter: &Meter) -> Result<Option<Read>, Erro
     let bounds = Bounds { first, end: AtomicI64::new(i64::MAX), used: AtomicUsize::new(0), max: plan.memory_bytes_max };
     let folded = thread::scope(|scope| {
         let bounds = &bounds;
-        let scan = |share| scope.spawn(move || Worker::new(bounds, meter, &plan.schemas).scan(plan, share));
-        let workers: Vec<_> = shares.iter().map(|share: &Vec<Range>| scan(share)).collect();
+        let scan = |share| {
+            let work = move || Worker::new(bounds, meter, &plan.schemas).scan(plan, share);
+            thread::Builder::new().spawn_scoped(scope, work).map_err(Error::Threads)
+        };
+        let workers = shares.iter().map(|share: &Vec<Range>| scan(share)).collect::<Result<Vec<_>, _>>()?;
         workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<Result<Vec<_>, _>>()
     })?;
     let end = bounds.end.load(Ordering::Relaxed);
@@ -107,25 +111,58 @@ struct Worker<'r> {
     unreadable: Vec<(i64, Unread)>,
     epochs: LeaderEpochs,
     used: usize,
+    passed: Passed,
+}
+
+/// What a thread has read of its ranges since its last report.
+#[derive(Default)]
+struct Passed {
     records: u64,
+    offsets: u64,
+    /// The offset up to which each range has been read.
+    next: BTreeMap<i32, i64>,
+}
+
+impl Passed {
+    fn new(share: &[Range]) -> Self {
+        let next = share.iter().map(|range| (range.partition, range.start)).collect();
+        Self { next, ..Self::default() }
+    }
+
+    /// Counts a record, and the offsets before it that compaction has left empty.
+    fn record(&mut self, at: Position) {
+        self.records += 1;
+        self.reach(at.partition, at.offset + 1);
+    }
+
+    fn reach(&mut self, partition: i32, offset: i64) {
+        let next = self.next.entry(partition).or_insert(offset);
+        self.offsets += u64::try_from(offset - *next).unwrap_or(0);
+        *next = offset.max(*next);
+    }
+
+    fn report(&mut self, meter: &Meter) {
+        meter.read(std::mem::take(&mut self.offsets), std::mem::take(&mut self.records));
+    }
 }
 
 impl<'r> Worker<'r> {
     fn new(bounds: &'r Bounds, meter: &'r Meter, schemas: &'r Schemas) -> Self {
         let (ids, table, unreadable, epochs) = (schemas.known(), Table::default(), Vec::new(), LeaderEpochs::default());
-        Self { bounds, meter, schemas, ids, table, unreadable, epochs, used: 0, records: 0 }
+        Self { bounds, meter, schemas, ids, table, unreadable, epochs, used: 0, passed: Passed::default() }
     }
 
     fn scan(mut self, plan: &Plan, share: &[Range]) -> Result<Option<Share>, Error> {
         let (meter, mut unsettled) = (self.meter, None);
+        self.passed = Passed::new(share);
         let outcome = scan::scan(&plan.kafka, &plan.topic, share, SILENCE_MAX, |record| {
             if let Err(error) = self.take(record) {
                 unsettled = Some(error);
                 return ControlFlow::Break(());
             }
-            self.records += 1;
-            if self.records.is_multiple_of(RECORDS_PER_LOOK) {
-                meter.read(RECORDS_PER_LOOK, RECORDS_PER_LOOK);
+            self.passed.record(record.position());
+            if self.passed.records == RECORDS_PER_LOOK {
+                self.passed.report(meter);
                 self.look_at_memory();
                 if meter.is_stopped() {
                     return ControlFlow::Break(());
@@ -138,6 +175,8 @@ impl<'r> Worker<'r> {
         }
         Ok(match outcome {
             Coverage::Complete => {
+                share.iter().for_each(|range| self.passed.reach(range.partition, range.end));
+                self.passed.report(meter);
                 self.table.flush();
                 Some((self.table, self.unreadable, self.epochs))
             }

@@ -6,14 +6,14 @@ use std::thread;
 
 use domain::wire::Facets;
 use domain::{Checkpoint, LeaderEpochs};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ffi, params};
 
 use super::progress::{Meter, Stage};
 use super::slot::KeySlot;
 use super::table::Table;
 use crate::store::{
     Error, PutUser, StoreMeta, TempFolder, Unread, create_indexes, create_tables, facets_of, note_unreadable,
-    put_forgotten, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
+    put_forgotten, to_make, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
 };
 
 /// How many rows one thread hands to the other at once.
@@ -51,14 +51,12 @@ impl Loader {
     /// Makes an empty store. It is synced as a whole when it is finished, so that it needs no journal before.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
         let create = || {
-            let connection = Connection::open(path)?;
+            let connection = to_make(path)?;
             connection.pragma_update(None, "page_size", PAGE_BYTES)?;
             connection.pragma_update(None, "journal_mode", "OFF")?;
             connection.pragma_update(None, "synchronous", "OFF")?;
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-            // With the parts of a sort in memory, SQLite sorts on one thread (vdbesort.c).
-            connection.pragma_update(None, "temp_store", "FILE")?;
             connection.pragma_update(None, "threads", SORT_THREADS)?;
             create_tables(&connection)?;
             #[cfg(test)]
@@ -111,9 +109,9 @@ impl Loader {
 
     /// Makes the indexes. The files of the sort are put beside the table, where there must be room for its like
     /// anyway and which may be written where nothing else may; a file of a sort has no name any more once it is open.
+    /// With the parts of a sort in memory, SQLite would sort on one thread (vdbesort.c).
     fn index(&self) -> rusqlite::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let _folder = folder.map(|folder| TempFolder::set(&self.connection, folder));
+        let _folder = TempFolder::beside(&self.connection, &self.path);
         create_indexes(&self.connection)
     }
 }
@@ -144,7 +142,7 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
     };
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel::<Vec<Row<'_>>>(HANDS_WAITING);
-        scope.spawn(move || {
+        let decode = move || {
             for places in places.chunks(ROWS_PER_HAND) {
                 let rows = places.iter().map(found).filter_map(|(table, slot)| {
                     table.winner(slot).map(|event| Row { table, slot, event, facets: facets_of(event) })
@@ -153,7 +151,8 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
                     return;
                 }
             }
-        });
+        };
+        thread::Builder::new().spawn_scoped(scope, decode).map_err(|error| no_thread(&error))?;
         let mut put = PutUser::new(connection)?;
         for rows in receiver {
             meter.load(rows.len() as u64);
@@ -172,6 +171,11 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
         }
         Ok(())
     })
+}
+
+/// A thread that cannot be had, as a failure that passes: mostly there is no memory for its stack.
+fn no_thread(error: &std::io::Error) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOMEM), Some(error.to_string()))
 }
 
 fn insert(connection: &Connection, put: &mut PutUser<'_>, row: &Row<'_>) -> rusqlite::Result<()> {

@@ -24,6 +24,7 @@ pub struct Progress {
     /// Offsets of the log, which counts what compaction has removed too.
     pub offsets_done: u64,
     pub offsets_total: u64,
+    /// The records of this reading.
     pub records: u64,
     pub users: u64,
     pub elapsed: Duration,
@@ -66,6 +67,7 @@ impl Meter {
     pub(super) fn begin_pass(&self, pass: u64) {
         self.pass.store(pass, Ordering::Relaxed);
         self.offsets_done.store(0, Ordering::Relaxed);
+        self.records.store(0, Ordering::Relaxed);
         self.begin(Stage::Reading);
     }
 

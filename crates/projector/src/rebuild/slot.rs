@@ -7,7 +7,7 @@ use domain::roll::{Applied, Member, Reading, Roll};
 use domain::{EventId, UserId};
 
 use super::slab::{Slab, Span};
-use crate::store::differing_fields;
+use crate::store::differing;
 
 /// What a record says, with its value where it is now.
 #[derive(Clone, Copy)]
@@ -76,7 +76,9 @@ impl KeySlot {
             // The bytes are still those from before the record; one event is the former winner.
             let event = |id: EventId| self.events.span(id).map(|span| values.get(span));
             let next = self.roll.winner();
-            differing_fields(held.and_then(event), next.and_then(|next| arrived.payload(next).or(event(next.event_id))))
+            let others = self.events.ids().filter(|id| Some(*id) != held);
+            let held = held.into_iter().chain(others).filter_map(event);
+            differing(held, next.and_then(|next| arrived.payload(next).or(event(next.event_id))))
         });
         self.lineage = (!lineage.is_empty()).then_some(lineage);
     }
@@ -171,6 +173,15 @@ impl Events {
             Self::One(span) => one.map(|id| (id, span)).into_iter().collect(),
             Self::Several(spans) => *spans,
         }
+    }
+
+    /// Returns the events of a tied second.
+    fn ids(&self) -> impl Iterator<Item = EventId> + '_ {
+        let several = match self {
+            Self::None | Self::One(_) => None,
+            Self::Several(spans) => Some(spans.keys().copied()),
+        };
+        several.into_iter().flatten()
     }
 
     /// Returns where the bytes of an event are; a single one is the one asked for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::roll::Effect;
 use domain::wire::Ids;
-use domain::{Checkpoint, LeaderEpochs, UnixMillis};
+use domain::{Checkpoint, LeaderEpochs};
 use kafka::Record;
 
 use super::{Change, Erasures, Unread};
@@ -24,12 +24,6 @@ impl LogBatch {
     pub(crate) fn is_past(&self, checkpoint: &Checkpoint) -> bool {
         self.records.iter().all(|record| checkpoint.covers(record.position))
             && self.ends.iter().all(|(partition, next)| checkpoint.next(*partition) >= Some(*next))
-    }
-
-    /// Returns the time that the table is as of with this batch: that of its last record, which may be long ago while
-    /// the projection catches up; `now` at the latest.
-    pub(crate) fn as_of(&self, now: UnixMillis) -> UnixMillis {
-        self.records.last().map_or(now, |record| record.timestamp.min(now))
     }
 }
 

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
+use super::{private, temp};
+
 /// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
 pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
+/// How large the write-ahead log may stay once all of it is in the file.
+pub(super) const LOG_BYTES_MAX: u32 = 16 << 20;
 /// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
 /// users.
 const WRITER_CACHE_KIB: i64 = -64 * 1024;
@@ -19,12 +23,20 @@ const STATEMENTS: usize = 64;
 /// Interrupts the statements that a connection is executing, from any thread.
 pub(crate) struct Interrupt(InterruptHandle);
 
+/// Makes an empty database, which its owner alone can read.
+pub(crate) fn to_make(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite takes an empty file for an empty database, and says itself why one cannot be made.
+    private::make_file(path).ok();
+    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+}
+
 pub(super) fn to_write(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A crash of the machine may take back the last commits, whole and with their checkpoint: they are read again then.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     // What is deleted is overwritten. The moving of rows between pages leaves copies all the same: `erasure` sees to
     // those.
     connection.pragma_update(None, "secure_delete", "ON")?;
@@ -41,8 +53,7 @@ pub(super) fn to_read(path: &Path) -> rusqlite::Result<Connection> {
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_MAX)?;
-    // A temporary file would be a copy outside of the folder.
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    temp::keep_in_memory(&connection)?;
     Ok(connection)
 }
 

@@ -143,14 +143,8 @@ impl fmt::Display for HeldBy {
 /// Writes the whole file anew, which leaves nothing in it but the rows. The temporary file is in the folder of the
 /// store, has no name once it is open, and holds the same rows.
 pub(super) fn vacuum(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "temp_store", "FILE")?;
-    let vacuumed = {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let _folder = folder.map(|folder| TempFolder::set(connection, folder));
-        connection.execute_batch("VACUUM")
-    };
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    vacuumed
+    let _folder = TempFolder::beside(connection, path);
+    connection.execute_batch("VACUUM")
 }
 
 /// Moves the write-ahead log into the file and cuts it to nothing. Returns whether it could: not while somebody reads

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use domain::gap::OpenGap;
 use domain::roll::Roll;
 use domain::{Checkpoint, Position, UnixMillis, UserId};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows::{read_gaps, signed};
+use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
-use super::{Seen, meta};
+use super::{STEP_BYTES_MAX, Seen, meta};
 
 /// How many changes are kept: about a day of a large call centre, some 60 MB.
 pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
@@ -87,7 +88,7 @@ pub(super) fn append(connection: &Connection, changes: &[Change]) -> rusqlite::R
         let Position { partition, offset } = change.position;
         let at = change.forgotten_at.map(UnixMillis::millis);
         let [before, state, is_agent, priv_group] = change.before.to_columns();
-        let (user_id, event) = (change.user_id.get(), change.event.as_deref());
+        let (user_id, event) = (change.user_id.get(), change.event.as_deref().map(Sealed));
         let unknown = change.unknown_since.map(UnixMillis::millis);
         insert.execute(params![partition, offset, user_id, event, at, unknown, before, state, is_agent, priv_group])?;
     }
@@ -113,7 +114,8 @@ fn trim(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns up to `limit` changes that `from` does not cover, beginning at `seq`.
+/// Returns up to `limit` changes that `from` does not cover, beginning at `seq`, and fewer when their events have as
+/// many bytes as a step may have.
 ///
 /// `end` is the checkpoint of the store when there is nothing more.
 pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit: usize) -> rusqlite::Result<Since> {
@@ -126,10 +128,10 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
            before, before_state, before_is_agent, before_priv_group FROM changes WHERE seq >= ?1 ORDER BY seq",
     )?;
     let mut rows = statement.query([seq])?;
-    let (mut changes, mut next_seq) = (Vec::new(), seq);
+    let (mut changes, mut next_seq, mut bytes) = (Vec::new(), seq, 0);
     while let Some(row) = rows.next()? {
         let position = Position { partition: row.get(1)?, offset: row.get(2)? };
-        if changes.len() == limit {
+        if changes.len() == limit || bytes >= STEP_BYTES_MAX {
             return Ok(Since::Each { changes, next_seq, end: None });
         }
         next_seq = row.get::<_, i64>(0)? + 1;
@@ -137,14 +139,15 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
             continue;
         }
         let Ok(user_id) = UserId::new(row.get(3)?) else { continue };
-        let event: Option<Vec<u8>> = row.get(4)?;
+        let event: Option<Sealed<Vec<u8>>> = row.get(4)?;
+        bytes += event.as_ref().map_or(0, |Sealed(event)| event.len());
         let forgotten_at: Option<i64> = row.get(5)?;
         let mut gaps = read_gaps(connection, user_id)?;
         gaps.retain(|gap| gap.position.partition != position.partition || gap.position.offset <= position.offset);
         changes.push(Change {
             position,
             user_id,
-            event: event.map(Arc::from),
+            event: event.map(|Sealed(event)| Arc::from(event)),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
             unknown_since: unknown::since(row, 6)?,
@@ -159,7 +162,8 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
 ///
 /// A subscription reads these where single changes are no longer known. In a tied second the winner may be older than
 /// the record that made it win, so every event of the second counts. The first of the unknown records in which a user
-/// ends is newer than both.
+/// ends is newer than both. The events are read one by one, and fewer are returned when they have as many bytes as a
+/// step may have.
 pub(super) fn latest(
     connection: &Connection,
     partition: i32,
@@ -167,35 +171,41 @@ pub(super) fn latest(
     limit: usize,
 ) -> rusqlite::Result<(Vec<Change>, Checkpoint)> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT * FROM (SELECT winner_offset, user_id, event, NULL, gaps, {UNKNOWN_SINCE} FROM users \
+        "SELECT * FROM (SELECT winner_offset, user_id, 1, NULL, gaps, {UNKNOWN_SINCE} FROM users \
            WHERE partition = ?1 AND winner_offset >= ?2 AND {KNOWN_HERE} AND NOT EXISTS (SELECT 1 FROM seconds \
              WHERE seconds.user_id = users.user_id AND seconds.partition = ?1 AND offset > winner_offset) \
            ORDER BY winner_offset LIMIT ?3) \
          UNION ALL \
-         SELECT * FROM (SELECT max(offset), user_id, users.event, NULL, gaps, {UNKNOWN_SINCE} \
+         SELECT * FROM (SELECT max(offset), user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
            FROM seconds JOIN users USING (user_id) \
            WHERE seconds.partition = ?1 AND offset >= ?2 AND (users.partition <> ?1 OR offset > winner_offset) \
              AND {KNOWN_HERE} \
            GROUP BY user_id ORDER BY 1 LIMIT ?3) \
          UNION ALL \
-         SELECT * FROM (SELECT offset, user_id, event, NULL, gaps, {UNKNOWN_SINCE} \
+         SELECT * FROM (SELECT offset, user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
            FROM unknown AS ending JOIN users USING (user_id) \
            WHERE ending.partition = ?1 AND offset >= ?2 ORDER BY offset LIMIT ?3) \
          UNION ALL \
-         SELECT * FROM (SELECT winner_offset, user_id, NULL, forgotten_at, 0, NULL FROM forgotten \
+         SELECT * FROM (SELECT winner_offset, user_id, 0, forgotten_at, 0, NULL FROM forgotten \
            WHERE partition = ?1 AND winner_offset >= ?2 ORDER BY winner_offset LIMIT ?3) \
          ORDER BY 1 LIMIT ?3"
     ))?;
     let mut rows = statement.query(params![partition, offset, signed(limit)])?;
-    let mut changes = Vec::new();
-    while let Some(row) = rows.next()? {
+    let mut event_of = connection.prepare_cached("SELECT event FROM users WHERE user_id = ?1")?;
+    let (mut changes, mut bytes) = (Vec::new(), 0);
+    while bytes < STEP_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
         let Ok(user_id) = UserId::new(row.get(1)?) else { continue };
-        let (event, forgotten_at): (Option<Vec<u8>>, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let (is_there, forgotten_at): (bool, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let event: Option<Sealed<Vec<u8>>> =
+            if is_there { event_of.query_row([user_id.get()], |row| row.get(0)).optional()? } else { None };
+        bytes += event.as_ref().map_or(0, |Sealed(event)| event.len());
         let gaps = if row.get::<_, i64>(4)? > 0 { read_gaps(connection, user_id)? } else { Vec::new() };
         changes.push(Change {
             position: Position { partition, offset: row.get(0)? },
             user_id,
-            event: event.map(Arc::from),
+            event: event.map(|Sealed(event)| Arc::from(event)),
             forgotten_at: forgotten_at.map(UnixMillis::from_millis),
             gaps,
             unknown_since: unknown::since(row, 5)?,

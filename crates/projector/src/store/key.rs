@@ -12,7 +12,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::key_row::{FACET_COLUMNS, PutUser, facets_of, put_forgotten, read_facets};
 use super::late::{read_late, replace_late};
-use super::rows::{differing_fields, read_gaps, replace_gaps, signed};
+use super::rows::{differing, read_gaps, replace_gaps, signed};
+use super::sealed::Sealed;
 use super::seconds::{read_seconds, replace_seconds};
 use super::unknown::{UnknownTail, read_unknown, replace_unknown};
 use super::{Change, Seen};
@@ -68,7 +69,8 @@ impl Key {
         ))?;
         let row = statement.query_row([self.user_id.get()], |row| {
             let position = Position { partition: row.get(0)?, offset: row.get(1)? };
-            Ok((position, row.get(2)?, row.get::<_, i64>(3)?, read_facets(row, 4)?))
+            let Sealed(winner) = row.get(2)?;
+            Ok((position, winner, row.get::<_, i64>(3)?, read_facets(row, 4)?))
         });
         let Some((position, winner, gaps, facets)) = row.optional()? else { return Ok(false) };
         self.facets_stored = Some(facets);
@@ -137,7 +139,9 @@ impl Key {
         self.lineage.follow(state, applied, reading, || {
             let next = state.winner();
             let event = |id: EventId| self.events.get(&id).map(Vec::as_slice);
-            differing_fields(held.and_then(event), next.and_then(|next| reading.payload(next).or(event(next.event_id))))
+            let others = self.events.keys().filter(|id| Some(**id) != held).copied();
+            let held = held.into_iter().chain(others).filter_map(event);
+            differing(held, next.and_then(|next| reading.payload(next).or(event(next.event_id))))
         })
     }
 
@@ -222,7 +226,7 @@ impl Key {
             .prepare_cached(
                 "UPDATE users SET partition = ?2, winner_offset = ?3, gaps = ?4, event = ?5 WHERE user_id = ?1",
             )?
-            .execute(params![id, position.partition, position.offset, signed(gaps), event])?;
+            .execute(params![id, position.partition, position.offset, signed(gaps), Sealed(event)])?;
         Ok(())
     }
 }

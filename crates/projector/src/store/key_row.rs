@@ -8,6 +8,7 @@ use domain::{Position, UnixMillis, UserId};
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::rows::signed;
+use super::sealed::Sealed;
 
 /// The columns that queries can ask for, in the order of [`read_facets`].
 pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
@@ -61,7 +62,7 @@ impl<'c> PutUser<'c> {
             facets.state,
             facets.is_agent,
             facets.priv_group,
-            event
+            Sealed(event)
         ])?;
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! Questions about the table.
 
-use domain::{Position, UserId};
+use domain::{Position, UnixMillis, UserId, wire};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
-use super::UserRow;
 use super::rows::{read_gaps, signed, user_id};
+use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
+use super::{STEP_BYTES_MAX, UserRow};
 
 /// The answer to a look for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct UserFilter {
     /// Text that the username, name, e-mail address or extension begins with; the case of ASCII letters does not
     /// matter.
     pub begins: Option<String>,
+    /// Whether the beginning of an e-mail address does not count.
+    pub without_email: bool,
     /// Exact but for the case of ASCII letters, as the next two.
     pub username: Option<String>,
     pub email: Option<String>,
@@ -64,6 +67,23 @@ pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<
     Ok(forgotten.map_or(Lookup::Unknown, Lookup::Forgotten))
 }
 
+/// Returns the latest receipt among the events that win with the last record of their partition.
+pub(super) fn last_event(connection: &Connection) -> rusqlite::Result<Option<UnixMillis>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT event FROM users WHERE users.partition = checkpoint.partition \
+           ORDER BY winner_offset DESC LIMIT 1) FROM checkpoint",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut receipts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let event: Option<Sealed<Vec<u8>>> = row.get(0)?;
+        let head = event.and_then(|Sealed(event)| wire::decode_head(&event).ok());
+        receipts.extend(head.map(|head| head.received_at));
+    }
+    Ok(receipts.into_iter().max())
+}
+
+/// Returns up to `limit` users, and fewer when their events have as many bytes as a step may have.
 pub(super) fn find(
     connection: &Connection,
     filter: &UserFilter,
@@ -72,20 +92,27 @@ pub(super) fn find(
 ) -> rusqlite::Result<UserRows> {
     let (sql, values) = filter.sql(after, limit.saturating_add(1));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| user_row(connection, row))?;
-    let mut users = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let more = users.len() > limit;
-    users.truncate(limit);
-    Ok(UserRows { next_after: users.last().map(|user| user.user_id).filter(|_| more), users })
+    let mut rows = statement.query(params_from_iter(values))?;
+    let (mut users, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        if users.len() == limit || bytes >= STEP_BYTES_MAX {
+            return Ok(UserRows { next_after: users.last().map(|user: &UserRow| user.user_id), users });
+        }
+        let user = user_row(connection, row)?;
+        bytes += user.event.len();
+        users.push(user);
+    }
+    Ok(UserRows { next_after: None, users })
 }
 
 fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow> {
     let user_id = user_id(row, 0)?;
     let gaps: i64 = row.get(3)?;
+    let Sealed(event) = row.get(4)?;
     Ok(UserRow {
         user_id,
         position: Position { partition: row.get(1)?, offset: row.get(2)? },
-        event: row.get(4)?,
+        event,
         gaps: if gaps > 0 { read_gaps(connection, user_id)? } else { Vec::new() },
         unknown_since: unknown::since(row, 5)?,
     })
@@ -111,8 +138,10 @@ impl UserFilter {
         equal("extension", self.extension.clone().map(Value::Text));
         if let Some(begins) = &self.begins {
             let range = |column: &str| format!("SELECT user_id FROM users WHERE {column} >= ? AND {column} < ?");
-            let columns = ["username", "name", "email", "extension"];
-            conditions.push(format!("user_id IN ({})", columns.map(range).join(" UNION ALL ")));
+            let columns = ["username", "name", "extension", "email"];
+            let columns = if self.without_email { &columns[..3] } else { &columns[..] };
+            let ranges: Vec<String> = columns.iter().map(|column| range(column)).collect();
+            conditions.push(format!("user_id IN ({})", ranges.join(" UNION ALL ")));
             for _ in columns {
                 values.push(Value::Text(begins.clone()));
                 values.push(Value::Text(format!("{begins}{LAST_CHARACTER}")));

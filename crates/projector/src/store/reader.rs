@@ -22,6 +22,16 @@ pub struct StoreReader {
     connection: Connection,
 }
 
+/// What there is in the table, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) counts: Counts,
+    /// The records that could not be read or are unknown.
+    pub(crate) records_unreadable: u64,
+    /// The receipt of the newest event.
+    pub(crate) last_event: Option<UnixMillis>,
+}
+
 /// How much there is in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -103,6 +113,16 @@ impl StoreReader {
             };
             Ok(Counts { users: count("users")?, forgotten: count("forgotten")? })
         })
+    }
+
+    /// Returns what there is in the table: walks over two indexes.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub(crate) fn contents(&self) -> Result<Contents, Error> {
+        let (counts, records_unreadable) = (self.counts()?, self.meta()?.records_unreadable);
+        let last_event = self.read(query::last_event)?;
+        Ok(Contents { counts, records_unreadable, last_event })
     }
 
     /// Counts what is amiss at `now`.

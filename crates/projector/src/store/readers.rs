@@ -18,8 +18,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::connection::Interrupt;
+use super::damage::Damage;
 use super::erasure::READERS_WAIT;
 use super::{Error, HeldBy, LogNames, StoreReader};
+use crate::start::RebuildReason;
 
 /// How many idle connections are kept, each with its page cache.
 const IDLE_MAX: usize = 16;
@@ -34,6 +36,7 @@ pub struct StoreReaders {
     path: PathBuf,
     names: RwLock<LogNames>,
     pool: Mutex<Pool>,
+    damage: Damage,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +71,12 @@ pub(super) struct Writing<'r>(&'r StoreReaders);
 impl StoreReaders {
     /// Prepares to read the store at `path`, which the writer has opened; it announces each write.
     pub(super) fn new(path: &Path, names: LogNames) -> Self {
-        Self { path: path.to_owned(), names: RwLock::new(names), pool: Mutex::default() }
+        let (names, pool, damage) = (RwLock::new(names), Mutex::default(), Damage::none(path));
+        Self { path: path.to_owned(), names, pool, damage }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the topic that the store is of.
@@ -86,19 +94,42 @@ impl StoreReaders {
         *self.names.write() = names;
     }
 
+    /// Sorts an error of the library that the writer has met, and notes it if it says that the table is damaged.
+    pub(super) fn fault(&self, source: rusqlite::Error) -> Error {
+        let error = Error::of(&self.path, source);
+        self.damage.note(&error);
+        error
+    }
+
+    /// Waits until somebody has met damage of the table, a reader or the writer.
+    ///
+    /// Cancel-safe.
+    pub(crate) async fn damage(&self) -> RebuildReason {
+        self.damage.met().await
+    }
+
+    /// Returns whether the files of the table are still those that were opened.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.damage.is_in_place()
+    }
+
     /// Calls `read` with a connection that nobody else uses meanwhile. A single look into the table takes microseconds;
     /// longer work belongs on a thread that may block.
     ///
     /// # Errors
     /// [`Error`], by what is wrong with the file.
     pub fn with<T>(&self, read: impl FnOnce(&StoreReader) -> Result<T, Error>) -> Result<T, Error> {
+        self.read(read).inspect_err(|error| self.damage.note(error))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&StoreReader) -> Result<T, Error>) -> Result<T, Error> {
         let (idle, may_hold) = {
             let mut pool = self.pool.lock();
             (pool.idle.pop(), (!pool.writing).then_some(pool.writes))
         };
         let reader = match idle {
             Some(reader) => reader,
-            None => StoreReader::open(&self.path)?,
+            None => self.open()?,
         };
         let reading = self.begin(&reader);
         if !reader.holds() {
@@ -109,6 +140,12 @@ impl StoreReaders {
         drop(reading);
         self.put_back(reader, may_hold);
         Ok(answer)
+    }
+
+    /// Opens a further connection, to the same file as the others.
+    fn open(&self) -> Result<StoreReader, Error> {
+        let opened = StoreReader::open(&self.path);
+        if self.is_in_place() { opened } else { Err(Error::Removed { path: self.path.clone() }) }
     }
 
     fn begin(&self, reader: &StoreReader) -> Reading<'_> {

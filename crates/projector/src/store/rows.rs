@@ -1,7 +1,7 @@
 //! The rows that readers are given, and the gaps of a user.
 
-use domain::gap::{self, Gap, OpenGap};
-use domain::{Position, UnixMillis, UserId, Version, wire};
+use domain::gap::{self, Difference, Gap, OpenGap};
+use domain::{Position, UnixMillis, UserEvent, UserId, Version, wire};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
@@ -77,14 +77,12 @@ pub(super) fn replace_gaps(connection: &Connection, user_id: UserId, gaps: &[Ope
     write_gaps(connection, user_id, gaps)
 }
 
-/// Returns the fields in which the state that `held` gave and the state that `next` was built on differ; none when the
-/// head alone of either event can be read.
-pub(crate) fn differing_fields(held: Option<&[u8]>, next: Option<&[u8]>) -> Vec<String> {
-    let decode = |event: Option<&[u8]>| wire::decode(event?).ok();
-    match (decode(held), decode(next)) {
-        (Some(held), Some(next)) => gap::changed_fields(&held, &next),
-        (None, _) | (_, None) => Vec::new(),
-    }
+/// Compares the states after the events `held`, the former winner first, with the state that `next` was built on. Finds
+/// no difference when the head alone of `next` or of all others can be read.
+pub(crate) fn differing<'e>(held: impl IntoIterator<Item = &'e [u8]>, next: Option<&[u8]>) -> Option<Difference> {
+    let next = wire::decode(next?).ok()?;
+    let held: Vec<UserEvent> = held.into_iter().filter_map(|event| wire::decode(event).ok()).collect();
+    gap::difference(&held, &next)
 }
 
 /// Returns a count as SQLite counts.

@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub(crate) const SCHEMA_VERSION: i64 = 8;
+pub(crate) const SCHEMA_VERSION: i64 = 9;
 
 const TABLES: &str = "
 -- What the store is: topic, log (cluster id and topic id), late_log, rule_version, created_at and committed_at
@@ -53,7 +53,8 @@ CREATE TABLE users (
   state         TEXT,
   is_agent      INTEGER,
   priv_group    INTEGER,
-  event         BLOB NOT NULL      -- as framed on the log: Avro, schemas/user-event.v1.avsc
+  -- As framed on the log (Avro, schemas/user-event.v1.avsc), then its CRC-32 in four bytes; as every event here.
+  event         BLOB NOT NULL
 ) STRICT;
 
 -- The other events of the winner's second, where there are any: one of them can win later.

@@ -6,11 +6,14 @@ use domain::roll::{Member, Roll};
 use domain::{EventId, Position, UserId};
 use rusqlite::{Connection, params};
 
+use super::sealed::Sealed;
+
 /// Returns the events of a user besides the winner, each with where it is.
 pub(super) fn read_seconds(connection: &Connection, user_id: UserId) -> rusqlite::Result<Vec<(Position, Vec<u8>)>> {
     let mut statement = connection.prepare_cached("SELECT partition, offset, event FROM seconds WHERE user_id = ?1")?;
     let rows = statement.query_map([user_id.get()], |row| {
-        Ok((Position { partition: row.get(0)?, offset: row.get(1)? }, row.get(2)?))
+        let Sealed(event) = row.get(2)?;
+        Ok((Position { partition: row.get(0)?, offset: row.get(1)? }, event))
     })?;
     rows.collect()
 }
@@ -27,7 +30,8 @@ pub(crate) fn write_seconds<'e>(
     let mut statement = connection.prepare_cached("INSERT INTO seconds VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for member in others {
         let Position { partition, offset } = member.at;
-        statement.execute(params![user_id.get(), member.event_id.to_string(), partition, offset, event(member)])?;
+        let (id, event) = (member.event_id.to_string(), event(member).map(Sealed));
+        statement.execute(params![user_id.get(), id, partition, offset, event])?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Where SQLite puts its temporary files: one setting for the whole process, taken in turn and given back.
+//! Where SQLite puts its temporary files: in memory, but for the work that needs more room, which has them in the
+//! folder of the store. That folder is one setting for the whole process, taken in turn and given back.
 
 use std::path::Path;
 
@@ -6,12 +7,13 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension as _};
 
 const PRAGMA: &str = "temp_store_directory";
+const STORE: &str = "temp_store";
 
 /// Held by whoever has set it: several projections may be in one process, each with its own folder.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// While this lives, temporary files are put into a folder of the caller's choice; then where they were before, which
-/// the host of the library may have chosen.
+/// While this lives, a connection has its temporary files in a folder of the caller's choice; then in memory again. The
+/// folder is then what it was before, which the host of the library may have chosen.
 pub(crate) struct TempFolder<'c> {
     connection: &'c Connection,
     /// The folder to set again; `None` when nothing was changed.
@@ -19,13 +21,26 @@ pub(crate) struct TempFolder<'c> {
     _turn: MutexGuard<'static, ()>,
 }
 
+/// Keeps the temporary files of a connection in memory: anywhere else they would be copies outside of the store.
+pub(super) fn keep_in_memory(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, STORE, "MEMORY")
+}
+
 impl<'c> TempFolder<'c> {
-    /// Waits for its turn and sets the folder. A folder that cannot be set is logged, and SQLite chooses.
-    pub(crate) fn set(connection: &'c Connection, folder: &Path) -> Self {
+    /// Waits for its turn and sets the folder of the file at `path`. Where that cannot be set, a line says so, and the
+    /// files stay in memory.
+    pub(crate) fn beside(connection: &'c Connection, path: &Path) -> Self {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Self::set(connection, folder.unwrap_or(Path::new(".")))
+    }
+
+    fn set(connection: &'c Connection, folder: &Path) -> Self {
         let turn = TURN.lock();
         let set = || -> rusqlite::Result<String> {
+            let name = folder.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(folder.to_owned()))?;
             let before = current(connection)?;
-            connection.pragma_update(None, PRAGMA, folder.to_str().unwrap_or_default())?;
+            connection.pragma_update(None, PRAGMA, name)?;
+            connection.pragma_update(None, STORE, "FILE")?;
             Ok(before)
         };
         let before = set().inspect_err(warn).ok();
@@ -35,9 +50,12 @@ impl<'c> TempFolder<'c> {
 
 impl Drop for TempFolder<'_> {
     fn drop(&mut self) {
-        if let Some(before) = &self.before
-            && let Err(error) = self.connection.pragma_update(None, PRAGMA, before)
-        {
+        let Some(before) = &self.before else { return };
+        let given_back = || {
+            keep_in_memory(self.connection)?;
+            self.connection.pragma_update(None, PRAGMA, before)
+        };
+        if let Err(error) = given_back() {
             warn(&error);
         }
     }

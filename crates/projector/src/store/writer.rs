@@ -7,8 +7,8 @@ use domain::{Checkpoint, LeaderEpochs, LogId, UnixMillis};
 use kafka::Record;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::Interrupt;
-use super::erasure::{self, Erased, Erasures};
+use super::connection::{Interrupt, LOG_BYTES_MAX};
+use super::erasure::{self, Erased, Erasures, HeldBy};
 use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
@@ -48,7 +48,7 @@ impl Writer {
     /// [`Error`] when it cannot be written.
     pub fn create(path: &Path, meta: &StoreMeta) -> Result<Self, Error> {
         let create = || {
-            let mut connection = Connection::open(path)?;
+            let mut connection = connection::to_make(path)?;
             let transaction = connection.transaction()?;
             create_tables(&transaction)?;
             create_indexes(&transaction)?;
@@ -102,7 +102,21 @@ impl Writer {
     /// # Errors
     /// [`Error`] when they cannot be read.
     pub(crate) fn unnamed_ids(&self) -> Result<Vec<u32>, Error> {
-        unreadable::unnamed_ids(&self.connection).map_err(|source| Error::of(&self.path, source))
+        unreadable::unnamed_ids(&self.connection).map_err(|source| self.readers.fault(source))
+    }
+
+    /// Checks that the file is a whole database, as far as SQLite can tell: every page is read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when it is not; others when it cannot be read.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let found: rusqlite::Result<String> = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        let found = found.map_err(|source| self.readers.fault(source))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        Err(self.readers.fault(rusqlite::Error::SqliteFailure(corrupt, Some(found))))
     }
 
     /// Returns how many pages the store has.
@@ -111,7 +125,7 @@ impl Writer {
     /// [`Error`] when it cannot be read.
     pub fn pages(&self) -> Result<u32, Error> {
         let pages = self.connection.pragma_query_value(None, "page_count", |row| row.get(0));
-        pages.map_err(|source| Error::of(&self.path, source))
+        pages.map_err(|source| self.readers.fault(source))
     }
 
     /// Lets the store grow to so many pages and no further; `None` takes the limit away.
@@ -122,7 +136,7 @@ impl Writer {
         // SQLite's own limit (limits.html, "Maximum Number Of Pages In A Database File").
         let pages = pages.unwrap_or(u32::MAX - 1);
         let set = self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
-        set.map_err(|source| Error::of(&self.path, source))
+        set.map_err(|source| self.readers.fault(source))
     }
 
     /// Folds the batch into the table and moves the checkpoint past it, in one transaction.
@@ -133,7 +147,7 @@ impl Writer {
     /// [`Error`]; nothing was changed then, and the same batch may be committed again.
     pub fn commit(&mut self, batch: &LogBatch, as_of: UnixMillis) -> Result<Commit, Error> {
         let _writing = self.readers.writing();
-        let fault = |source| Error::of(&self.path, source);
+        let fault = |source| self.readers.fault(source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let mut work = Work::new(&transaction, self.checkpoint.clone());
         work.take(batch).map_err(fault)?;
@@ -169,7 +183,7 @@ impl Writer {
     pub fn erase(&mut self) -> Result<Erased, Error> {
         let readers = Arc::clone(&self.readers);
         let _writing = readers.writing();
-        self.erase_anew().map_err(|source| Error::of(&self.path, source))
+        self.erase_anew().map_err(|source| readers.fault(source))
     }
 
     fn erase_anew(&mut self) -> rusqlite::Result<Erased> {
@@ -193,6 +207,23 @@ impl Writer {
         Ok(if self.erasures.is_empty() { Erased::Done } else { Erased::InPart })
     }
 
+    /// Cuts the write-ahead log if it is larger than it should be. Returns who holds it, and how large it is, if it
+    /// cannot be cut: it grows with every commit then.
+    ///
+    /// # Errors
+    /// [`Error`] when the file cannot be read or written.
+    pub(crate) fn trim_log(&mut self) -> Result<Option<(HeldBy, u64)>, Error> {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        let bytes = std::fs::metadata(&log).map_or(0, |found| found.len());
+        if bytes <= 2 * u64::from(LOG_BYTES_MAX) {
+            return Ok(None);
+        }
+        let _writing = self.readers.writing();
+        let is_cut = erasure::truncate_log(&self.connection).map_err(|source| Error::of(&self.path, source))?;
+        Ok((!is_cut).then(|| (self.readers.held_by(READ_MAX), bytes)))
+    }
+
     /// Returns how far the topic of late deliveries was read, if it is still this log.
     pub(crate) fn late_checkpoint(&self) -> (Checkpoint, Option<LogId>) {
         (self.late_checkpoint.clone(), self.late_log.clone())
@@ -205,7 +236,7 @@ impl Writer {
     /// [`Error`]; nothing was changed then, and the same records may be taken again.
     pub(crate) fn take_late(&mut self, log: &LogId, records: &[Record]) -> Result<u64, Error> {
         let _writing = self.readers.writing();
-        let fault = |source| Error::of(&self.path, source);
+        let fault = |source| self.readers.fault(source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let is_same = self.late_log.as_ref() == Some(log);
         let mut checkpoint = if is_same { self.late_checkpoint.clone() } else { Checkpoint::default() };
@@ -224,7 +255,7 @@ impl Writer {
     /// # Errors
     /// [`Error`] when the store cannot be read.
     pub(crate) fn tally(&self, now: UnixMillis) -> Result<Tally, Error> {
-        tally::tally(&self.connection, now).map_err(|source| Error::of(&self.path, source))
+        tally::tally(&self.connection, now).map_err(|source| self.readers.fault(source))
     }
 
     /// Records that the store was up to date at `now`, though nothing was there to be committed.
@@ -234,7 +265,7 @@ impl Writer {
     pub(crate) fn touch(&mut self, now: UnixMillis) -> Result<(), Error> {
         let _writing = self.readers.writing();
         meta::put(&self.connection, "committed_at", &now.millis().to_string())
-            .map_err(|source| Error::of(&self.path, source))?;
+            .map_err(|source| self.readers.fault(source))?;
         self.meta.committed_at = now;
         Ok(())
     }

@@ -8,7 +8,7 @@ use testkit::broker::Log;
 use testkit::event::{at, event, user, user_id};
 
 use crate::events::{Events, last_id, positions};
-use crate::support::Service;
+use crate::support::{PATIENCE, Service, get};
 
 /// Publishes one more change of each of the users.
 async fn change_all(kafka: &Log, users: i64, round: i64) -> Vec<Position> {
@@ -206,7 +206,8 @@ async fn a_thousand_readers_hear_every_change_beside_one_that_does_not_read() {
     let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
     change_all(&kafka, 3, 0).await;
     let places = |raw: &mut Raw| {
-        raw.http.connections_max = READERS + 10;
+        raw.http.connections_max = 2 * READERS;
+        raw.changes.subscribers_max = READERS + 1;
         raw.http.preferred_sources = vec!["127.0.0.1".to_owned()];
     };
     let service = Service::start_with(&kafka, &store, places).await;
@@ -228,5 +229,46 @@ async fn a_thousand_readers_hear_every_change_beside_one_that_does_not_read() {
         assert_eq!(told, published);
     }
     drop((readers, asleep));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_leave_places_for_queries_and_are_asked_to_come_again() {
+    const PLACES: usize = 8;
+    /// Three quarters of them.
+    const SUBSCRIBERS: usize = 6;
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
+    change_all(&kafka, 1, 0).await;
+    let service = Service::start_with(&kafka, &store, |raw| raw.http.connections_max = PLACES).await;
+    service.ready().await;
+    let mut readers = Vec::new();
+    for _ in 0..SUBSCRIBERS {
+        let mut reader = Events::open(&service, "/changes", None).await;
+        reader.until("caught-up").await;
+        readers.push(reader);
+    }
+    let of_browser = get(service.http, "/changes", &[("accept", "text/event-stream")]).await;
+    assert_eq!(
+        (of_browser.status.as_u16(), &of_browser.headers["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    let text = of_browser.body_text();
+    assert!(text.starts_with("retry: 10000\nevent: busy\n"), "{text}");
+    let of_another = service.get("/changes").await;
+    assert_eq!((of_another.status.as_u16(), &of_another.headers["retry-after"]), (503, &"10".parse().unwrap()));
+    assert_eq!(service.get("/users/0").await.status, 200, "queries have places");
+    assert_eq!(service.metric("rollcall_projector_subscribers_refused_total").await, Some(2));
+    readers.pop();
+    let mut round = 0;
+    testkit::eventually("the place is free again", PATIENCE, async || {
+        // The end of a connection is noticed when something is sent.
+        round += 1;
+        change_all(&kafka, 1, round).await;
+        let readers = service.metric("rollcall_projector_subscribers").await?;
+        (readers < i64::try_from(SUBSCRIBERS).unwrap()).then_some(())
+    })
+    .await;
+    Events::open(&service, "/changes", None).await.until("caught-up").await;
+    drop(readers);
     service.stop().await;
 }

@@ -26,7 +26,11 @@ pub(crate) struct Events {
 impl Events {
     pub(crate) async fn open(service: &Service, path: &str, last_event_id: Option<&str>) -> Self {
         let headers: Vec<(&str, &str)> = last_event_id.map(|id| ("last-event-id", id)).into_iter().collect();
-        let stream = send(service.http, "GET", path, &headers).await;
+        Self::with(service, path, &headers).await
+    }
+
+    pub(crate) async fn with(service: &Service, path: &str, headers: &[(&str, &str)]) -> Self {
+        let stream = send(service.http, "GET", path, headers).await;
         Self { stream, raw: Vec::new(), text: String::new(), in_body: false }
     }
 

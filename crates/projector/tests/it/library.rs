@@ -68,15 +68,6 @@ async fn a_slow_reader_is_cut_off_and_goes_on_from_its_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_not_there_is_an_error_that_says_so() {
-    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
-    let table = Projection::open(Options { topic: "nowhere".to_owned(), ..options(&kafka, &store) }).unwrap();
-    let error = table.ready().await.unwrap_err();
-    assert!(error.to_string().contains("nowhere"), "{error}");
-    assert!(table.close().await.is_err());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_another_process_has_locked_at_start_is_waited_for() {
     let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     kafka.event(&event(None, user(3, "a"), 1)).await;

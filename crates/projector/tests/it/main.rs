@@ -7,11 +7,21 @@ mod events;
 
 mod http;
 
+mod auth;
+
 mod changes;
 
 mod bookmarks;
 
+mod away;
+
+mod damage;
+
+mod facts;
+
 mod rebuild;
+
+mod steps;
 
 mod library;
 

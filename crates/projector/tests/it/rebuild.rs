@@ -11,7 +11,7 @@ use testkit::broker::{Log, record};
 use testkit::event::{at, event, user, user_id};
 use testkit::eventually;
 
-use crate::support::{PATIENCE, Service, TOPIC, get};
+use crate::support::{PATIENCE, Service, TOPIC, get, timeless};
 
 /// Users change, are forgotten, come late, come twice, are missed; some records are none.
 async fn live(kafka: &Log, users: i64) {
@@ -38,8 +38,9 @@ async fn live(kafka: &Log, users: i64) {
 
 /// Everything that can be asked: the table, and what is told of the records that are not in it. A table that lived may
 /// still be erasing those that were forgotten.
-async fn everything(service: &Service) -> (String, Value) {
-    let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await.body_text().to_owned();
+async fn everything(service: &Service) -> (Vec<Value>, Value) {
+    let table = get(service.http, "/users", &[("accept", "application/x-ndjson")]).await;
+    let table = table.body_text().lines().map(|line| timeless(serde_json::from_str(line).unwrap())).collect();
     let erased = async || {
         let status = service.get("/status").await.json();
         let is_erased = |partition: &Value| partition["erasedUpTo"] == partition["nextOffset"];
@@ -101,7 +102,10 @@ async fn users_that_do_not_fit_the_memory_are_folded_in_several_readings() {
         [usize::MAX, 1].map(|memory| {
             let (plan, path) = (plan(memory), dir.path().join(format!("{memory}.db")));
             let meta = StoreMeta::new(TOPIC, &testkit::event::log_id(), UnixMillis::from_millis(0));
-            let made = make(&plan, &path, &meta, &Meter::new(plan.offsets())).unwrap().unwrap();
+            let meter = Meter::new(plan.offsets());
+            let made = make(&plan, &path, &meta, &meter).unwrap().unwrap();
+            let done = meter.progress();
+            assert_eq!((done.records, done.offsets_done, done.offsets_total), (4_001, 4_001, 4_001), "of each reading");
             let reader = StoreReader::open(&path).unwrap();
             let users = reader.find(&UserFilter::default(), None, 10_000).unwrap().users;
             (made.passes, users, reader.unreadable(10).unwrap(), reader.meta().unwrap(), reader.checkpoint().unwrap())
@@ -112,4 +116,24 @@ async fn users_that_do_not_fit_the_memory_are_folded_in_several_readings() {
     assert!(narrow.0 > 2, "{} readings", narrow.0);
     assert_eq!((roomy.1.len(), roomy.2.len()), (4_000, 1));
     assert_eq!((roomy.1, roomy.2, roomy.3, roomy.4), (narrow.1, narrow.2, narrow.3, narrow.4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_rebuild_counts_each_record_that_it_reads() {
+    let kafka = Log::start(2);
+    for id in 0..113 {
+        kafka.event(&event(None, user(id, "x"), id)).await;
+    }
+    let (options, dir) = (kafka.options(), tempfile::tempdir().unwrap());
+    let done = tokio::task::spawn_blocking(move || {
+        let ranges = scan::ranges(&options, TOPIC, PATIENCE).unwrap();
+        let (topic, schemas, memory_bytes_max) = (TOPIC.to_owned(), Default::default(), usize::MAX);
+        let plan = Plan { kafka: options, topic, schemas, ranges, memory_bytes_max, threads: 2 };
+        let meta = StoreMeta::new(TOPIC, &testkit::event::log_id(), UnixMillis::from_millis(0));
+        let meter = Meter::new(plan.offsets());
+        make(&plan, &dir.path().join("made.db"), &meta, &meter).unwrap().unwrap();
+        meter.progress()
+    });
+    let done = done.await.unwrap();
+    assert_eq!((done.records, done.users, done.offsets_done), (113, 113, 113));
 }

@@ -83,12 +83,12 @@ async fn what_was_unknown_for_want_of_an_id_is_read_once_the_id_is_known() {
 
     let again = Service::start(&log, &store).await;
     again.ready().await;
-    assert_eq!(again.metric("rollcall_projector_rebuilds_total").await, Some(0), "nothing is known that was not");
+    assert_eq!(again.rebuilds().await, 0, "nothing is known that was not");
     again.stop().await;
     for rebuilds in [1, 0] {
         let named = Service::start_with(&log, &store, |raw| raw.registry.url = url.clone()).await;
         named.ready().await;
-        assert_eq!(named.metric("rollcall_projector_rebuilds_total").await, Some(rebuilds));
+        assert_eq!(named.rebuilds().await, rebuilds);
         assert_eq!(status(&named, 1, last).await, 200);
         assert_eq!((status(&named, 3, last).await, status(&named, 4, last).await), (200, 404));
         named.stop().await;

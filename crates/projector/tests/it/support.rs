@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) const TOPIC: &str = "vcc.users";
 /// How long a condition is waited for before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a service that goes by a clock of the test looks at it: longer than a look takes, since nothing is read
 /// meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -34,7 +34,16 @@ impl Service {
 
     /// Starts a service that goes by this clock, and looks at it often.
     pub(crate) async fn start_at(kafka: &Log, store: &TempDir, clock: fn() -> UnixMillis) -> Self {
-        let mut config = config(kafka, store, |_| {});
+        Self::start_at_with(kafka, store, clock, |_| {}).await
+    }
+
+    pub(crate) async fn start_at_with(
+        kafka: &Log,
+        store: &TempDir,
+        clock: fn() -> UnixMillis,
+        change: impl FnOnce(&mut Raw),
+    ) -> Self {
+        let mut config = config(kafka, store, change);
         (config.projection.clock, config.projection.look_interval) = (clock, LOOK_INTERVAL);
         Self::run(config).await
     }
@@ -52,6 +61,14 @@ impl Service {
         Self { http, admin, shutdown, running }
     }
 
+    /// Tries to start a service on all addresses of this machine that is configured for the loopback, and returns why
+    /// that fails.
+    pub(crate) async fn refused_beyond_the_loopback(kafka: &Log, store: &TempDir) -> RunError {
+        let bind = || async { TcpListener::bind("0.0.0.0:0").await.unwrap() };
+        let listeners = Listeners { http: bind().await, admin: bind().await };
+        projector::run(config(kafka, store, |_| {}), listeners, Shutdown::new()).await.unwrap_err()
+    }
+
     pub(crate) async fn ready(&self) {
         let ready = async || (get(self.admin, "/readyz", &[]).await.status == 200).then_some(());
         eventually("the service is ready", PATIENCE, ready).await;
@@ -65,6 +82,13 @@ impl Service {
     pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
         let metrics = get(self.admin, "/metrics", &[]).await;
         metrics.body_text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Returns how many rebuilds there were, for whatever reason.
+    pub(crate) async fn rebuilds(&self) -> i64 {
+        let metrics = get(self.admin, "/metrics", &[]).await;
+        let counts = metrics.body_text().lines().filter(|line| line.starts_with("rollcall_projector_rebuilds_total{"));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap()).sum()
     }
 
     pub(crate) async fn stop(self) -> Summary {
@@ -104,4 +128,10 @@ fn text(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
 /// Returns the place in a position that was answered.
 pub(crate) fn place(named: &serde_json::Value) -> domain::Position {
     named.as_str().unwrap().parse::<domain::TopicPosition>().unwrap().position
+}
+
+/// Returns a user as answered, without the time as of which it was.
+pub(crate) fn timeless(mut user: serde_json::Value) -> serde_json::Value {
+    user["_meta"].as_object_mut().unwrap().remove("asOf").unwrap();
+    user
 }

@@ -3,9 +3,19 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Every fault of a configuration.
+/// Every fault of a configuration, and its cautions.
 #[derive(Debug, Default, PartialEq, Eq, thiserror::Error)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults {
+    faults: Vec<Fault>,
+    cautions: Vec<Fault>,
+}
+
+/// Logs the cautions of a configuration.
+pub fn log_cautions(cautions: &[Fault]) {
+    for caution in cautions {
+        tracing::warn!("{caution}");
+    }
+}
 
 /// One fault: the key, where it was set, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,20 +37,36 @@ pub enum Origin {
 impl Faults {
     /// Adds a fault that validation found.
     pub fn push(&mut self, key: impl Into<String>, reason: impl Into<String>) {
-        self.0.push(Fault { key: key.into(), origin: None, reason: reason.into() });
+        self.faults.push(Fault { key: key.into(), origin: None, reason: reason.into() });
+    }
+
+    /// Adds a caution: the value is used, and the operator is warned of it.
+    pub fn caution(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+        self.cautions.push(Fault { key: key.into(), origin: None, reason: reason.into() });
+    }
+
+    /// Takes the cautions, which a valid configuration has too.
+    pub fn take_cautions(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.cautions)
     }
 
     /// Adds a fault with its origin.
     pub(super) fn add(&mut self, fault: Fault) {
-        self.0.push(fault);
+        self.faults.push(fault);
+    }
+
+    /// Adds the faults of `others` that are not of a key with a fault: such a value was replaced by its default.
+    pub(super) fn extend_with(&mut self, others: Self) {
+        let has_fault: Vec<String> = self.faults.iter().map(|fault| fault.key.clone()).collect();
+        self.faults.extend(others.faults.into_iter().filter(|fault| !has_fault.contains(&fault.key)));
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.0.iter()
+        self.faults.iter()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.faults.is_empty()
     }
 
     /// Returns `value` if there is no fault.
@@ -48,19 +74,13 @@ impl Faults {
     /// # Errors
     /// All faults.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
-    }
-}
-
-impl From<Fault> for Faults {
-    fn from(fault: Fault) -> Self {
-        Self(vec![fault])
+        if self.faults.is_empty() { Ok(value) } else { Err(self) }
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
+        for (index, fault) in self.faults.iter().enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
             write!(f, "{line_break}{fault}")?;
         }

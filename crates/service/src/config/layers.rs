@@ -14,6 +14,12 @@ const PREFIX: &str = "ROLLCALL_";
 /// Variables with the prefix that are not configuration: the test suite uses them.
 const NOT_CONFIGURATION: [&str; 2] = ["ROLLCALL_REQUIRE_KAFKA", "ROLLCALL_REQUIRE_ECOSYSTEM"];
 
+/// Returns the section that a variable sets a key of; `None` if it is not a variable of a configuration.
+pub fn section_of(variable: &str) -> Option<String> {
+    let key = variable.strip_prefix(PREFIX).filter(|_| !NOT_CONFIGURATION.contains(&variable))?;
+    key.split("__").next().map(str::to_lowercase)
+}
+
 /// The values set so far, each with its origin.
 #[derive(Default)]
 pub(super) struct Layers {
@@ -24,10 +30,10 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn file(&mut self, path: &Path) -> Result<(), Faults> {
-        let whole = |reason: String| {
-            Faults::from(Fault { key: String::new(), origin: Some(Origin::File(path.to_owned())), reason })
-        };
+    /// # Errors
+    /// The fault of the whole file.
+    pub(super) fn file(&mut self, path: &Path) -> Result<(), Fault> {
+        let whole = |reason: String| Fault { key: String::new(), origin: Some(Origin::File(path.to_owned())), reason };
         let text = std::fs::read_to_string(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -78,12 +84,12 @@ impl Layers {
         put(&mut self.table, path, value);
     }
 
-    /// Deserializes. On an error it removes the faulty value and tries again, so that all faults are found.
-    pub(super) fn deserialize<Raw: DeserializeOwned>(mut self) -> Result<Raw, Faults> {
-        let mut faults = Faults::default();
+    /// Deserializes. On an error it removes the faulty value and tries again, so that all faults are found. Returns the
+    /// values without a fault, and adds the faults; `None` if a fault cannot be removed.
+    pub(super) fn deserialize<Raw: DeserializeOwned>(mut self, faults: &mut Faults) -> Option<Raw> {
         loop {
             let error = match serde_path_to_error::deserialize(Value::Table(self.table.clone())) {
-                Ok(raw) => return faults.or(raw),
+                Ok(raw) => return Some(raw),
                 Err(error) => error,
             };
             let message = error.inner().message().to_owned();
@@ -102,7 +108,7 @@ impl Layers {
             let removed = remove(&mut self.table, &path);
             faults.add(Fault { origin: self.origins.get(&key).cloned(), key, reason: without_value(&message) });
             if !removed {
-                return Err(faults);
+                return None;
             }
         }
     }

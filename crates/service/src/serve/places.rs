@@ -1,5 +1,6 @@
-//! The places of a server for connections: a limit for all, a share for each source, and a reserve for preferred
-//! sources. A stranger with many connections holds no more than its share, and cannot keep a preferred source out.
+//! The places of a server for connections, and as many for the streams of HTTP/2: a limit for all, a share for each
+//! source, and a reserve for preferred sources. A stranger with many of them holds no more than its share, and cannot
+//! keep a preferred source out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -27,12 +28,20 @@ pub struct Places(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     preferred: Vec<IpNet>,
-    taken: Mutex<Taken>,
-    /// Notified whenever a place becomes free.
+    connections: Kept,
+    streams: Kept,
+    /// Notified whenever a place of a connection becomes free.
     freed: Notify,
-    open: Gauge,
+    waited: Counter,
     refused: Family<Labels, Counter>,
     reported: Seldom,
+}
+
+/// The places of one kind.
+#[derive(Debug)]
+struct Kept {
+    taken: Mutex<Taken>,
+    open: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,8 +58,15 @@ pub(super) enum Refused {
     Full,
 }
 
+/// What has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Connection,
+    Stream,
+}
+
 /// The places that are taken. Pure.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Taken {
     places: usize,
     reserved: usize,
@@ -60,10 +76,11 @@ struct Taken {
     strangers: HashMap<IpAddr, usize>,
 }
 
-/// A place of a connection. It is free again when this is dropped.
+/// A place of a connection or a stream. It is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
+    kind: Kind,
     stranger: Option<IpAddr>,
 }
 
@@ -80,24 +97,30 @@ impl Places {
             by_strangers: 0,
             strangers: HashMap::new(),
         };
+        let kept = || Kept { taken: Mutex::new(taken.clone()), open: Gauge::default() };
         Self(Arc::new(Shared {
             preferred,
-            taken: Mutex::new(taken),
+            connections: kept(),
+            streams: kept(),
             freed: Notify::new(),
-            open: Gauge::default(),
+            waited: Counter::default(),
             refused: Family::default(),
             reported: Seldom::default(),
         }))
     }
 
     pub(crate) fn register(&self, metrics: &Metrics) {
+        let Shared { connections, streams, waited, refused, .. } = &*self.0;
         let places = Gauge::<i64>::default();
-        places.set(i64::try_from(self.0.taken.lock().places).unwrap_or(i64::MAX));
+        places.set(i64::try_from(connections.taken.lock().places).unwrap_or(i64::MAX));
         metrics.register(|registry| {
-            registry.register("rollcall_http_connections", "Open connections", self.0.open.clone());
-            registry.register("rollcall_http_connections_max", "Places for connections", places);
-            let help = "Connections closed at once because their source or all sources together have too many";
-            registry.register("rollcall_http_connections_refused", help, self.0.refused.clone());
+            registry.register("rollcall_http_connections", "Open connections", connections.open.clone());
+            registry.register("rollcall_http_streams", "Open streams of HTTP/2", streams.open.clone());
+            registry.register("rollcall_http_connections_max", "Places for connections, and for streams", places);
+            let help = "Connections that had to wait for a place, since all were taken";
+            registry.register("rollcall_http_connections_waited", help, waited.clone());
+            let help = "Connections closed and streams refused because their source or all sources have too many";
+            registry.register("rollcall_http_connections_refused", help, refused.clone());
         });
     }
 
@@ -108,31 +131,73 @@ impl Places {
     /// # Errors
     /// [`Refused`] when the source holds its share, or when only the reserve is left.
     pub(super) async fn take(&self, address: IpAddr) -> Result<Place, Refused> {
-        let source = source(address);
-        let is_preferred = self.0.preferred.iter().any(|network| network.contains(&address.to_canonical()));
-        let stranger = (!is_preferred).then_some(source);
+        let source = network_of(address);
+        let stranger = self.stranger(address);
+        let mut waits = false;
         loop {
             let freed = self.0.freed.notified();
-            let refused = match self.0.taken.lock().take(stranger) {
-                Ok(()) => {
-                    self.0.open.inc();
-                    return Ok(Place { places: self.clone(), stranger });
-                }
+            let refused = match self.try_take(Kind::Connection, stranger) {
+                Ok(place) => return Ok(place),
                 Err(refused) => refused,
             };
             if refused == Refused::Share || (stranger.is_some() && !self.0.preferred.is_empty()) {
-                self.refuse(source, refused);
+                self.refuse(Kind::Connection, source, refused);
                 return Err(refused);
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.0.waited.inc();
+                if self.0.reported.is_due() {
+                    tracing::warn!(source.address = %source, "all places are taken: connections wait for one");
+                }
             }
             freed.await;
         }
     }
 
+    /// Returns a place for a stream from `address`.
+    ///
+    /// # Errors
+    /// [`Refused`] when the source holds its share of streams, or when only the reserve or nothing is left.
+    pub(super) fn take_stream(&self, address: IpAddr) -> Result<Place, Refused> {
+        let taken = self.try_take(Kind::Stream, self.stranger(address));
+        taken.inspect_err(|refused| self.refuse(Kind::Stream, network_of(address), *refused))
+    }
+
+    /// Returns the source, unless it is preferred.
+    fn stranger(&self, address: IpAddr) -> Option<IpAddr> {
+        let is_preferred = self.0.preferred.iter().any(|network| network.contains(&address.to_canonical()));
+        (!is_preferred).then(|| network_of(address))
+    }
+
+    fn try_take(&self, kind: Kind, stranger: Option<IpAddr>) -> Result<Place, Refused> {
+        let kept = self.kept(kind);
+        kept.taken.lock().take(stranger)?;
+        kept.open.inc();
+        Ok(Place { places: self.clone(), kind, stranger })
+    }
+
+    fn kept(&self, kind: Kind) -> &Kept {
+        match kind {
+            Kind::Connection => &self.0.connections,
+            Kind::Stream => &self.0.streams,
+        }
+    }
+
     /// Counts a refusal, and logs it seldom.
-    fn refuse(&self, source: IpAddr, refused: Refused) {
-        let (reason, text) = match refused {
-            Refused::Share => ("share", "a source has as many connections as one may have: further ones are closed"),
-            Refused::Full => ("full", "all places are taken but those of preferred sources: connections are closed"),
+    fn refuse(&self, kind: Kind, source: IpAddr, refused: Refused) {
+        let (reason, text) = match (kind, refused) {
+            (Kind::Connection, Refused::Share) => {
+                ("share", "a source has as many connections as one may have: further ones are closed")
+            }
+            (Kind::Connection, Refused::Full) => {
+                ("full", "all places are taken but those of preferred sources: connections are closed")
+            }
+            (Kind::Stream, Refused::Share) => {
+                ("stream_share", "a source has as many streams as one may have: further ones are refused")
+            }
+            (Kind::Stream, Refused::Full) => {
+                ("stream_full", "all places of streams are taken: further ones are refused")
+            }
         };
         self.0.refused.get_or_create(&Labels { reason }).inc();
         if self.0.reported.is_due() {
@@ -143,9 +208,12 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.0.taken.lock().leave(self.stranger);
-        self.places.0.open.dec();
-        self.places.0.freed.notify_one();
+        let kept = self.places.kept(self.kind);
+        kept.taken.lock().leave(self.stranger);
+        kept.open.dec();
+        if self.kind == Kind::Connection {
+            self.places.0.freed.notify_one();
+        }
     }
 }
 
@@ -183,7 +251,7 @@ impl Taken {
 }
 
 /// Returns the address that counts as one source: of IPv6, the network of one customer.
-fn source(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> IPV6_SOURCE_BITS)).into(),
         address @ IpAddr::V4(_) => address,
@@ -238,12 +306,30 @@ mod tests {
         let second = tokio::spawn(async move { waiting.take("192.0.2.2".parse().unwrap()).await.map(drop) });
         drop(first);
         assert_eq!(second.await.unwrap(), Ok(()));
-        assert!(places.0.taken.lock().strangers.is_empty(), "nothing is remembered of a source that has gone");
+        assert!(
+            places.0.connections.taken.lock().strangers.is_empty(),
+            "nothing is remembered of a source that has gone"
+        );
+    }
+
+    #[test]
+    fn streams_have_places_of_their_own_and_never_wait() {
+        let places = Places::new(&limits(3, 2, 1), vec!["10.0.0.0/8".parse().unwrap()]);
+        let take = |address: &str| places.take_stream(address.parse().unwrap());
+        let _first = take("192.0.2.1").unwrap();
+        let second = take("192.0.2.1").unwrap();
+        assert_eq!(take("192.0.2.1").unwrap_err(), Refused::Share);
+        assert_eq!(take("192.0.2.2").unwrap_err(), Refused::Full, "one place is reserved");
+        let _preferred = take("10.0.0.1").unwrap();
+        assert_eq!(take("10.0.0.1").unwrap_err(), Refused::Full);
+        drop(second);
+        assert!(take("192.0.2.2").is_ok());
+        assert_eq!(places.0.connections.open.get(), 0);
     }
 
     #[test]
     fn an_ipv6_customer_is_one_source() {
-        let source = |text: &str| source(text.parse().unwrap()).to_string();
+        let source = |text: &str| network_of(text.parse().unwrap()).to_string();
         assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(source("::ffff:192.0.2.1"), "192.0.2.1");
     }

@@ -7,10 +7,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Faults;
+use crate::hosts::{AllowedHosts, host_name};
+use crate::secret::check_permissions;
 use crate::serve::ServerLimits;
 use crate::settings::networks;
 use crate::telemetry::chain;
-use crate::tls::{self, Tls};
+use crate::tls::{self, Files, Tls};
 
 /// `[http]`: the main listener of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,10 @@ pub struct Http {
     pub drain_ms: u64,
     pub tls_certificate_file: Option<PathBuf>,
     pub tls_key_file: Option<PathBuf>,
+    /// The authorities of the certificates that clients must have.
+    pub tls_client_ca_file: Option<PathBuf>,
+    /// The names in `Host`, without a port, by which the service may be asked. Empty means the service's default.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Default for Http {
@@ -47,6 +53,8 @@ impl Default for Http {
             drain_ms: millis(limits.drain),
             tls_certificate_file: None,
             tls_key_file: None,
+            tls_client_ca_file: None,
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -88,48 +96,70 @@ impl Http {
         networks("http.preferred_sources", &self.preferred_sources, faults)
     }
 
+    /// Returns the names by which the service may be asked, or `default` when none are set. Adds a fault for a text
+    /// that is no name.
+    pub fn hosts(&self, default: AllowedHosts, faults: &mut Faults) -> AllowedHosts {
+        let name = |text: &String| {
+            let name = host_name(text);
+            if name.is_none() {
+                faults.push("http.allowed_hosts", "expected names or addresses without a port, as in users.example");
+            }
+            name
+        };
+        let names: Vec<String> = self.allowed_hosts.iter().filter_map(name).collect();
+        if self.allowed_hosts.is_empty() { default } else { AllowedHosts::Named(names.into()) }
+    }
+
     /// Returns the TLS settings of the section, if present. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`tls::Error`] when certificate and key cannot be used. [`Http::check_tls`] checks that both or neither are
-    /// named.
+    /// [`tls::Error`] when the files cannot be used. [`Http::check_tls`] checks that both or neither are named.
     pub fn tls(&self) -> Result<Option<Tls>, tls::Error> {
-        match self.tls_files() {
-            (Some(certificate), Some(key)) => {
-                Tls::open(certificate.clone(), key.clone(), tls::RELOAD_INTERVAL).map(Some)
-            }
-            _ => Ok(None),
-        }
+        self.tls_files().map(|files| Tls::open(files, tls::RELOAD_INTERVAL)).transpose()
     }
 
-    /// An empty name counts as absent, so that the example file can show the key.
-    fn tls_files(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
-        fn named(file: Option<&PathBuf>) -> Option<&PathBuf> {
-            file.filter(|path| !path.as_os_str().is_empty())
-        }
-        (named(self.tls_certificate_file.as_ref()), named(self.tls_key_file.as_ref()))
+    fn tls_files(&self) -> Option<Files> {
+        Some(Files {
+            certificate: named(self.tls_certificate_file.as_ref())?,
+            key: named(self.tls_key_file.as_ref())?,
+            client_authorities: named(self.tls_client_ca_file.as_ref()),
+        })
     }
 
-    /// Adds a fault when only one of certificate and key is named, or when the two cannot be used.
+    /// Adds a fault when only one of certificate and key is named, or when the files cannot be used.
     pub fn check_tls(&self, faults: &mut Faults) {
-        match self.tls_files() {
-            (Some(_), None) => faults.push("http.tls_key_file", "expected beside tls_certificate_file"),
-            (None, Some(_)) => faults.push("http.tls_certificate_file", "expected beside tls_key_file"),
-            (Some(certificate), Some(key)) => {
-                if let Err(error) = Tls::check(certificate, key) {
-                    let at = match error {
-                        tls::Error::Key { .. } => "http.tls_key_file",
-                        tls::Error::File { .. } | tls::Error::Certificate { .. } | tls::Error::Defaults(_) => {
-                            "http.tls_certificate_file"
-                        }
-                    };
-                    faults.push(at, chain(&error));
-                }
+        let is_named = |file: &Option<PathBuf>| named(file.as_ref()).is_some();
+        match (is_named(&self.tls_certificate_file), is_named(&self.tls_key_file)) {
+            (true, false) => faults.push("http.tls_key_file", "expected beside tls_certificate_file"),
+            (false, true) => faults.push("http.tls_certificate_file", "expected beside tls_key_file"),
+            (false, false) if is_named(&self.tls_client_ca_file) => {
+                faults.push("http.tls_client_ca_file", "expected beside tls_certificate_file and tls_key_file");
             }
-            (None, None) => {}
+            (false, false) | (true, true) => {}
+        }
+        let Some(files) = self.tls_files() else { return };
+        check_permissions("http.tls_key_file", &files.key, faults);
+        if let Err(error) = Tls::check(&files) {
+            let at = match &error {
+                tls::Error::Key { .. } | tls::Error::Passphrase { .. } => "http.tls_key_file",
+                tls::Error::Authorities { .. } => "http.tls_client_ca_file",
+                tls::Error::File { path, .. } if Some(path) == files.client_authorities.as_ref() => {
+                    "http.tls_client_ca_file"
+                }
+                tls::Error::File { .. } | tls::Error::Certificate { .. } | tls::Error::Defaults(_) => {
+                    "http.tls_certificate_file"
+                }
+            };
+            faults.push(at, chain(&error));
         }
     }
 }
+
+/// Returns the name of a file. An empty one counts as absent, so that the example file can show the key.
+fn named(file: Option<&PathBuf>) -> Option<PathBuf> {
+    file.filter(|path| !path.as_os_str().is_empty()).cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +182,28 @@ mod tests {
             shown.contains("/no/such/key.pem cannot be read") && shown.contains("not a PEM certificate"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn client_authorities_need_a_certificate_of_the_server() {
+        let mut faults = Faults::default();
+        Http { tls_client_ca_file: Some("ca.pem".into()), ..Http::default() }.check_tls(&mut faults);
+        assert_eq!(faults.iter().next().unwrap().key, "http.tls_client_ca_file");
+    }
+
+    #[test]
+    fn names_of_the_host_have_no_port() {
+        let (mut faults, any) = (Faults::default(), AllowedHosts::Any);
+        let of = |names: &[&str]| Http {
+            allowed_hosts: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Http::default()
+        };
+        assert_eq!(of(&[]).hosts(any.clone(), &mut faults), any);
+        let named = AllowedHosts::Named(["users.example".to_owned()].into());
+        assert_eq!(of(&["Users.example"]).hosts(any.clone(), &mut faults), named);
+        assert!(faults.is_empty());
+        of(&["users.example:443"]).hosts(any, &mut faults);
+        assert_eq!(faults.iter().next().unwrap().key, "http.allowed_hosts");
     }
 
     #[test]

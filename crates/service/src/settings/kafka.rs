@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use domain::client_property::is_secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::secret::REDACTED;
+use crate::config::Faults;
+use crate::secret::{REDACTED, check_permissions};
 use crate::settings::OAuth;
 
 /// `[kafka]`: the cluster, and librdkafka settings that are passed through.
@@ -16,6 +18,8 @@ pub struct Kafka {
     /// The initial broker addresses: `host:port`, separated by commas.
     pub bootstrap: String,
     pub client_id: String,
+    /// The prefix of the names of consumer groups, `<prefix>-keeper` and `<prefix>-unjoined`.
+    pub group_prefix: String,
     /// librdkafka settings by name. Numbers and booleans may be written without quotes.
     #[serde(deserialize_with = "scalars_as_text", serialize_with = "without_secrets")]
     pub properties: BTreeMap<String, String>,
@@ -28,8 +32,23 @@ impl Default for Kafka {
         Self {
             bootstrap: "127.0.0.1:9092".to_owned(),
             client_id: "rollcall".to_owned(),
+            group_prefix: "rollcall".to_owned(),
             properties: BTreeMap::new(),
             oauth: OAuth::default(),
+        }
+    }
+}
+
+/// The properties that name a file with a private key.
+const KEY_FILES: [&str; 2] = ["ssl.key.location", "ssl.keystore.location"];
+
+impl Kafka {
+    /// Adds a caution for each file with a key that every user of the machine may use.
+    pub fn check_files(&self, faults: &mut Faults) {
+        for name in KEY_FILES {
+            if let Some(path) = self.properties.get(name) {
+                check_permissions(&format!("kafka.properties.{name}"), Path::new(path), faults);
+            }
         }
     }
 }
@@ -40,6 +59,7 @@ impl fmt::Debug for Kafka {
         f.debug_struct("Kafka")
             .field("bootstrap", &self.bootstrap)
             .field("client_id", &self.client_id)
+            .field("group_prefix", &self.group_prefix)
             .field("properties", &shown)
             .field("oauth", &self.oauth)
             .finish()

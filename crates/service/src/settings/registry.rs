@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::{Credentials, Endpoint};
 use crate::config::Faults;
 use crate::registry::Options;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{Secret, SecretSource, check_permissions};
 use crate::telemetry::chain;
 
 /// `[registry]`: the schema registry, with Confluent's API.
@@ -106,6 +106,9 @@ pub(super) fn source(key: &str, text: Option<&Secret>, file: &Path, faults: &mut
             None
         }
     };
+    if let Some(SecretSource::File(path)) = &source {
+        check_permissions(&format!("{key}_file"), path, faults);
+    }
     if let Some(Err(error)) = source.as_ref().map(SecretSource::read) {
         faults.push(format!("{key}_file"), format!("cannot be read: {error}"));
     }

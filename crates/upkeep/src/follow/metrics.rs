@@ -1,10 +1,10 @@
 //! The metrics of gate and keeper.
 
-use kafka::topics::Watermarks;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use service::Metrics;
 
+use super::horizon::Horizon;
 use crate::gate::Gate;
 use crate::keeper::Plan;
 
@@ -38,7 +38,7 @@ impl Gauges {
         let gauges = Self::default();
         metrics.register(|registry| {
             let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
-            let behind = "Offsets that the gate has yet to read, up to the end of the topic at its start";
+            let behind = "Offsets that the gate has yet to read, up to the end of the topic when it was last asked for";
             gauge("rollcall_gate_behind_records", behind, &gauges.behind);
             gauge("rollcall_keeper_partitions", "Partitions that this keeper owns", &gauges.partitions);
             gauge("rollcall_keeper_dirty_keys", "Keys whose last record is not the newest", &gauges.dirty);
@@ -68,14 +68,12 @@ impl Gauges {
         gauges
     }
 
-    pub(super) fn set(&self, plan: &Plan, gate: &Gate, ends: &[Watermarks]) {
+    pub(super) fn set(&self, plan: &Plan, gate: &Gate, horizon: &Horizon) {
         self.partitions.set(signed(plan.owned().count()));
         self.dirty.set(signed(plan.dirty()));
         self.oldest_tombstone.set(plan.oldest_tombstone().map_or(0, |appended_at| appended_at.millis() / 1_000));
         gate.look(|table| {
-            let unread =
-                |end: &Watermarks| (end.high - table.checkpoint().next(end.partition).unwrap_or(end.low)).max(0);
-            self.behind.set(ends.iter().map(unread).sum());
+            self.behind.set(horizon.behind(|partition| table.checkpoint().next(partition)));
             let counts = || plan.owned().map(|partition| table.unread(partition));
             self.unreadable.set(counts().map(|count| count.unreadable).sum());
             self.unknown.set(counts().map(|count| count.unknown).sum());

@@ -40,6 +40,8 @@ pub(super) struct Repairer {
 pub(super) struct Round {
     /// Keys whose records no longer exist.
     pub(super) lost: Vec<UserId>,
+    /// The positions of what was appended.
+    pub(super) appended: Vec<Position>,
     /// Unreadable records that were copied, or no longer exist.
     pub(super) copied: Vec<(UserId, Position)>,
 }
@@ -78,7 +80,13 @@ impl Repairer {
             () = shutdown.requested() => return round,
             appended = futures_util::future::join_all(appends) => appended,
         };
-        let failures: Vec<_> = appended.into_iter().filter_map(Result::err).collect();
+        let mut failures = Vec::new();
+        for appended in appended {
+            match appended {
+                Ok(at) => round.appended.push(at),
+                Err(error) => failures.push(error),
+            }
+        }
         self.counters.failed.inc_by(failures.len() as u64);
         if let Some(error) = failures.first() {
             // One line for all: an outage, or a missing permission, fails them together and every time.
@@ -91,8 +99,8 @@ impl Repairer {
         round
     }
 
-    /// Appends what keys of the state topic lack, unless `shutdown` comes first. Returns the users whose source no
-    /// longer exists: they wait for another record.
+    /// Appends what keys of the state topic lack, unless `shutdown` comes first. A key whose source no longer exists
+    /// waits for another record.
     pub(super) async fn correct(
         self,
         log: LogId,
@@ -101,32 +109,39 @@ impl Repairer {
         topic: String,
         gauges: StateGauges,
         shutdown: Shutdown,
-    ) -> Vec<UserId> {
+    ) -> Round {
         let sources: BTreeSet<Position> = corrections.iter().filter_map(Correction::source).collect();
-        let Some(mut fetched) = self.fetch(&log, sources, &shutdown).await else { return Vec::new() };
+        let Some(mut fetched) = self.fetch(&log, sources, &shutdown).await else { return Round::default() };
         let ids = self.schemas.known();
         fetched.values_mut().for_each(|record| record.translate(&ids));
-        let (mut lost, mut appends) = (Vec::new(), Vec::new());
+        let (mut round, mut appends) = (Round::default(), Vec::new());
         for correction in corrections {
             match correction.records(&fetched, flat, &topic, (self.now)()) {
                 Some(records) => appends.extend(records.into_iter().map(|record| self.publisher.publish(record))),
-                None => lost.push(correction.user_id),
+                None => round.lost.push(correction.user_id),
             }
         }
         let appended = tokio::select! {
-            () = shutdown.requested() => return Vec::new(),
+            () = shutdown.requested() => return round,
             appended = futures_util::future::join_all(appends) => appended,
         };
-        let written = appended.iter().filter(|appended| appended.is_ok()).count();
-        gauges.written.inc_by(written as u64);
-        gauges.failed.inc_by((appended.len() - written) as u64);
-        if let Some(error) = appended.into_iter().find_map(Result::err) {
+        let count = appended.len();
+        let mut failure = None;
+        for appended in appended {
+            match appended {
+                Ok(at) => round.appended.push(at),
+                Err(error) => failure = Some(error),
+            }
+        }
+        gauges.written.inc_by(round.appended.len() as u64);
+        gauges.failed.inc_by((count - round.appended.len()) as u64);
+        if let Some(error) = failure {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "records of the state topic were not acknowledged and are tried again"
             );
         }
-        lost
+        round
     }
 
     /// Copies the values of unreadable records of `log` to the dead letters, unless `shutdown` comes first. A record

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::topics::Names;
 use domain::wire::Flat;
-use domain::{Checkpoint, LogId, UserId};
+use domain::{Checkpoint, LogId, Position, UserId};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kafka::placement::partition_for;
@@ -16,10 +16,11 @@ use kafka::tail::{self, Limits, Tail, TailEvent};
 use kafka::topics::{self, Description};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use service::readers::ReadersReopened;
 use service::{Metrics, Shutdown};
 use tokio::time::Instant;
 
-use super::round::Repairer;
+use super::round::{Repairer, Round};
 use super::{DESCRIBE_DEADLINE, ready, sleep_until};
 use crate::gate::Gate;
 use crate::keeper::{Action, Event, Plan};
@@ -71,6 +72,7 @@ pub(super) struct Scribe {
     users: LogId,
     flat: Flat,
     gauges: StateGauges,
+    readers: ReadersReopened,
     began: Instant,
     /// The partitions of the topic of users.
     partitions: i32,
@@ -91,15 +93,17 @@ struct Open {
     ended: BTreeSet<i32>,
     /// Every key has been compared once, after both topics were read to their ends.
     is_compared: bool,
-    round: Option<BoxFuture<'static, Vec<UserId>>>,
+    /// The next offset of each partition.
+    next: Checkpoint,
+    round: Option<BoxFuture<'static, Round>>,
 }
 
 /// What a scribe waits for.
 pub(super) enum Happened {
     Opened(Result<(Description, Tail), Error>),
     Read(Result<TailEvent, tail::Error>),
-    /// A round has ended. The sources of these users no longer exist.
-    Corrected(Vec<UserId>),
+    /// A round has ended.
+    Corrected(Round),
     Due,
 }
 
@@ -111,6 +115,7 @@ impl Scribe {
         flat: Flat,
         partitions: i32,
         gauges: StateGauges,
+        readers: ReadersReopened,
     ) -> Option<Self> {
         Some(Self {
             repairer,
@@ -118,6 +123,7 @@ impl Scribe {
             users,
             flat,
             gauges,
+            readers,
             began: Instant::now(),
             partitions,
             owned: BTreeSet::new(),
@@ -143,7 +149,7 @@ impl Scribe {
         };
         tokio::select! {
             event = open.tail.next() => Happened::Read(event),
-            lost = ready(&mut open.round) => Happened::Corrected(lost),
+            round = ready(&mut open.round) => Happened::Corrected(round),
             () = sleep_until(wait) => Happened::Due,
         }
     }
@@ -166,16 +172,14 @@ impl Scribe {
                 let found = self.partitions + i32::try_from(added.len()).unwrap_or(0);
                 Error::Partitions { found, expected: self.partitions }
             }
+            (Happened::Read(Ok(TailEvent::Stalled(_))), _) => return self.readers.count(&self.topic),
             (Happened::Read(Ok(event)), Some(open)) => {
                 let home = |user_id| home(user_id, self.partitions);
                 gate.look(|table| open.read(event, &self.users_ended, table, home, now));
                 return;
             }
-            (Happened::Corrected(lost), Some(open)) => {
-                open.round = None;
-                for user_id in lost {
-                    open.plan.on(&Event::Lost { user_id }, now);
-                }
+            (Happened::Corrected(round), Some(open)) => {
+                open.corrected(round, now);
                 return;
             }
             (Happened::Read(Ok(_)) | Happened::Corrected(_) | Happened::Due, _) => return,
@@ -193,7 +197,15 @@ impl Scribe {
         let mut plan = Plan::new(self.partitions, Retention::of(description.settings.as_ref()));
         plan.on(&Event::Assigned(self.owned.iter().copied().collect()), Duration::ZERO);
         let mirror = Mirror::new(self.flat);
-        self.open = Some(Open { tail, mirror, plan, ended: BTreeSet::new(), is_compared: false, round: None });
+        self.open = Some(Open {
+            tail,
+            mirror,
+            plan,
+            ended: BTreeSet::new(),
+            is_compared: false,
+            next: Checkpoint::default(),
+            round: None,
+        });
     }
 
     /// Starts what is due: opening the topic, comparing all keys once, a round of corrections. Returns the time until
@@ -302,6 +314,7 @@ impl Open {
                 for record in &records {
                     let partition = record.position.partition;
                     self.ended.remove(&partition);
+                    self.next.reach(partition, record.position.offset + 1);
                     self.plan.on(&Event::Read { partition }, now);
                     let user_id = self.mirror.take(record).filter(|_| self.is_compared);
                     if let Some(user_id) = user_id {
@@ -310,13 +323,28 @@ impl Open {
                     }
                 }
             }
-            TailEvent::EndReached { partition, .. } => {
+            TailEvent::EndReached { partition, next_offset } => {
+                self.next.reach(partition, next_offset);
                 self.ended.insert(partition);
                 if users_ended.contains(&partition) {
                     self.plan.on(&Event::EndReached { partition }, now);
                 }
             }
-            TailEvent::PartitionsAdded(_) => {}
+            TailEvent::PartitionsAdded(_) | TailEvent::Stalled(_) => {}
+        }
+    }
+
+    fn corrected(&mut self, round: Round, now: Duration) {
+        self.round = None;
+        // A record that an open transaction holds back is not seen, and would be appended again and again.
+        for Position { partition, offset } in round.appended {
+            if self.next.next(partition).unwrap_or(0) <= offset {
+                self.ended.remove(&partition);
+                self.plan.on(&Event::Read { partition }, now);
+            }
+        }
+        for user_id in round.lost {
+            self.plan.on(&Event::Lost { user_id }, now);
         }
     }
 

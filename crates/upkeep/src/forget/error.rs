@@ -1,6 +1,7 @@
 //! The reasons why a user is not forgotten.
 
-use domain::{UnixMillis, UserId};
+use domain::{Position, UnixMillis, UserId};
+use kafka::topics::Hold;
 
 /// The reason why a user is not, or not completely, forgotten. Running it again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,12 @@ pub enum Error {
     Nowhere { user_id: UserId, dead_letters_perhaps: u64 },
     #[error("the tombstone on partition {partition} was not published")]
     Tombstone { partition: i32, source: Box<kafka::publish::Error> },
+    #[error("the tombstone at {position} was written, and readers do not get it yet: {hold}")]
+    HeldBack { position: Position, hold: Hold },
+    #[error("the tombstone at {position} was written, but the leader of its partition does not say whether it is read")]
+    Unsaid { position: Position },
+    #[error("the tombstone was written, but the cluster does not say whether it is read")]
+    Unconfirmed(#[source] kafka::topics::Error),
     #[error("the dead letters could not be read")]
     DeadLetters(#[source] kafka::scan::Error),
     #[error("dead letter {key} was not removed")]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use domain::gap::{Lineage, OpenGap, changed_fields};
+use domain::gap::{Difference, Gap as Suspected, Lineage, OpenGap, difference};
 use domain::roll::{Applied, Effect, Member, Reading, Roll};
 use domain::wire::Framed as _;
 use domain::{Position, UserEvent, UserId, wire};
@@ -18,8 +18,27 @@ use crate::reader::{Error, Reader};
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     lineages: HashMap<UserId, Lineage>,
-    /// For the event that shows a gap: the position of the state held before.
-    held: HashMap<Position, Position>,
+    /// For the event that shows a gap: the positions of the state held before.
+    held: HashMap<Position, Held>,
+}
+
+/// The positions of the events of a state: the winner's, and those of the other events of a tied second.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    winner: Position,
+    others: Vec<Position>,
+}
+
+impl Held {
+    pub(super) fn of(roll: &Roll) -> Self {
+        let winner = roll.position();
+        let others = roll.members().iter().map(|member| member.at).filter(|at| *at != winner);
+        Self { winner, others: others.collect() }
+    }
+
+    fn positions(&self) -> impl Iterator<Item = Position> {
+        std::iter::once(self.winner).chain(self.others.iter().copied())
+    }
 }
 
 /// Stands for the fields of a gap that is not confirmed yet.
@@ -27,7 +46,7 @@ const NOT_COMPARED: &str = "?";
 
 impl Suspects {
     /// Follows what a record did, by which the state at `held`, if there was one, became `state`.
-    pub(super) fn follow(&mut self, held: Option<Position>, state: &Roll, applied: &Applied, reading: &Reading<'_>) {
+    pub(super) fn follow(&mut self, held: Option<Held>, state: &Roll, applied: &Applied, reading: &Reading<'_>) {
         if applied.effect == Effect::Forgotten {
             self.lineages.remove(&reading.user_id);
         }
@@ -38,7 +57,8 @@ impl Suspects {
         let lineage = lineages.entry(reading.user_id).or_default();
         lineage.follow(state, applied, reading, || {
             held_before.extend(held.map(|held| (reading.position, held)));
-            vec![NOT_COMPARED.to_owned()]
+            let Effect::Newer { gap: Some(gap) } = applied.effect else { return None };
+            Some(Difference { held: gap.held, fields: vec![NOT_COMPARED.to_owned()] })
         });
     }
 
@@ -57,45 +77,47 @@ impl Suspects {
 /// Returns the confirmed gaps: not filled from the late topic, and with at least one field that differs.
 pub(super) fn confirm(options: &Options, mut suspects: Suspects) -> Result<Gaps, Error> {
     let Options { kafka, topics, schemas, now, since, .. } = options;
-    let mut found = Gaps::default();
+    let mut found_gaps = Gaps::default();
     suspects.lineages.retain(|_, lineage| !lineage.gaps.is_empty());
     if suspects.lineages.is_empty() {
-        return Ok(found);
+        return Ok(found_gaps);
     }
     read_late_topic(options, &mut suspects.lineages)?;
-    let open: BTreeMap<UserId, Vec<OpenGap>> =
-        suspects.lineages.into_iter().map(|(user_id, lineage)| (user_id, lineage.gaps)).collect();
-    let positions =
-        open.values().flatten().flat_map(|gap| [Some(gap.position), suspects.held.get(&gap.position).copied()]);
-    let wanted: BTreeSet<Position> = positions.flatten().collect();
+    let open: BTreeMap<UserId, Lineage> = suspects.lineages.into_iter().collect();
+    let gaps = open.values().flat_map(|lineage| &lineage.gaps);
+    let held = |gap: &OpenGap| suspects.held.get(&gap.position).into_iter().flat_map(Held::positions);
+    let wanted: BTreeSet<Position> = gaps.flat_map(|gap| std::iter::once(gap.position).chain(held(gap))).collect();
     let mut records = refetch(kafka, &topics.users, &wanted, || true)?.unwrap_or_default();
     records.values_mut().for_each(|record| record.translate(&schemas.known()));
-    for (user_id, gaps) in open {
-        for open in gaps {
-            let OpenGap { gap, position, .. } = open;
-            let held = suspects.held.get(&position).and_then(|held| records.get(held));
-            let held = held.and_then(|record| event(record, |member| member.version == gap.held));
-            let next = records.get(&position);
-            let next = next.and_then(|record| event(record, |member| member.parent == Some(gap.missing)));
-            let fields = match (held, next) {
-                (Some(held), Some(next)) => changed_fields(&held, &next),
+    for (user_id, lineage) in open {
+        for open in &lineage.gaps {
+            let OpenGap { gap, position, .. } = *open;
+            let mut before: Vec<UserEvent> =
+                held(open).filter_map(|at| records.get(&at)).flat_map(|record| events(record, |_| true)).collect();
+            before.sort_by_key(|event| event.version != gap.held);
+            let winner_is_there = before.first().is_some_and(|event| event.version == gap.held);
+            let is_next = |member: &Member| member.parent == Some(gap.missing);
+            let next = records.get(&position).and_then(|record| events(record, is_next).pop());
+            let found = match next.filter(|_| winner_is_there) {
+                Some(next) => difference(&before, &next),
                 // The records were compacted away. A field differs, but which one is unknown.
-                _ => vec![NOT_COMPARED.to_owned()],
+                None => Some(Difference { held: gap.held, fields: vec![NOT_COMPARED.to_owned()] }),
             };
-            if !fields.is_empty() {
+            let Some(Difference { held, fields }) = found else { continue };
+            if !(Suspected { held, ..gap }).is_bridged(&lineage.late) {
                 let gap = Gap { user_id, position, fields, awaited_until: open.awaited_until() };
-                found.push(gap, *now, *since);
+                found_gaps.push(gap, *now, *since);
             }
         }
     }
-    Ok(found)
+    Ok(found_gaps)
 }
 
-/// Returns the event of a record for which `is_it` returns true, including the other events of its second.
-fn event(record: &Record, is_it: impl Fn(&Member) -> bool) -> Option<UserEvent> {
-    let reading = record.read().ok()?;
-    let member = reading.says().members().iter().find(|member| is_it(member))?;
-    wire::decode(reading.payload(member)?).ok()
+/// Returns the events of a record for which `is_it` returns true, including the other events of its second.
+fn events(record: &Record, is_it: impl Fn(&Member) -> bool) -> Vec<UserEvent> {
+    let Ok(reading) = record.read() else { return Vec::new() };
+    let members = reading.says().members().iter().filter(|member| is_it(member));
+    members.filter_map(|member| wire::decode(reading.payload(member)?).ok()).collect()
 }
 
 /// Fills gaps with late deliveries.

@@ -12,7 +12,7 @@ use kafka::scan::Scanned;
 use service::registry::{Schemas, Unsettled};
 use service::telemetry::chain;
 
-use super::gaps::Suspects;
+use super::gaps::{Held, Suspects};
 use super::report::Key;
 use super::{Found, Misplaced, Report, Unreadable, Winner};
 
@@ -105,7 +105,7 @@ impl Partition {
         let (held, applied, key) = match self.keys.entry(reading.user_id) {
             hash_map::Entry::Occupied(key) => {
                 let key = key.into_mut();
-                (Some(key.roll.position()), key.apply(reading), &*key)
+                (Some(Held::of(&key.roll)), key.apply(reading), &*key)
             }
             hash_map::Entry::Vacant(vacant) => {
                 let ends = self.stateless.remove(&reading.user_id).map(|(ends, _)| ends).unwrap_or_default();

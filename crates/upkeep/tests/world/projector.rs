@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::gap::Lineage;
+use domain::gap::{Difference, Lineage};
 use domain::roll::{Applied, Effect, Reading, Roll};
 use domain::{EventType, UserId};
 
@@ -81,13 +81,18 @@ impl Projection {
         match self.users.get_mut(&reading.user_id) {
             Some(Row { state, lineage }) => {
                 let applied = apply(state, &reading, fault);
-                let differing = if fault == Some(Fault::GapsForgiven) { Vec::new() } else { vec!["name".to_owned()] };
-                lineage.follow(state, &applied, &reading, || differing);
+                let differing = || match applied.effect {
+                    Effect::Newer { gap: Some(gap) } if fault != Some(Fault::GapsForgiven) => {
+                        Some(Difference { held: gap.held, fields: vec!["name".to_owned()] })
+                    }
+                    _ => None,
+                };
+                lineage.follow(state, &applied, &reading, differing);
             }
             None => {
                 let (state, applied) = Roll::begin(&reading);
                 let mut lineage = Lineage::default();
-                lineage.follow(&state, &applied, &reading, Vec::new);
+                lineage.follow(&state, &applied, &reading, || None);
                 self.users.insert(reading.user_id, Row { state, lineage });
             }
         }

@@ -32,7 +32,7 @@ fn id(id: i64) -> UserId {
 
 fn keys() -> BodyPolicy {
     let key = |key| BodyKey { cipher: BodyCipher::named("aes-256-ctr").unwrap(), key: Secret::new(key) };
-    BodyPolicy { keys: vec![key("an older key"), key(KEY)], clear_text_too: false }
+    BodyPolicy { keys: vec![key("an older key"), key(KEY)], ..BodyPolicy::default() }
 }
 
 /// Returns the letter of a body that the vendor encrypted with [`KEY`].

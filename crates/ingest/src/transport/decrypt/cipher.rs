@@ -48,6 +48,17 @@ impl BodyCipher {
         &self.name
     }
 
+    /// Returns whether the cipher takes an initialization vector.
+    pub(crate) fn takes_iv(&self) -> bool {
+        self.cipher().iv_length() > 0
+    }
+
+    /// Returns whether the body is combined with a key stream. Two bodies with one key and one vector then have the
+    /// same stream, and each reveals the other.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.cipher().block_size() == 1
+    }
+
     pub(super) fn cipher(&self) -> &CipherRef {
         match &self.cipher {
             Kind::Fetched(cipher) => cipher,
@@ -102,6 +113,22 @@ mod tests {
             "des-ede3-cbc",
         ] {
             assert!(BodyCipher::named(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn stream_modes_and_ciphers_are_told_from_blocks() {
+        for (name, is_stream, takes_iv) in [
+            ("aes-256-ctr", true, true),
+            ("aes-192-cfb8", true, true),
+            ("camellia-256-ofb", true, true),
+            ("chacha20", true, true),
+            ("rc4", true, false),
+            ("aes-256-cbc", false, true),
+            ("aes-128-ecb", false, false),
+        ] {
+            let cipher = BodyCipher::named(name).unwrap();
+            assert_eq!((cipher.is_stream(), cipher.takes_iv()), (is_stream, takes_iv), "{name}");
         }
     }
 

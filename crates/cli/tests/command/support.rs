@@ -1,4 +1,5 @@
 //! Runs the built binary, and queries it over HTTP.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -117,6 +118,41 @@ impl Service {
             testkit::eventually("it becomes ready", PATIENCE, look).await;
         };
         on_runtime(ready(Http::to(admin.parse().unwrap())));
+    }
+
+    /// Waits until it says why it is not ready.
+    pub(crate) fn until_unready_because(&self, reason: &str) {
+        let admin = self.listens["admin"].as_str().unwrap();
+        let because = async |http: Http| {
+            let look = async || http.get("/readyz").await.body_text().contains(reason).then_some(());
+            testkit::eventually("it gives the reason", PATIENCE, look).await;
+        };
+        on_runtime(because(Http::to(admin.parse().unwrap())));
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
+    /// Waits until it has logged a line with this text.
+    pub(crate) fn until_logged(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "it has ended");
+        }
+    }
+
+    /// Waits for the end, and returns the status.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        self.child.wait().unwrap()
     }
 
     /// Sends SIGTERM, waits for the end, and returns the status and the rest of the log.

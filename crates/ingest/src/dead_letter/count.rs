@@ -1,0 +1,47 @@
+//! How many dead letters the topic keeps, as a metric.
+
+use std::time::Duration;
+
+use kafka::ClientOptions;
+use kafka::topics;
+use prometheus_client::metrics::gauge::Gauge;
+use service::{Metrics, Shutdown};
+
+/// The interval of questions. Letters stay for weeks.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// The time limit of a question.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Counts the dead letters on the topic.
+pub(crate) struct LetterCount {
+    options: ClientOptions,
+    topic: String,
+    kept: Gauge,
+}
+
+impl LetterCount {
+    pub(crate) fn register(options: &ClientOptions, topic: &str, metrics: &Metrics) -> Self {
+        let kept = Gauge::default();
+        let help =
+            "Dead letters on their topic, at most: its offsets. The newer of two with one key replaces the other";
+        metrics.register(|registry| registry.register("rollcall_ingest_dead_letters_kept", help, kept.clone()));
+        Self { options: options.clone(), topic: topic.to_owned(), kept }
+    }
+
+    /// Counts until `stop`. Each question is waited for: no thread of its client may outlive the service.
+    pub(crate) async fn run(self, stop: Shutdown) {
+        while !stop.is_requested() {
+            match topics::watermarks(&self.options, &self.topic, DEADLINE).await {
+                Ok(log) => {
+                    self.kept.set(log.iter().map(|found| found.high - found.low).sum());
+                }
+                // Readiness has the reason.
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "letters cannot be counted"),
+            }
+            tokio::select! {
+                () = stop.requested() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    }
+}

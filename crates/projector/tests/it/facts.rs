@@ -1,0 +1,110 @@
+//! Status, metrics and readiness say one thing of each fact, whatever happens to the cluster.
+
+use std::time::Duration;
+
+use domain::UnixMillis;
+use serde_json::Value;
+use testkit::broker::Log;
+use testkit::event::{event, user};
+use testkit::eventually;
+
+use crate::support::{Service, get};
+
+/// How long a condition is waited for: longer than it takes to find the cluster again.
+const PATIENCE: Duration = Duration::from_secs(90);
+const PARTITIONS: usize = 2;
+
+/// What one source says.
+#[derive(Debug, PartialEq)]
+struct Said {
+    lags: Vec<Option<i64>>,
+    next_offsets: Vec<Option<i64>>,
+    answers: bool,
+    as_of_ms: Option<i64>,
+}
+
+fn said_by_status(status: &Value) -> Said {
+    let partitions = status["partitions"].as_array().unwrap();
+    let of = |name: &str| partitions.iter().map(|partition| partition[name].as_i64()).collect();
+    let as_of = status["asOf"].as_str().map(|text| UnixMillis::parse_iso8601(text).unwrap().millis());
+    Said {
+        lags: of("lag"),
+        next_offsets: of("nextOffset"),
+        answers: status["cluster"]["answers"] == true,
+        as_of_ms: as_of,
+    }
+}
+
+fn said_by_metrics(metrics: &str) -> Said {
+    let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let of = |name: &str| {
+        let label =
+            |partition| format!("rollcall_projector_{name}{{messaging_destination_partition_id=\"{partition}\"}}");
+        (0..PARTITIONS).map(|partition| value(&label(partition)).map(|value| value.parse().unwrap())).collect()
+    };
+    let as_of = value("rollcall_projector_as_of_timestamp_seconds").map(|value| value.parse::<f64>().unwrap());
+    Said {
+        lags: of("lag"),
+        next_offsets: of("next_offset"),
+        answers: value("rollcall_projector_cluster_answers") == Some("1"),
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this century")]
+        as_of_ms: as_of.map(|seconds| (seconds * 1_000.0).round() as i64),
+    }
+}
+
+/// Waits until the status is as `is_meant` says, and compares what the metrics say at that moment; asked again where
+/// the facts have changed meanwhile. Returns what both say, the whole status, and what readiness says.
+async fn agreed(service: &Service, what: &str, is_meant: impl Fn(&Said) -> bool) -> (Said, Value, (u16, String)) {
+    eventually(what, PATIENCE, async || {
+        let before = service.get("/status").await.json();
+        let metrics = get(service.admin, "/metrics", &[]).await;
+        let ready = get(service.admin, "/readyz", &[]).await;
+        let after = service.get("/status").await.json();
+        let said = said_by_status(&before);
+        if said_by_status(&after) != said || !is_meant(&said) {
+            return None;
+        }
+        assert_eq!(said_by_metrics(metrics.body_text()), said, "{}", metrics.body_text());
+        Some((said, after, (ready.status.as_u16(), ready.body_text().to_owned())))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_say_one_thing_through_an_outage() {
+    let (kafka, store) = (Log::start(i32::try_from(PARTITIONS).unwrap()), tempfile::tempdir().unwrap());
+    let service = Service::start_with(&kafka, &store, |raw| raw.ready.behind_max_seconds = 10).await;
+    service.ready().await;
+    for id in 0..20 {
+        kafka.event(&event(None, user(id, "x"), id)).await;
+    }
+    let is_read = |said: &Said| said.answers && said.next_offsets.iter().flatten().sum::<i64>() >= 20;
+    let is_level = |said: &Said| is_read(said) && said.lags.iter().all(|lag| *lag == Some(0));
+    let (before, ..) = agreed(&service, "all is read", is_level).await;
+
+    kafka.broker.go_down().unwrap();
+    let (away, status, _) = agreed(&service, "the silence is noticed", |said| !said.answers).await;
+    assert_eq!(away.lags, [None; PARTITIONS], "what is not known is not 0");
+    assert!(away.as_of_ms >= before.as_of_ms, "{away:?} {before:?}");
+    let phase = status["phaseDetail"].as_str().unwrap();
+    let since = status["cluster"]["lastAnswer"].as_str().unwrap();
+    assert_eq!(phase, format!("following the log; the cluster does not answer since {since}"));
+    let unready = async || {
+        let answer = get(service.admin, "/readyz", &[]).await;
+        (answer.status == 503).then(|| answer.body_text().to_owned())
+    };
+    let refused = eventually("the table is too old", PATIENCE, unready).await;
+    assert!(refused.contains(&format!("the cluster does not answer since {since}")), "{refused}");
+    let (later, ..) = agreed(&service, "the table grows old", |said| !said.answers).await;
+    assert_eq!(later.as_of_ms, away.as_of_ms, "nothing is known of the log since");
+
+    kafka.broker.come_back().unwrap();
+    kafka.event(&event(None, user(99, "x"), 99)).await;
+    let goes_on = |said: &Said| is_level(said) && said.next_offsets.iter().flatten().sum::<i64>() == 21;
+    let (back, status, _) = agreed(&service, "the table goes on", goes_on).await;
+    let newer = |said: &Said| said.as_of_ms > away.as_of_ms && goes_on(said);
+    agreed(&service, "the table is new again", newer).await;
+    assert!(back.answers && status["phaseDetail"] == "following the log", "{status}");
+    service.ready().await;
+    service.stop().await;
+}
