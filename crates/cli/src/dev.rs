@@ -159,6 +159,7 @@ fn generated_secret() -> anyhow::Result<Secret> {
 
 fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Config> {
     let mut raw = ingest::config::Raw { kafka: broker.settings(), ..Default::default() };
+    raw.http.close_delay_ms = 0;
     raw.security.secret_keys = vec![secret];
     raw.topics.partitions = broker.partitions;
     Ok(ingest::Config::try_from(raw)?)
@@ -166,6 +167,7 @@ fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Conf
 
 fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
     let mut raw = projector::Raw { kafka: broker.settings(), ..Default::default() };
+    raw.http.close_delay_ms = 0;
     raw.store.dir = folder;
     raw.topics.partitions = broker.partitions;
     let mut config = projector::Config::try_from(raw)?;

@@ -9,7 +9,8 @@
 //! - [`run`]: the skeleton of both services, from the first request to the last step of the stop. [`Shutdown`] is the
 //!   one stop signal of a process. Only the command line connects it to SIGTERM.
 //! - [`serve`]: the accept loop, with a limit on every resource that a peer can hold, and an orderly stop. [`tls`]: TLS
-//!   in front of it. [`hosts`]: the names by which it may be asked; `browsers`: what browsers may do with its answers.
+//!   in front of it. [`hosts`]: the names by which it may be asked; `browsers`: what browsers may do with its answers;
+//!   `leaving`: answers before the listener closes.
 //! - [`cgroup`] and [`resources`]: the limits on memory, files and threads that the process is given.
 //! - [`admin`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`config`] and [`settings`]: file, environment and flags become one value, with all faults reported together.
@@ -96,6 +97,8 @@ pub mod resources;
 pub mod answer;
 
 pub mod busy;
+
+mod leaving;
 
 pub mod client;
 

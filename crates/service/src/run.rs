@@ -2,7 +2,7 @@
 //!
 //! | step of the stop | bounded by |
 //! | --- | --- |
-//! | not ready: a load balancer turns away | |
+//! | not ready: a load balancer turns away, while requests are answered as before | [`ServerLimits::close_delay`] |
 //! | no new connections; requests in flight finish | [`ServerLimits::drain`] |
 //! | the parts beside the server end | `PARTS_END` |
 //! | the service's own last step: flush, or the last commit | the service |
@@ -21,6 +21,7 @@ use tower::layer::layer_fn;
 
 use crate::admin::{self, Readiness};
 use crate::browsers::Restricted;
+use crate::leaving::{Leaving, LeavingAnswers};
 use crate::serve::{Drained, Places, ServerLimits, serve};
 use crate::tls::Tls;
 use crate::{Metrics, Shutdown, resources};
@@ -106,7 +107,10 @@ impl<E: Send + 'static> Service<E> {
         }
         let places = Places::new(&limits, preferred);
         places.register(&metrics);
+        let leaving = Leaving::default();
         let server = tokio::spawn({
+            let answers = leaving.clone();
+            let router = router.layer(layer_fn(move |within| LeavingAnswers { within, leaving: answers.clone() }));
             let (router, stop) = (metrics.instrument(router.layer(restricted())), stop.clone());
             async move { serve(listeners.http, tls, limits, &places, router, stop).await }
         });
@@ -117,6 +121,13 @@ impl<E: Send + 'static> Service<E> {
         };
 
         readiness.end();
+        leaving.begin();
+        if shutdown.is_requested() && outcome.is_ok() {
+            outcome = tokio::select! {
+                () = tokio::time::sleep(limits.close_delay) => Ok(()),
+                Some(ended) = parts.join_next() => outcome_of(ended),
+            };
+        }
         stop.trigger();
         let connections = server.await.expect("the accept loop does not panic");
         outcome = outcome.and(end(parts).await);

@@ -51,7 +51,10 @@ pub struct ServerLimits {
     /// The longest time that a peer may stop reading an answer while the buffers are full. Its connection is then
     /// closed, so that a stalled subscriber does not keep its place.
     pub write_stall: Duration,
-    /// The time that requests in flight have to finish after a stop is requested.
+    /// The time from the failing readiness to the closing of the listener. It covers that load balancers still send
+    /// requests until they have noticed.
+    pub close_delay: Duration,
+    /// The time that requests in flight have to finish after the listener is closed.
     pub drain: Duration,
     /// Whether HTTP/2 is spoken too: agreed on in the TLS handshake, or begun with by the client.
     pub http2: bool,
@@ -68,6 +71,7 @@ impl Default for ServerLimits {
             idle: Duration::from_secs(75),
             header_bytes_max: 16 * 1024,
             write_stall: Duration::from_secs(30),
+            close_delay: Duration::ZERO,
             drain: Duration::from_secs(20),
             http2: false,
         }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -32,6 +33,13 @@ struct Running {
 impl Running {
     /// Starts a service with one part, `part`, whose end is recorded.
     async fn start<P: Future<Output = Result<(), String>> + Send + 'static>(part: impl FnOnce(Shutdown) -> P) -> Self {
+        Self::start_with(ServerLimits::default(), part).await
+    }
+
+    async fn start_with<P: Future<Output = Result<(), String>> + Send + 'static>(
+        limits: ServerLimits,
+        part: impl FnOnce(Shutdown) -> P,
+    ) -> Self {
         let (entered, release, steps) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::default());
         let slow = {
             let (entered, release, steps) = (Arc::clone(&entered), Arc::clone(&release), Arc::clone(&steps));
@@ -52,9 +60,9 @@ impl Running {
             outcome
         });
         let service = Service {
-            router: Router::new().route("/slow", get(slow)),
+            router: Router::new().route("/slow", get(slow)).route("/fast", get(|| async { "fast\n" })),
             tls: None,
-            limits: ServerLimits::default(),
+            limits,
             preferred: Vec::new(),
             metrics: Metrics::new(),
             readiness,
@@ -106,6 +114,38 @@ async fn a_stop_is_not_ready_then_accepts_nothing_then_finishes_and_takes_the_la
     let stopped = tokio::time::timeout(PATIENCE, service.stopped).await.unwrap().unwrap();
     assert_eq!((stopped.connections, stopped.outcome), (Drained { finished: 1, aborted: 0 }, Ok(())));
     assert_eq!(*service.steps.lock(), ["part ended", "request finished", "last step"]);
+}
+
+#[tokio::test]
+async fn until_the_delay_is_over_a_stopping_service_answers_and_asks_its_peers_to_leave() {
+    let delayed = |close_delay| ServerLimits { close_delay, ..ServerLimits::default() };
+    // Longer than the test waits.
+    let fails = Arc::new(Notify::new());
+    let failure = Arc::clone(&fails);
+    let part = |_| async move {
+        failure.notified().await;
+        Err("the disk is full".to_owned())
+    };
+    let service = Running::start_with(delayed(10 * PATIENCE), part).await;
+    let before = service.http.get("/fast").await;
+    assert!(!before.headers.contains_key("connection"), "{before:?}");
+    service.shutdown.trigger();
+    eventually("it is not ready", PATIENCE, async || (service.admin.get("/readyz").await.status == 503).then_some(()))
+        .await;
+    for _ in 0..10 {
+        let answer = Http::to(service.address).get("/fast").await;
+        assert_eq!((answer.status.as_u16(), answer.body_text()), (200, "fast\n"));
+        assert_eq!(answer.headers["connection"], "close");
+    }
+    assert!(!service.stopped.is_finished() && service.steps.lock().is_empty(), "the parts still work");
+    fails.notify_one();
+    let stopped = tokio::time::timeout(PATIENCE, service.stopped).await.unwrap().unwrap();
+    assert_eq!(stopped.outcome, Err("the disk is full".to_owned()), "without its parts it is of no use");
+
+    let service = Running::start_with(delayed(Duration::from_millis(50)), until_stopped).await;
+    service.shutdown.trigger();
+    let stopped = tokio::time::timeout(PATIENCE, service.stopped).await.unwrap().unwrap();
+    assert_eq!(stopped.outcome, Ok(()), "the delay ends by itself");
 }
 
 #[tokio::test]

@@ -59,8 +59,9 @@ pub(crate) fn cluster_arguments(options: &ClientOptions, names: &Names) -> Vec<S
 /// Returns the arguments of a service on these ports, with more settings.
 pub(crate) fn service_arguments(command: &str, cluster: &[String], ports: Ports, more: &[String]) -> Vec<String> {
     let Ports { http, admin } = ports;
-    let listen = [format!("http.listen=127.0.0.1:{http}"), format!("admin.listen=127.0.0.1:{admin}")];
-    let settings = listen.iter().chain(more).flat_map(|setting| ["--set".to_owned(), setting.clone()]);
+    let (listen, admin) = (format!("http.listen=127.0.0.1:{http}"), format!("admin.listen=127.0.0.1:{admin}"));
+    let settings = [listen, admin, "http.close_delay_ms=0".to_owned()];
+    let settings = settings.iter().chain(more).flat_map(|setting| ["--set".to_owned(), setting.clone()]);
     [command.to_owned()].into_iter().chain(cluster.iter().cloned()).chain(settings).collect()
 }
 

@@ -60,6 +60,7 @@ impl Ingest {
     ) -> Self {
         let mut raw = ingest::config::Raw { kafka: kafka(options), topics: names.clone().into(), ..Default::default() };
         raw.security.secret_keys = vec![Secret::new(SECRET)];
+        raw.http.close_delay_ms = 0;
         adjust(&mut raw);
         let config = raw.try_into().expect("the configuration has no fault");
         let (http, admin) = (listener().await, listener().await);
@@ -86,6 +87,7 @@ impl Projector {
     ) -> Self {
         let mut raw = projector::Raw { kafka: kafka(options), topics: names.clone().into(), ..Default::default() };
         raw.store.dir = dir.to_owned();
+        raw.http.close_delay_ms = 0;
         adjust(&mut raw);
         let mut config: projector::Config = raw.try_into().expect("the configuration has no fault");
         config.projection.clock = now;

@@ -96,9 +96,10 @@ pub(crate) struct Service {
 impl Service {
     /// Starts `rollcall ingest` or `rollcall projector` on free ports and waits until it listens.
     pub(crate) fn start(args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let listen =
-            ["--set", "http.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0", "--set", "log.format=json"];
-        let mut command = rollcall(&[args, &listen].concat());
+        let settings =
+            ["http.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0", "log.format=json", "http.close_delay_ms=0"];
+        let settings = settings.map(|setting| ["--set", setting]);
+        let mut command = rollcall(&[args, settings.as_flattened()].concat());
         let mut child = command.envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();

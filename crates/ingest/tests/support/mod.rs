@@ -33,6 +33,7 @@ impl Service {
         let text = format!("[security]\nsecret_keys = ['a-secret-of-the-tests']\n{settings}");
         let mut raw: Raw = toml::from_str(&text).unwrap();
         raw.kafka.bootstrap = log.broker.bootstrap();
+        raw.http.close_delay_ms = 0;
         let config = Config::try_from(raw).unwrap();
         let listener = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let listeners = Listeners { http: listener().await, admin: listener().await };

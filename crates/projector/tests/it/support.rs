@@ -100,6 +100,7 @@ impl Service {
 fn config(kafka: &Log, store: &TempDir, change: impl FnOnce(&mut Raw)) -> Config {
     let mut raw = Raw::default();
     raw.store.dir = store.path().to_owned();
+    raw.http.close_delay_ms = 0;
     raw.kafka.bootstrap = kafka.broker.bootstrap();
     raw.kafka.properties = kafka.options().properties;
     change(&mut raw);

@@ -28,6 +28,7 @@ pub struct Http {
     pub header_read_ms: u64,
     pub idle_ms: u64,
     pub header_bytes_max: usize,
+    pub close_delay_ms: u64,
     pub drain_ms: u64,
     pub tls_certificate_file: Option<PathBuf>,
     pub tls_key_file: Option<PathBuf>,
@@ -50,6 +51,7 @@ impl Default for Http {
             header_read_ms: millis(limits.header_read),
             idle_ms: millis(limits.idle),
             header_bytes_max: limits.header_bytes_max,
+            close_delay_ms: millis(Self::CLOSE_DELAY),
             drain_ms: millis(limits.drain),
             tls_certificate_file: None,
             tls_key_file: None,
@@ -62,6 +64,9 @@ impl Default for Http {
 impl Http {
     /// hyper's minimum for the buffer of a request's head.
     const HEADER_BYTES_MIN: usize = 8192;
+    /// Kubernetes takes a pod out of its Service within a second or two; a load balancer that asks `/readyz` every two
+    /// seconds needs one answer and its own delay.
+    const CLOSE_DELAY: Duration = Duration::from_secs(5);
 
     /// Returns the limits of the section. Adds a fault for each limit out of range.
     pub fn limits(&self, faults: &mut Faults) -> ServerLimits {
@@ -86,6 +91,7 @@ impl Http {
             header_read: Duration::from_millis(self.header_read_ms),
             idle: Duration::from_millis(self.idle_ms),
             header_bytes_max: self.header_bytes_max.max(Self::HEADER_BYTES_MIN),
+            close_delay: Duration::from_millis(self.close_delay_ms),
             drain: Duration::from_millis(self.drain_ms),
             ..ServerLimits::default()
         }
