@@ -18,6 +18,8 @@ const SENDERS: u64 = 4;
 const USERS_PER_SENDER: u64 = 5;
 /// How long the load may take to make the progress that a test waits for.
 const PROGRESS_MAX: Duration = Duration::from_secs(120);
+/// How long a sender waits for an answer before it sends again.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The pause of a sender that was not answered, so that a service which is away is not stormed.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -62,8 +64,9 @@ impl Load {
             let body = delivery(user, change);
             while !self.done.load(Ordering::Relaxed) {
                 let target = self.target.lock().await.clone();
+                let answer = tokio::time::timeout(ANSWER_MAX, target.send(Method::POST, WEBHOOK, body.clone())).await;
                 // No answer at all is what a service that is being stopped gives.
-                let Ok(answer) = target.send(Method::POST, WEBHOOK, body.clone()).await else {
+                let Ok(Ok(answer)) = answer else {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 };
