@@ -14,6 +14,7 @@
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
 //! | [`connection_faults`] | each login, permission and clock that Kafka refuses has its reason and its remedy |
 //! | [`copy`] | the state of every user is copied to a topic with another number of partitions, while ingest writes |
+//! | [`credentials`] | a password and a certificate that are renewed while everything runs are used without a restart |
 //! | [`erased_for_good`] | an erased user stays so past many lives of a tombstone, on every partition |
 //! | [`examples`] | the committed examples of other tools read the topic as the projector does |
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
@@ -46,6 +47,7 @@ mod chaos;
 mod compaction;
 mod connection_faults;
 mod copy;
+mod credentials;
 mod erased_for_good;
 mod examples;
 mod foreign_clients;

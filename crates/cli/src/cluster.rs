@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use domain::topics::Names;
 use ingest::config::Webhook;
 use kafka::ClientOptions;
-use kafka::client::connect;
+use kafka::client::{Credentials, connect};
 use serde::Deserialize;
 use service::config::Faults;
 use service::registry::{self, Patience, Schemas};
@@ -78,9 +78,11 @@ impl Cluster {
     fn load(sources: &Sources) -> anyhow::Result<Self> {
         let Raw { kafka, topics, registry, state_topic, webhook } = sources.load()?;
         let mut faults = Faults::default();
-        let settings::Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
-        let options =
-            ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
+        // A password that cannot be read is a fault already.
+        let credentials = Credentials::open(kafka.password(&mut faults)).unwrap_or_default();
+        let settings::Kafka { bootstrap, client_id, group_prefix, properties, sasl_password_file: _, oauth } = kafka;
+        let tokens = oauth.tokens(&mut faults);
+        let options = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens, credentials };
         options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
         topics.check(&mut faults);
         let registry = registry.options(&mut faults);

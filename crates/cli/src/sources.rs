@@ -152,7 +152,8 @@ fn instead(key: &str) -> Option<(&'static str, String)> {
     let variable = |key: &str| format!("ROLLCALL_{}", key.replace('.', "__").to_uppercase());
     if let Some(property) = key.strip_prefix(PROPERTIES) {
         let name = property.replace('.', "_").to_uppercase();
-        return is_secret(property).then(|| ("the file of --config", format!("ROLLCALL_KAFKA__PROPERTIES__{name}")));
+        let file = if property == "sasl.password" { "kafka.sasl_password_file" } else { "the file of --config" };
+        return is_secret(property).then(|| (file, format!("ROLLCALL_KAFKA__PROPERTIES__{name}")));
     }
     match key {
         "security.secret_keys" => Some(("security.secret_key_files", variable(key))),
@@ -243,7 +244,12 @@ mod tests {
             ("security={secret_keys=['hunter2']}", "security.secret_key_files", "ROLLCALL_SECURITY__SECRET_KEYS"),
             ("security.body_keys=[{cipher='x',key='hunter2'}]", "key_file", "ROLLCALL_SECURITY__BODY_KEYS"),
             ("registry.password=hunter2", "registry.password_file", "ROLLCALL_REGISTRY__PASSWORD"),
-            ("kafka.properties.sasl.password=hunter2", "--config", "ROLLCALL_KAFKA__PROPERTIES__SASL_PASSWORD"),
+            (
+                "kafka.properties.sasl.password=hunter2",
+                "kafka.sasl_password_file",
+                "ROLLCALL_KAFKA__PROPERTIES__SASL_PASSWORD",
+            ),
+            ("kafka.properties.ssl.key.pem=hunter2", "--config", "ROLLCALL_KAFKA__PROPERTIES__SSL_KEY_PEM"),
         ] {
             let fault = load(text).unwrap_err();
             assert!(fault.contains(file) && fault.contains(variable) && !fault.contains("hunter2"), "{fault}");

@@ -16,7 +16,7 @@
 //! | [`TopicPosition`], [`Positions`] | their names outside the process, with the [`TopicId`]: unique for ever |
 //! | [`wire`], [`headers`], [`Letter`] | the bytes of a record's value, its headers, and a dead letter |
 //! | [`topics`], [`client_property`] | the contract of the topics, and the secret properties of a Kafka client |
-//! | [`TokenSource`] | where a Kafka client gets its tokens from |
+//! | [`TokenSource`], [`PasswordSource`] | where a Kafka client gets its tokens and its password from |
 //!
 //! Invariant: no type of this crate has a field for a password.
 //!
@@ -71,12 +71,15 @@ pub mod client_property;
 
 mod access_token;
 
+mod password_source;
+
 pub mod letter;
 
 pub use access_token::{AccessToken, TokenError, TokenSource};
 pub use digest::{EventId, Version};
 pub use event::{EventType, Facts, FactsError, Head, UserEvent};
 pub use letter::{Letter, Original};
+pub use password_source::{PasswordError, PasswordSource};
 pub use position::{
     Checkpoint, EpochMatch, LeaderEpochs, LogId, Position, PositionError, Positions, TopicId, TopicIdError,
     TopicPosition,

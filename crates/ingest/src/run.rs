@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::UnixMillis;
 use domain::wire::{Flat, Framing};
 use futures_util::FutureExt as _;
-use kafka::client::Probe;
+use kafka::client::{CredentialsWatch, Probe};
 use kafka::publish::Publisher;
 use parking_lot::Mutex;
 use service::deviations::{Deviations, TOPICS};
@@ -59,6 +59,7 @@ pub async fn run(
     let tls = config.http.tls().map_err(Error::Tls)?;
     warn_of_key_streams(&config.policy.body);
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[KAFKA, TOPICS]), Shutdown::new());
+    let credentials = CredentialsWatch::begin(&config.kafka);
     let (schemas, framing, flat) = register(&config, &metrics).await.map_err(Error::Registry)?;
     let publisher = Publisher::open(&config.kafka, config.publish).map_err(Error::Kafka)?;
     let refused = Arc::<Refused>::default();
@@ -75,6 +76,7 @@ pub async fn run(
     let logs = gate.logs().clone();
 
     let mut parts = JoinSet::new();
+    parts.spawn(credentials.run(stop.clone().until_requested()).map(Ok));
     parts.spawn(watch.run(stop.clone()).map(|watched| watched.map_err(Error::Topics)));
     parts.spawn(upkeep.run(stop.clone()).map(Ok));
     parts.spawn(letters.run(stop.clone()).map(Ok));

@@ -6,20 +6,21 @@
 
 mod connect;
 mod context;
+mod credentials;
 mod permissions;
+mod probe;
 mod properties;
+mod renewed;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use domain::TokenSource;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::BaseProducer;
 
 use crate::Fault;
@@ -28,6 +29,11 @@ use crate::native::authorize;
 pub use crate::native::Permissions;
 pub use connect::connect;
 pub(crate) use context::{TracingContext, expires_ms};
+pub use credentials::Credentials;
+pub(crate) use credentials::Renewable;
+pub use probe::Probe;
+pub(crate) use renewed::Renewed;
+pub use watch::CredentialsWatch;
 
 /// The first pause before a reconnection. librdkafka doubles it with some randomness.
 const RECONNECT_BACKOFF_MS: &str = "100";
@@ -55,6 +61,8 @@ pub struct ClientOptions {
     pub properties: BTreeMap<String, String>,
     /// Where the clients get their tokens from, for `sasl.mechanism = OAUTHBEARER`.
     pub tokens: Option<Arc<dyn TokenSource>>,
+    /// The credentials in files.
+    pub credentials: Credentials,
 }
 
 impl ClientOptions {
@@ -62,7 +70,8 @@ impl ClientOptions {
     pub fn new(bootstrap: impl Into<String>) -> Self {
         let client_id = "rollcall".to_owned();
         let group_prefix = GROUP_PREFIX.to_owned();
-        Self { bootstrap: bootstrap.into(), client_id, group_prefix, properties: BTreeMap::new(), tokens: None }
+        let (bootstrap, properties, credentials) = (bootstrap.into(), BTreeMap::new(), Credentials::default());
+        Self { bootstrap, client_id, group_prefix, properties, tokens: None, credentials }
     }
 
     /// Returns all faults of the options. Each names its property, and none contains a value.
@@ -101,6 +110,9 @@ impl ClientOptions {
             .set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS);
         for (name, value) in &self.properties {
             config.set(name, value);
+        }
+        if let Some(password) = self.credentials.password() {
+            config.set("sasl.password", password);
         }
         config
             .set("bootstrap.servers", &self.bootstrap)
@@ -176,7 +188,8 @@ impl ClientOptions {
     }
 
     pub(crate) fn context(&self) -> TracingContext {
-        let secrets = properties::secrets(&self.properties);
+        let mut secrets = properties::secrets(&self.properties);
+        secrets.extend(self.credentials.password());
         TracingContext::new(secrets, self.tokens.clone(), properties::has_certificate(&self.properties))
     }
 }
@@ -190,6 +203,7 @@ impl fmt::Debug for ClientOptions {
             .field("group_prefix", &self.group_prefix)
             .field("properties", &self.properties.keys())
             .field("tokens", &self.tokens)
+            .field("credentials", &self.credentials)
             .finish()
     }
 }
@@ -198,73 +212,6 @@ impl fmt::Debug for ClientOptions {
 pub const GROUP_PREFIX: &str = "rollcall";
 /// The group of clients with manual assignment, by its name within Rollcall.
 pub(crate) const UNJOINED_GROUP: &str = "unjoined";
-
-/// A connection for readiness checks: asks whether the cluster answers.
-#[derive(Clone)]
-pub struct Probe {
-    client: Arc<BaseConsumer<TracingContext>>,
-    topic: Arc<str>,
-    options: ClientOptions,
-    /// Whether the last request was answered.
-    answers: Arc<AtomicBool>,
-}
-
-impl Probe {
-    /// Prepares requests about a topic. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// If the options cannot be used; [`ClientOptions::validate`] returns the reasons.
-    pub fn new(options: &ClientOptions, topic: &str) -> Result<Self, Fault> {
-        let client = Arc::new(options.base().create_with_context(options.context())?);
-        Ok(Self { client, topic: topic.into(), options: options.clone(), answers: Arc::default() })
-    }
-
-    /// Returns the number of partitions of the topic, once the cluster has described it: one small request. At first,
-    /// and after a request that was not answered, the cluster is connected to before, which gives the reason.
-    ///
-    /// Cancel-safe: a dropped call ends at its deadline.
-    ///
-    /// # Errors
-    /// The reason why the cluster cannot be used; no answer within the deadline; a topic that does not exist.
-    pub async fn cluster_answers(&self, deadline: Duration) -> Result<i32, Fault> {
-        if !self.answers.load(Ordering::Relaxed) {
-            connect(&self.options, deadline).await?;
-        }
-        let answer = self.ask(deadline).await;
-        self.answers.store(answer.is_ok(), Ordering::Relaxed);
-        answer
-    }
-
-    async fn ask(&self, deadline: Duration) -> Result<i32, Fault> {
-        let client = Arc::clone(&self.client);
-        let topic = Arc::clone(&self.topic);
-        tokio::task::spawn_blocking(move || {
-            authorize(client.client())?;
-            let answer = client.fetch_metadata(Some(&topic), deadline);
-            // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
-            while client.poll(Duration::ZERO).is_some() {}
-            let metadata = answer?;
-            let described = metadata.topics().first().ok_or(Code::UnknownTopicOrPartition)?;
-            match described.error() {
-                Some(code) => Err(Code::from(code).into()),
-                None => Ok(i32::try_from(described.partitions().len()).unwrap_or(i32::MAX)),
-            }
-        })
-        .await
-        .expect("the probe does not panic")
-    }
-
-    /// Closes the connection and waits for the end, unless a dropped call is still running.
-    pub async fn close(self) {
-        tokio::task::spawn_blocking(move || drop(self.client)).await.expect("closing does not panic");
-    }
-}
-
-impl fmt::Debug for Probe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Probe").field("topic", &self.topic).finish_non_exhaustive()
-    }
-}
 
 /// Returns the version of librdkafka.
 #[must_use]

@@ -10,7 +10,7 @@ mod outgoing;
 mod producer;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::Position;
@@ -35,7 +35,10 @@ impl Publisher {
     /// # Errors
     /// If the options cannot be used; [`ClientOptions::validate`] returns the reasons.
     pub fn open(options: &ClientOptions, limits: Limits) -> Result<Self, Fault> {
-        Ok(Self { slot: Arc::new(Slot::new(options.clone(), limits)?), deadline: limits.deadline })
+        let slot = Arc::new(Slot::new(options.clone(), limits)?);
+        let weak: Weak<Slot> = Arc::downgrade(&slot);
+        options.credentials.register(weak);
+        Ok(Self { slot, deadline: limits.deadline })
     }
 
     /// Publishes a record and waits for its acknowledgement, until the deadline at most.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use kafka::ClientOptions;
+use kafka::client::Credentials;
 use serde::{Deserialize, Serialize};
 use service::cgroup;
 use service::config::{Fault, Faults};
@@ -133,8 +134,11 @@ impl TryFrom<Raw> for Config {
         let mut faults = Faults::default();
         let Raw { kafka, topics, registry, http, auth, admin, log, store, changes, ready, cors } = raw;
         kafka.check_files(&mut faults);
-        let Kafka { bootstrap, client_id, group_prefix, properties, oauth } = kafka;
-        let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: oauth.tokens(&mut faults) };
+        // A password that cannot be read is a fault already.
+        let credentials = Credentials::open(kafka.password(&mut faults)).unwrap_or_default();
+        let Kafka { bootstrap, client_id, group_prefix, properties, sasl_password_file: _, oauth } = kafka;
+        let tokens = oauth.tokens(&mut faults);
+        let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens, credentials };
         for fault in kafka.validate() {
             faults.push("kafka", fault);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::{Checkpoint, UnixMillis};
 use futures_util::FutureExt as _;
-use kafka::client::Probe;
+use kafka::client::{CredentialsWatch, Probe};
 use service::deviations::Deviations;
 use service::permissions::MissingPermissions;
 use service::registry::{self, Patience, Schemas};
@@ -72,6 +72,8 @@ pub async fn run_watched(
     let tls = config.http.tls().map_err(Error::Tls)?;
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::new(&[TABLE, READER]), Shutdown::new());
     let mut parts = JoinSet::new();
+    let credentials = CredentialsWatch::begin(&config.projection.kafka);
+    parts.spawn(credentials.run(stop.clone().until_requested()).map(Ok));
     let gate = gate(config.access, &listeners, config.projection.clock, &metrics, &mut parts, &stop)?;
     let users = &config.projection.topic;
     let schemas = Schemas::open(config.registry, users, Patience::SERVICE, &metrics).await.map_err(Error::Registry)?;

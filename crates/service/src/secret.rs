@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use domain::{PasswordError, PasswordSource};
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -107,6 +109,17 @@ impl SecretSource {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
             Self::File(path) => Secret::from_file(path),
+        }
+    }
+}
+
+impl PasswordSource for SecretSource {
+    fn password(&self) -> Result<String, PasswordError> {
+        match self.read() {
+            // A file that is being written can be empty.
+            Ok(secret) if secret.is_empty() => Err(Arc::new(io::Error::new(io::ErrorKind::InvalidData, "it is empty"))),
+            Ok(secret) => Ok(secret.expose().to_owned()),
+            Err(error) => Err(Arc::new(error)),
         }
     }
 }

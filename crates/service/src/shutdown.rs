@@ -56,6 +56,11 @@ impl Shutdown {
     pub async fn requested(&self) {
         self.0.cancelled().await;
     }
+
+    /// As [`Self::requested`], for what outlives its caller.
+    pub async fn until_requested(self) {
+        self.0.cancelled().await;
+    }
 }
 
 /// Waits for the next signal, if there is a handler for it.

@@ -37,17 +37,24 @@ impl Kafka {
 
     /// Starts a broker of a test's own, with more server properties, given by the names of their variables.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
-        let node = Node { id: 1, host: "localhost".to_owned(), port: engine::free_port() };
-        let request = node.request(std::slice::from_ref(&node));
-        let request = variables.iter().fold(request, |request, (name, value)| request.with_env_var(*name, *value));
-        Self { container: engine::start(request, None).await, bootstrap: node.bootstrap() }
+        Self::start_mounted(variables, None).await
     }
 
     /// Starts a broker of a test's own that keeps its logs in a folder of this machine.
     pub(crate) async fn start_in(logs: &Path) -> Self {
+        Self::start_with_folder(&[], logs, LOGS).await
+    }
+
+    /// Starts a broker of a test's own that has a folder of this machine at this path.
+    pub(crate) async fn start_with_folder(variables: &[(&str, &str)], folder: &Path, at: &str) -> Self {
+        Self::start_mounted(variables, Some(Mount::bind_mount(folder.to_string_lossy(), at))).await
+    }
+
+    async fn start_mounted(variables: &[(&str, &str)], mount: Option<Mount>) -> Self {
         let node = Node { id: 1, host: "localhost".to_owned(), port: engine::free_port() };
         let request = node.request(std::slice::from_ref(&node));
-        let request = request.with_mount(Mount::bind_mount(logs.to_string_lossy(), LOGS));
+        let request = variables.iter().fold(request, |request, (name, value)| request.with_env_var(*name, *value));
+        let request = mount.into_iter().fold(request, |request, mount| request.with_mount(mount));
         Self { container: engine::start(request, None).await, bootstrap: node.bootstrap() }
     }
 

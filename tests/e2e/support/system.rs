@@ -224,7 +224,7 @@ impl System {
 }
 
 fn kafka(options: &ClientOptions) -> settings::Kafka {
-    let ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: _ } = options.clone();
+    let ClientOptions { bootstrap, client_id, group_prefix, properties, .. } = options.clone();
     settings::Kafka { bootstrap, client_id, group_prefix, properties, ..Default::default() }
 }
 

@@ -58,7 +58,7 @@ impl Broker {
 
     /// Returns `[kafka]` for both services, with properties that tune clients to the in-memory broker.
     pub(super) fn settings(&self) -> service::settings::Kafka {
-        let ClientOptions { bootstrap, client_id, group_prefix, properties, tokens: _ } = self.options.clone();
+        let ClientOptions { bootstrap, client_id, group_prefix, properties, .. } = self.options.clone();
         service::settings::Kafka { bootstrap, client_id, group_prefix, properties, ..Default::default() }
     }
 

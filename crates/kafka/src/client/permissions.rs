@@ -20,6 +20,7 @@ impl Probe {
         let client = Arc::clone(&self.client);
         let name = topic_name(topic)?;
         tokio::task::spawn_blocking(move || {
+            let client = client.get()?;
             authorize(client.client())?;
             match client.client().fetch_cluster_id(deadline) {
                 Some(id) if is_embedded_id(Some(&id)) => Ok(None),

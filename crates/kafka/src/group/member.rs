@@ -1,5 +1,6 @@
 //! The thread of a membership: polls librdkafka, which runs the rebalance callbacks.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,13 +14,20 @@ use tokio::sync::mpsc;
 
 use super::{Error, GroupEvent};
 use crate::client::TracingContext;
+use crate::former::Former;
 use crate::{ClientOptions, Fault, Unavailable};
 
 /// The longest time of one poll. It bounds how long a membership outlives its handle, not the delay of a change.
 const POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct Member {
+    options: ClientOptions,
+    group: String,
+    topic: String,
     consumer: BaseConsumer<Rebalancing>,
+    /// The revision of the credentials that the client was made with.
+    revision: u64,
+    former: Former,
     events: mpsc::Sender<Result<GroupEvent, Error>>,
 }
 
@@ -30,18 +38,17 @@ impl Member {
         topic: &str,
         events: mpsc::Sender<Result<GroupEvent, Error>>,
     ) -> Result<Self, Fault> {
-        let context = Rebalancing { tracing: options.context(), changes: Mutex::default() };
-        let consumer: BaseConsumer<_> = options
-            .consumer(group)
-            // A member keeps its partitions when another member joins or leaves.
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .create_with_context(context)?;
-        consumer.subscribe(&[topic])?;
-        Ok(Self { consumer, events })
+        let (revision, former) = (options.credentials.revision(), Former::default());
+        let consumer = subscribed(options, group, topic)?;
+        let (options, group, topic) = (options.clone(), group.to_owned(), topic.to_owned());
+        Ok(Self { options, group, topic, consumer, revision, former, events })
     }
 
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         while !self.events.is_closed() {
+            if self.revision != self.options.credentials.revision() && self.renew().is_break() {
+                return;
+            }
             let polled = self.consumer.poll(POLL);
             let failed = match polled {
                 // A record fetched before its partition was paused is ignored.
@@ -59,6 +66,44 @@ impl Member {
             }
         }
     }
+
+    /// Joins with the credentials of this moment. The former client leaves the group, so its partitions are revoked.
+    fn renew(&mut self) -> ControlFlow<()> {
+        self.revision = self.options.credentials.revision();
+        let successor = match subscribed(&self.options, &self.group, &self.topic) {
+            Ok(successor) => successor,
+            Err(fault) => {
+                self.send(Err(Unavailable::from(fault).into()))?;
+                return ControlFlow::Break(());
+            }
+        };
+        let former = std::mem::replace(&mut self.consumer, successor);
+        let assigned = former.assignment().unwrap_or_default();
+        let partitions: Vec<i32> = assigned.elements().iter().map(|element| element.partition()).collect();
+        self.former.close(move || drop(former));
+        if partitions.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        self.send(Ok(GroupEvent::Revoked(partitions)))
+    }
+
+    fn send(&self, event: Result<GroupEvent, Error>) -> ControlFlow<()> {
+        match self.events.blocking_send(event) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+fn subscribed(options: &ClientOptions, group: &str, topic: &str) -> Result<BaseConsumer<Rebalancing>, Fault> {
+    let context = Rebalancing { tracing: options.context(), changes: Mutex::default() };
+    let consumer: BaseConsumer<_> = options
+        .consumer(group)
+        // A member keeps its partitions when another member joins or leaves.
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .create_with_context(context)?;
+    consumer.subscribe(&[topic])?;
+    Ok(consumer)
 }
 
 /// The callbacks of a group member: accept and pause partitions at once, and report every change.

@@ -1,4 +1,4 @@
-//! The producer behind the handle, and its replacement after a fatal error or when it is stuck.
+//! The producer behind the handle, and its replacement after a fatal error, when it is stuck, or for other credentials.
 //!
 //! An idempotent producer that loses its sequence (fenced, unknown epoch, out of order) cannot be used again in
 //! librdkafka. The service must continue, so a new producer replaces it, with a new identity and an empty queue.
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::error::not_enqueued;
 use super::{Error, Limits, NotFlushed, Outgoing};
-use crate::client::TracingContext;
+use crate::client::{Renewable, TracingContext};
 use crate::former::Former;
 use crate::{ClientOptions, Fault};
 
@@ -220,29 +220,29 @@ impl Slot {
     fn succeed(&self, former: &Arc<Generation>) -> bool {
         let mut state = self.state.lock();
         let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, former));
-        let now = Instant::now();
-        let too_soon = state.replaced_at.is_some_and(|at| now.duration_since(at) < REPLACE_INTERVAL_MIN);
+        let too_soon = state.replaced_at.is_some_and(|at| at.elapsed() < REPLACE_INTERVAL_MIN);
         if !is_current || too_soon {
             return false;
         }
-        match Generation::new(&self.options, &self.limits) {
-            Ok(successor) => {
-                state.current = Some(Arc::new(successor));
-                state.replaced_at = Some(now);
-                let former = Arc::clone(former);
-                state.former.close(move || {
-                    // Each call that waits on it ends by its deadline.
-                    while Arc::strong_count(&former) > 1 {
-                        std::thread::sleep(LOOK_INTERVAL);
-                    }
-                });
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "no new producer could be created");
-                false
-            }
+        let succeeded = self.put_new(&mut state);
+        if let Err(error) = &succeeded {
+            tracing::error!(%error, "no new producer could be created");
         }
+        succeeded.is_ok()
+    }
+
+    /// Puts a new producer in the place of the current one, which is closed when its records have ended.
+    fn put_new(&self, state: &mut State) -> Result<(), Fault> {
+        let Some(former) = state.current.clone() else { return Ok(()) };
+        state.current = Some(Arc::new(Generation::new(&self.options, &self.limits)?));
+        state.replaced_at = Some(Instant::now());
+        state.former.close(move || {
+            // Each call that waits on it ends by its deadline, and so does each record of a dropped call.
+            while Arc::strong_count(&former) > 1 || former.in_queue() > 0 {
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        });
+        Ok(())
     }
 
     pub(super) fn flush(&self, deadline: Duration) -> Result<(), NotFlushed> {
@@ -271,3 +271,13 @@ impl Slot {
         self.state.lock().current.clone().ok_or(Error::Closed)
     }
 }
+
+impl Renewable for Slot {
+    /// Records that were sent wait on for their acknowledgement by the former producer, whose connections stay.
+    fn renew(&self) -> Result<(), Fault> {
+        self.put_new(&mut self.state.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests;

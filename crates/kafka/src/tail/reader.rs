@@ -43,6 +43,8 @@ pub(super) struct TailReader {
     watchdog: Watchdog,
     /// The time of the next check, set while a cursor may be outside the log, or a new client is needed.
     check_at: Option<Instant>,
+    /// The revision of the credentials for which a new client was asked last.
+    revision: u64,
 }
 
 /// The thread ends: the handle was dropped, or an error was sent.
@@ -59,6 +61,8 @@ impl TailReader {
         limits: Limits,
         events: mpsc::Sender<Result<TailEvent, Error>>,
     ) -> Result<Self, Error> {
+        // Before the client: one of older credentials is replaced.
+        let revision = options.credentials.revision();
         let consumer = options.reader().map_err(Unavailable::from)?;
         let watch = Watch::begin(options, &topic, limits.open_deadline)?;
         let log = topics::watermarks_of(options, &topic, limits.open_deadline)?;
@@ -77,6 +81,7 @@ impl TailReader {
             watch,
             watchdog,
             check_at: None,
+            revision,
         };
         reader.fetch(|_| true)?;
         reader.until_checked()?;
@@ -115,6 +120,7 @@ impl TailReader {
                 let _ended = fail(&self.events, error);
                 return;
             }
+            self.mind_credentials();
             if self.check().is_break() || self.look().is_break() || self.mind_stalls().is_break() {
                 return;
             }
@@ -182,8 +188,16 @@ impl TailReader {
         }
     }
 
-    /// Handles librdkafka's report that a position is not in the log, and a stalled partition: checks the positions,
-    /// and continues with a new client if the log holds them.
+    /// Has all partitions fetched by a new client if the credentials have changed.
+    fn mind_credentials(&mut self) {
+        let revision = self.options.credentials.revision();
+        if self.revision != revision {
+            (self.revision, self.check_at) = (revision, Some(Instant::now()));
+        }
+    }
+
+    /// Handles librdkafka's report that a position is not in the log, a stalled partition, and changed credentials:
+    /// checks the positions, and continues with a new client if the log holds them.
     fn check(&mut self) -> Step {
         if self.check_at.is_none_or(|at| Instant::now() < at) {
             return Step::Continue(());
@@ -238,7 +252,8 @@ impl TailReader {
 
     /// Fetches all partitions from their cursors with a new client. Needed after an answer of a lagging replica, or
     /// after a truncation that affected no record read: the old client has stopped fetching that partition, and would
-    /// deliver nothing of it even if it were assigned again. Needed after a stall too, where it has forgotten it.
+    /// deliver nothing of it even if it were assigned again. Needed after a stall too, where it has forgotten it, and
+    /// for other credentials.
     fn reconnect(&mut self) -> Result<(), Error> {
         let successor = Intake::new(self.options.reader().map_err(Unavailable::from)?);
         let former = std::mem::replace(&mut self.intake, successor);

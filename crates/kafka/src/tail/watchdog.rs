@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 
-use crate::client::TracingContext;
+use crate::client::{Renewed, TracingContext};
 use ends::Ends;
 use stalls::Stalls;
 
@@ -30,7 +30,11 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Starts to ask for the ends of the topic, over a connection that the reader does not fetch by.
-    pub(super) fn start(client: Arc<BaseConsumer<TracingContext>>, topic: &str, stalled_after: Duration) -> Self {
+    pub(super) fn start(
+        client: Arc<Renewed<BaseConsumer<TracingContext>>>,
+        topic: &str,
+        stalled_after: Duration,
+    ) -> Self {
         Self { ends: Ends::start(client, topic), stalls: Stalls::new(stalled_after), waited: Duration::ZERO }
     }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Error;
 use super::admin::shape_of;
 use super::hold::{Hold, hold_of};
-use crate::client::TracingContext;
+use crate::client::{Renewed, TracingContext};
 use crate::native::authorize;
 use crate::{ClientOptions, Fault};
 
@@ -62,7 +62,7 @@ pub(crate) fn watermarks_of(
     topic: &str,
     deadline: Duration,
 ) -> Result<Vec<Watermarks>, Error> {
-    let (asker, until) = (Asker::open(options)?, Instant::now() + deadline);
+    let (asker, until) = (Asker::make(options).map_err(Error::Client)?, Instant::now() + deadline);
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let ends: Result<Vec<Watermarks>, Fault> = asker.ends(topic, left)?.into_values().collect();
@@ -81,7 +81,7 @@ pub struct EndsProbe(Arc<Probe>);
 struct Probe {
     options: ClientOptions,
     topic: String,
-    asker: Mutex<Option<Arc<Asker>>>,
+    asker: Arc<Renewed<Asker>>,
     holds: Mutex<Vec<Hold>>,
 }
 
@@ -91,7 +91,7 @@ impl EndsProbe {
         Self(Arc::new(Probe {
             options: options.clone(),
             topic: topic.to_owned(),
-            asker: Mutex::default(),
+            asker: Renewed::new(options, Asker::make),
             holds: Mutex::default(),
         }))
     }
@@ -104,7 +104,7 @@ impl EndsProbe {
     pub async fn now(&self, deadline: Duration) -> Result<Ends, Error> {
         let probe = Arc::clone(&self.0);
         let asked = tokio::task::spawn_blocking(move || {
-            let asker = probe.asker()?;
+            let asker = probe.asker.get().map_err(Error::Client)?;
             asker.authorize().and_then(|()| asker.ends(&probe.topic, deadline))
         });
         asked.await.expect("asking does not panic")
@@ -130,20 +130,10 @@ impl EndsProbe {
         holds
     }
 
-    /// Closes the connections and waits for the end, unless a question is still on its way.
+    /// Closes the connections and waits for the end, unless a question is still on its way. Later ones fail.
     pub async fn close(&self) {
-        let asker = self.0.asker.lock().take();
-        tokio::task::spawn_blocking(move || drop(asker)).await.expect("closing does not panic");
-    }
-}
-
-impl Probe {
-    fn asker(&self) -> Result<Arc<Asker>, Error> {
-        let mut asker = self.asker.lock();
-        if let Some(asker) = &*asker {
-            return Ok(Arc::clone(asker));
-        }
-        Ok(Arc::clone(asker.insert(Arc::new(Asker::open(&self.options)?))))
+        let asker = Arc::clone(&self.0.asker);
+        tokio::task::spawn_blocking(move || asker.close()).await.expect("closing does not panic");
     }
 }
 
@@ -160,9 +150,8 @@ struct Asker {
 }
 
 impl Asker {
-    fn open(options: &ClientOptions) -> Result<Self, Error> {
-        let open = || Ok(Self { committed: options.inquirer()?, uncommitted: options.uncommitted_inquirer()? });
-        open().map_err(Error::Client)
+    fn make(options: &ClientOptions) -> Result<Self, Fault> {
+        Ok(Self { committed: options.inquirer()?, uncommitted: options.uncommitted_inquirer()? })
     }
 
     /// Sees to the tokens of both clients: it may be long since the last question.

@@ -7,16 +7,13 @@ use std::time::Duration;
 use domain::LogId;
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::Error;
-use super::admin::{log_of, reader};
+use super::admin::log_of;
 use crate::ClientOptions;
-use crate::client::TracingContext;
+use crate::client::{Renewed, TracingContext};
 use crate::native::authorize;
-
-type Client = Arc<BaseConsumer<TracingContext>>;
 
 /// Asks which log a topic's name stands for; clones share the connection and the answers. The connection is made with
 /// the first question.
@@ -24,17 +21,10 @@ type Client = Arc<BaseConsumer<TracingContext>>;
 pub struct LogProbe(Arc<Probe>);
 
 struct Probe {
-    options: ClientOptions,
     topic: String,
-    client: Mutex<Slot>,
+    client: Arc<Renewed<BaseConsumer<TracingContext>>>,
     known: Mutex<Option<LogId>>,
     last: tokio::sync::Mutex<Last>,
-}
-
-enum Slot {
-    NotMade,
-    Open(Client),
-    Closed,
 }
 
 /// The last question and its answer.
@@ -47,9 +37,8 @@ struct Last {
 impl LogProbe {
     /// Prepares questions about a topic. Nothing is sent yet.
     pub fn new(options: &ClientOptions, topic: &str) -> Self {
-        let (options, topic, client) = (options.clone(), topic.to_owned(), Mutex::new(Slot::NotMade));
-        let known = Mutex::default();
-        Self(Arc::new(Probe { options, topic, client, known, last: tokio::sync::Mutex::default() }))
+        let (topic, client) = (topic.to_owned(), Renewed::new(options, ClientOptions::inquirer));
+        Self(Arc::new(Probe { topic, client, known: Mutex::default(), last: tokio::sync::Mutex::default() }))
     }
 
     /// Returns the log that the topic's name stood for at some moment of this call. One asks at a time, and all who
@@ -79,33 +68,20 @@ impl LogProbe {
 
     /// Closes the connection and waits for the end, unless a question is still on its way. Later ones fail.
     pub async fn close(&self) {
-        let client = std::mem::replace(&mut *self.0.client.lock(), Slot::Closed);
-        tokio::task::spawn_blocking(move || drop(client)).await.expect("closing does not panic");
+        let client = Arc::clone(&self.0.client);
+        tokio::task::spawn_blocking(move || client.close()).await.expect("closing does not panic");
     }
 }
 
 impl Probe {
     fn ask(&self, deadline: Duration) -> Result<LogId, Error> {
-        let client = self.client()?;
+        let client = self.client.get().map_err(Error::Client)?;
         // It may be long since the last question.
         authorize(client.client()).map_err(Error::Client)?;
         let answer = log_of(&client, &self.topic, deadline);
         // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
         while client.poll(Duration::ZERO).is_some() {}
         answer
-    }
-
-    fn client(&self) -> Result<Client, Error> {
-        let mut slot = self.client.lock();
-        match &*slot {
-            Slot::Open(client) => Ok(Arc::clone(client)),
-            Slot::Closed => Err(Error::Client(Code::BrokerDestroy.into())),
-            Slot::NotMade => {
-                let client = Arc::new(reader(&self.options)?);
-                *slot = Slot::Open(Arc::clone(&client));
-                Ok(client)
-            }
-        }
     }
 }
 

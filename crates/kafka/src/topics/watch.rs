@@ -11,9 +11,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::time::Instant;
 
 use super::Error;
-use super::admin::{log_of, reader, shape_of};
+use super::admin::{log_of, shape_of};
 use crate::ClientOptions;
-use crate::client::TracingContext;
+use crate::client::{Renewed, TracingContext};
 use crate::native::authorize;
 
 /// The interval of checks of a quiet topic.
@@ -44,7 +44,7 @@ pub(crate) enum Confirmed {
 pub(crate) struct Watch {
     /// Its own connection: a broker answers the requests of one connection in turn, and a fetch takes as long as
     /// nothing comes.
-    client: Arc<BaseConsumer<TracingContext>>,
+    client: Arc<Renewed<BaseConsumer<TracingContext>>>,
     topic: String,
     seen: Seen,
     look_at: Instant,
@@ -62,13 +62,15 @@ impl Watch {
     /// # Errors
     /// If the topic does not exist or the cluster does not answer in time.
     pub(crate) fn begin(options: &ClientOptions, topic: &str, deadline: Duration) -> Result<Self, Error> {
-        let client = Arc::new(reader(options)?);
-        let seen = Seen { log: log_of(&client, topic, deadline)?, missing_since: None };
+        let client = Renewed::new(options, ClientOptions::inquirer);
+        let asked = client.get().map_err(Error::Client)?;
+        let log = log_of(&asked, topic, deadline)?;
+        let seen = Seen { log, missing_since: None };
         Ok(Self { client, topic: topic.to_owned(), seen, look_at: Instant::now() + INTERVAL })
     }
 
     /// Returns the connection, for other questions about the topic.
-    pub(crate) fn client(&self) -> Arc<BaseConsumer<TracingContext>> {
+    pub(crate) fn client(&self) -> Arc<Renewed<BaseConsumer<TracingContext>>> {
         Arc::clone(&self.client)
     }
 
@@ -82,11 +84,17 @@ impl Watch {
     /// # Errors
     /// If it is another one, or has been missing for too long.
     pub(crate) fn confirm(&mut self) -> Result<Confirmed, Changed> {
-        let authorized = authorize(self.client.client()).map_err(Error::Client);
-        let asked = authorized.and_then(|()| log_of(&self.client, &self.topic, DEADLINE));
-        // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
-        while self.client.poll(Duration::ZERO).is_some() {}
+        let asked = self.ask(|client| log_of(client, &self.topic, DEADLINE));
         self.seen.judge(&self.topic, asked, Instant::now())
+    }
+
+    fn ask<A>(&self, question: impl Fn(&BaseConsumer<TracingContext>) -> Result<A, Error>) -> Result<A, Error> {
+        let client = self.client.get().map_err(Error::Client)?;
+        let authorized = authorize(client.client()).map_err(Error::Client);
+        let asked = authorized.and_then(|()| question(&client));
+        // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
+        while client.poll(Duration::ZERO).is_some() {}
+        asked
     }
 
     /// Returns the number of partitions if a check was due and the cluster answered.
@@ -103,7 +111,10 @@ impl Watch {
         match confirmed {
             // The reader handles an outage.
             Confirmed::NotYet => Ok(None),
-            Confirmed::Yes => Ok(shape_of(&self.client, &self.topic, DEADLINE).ok().map(|shape| shape.partitions)),
+            Confirmed::Yes => {
+                let shape = self.ask(|client| shape_of(client, &self.topic, DEADLINE));
+                Ok(shape.ok().map(|shape| shape.partitions))
+            }
         }
     }
 }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use domain::PasswordSource;
 use domain::client_property::is_secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Faults;
 use crate::secret::{REDACTED, check_permissions};
 use crate::settings::OAuth;
+use crate::settings::registry::source;
 
 /// `[kafka]`: the cluster, and librdkafka settings that are passed through.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,8 @@ pub struct Kafka {
     /// librdkafka settings by name. Numbers and booleans may be written without quotes.
     #[serde(deserialize_with = "scalars_as_text", serialize_with = "without_secrets")]
     pub properties: BTreeMap<String, String>,
+    /// A file with `sasl.password`, watched: the clients use a new password without a restart.
+    pub sasl_password_file: PathBuf,
     /// Where the clients get their tokens from.
     pub oauth: OAuth,
 }
@@ -34,6 +39,7 @@ impl Default for Kafka {
             client_id: "rollcall".to_owned(),
             group_prefix: "rollcall".to_owned(),
             properties: BTreeMap::new(),
+            sasl_password_file: PathBuf::new(),
             oauth: OAuth::default(),
         }
     }
@@ -41,6 +47,8 @@ impl Default for Kafka {
 
 /// The properties that name a file with a private key.
 const KEY_FILES: [&str; 2] = ["ssl.key.location", "ssl.keystore.location"];
+/// The property with the password.
+const PASSWORD: &str = "sasl.password";
 
 impl Kafka {
     /// Adds a caution for each file with a key that every user of the machine may use.
@@ -50,6 +58,22 @@ impl Kafka {
                 check_permissions(&format!("kafka.properties.{name}"), Path::new(path), faults);
             }
         }
+    }
+
+    /// Returns the source of the password, or `None` if no file has it. Adds a fault if it is given twice, or cannot be
+    /// read.
+    pub fn password(&self, faults: &mut Faults) -> Option<Arc<dyn PasswordSource>> {
+        let source = source("kafka.sasl_password", None, &self.sasl_password_file, faults)?;
+        if self.properties.contains_key(PASSWORD) {
+            faults.push(
+                "kafka.sasl_password_file",
+                format!("expected either kafka.sasl_password_file or kafka.properties.{PASSWORD}"),
+            );
+        }
+        if source.read().is_ok_and(|password| password.is_empty()) {
+            faults.push("kafka.sasl_password_file", "is empty");
+        }
+        Some(Arc::new(source))
     }
 }
 
@@ -61,6 +85,7 @@ impl fmt::Debug for Kafka {
             .field("client_id", &self.client_id)
             .field("group_prefix", &self.group_prefix)
             .field("properties", &shown)
+            .field("sasl_password_file", &self.sasl_password_file)
             .field("oauth", &self.oauth)
             .finish()
     }
@@ -101,9 +126,39 @@ fn flatten(path: &str, table: toml::Table, properties: &mut BTreeMap<String, Str
     }
     Ok(())
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_in_the_only_line_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        let read = |properties: &str| {
+            let mut kafka: Kafka = toml::from_str(properties).unwrap();
+            kafka.sasl_password_file = path.clone();
+            let mut faults = Faults::default();
+            let password = kafka.password(&mut faults).map(|source| source.password());
+            let password = password.map(|password| password.map_err(|error| error.to_string()));
+            (password, faults.iter().map(|fault| fault.to_string()).collect::<Vec<_>>().join("; "))
+        };
+        std::fs::write(&path, "hunter2\n").unwrap();
+        assert_eq!(read(""), (Some(Ok("hunter2".to_owned())), String::new()));
+        let (_, faults) = read("[properties]\n'sasl.password' = 'hunter2'");
+        assert!(faults.contains("expected either") && !faults.contains("hunter2"), "{faults}");
+        for (content, part) in [
+            ("\u{feff}hunter2", "byte order mark"),
+            ("hunter2\nx\n", "several lines"),
+            ("hunt\0er2", "zero byte"),
+            ("", "is empty"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let (password, faults) = read("");
+            assert!(password.unwrap().is_err() && faults.contains(part), "{faults}");
+        }
+        assert!(Kafka::default().password(&mut Faults::default()).is_none());
+    }
 
     #[test]
     fn properties_are_scalars_by_quoted_or_dotted_names() {

@@ -22,6 +22,56 @@ fn record(partition: i32, value: &str) -> Outgoing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn other_credentials_are_read_on_with_where_it_stood() {
+    let broker = EmbeddedBroker::start(&[(TOPIC, 2)]).unwrap();
+    let options = broker.client_options();
+    let publisher = Publisher::open(&options, publish::Limits::default()).unwrap();
+    for partition in [0, 1] {
+        publisher.publish(record(partition, "before")).await.unwrap();
+    }
+    let (sender, mut events) = mpsc::channel(1_000);
+    let from = Checkpoint::default();
+    let mut reader = tokio::task::block_in_place(|| {
+        TailReader::open(&options, TOPIC.to_owned(), &from, Limits::default(), sender).unwrap()
+    });
+    let mut read = Vec::new();
+    let mut read_until = |reader: &mut TailReader, count: usize| {
+        let began = Instant::now();
+        while read.len() < count {
+            assert!(began.elapsed() < PATIENCE, "{read:?}");
+            assert!(reader.poll().is_continue() && reader.deliver().is_continue());
+            reader.mind_credentials();
+            assert!(reader.check().is_continue());
+            while let Ok(event) = events.try_recv() {
+                if let TailEvent::Records(records) = event.unwrap() {
+                    read.extend(records.into_iter().map(|record| record.position));
+                }
+            }
+        }
+        read.sort_unstable();
+        read.clone()
+    };
+    let client = |reader: &TailReader| reader.intake.consumer().client().native_ptr();
+    let position = |partition, offset| domain::Position { partition, offset };
+    let former = client(&reader);
+    tokio::task::block_in_place(|| read_until(&mut reader, 2));
+    assert_eq!(client(&reader), former);
+
+    tokio::task::block_in_place(|| options.credentials.renew(None).unwrap());
+    for partition in [0, 1] {
+        publisher.publish(record(partition, "after")).await.unwrap();
+    }
+    let read = tokio::task::block_in_place(|| {
+        reader.mind_credentials();
+        assert!(reader.check().is_continue());
+        read_until(&mut reader, 4)
+    });
+    assert_eq!(read, [position(0, 0), position(0, 1), position(1, 0), position(1, 1)], "each record once");
+    assert_ne!(client(&reader), former);
+    tokio::task::block_in_place(|| drop(reader));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_partition_is_read_on_where_it_stood() {
     let broker = EmbeddedBroker::start(&[(TOPIC, 2)]).unwrap();
     let publisher = Publisher::open(&broker.client_options(), publish::Limits::default()).unwrap();

@@ -12,13 +12,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::Fault;
-use crate::client::TracingContext;
+use crate::client::{Renewed, TracingContext};
 use crate::native::authorize;
 
 /// The pause between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time that a question waits for its answer.
 const DEADLINE: Duration = Duration::from_secs(1);
+
+type Client = BaseConsumer<TracingContext>;
 
 /// Where the partitions of a topic end, asked for again and again until this is dropped.
 pub(super) struct Ends {
@@ -36,14 +38,14 @@ struct Asked {
 }
 
 struct Asker {
-    client: Arc<BaseConsumer<TracingContext>>,
+    client: Arc<Renewed<Client>>,
     topic: String,
     asked: Arc<Asked>,
     stop: Receiver<Infallible>,
 }
 
 impl Ends {
-    pub(super) fn start(client: Arc<BaseConsumer<TracingContext>>, topic: &str) -> Self {
+    pub(super) fn start(client: Arc<Renewed<Client>>, topic: &str) -> Self {
         let ((sender, stop), asked) = (channel(), Arc::<Asked>::default());
         let asker = Asker { client, topic: topic.to_owned(), asked: Arc::clone(&asked), stop };
         let thread = std::thread::Builder::new()
@@ -87,25 +89,26 @@ impl Asker {
     /// Returns the ends that a reader can reach: the client reads as the reader does. A partition without an answer is
     /// left out.
     fn ask(&self, partitions: &[i32]) -> BTreeMap<i32, i64> {
-        if partitions.is_empty() || authorize(self.client.client()).is_err() {
+        let Ok(client) = self.client.get() else { return BTreeMap::new() };
+        if partitions.is_empty() || authorize(client.client()).is_err() {
             return BTreeMap::new();
         }
-        match self.ask_together(partitions) {
+        match self.ask_together(&client, partitions) {
             Ok(ends) => ends,
             // One partition without a leader fails the question for all.
             Err(_) => {
                 let running = partitions.iter().take_while(|_| self.stop.try_recv() == Err(TryRecvError::Empty));
-                running.filter_map(|partition| Some((*partition, self.ask_alone(*partition)?))).collect()
+                running.filter_map(|partition| Some((*partition, self.ask_alone(&client, *partition)?))).collect()
             }
         }
     }
 
-    fn ask_together(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Fault> {
+    fn ask_together(&self, client: &Client, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Fault> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition_offset(&self.topic, *partition, Offset::End)?;
         }
-        let answered = self.client.offsets_for_times(list, DEADLINE)?;
+        let answered = client.offsets_for_times(list, DEADLINE)?;
         let end = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
             Offset::Offset(end) if element.error().is_ok() => Some((element.partition(), end)),
             _ => None,
@@ -113,7 +116,7 @@ impl Asker {
         Ok(answered.elements().into_iter().filter_map(end).collect())
     }
 
-    fn ask_alone(&self, partition: i32) -> Option<i64> {
-        self.client.fetch_watermarks(&self.topic, partition, DEADLINE).ok().map(|(_, end)| end)
+    fn ask_alone(&self, client: &Client, partition: i32) -> Option<i64> {
+        client.fetch_watermarks(&self.topic, partition, DEADLINE).ok().map(|(_, end)| end)
     }
 }
