@@ -46,17 +46,22 @@ pub(crate) fn filter(configured: &str, verbose: bool) -> String {
 }
 
 impl Command {
-    /// Returns whether the command starts logging itself, as its configuration says.
-    fn logs(&self) -> bool {
+    /// Returns whether the command runs until a signal. It starts logging itself, as its configuration says.
+    fn is_service(&self) -> bool {
         matches!(self, Self::Dev(_) | Self::Ingest(_) | Self::Projector(_))
     }
 }
 
 impl Rollcall {
+    /// Returns whether the command runs until a signal.
+    pub(crate) fn is_service(&self) -> bool {
+        self.command.is_service()
+    }
+
     /// Runs the command and returns the exit status. An error is a failure that the command has not reported itself.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let verbose = self.verbose;
-        if verbose && !self.command.logs() {
+        if verbose && !self.is_service() {
             telemetry::init(Format::Text, &filter("warn", verbose)).context("logging cannot start")?;
         }
         match self.command {

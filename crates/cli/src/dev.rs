@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use service::telemetry::{self, Format};
-use service::{Secret, Shutdown};
+use service::{Secret, Shutdown, resources};
 use tokio::net::TcpListener;
 
 use crate::command::filter;
@@ -64,6 +64,7 @@ pub(crate) struct Args {
 /// Runs until the shutdown.
 pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     telemetry::init(Format::Text, &filter(&args.log, verbose)).context("logging cannot start")?;
+    resources::log_threads();
     let ports = Ports::bind(&args).await?;
     let folder = TableFolder::open(args.data_dir.clone())?;
     let broker = Broker::start(args.bootstrap.as_deref()).await?;

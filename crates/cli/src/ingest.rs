@@ -7,7 +7,7 @@ use ingest::config::Raw;
 use ingest::{Config, Listeners};
 use kafka::publish::Publisher;
 use service::config::Faults;
-use service::{Shutdown, telemetry};
+use service::{Shutdown, resources, telemetry};
 
 use crate::command::filter;
 use crate::environment::now;
@@ -46,6 +46,7 @@ pub(crate) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
 pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let config = args.sources.ingest(|_| ())?;
     telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
+    resources::log_threads();
     args.sources.log_ignored::<Raw, projector::Raw>();
     service::config::log_cautions(&config.cautions);
     let listeners = Listeners {

@@ -80,6 +80,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(rollcall: Rollcall) -> anyhow::Result<ExitCode> {
+    if rollcall.is_service() {
+        service::resources::check_threads()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let status = runtime.block_on(rollcall.run());
     // A blocking call of the Kafka client without a caller must not delay the end.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use projector::rebuild::{Progress, Stage};
 use projector::{Listeners, Phase, Raw};
-use service::{Shutdown, telemetry};
+use service::{Shutdown, resources, telemetry};
 use tokio::sync::watch;
 
 use crate::command::filter;
@@ -33,6 +33,7 @@ pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow
     let mut config = args.sources.projector(|raw| raw.store.rebuild |= args.rebuild)?;
     config.projection.clock = now;
     telemetry::init(config.log.format, &filter(&config.log.filter, verbose)).context("logging cannot start")?;
+    resources::log_threads();
     args.sources.log_ignored::<Raw, ingest::config::Raw>();
     service::config::log_cautions(&config.cautions);
     let listeners = Listeners {

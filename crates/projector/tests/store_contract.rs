@@ -11,7 +11,7 @@ use std::sync::Arc;
 use domain::{Checkpoint, UnixMillis, UserId, wire};
 use history::{assert_is_fold, changed, records};
 use projector::store::{
-    Change, Commit, Effects, Error, LogBatch, Lookup, Since, StoreMeta, StoreReader, UserFilter, Writer,
+    Change, Commit, Effects, Error, HeldBy, LogBatch, Lookup, Since, StoreMeta, StoreReader, UserFilter, Writer,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -233,6 +233,32 @@ fn kept_snapshots_do_not_make_the_write_ahead_log_grow() {
         // SQLite begins anew past 1,000 pages of 4 KiB; these commits take four times that.
         assert!(log_bytes < 6 << 20, "{log_bytes}");
     }
+}
+
+#[test]
+fn a_write_ahead_log_that_another_process_holds_is_told_and_cut_once_it_is_let_go() {
+    // Past twice this size, a log is cut; SQLite leaves it as large.
+    const LOG_BYTES_MAX: u64 = 16 << 20;
+    let (_dir, mut writer) = store();
+    writer.commit(&batch(12, 50), LATER).unwrap();
+    let log = writer.path().with_extension("db-wal");
+    let log_bytes = || fs::metadata(&log).unwrap().len();
+    let outside = Connection::open(writer.path()).unwrap();
+    outside.execute_batch("BEGIN; SELECT count(*) FROM users").unwrap();
+    let many = batch(13, 60_000);
+    for records in many.records.chunks(50) {
+        assert_eq!(writer.trim_log().unwrap(), None, "{} bytes", log_bytes());
+        writer.commit(&LogBatch { records: records.to_vec(), ..LogBatch::default() }, LATER).unwrap();
+        if log_bytes() > 2 * LOG_BYTES_MAX {
+            break;
+        }
+    }
+    let held = log_bytes();
+    assert!(held > 2 * LOG_BYTES_MAX, "{held} bytes: so many commits do not fill it");
+    assert_eq!(writer.trim_log().unwrap(), Some((HeldBy::AnotherProcess, held)));
+    outside.execute_batch("COMMIT").unwrap();
+    assert_eq!(writer.trim_log().unwrap(), None);
+    assert_eq!(log_bytes(), 0);
 }
 
 #[test]

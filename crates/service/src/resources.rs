@@ -11,6 +11,16 @@ const FILES_RESERVED: u64 = 320;
 /// The threads that a service may have: the runtime with its pool for work that blocks, and those of Kafka's clients,
 /// one for each broker. The client library ends the process when it gets none.
 const THREADS_NEEDED: u64 = 128;
+/// The threads without which a service cannot even start: with one broker and two processors it has 35 to 41.
+const THREADS_MIN: u64 = 32;
+
+/// A limit of threads with which no service can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the limit of threads (RLIMIT_NPROC, pids.max) is {0}, and a service needs {THREADS_NEEDED}: without one, the \
+     Kafka client ends the process"
+)]
+pub struct TooFewThreads(u64);
 
 /// Raises the soft limit of open files to the hard one, and returns the limits with no more places for connections than
 /// there are files for.
@@ -48,18 +58,34 @@ fn raised() -> Option<u64> {
     }
 }
 
-/// Logs an error when the process may have fewer threads than it may need.
-pub(crate) fn check_threads() {
-    // The limit of a user does not hold for root (setrlimit(2)).
-    let of_user = if getuid().is_root() { None } else { getrlimit(Resource::Nproc).current };
-    let limit = [of_user, cgroup::processes()].into_iter().flatten().min();
-    if let Some(limit) = limit.filter(|limit| *limit < THREADS_NEEDED) {
+/// Checks that a service can start with the threads that the process may have: before the first of them.
+///
+/// # Errors
+/// [`TooFewThreads`] when it cannot.
+pub fn check_threads() -> Result<(), TooFewThreads> {
+    suffices(threads())
+}
+
+fn suffices(limit: Option<u64>) -> Result<(), TooFewThreads> {
+    limit.filter(|limit| *limit < THREADS_MIN).map_or(Ok(()), |limit| Err(TooFewThreads(limit)))
+}
+
+/// Logs an error when the process may have fewer threads than it may need: before there is a Kafka client.
+pub fn log_threads() {
+    if let Some(limit) = threads().filter(|limit| *limit < THREADS_NEEDED) {
         tracing::error!(
             threads.max = limit,
             threads.needed = THREADS_NEEDED,
             "the limit of threads (RLIMIT_NPROC, pids.max) is too low: without one, the Kafka client ends the process"
         );
     }
+}
+
+/// Returns the limit of threads; `None` when there is none.
+fn threads() -> Option<u64> {
+    // The limit of a user does not hold for root (setrlimit(2)).
+    let of_user = if getuid().is_root() { None } else { getrlimit(Resource::Nproc).current };
+    [of_user, cgroup::processes()].into_iter().flatten().min()
 }
 
 #[cfg(test)]
@@ -73,6 +99,13 @@ mod tests {
         {
             assert_eq!(places(wanted, files), given, "{wanted} of {files:?}");
         }
+    }
+
+    #[test]
+    fn few_threads_are_refused() {
+        assert_eq!(suffices(None), Ok(()));
+        assert_eq!(suffices(Some(THREADS_MIN)), Ok(()));
+        assert_eq!(suffices(Some(THREADS_MIN - 1)), Err(TooFewThreads(THREADS_MIN - 1)));
     }
 
     #[test]

@@ -88,7 +88,6 @@ impl<E: Send + 'static> Service<E> {
         }
         let Self { router, tls, limits, preferred, metrics, readiness, mut parts, stop } = self;
         let admin_stop = Shutdown::new();
-        resources::check_threads();
         let limits = resources::fit(limits);
         let admin_limits = ServerLimits {
             connections_max: ADMIN_CONNECTIONS_MAX,

@@ -4,6 +4,7 @@
 
 mod signals;
 mod support;
+mod threads;
 
 mod readers;
 

@@ -212,7 +212,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error`] when the file cannot be read or written.
-    pub(crate) fn trim_log(&mut self) -> Result<Option<(HeldBy, u64)>, Error> {
+    pub fn trim_log(&mut self) -> Result<Option<(HeldBy, u64)>, Error> {
         let mut log = self.path.as_os_str().to_owned();
         log.push("-wal");
         let bytes = std::fs::metadata(&log).map_or(0, |found| found.len());
