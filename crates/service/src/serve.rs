@@ -6,6 +6,8 @@ mod places;
 
 mod http2;
 
+mod foreign;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -28,6 +30,7 @@ use tower::ServiceExt;
 
 use crate::Shutdown;
 use crate::tls::{Tls, alpn};
+use foreign::FIRST_BYTES;
 use head::{HeadLimit, Phase};
 use places::Place;
 pub use places::{Places, network_of};
@@ -174,12 +177,22 @@ impl Server {
             let Some(is_http2) = is_http2 else { return };
             return self.speak(stream, is_http2, Scheme::HTTP, peer).await;
         };
-        match tokio::time::timeout(HANDSHAKE_MAX, crate::tls::handshake(&acceptor, stream, allows_http2)).await {
-            Ok(Ok(stream)) => {
+        let mut first = [0; FIRST_BYTES];
+        let handshake = async {
+            let count = stream.peek(&mut first).await.unwrap_or(0);
+            (count, crate::tls::handshake(&acceptor, stream, allows_http2).await)
+        };
+        match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+            Ok((_, Ok(stream))) => {
                 let is_http2 = alpn::is_http2(stream.ssl());
                 self.speak(stream, is_http2, Scheme::HTTPS, peer).await;
             }
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
+            Ok((count, Err(error))) => {
+                tracing::debug!(%peer, %error, "the TLS handshake failed");
+                if let Some(first) = first.get(..count).filter(|first| !first.is_empty()) {
+                    self.places.foreign().came_with_tls(first, peer);
+                }
+            }
             Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
         }
     }
@@ -200,7 +213,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { limits, router, shutdown, .. } = self;
+        let Self { limits, places, router, shutdown } = self;
         let phase = Phase::default();
         let of_service = phase.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -221,7 +234,7 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.idle)
             .max_buf_size(limits.header_bytes_max)
-            .serve_connection(TokioIo::new(HeadLimit::new(stream, limits.header_read, phase)), service);
+            .serve_connection(TokioIo::new(HeadLimit::new(stream, limits.header_read, phase.clone())), service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -230,6 +243,11 @@ impl Server {
                 connection.await
             }
         };
+        if let (Err(error), Some(first)) = (&ended, phase.first_bytes())
+            && error.is_parse()
+        {
+            places.foreign().came_without_tls(first, peer);
+        }
         note_end(peer, ended);
     }
 }

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
 use super::ServerLimits;
+use super::foreign::Foreign;
 use crate::Metrics;
 use crate::telemetry::Seldom;
 
@@ -35,6 +36,8 @@ struct Shared {
     waited: Counter,
     refused: Family<Labels, Counter>,
     reported: Seldom,
+    /// Those who took a place for another protocol.
+    foreign: Foreign,
 }
 
 /// The places of one kind.
@@ -106,11 +109,12 @@ impl Places {
             waited: Counter::default(),
             refused: Family::default(),
             reported: Seldom::default(),
+            foreign: Foreign::default(),
         }))
     }
 
     pub(crate) fn register(&self, metrics: &Metrics) {
-        let Shared { connections, streams, waited, refused, .. } = &*self.0;
+        let Shared { connections, streams, waited, refused, foreign, .. } = &*self.0;
         let places = Gauge::<i64>::default();
         places.set(i64::try_from(connections.taken.lock().places).unwrap_or(i64::MAX));
         metrics.register(|registry| {
@@ -121,7 +125,12 @@ impl Places {
             registry.register("rollcall_http_connections_waited", help, waited.clone());
             let help = "Connections closed and streams refused because their source or all sources have too many";
             registry.register("rollcall_http_connections_refused", help, refused.clone());
+            foreign.register(registry);
         });
+    }
+
+    pub(super) fn foreign(&self) -> &Foreign {
+        &self.0.foreign
     }
 
     /// Returns a place for a connection from `address`. Waits while all places are taken by others and none is kept for
