@@ -170,6 +170,7 @@ impl Log {
             reason: String::new(),
             pointer: String::new(),
             received_at: now(),
+            as_of: None,
             record: None,
         };
         let kept = self.publisher.publish(Outgoing::letter(&letter, &self.names.dead_letter)).await;

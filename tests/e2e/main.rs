@@ -20,6 +20,7 @@
 //! | [`foreign_clients`] | kcat and another language's Avro library read what was sent |
 //! | [`forget`] | a forgotten user is gone, also from the late deliveries, and only what is newer brings it back |
 //! | [`held_back`] | an open transaction of any producer: everybody says so, and nobody concludes from half a log |
+//! | [`import`] | a list of users is imported again and again: it adds whom nobody has told of, and nothing else |
 //! | [`log_roundtrip`] | what is published is read back as it was, by every reader |
 //! | [`leader_gone`] | the lag of a partition without a leader is unknown, never 0 |
 //! | [`leaders_killed`] | three brokers, leaders killed in turn under load: nothing that was acknowledged is lost |
@@ -53,6 +54,7 @@ mod examples;
 mod foreign_clients;
 mod forget;
 mod held_back;
+mod import;
 mod leader_gone;
 mod leaders_killed;
 mod log_roundtrip;

@@ -7,7 +7,10 @@ use service::Shutdown;
 use service::telemetry::{self, Format};
 
 use crate::ending::at_once;
-use crate::{config, dead_letter, dev, forget, health, ingest, projector, simulate, token, topics, verify, version};
+use crate::{
+    config, dead_letter, dev, export, forget, health, import, ingest, projector, simulate, token, topics, verify,
+    version,
+};
 
 /// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
 #[derive(Debug, clap::Parser)]
@@ -32,6 +35,8 @@ enum Command {
     Config(config::Command),
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    Import(import::Args),
+    Export(export::Args),
     Forget(forget::Args),
     Verify(verify::Args),
     Simulate(simulate::Args),
@@ -71,6 +76,8 @@ impl Rollcall {
             Command::Topics(command) => topics::run(command).await,
             Command::Config(command) => config::run(&command).await,
             Command::DeadLetter(command) => dead_letter::run(command).await,
+            Command::Import(args) => import::run(args).await,
+            Command::Export(args) => export::run(args).await,
             Command::Forget(args) => forget::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Simulate(args) => simulate::run(args, Shutdown::on_signals(at_once)?).await,

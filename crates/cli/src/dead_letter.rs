@@ -5,19 +5,17 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use domain::roll::Standing;
-use domain::wire::Framing;
 use domain::{TopicId, TopicPosition};
 use ingest::dead_letter::{self, Destination, IDENTIFY_DEADLINE, Replay, Sorted};
 use kafka::ClientOptions;
 use kafka::topics::LogProbe;
-use service::registry::Schemas;
 use upkeep::Table;
 use upkeep::letters::{self, Kept};
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, reach, schemas};
 use crate::environment::now;
 use crate::files;
-use crate::ingest::{publisher, without_requests};
+use crate::ingest::{framing, publisher, table, without_requests};
 use crate::output::{escaped, print, print_bytes};
 use crate::sources::Sources;
 
@@ -122,18 +120,6 @@ async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Re
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns the framing of ingest's events.
-async fn framing(config: &ingest::Config, schemas: &Schemas) -> anyhow::Result<Framing> {
-    let framing = schemas.register(&[&config.topics.users, &config.topics.late]).await;
-    framing.context("the schema registry cannot be used")
-}
-
-async fn table(config: &ingest::Config, schemas: Schemas) -> anyhow::Result<Table> {
-    let (options, topic) = (config.kafka.clone(), config.topics.users.clone());
-    let read = tokio::task::spawn_blocking(move || letters::table(&options, &topic, &schemas)).await?;
-    read.context("the users topic cannot be read, so nothing was replayed")
-}
-
 /// Returns a line for each letter of an event. `position` is `None` in a dry run.
 fn outcome(replay: &Replay, standing: Standing, topic: TopicId, position: Option<TopicPosition>) -> String {
     let (stored, duplicate) = match position {
@@ -176,7 +162,7 @@ fn whole(kept: &Kept, topic: TopicId) -> String {
     let body = String::from_utf8_lossy(&letter.body);
     format!(
         "key         {}\nposition    {}\nreceived    {}\nrejection   {}\nreason      {}\npointer     {}\n\
-         iv          {}\n\n{body}\n",
+         iv          {}\n{}\n{body}\n",
         kept.key,
         topic.at(kept.position),
         letter.received_at,
@@ -184,5 +170,6 @@ fn whole(kept: &Kept, topic: TopicId) -> String {
         letter.reason,
         letter.pointer,
         letter.iv.as_deref().unwrap_or("none"),
+        letter.as_of.map(|as_of| format!("as of       {as_of}\n")).unwrap_or_default(),
     )
 }

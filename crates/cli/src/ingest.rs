@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use domain::wire::Framing;
 use ingest::config::Raw;
 use ingest::{Config, Listeners};
 use kafka::publish::Publisher;
 use service::config::Faults;
+use service::registry::Schemas;
 use service::{Shutdown, resources, telemetry};
+use upkeep::{Table, letters};
 
 use crate::command::filter;
 use crate::environment::now;
@@ -40,6 +43,25 @@ pub(crate) fn without_requests(sources: &Sources) -> Result<Config, Faults> {
 /// If the options cannot be used.
 pub(crate) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
     Publisher::open(&config.kafka, config.publish).context("the Kafka client cannot be created")
+}
+
+/// Returns the framing of ingest's events.
+///
+/// # Errors
+/// If there is a registry, and it does not take the schema.
+pub(crate) async fn framing(config: &Config, schemas: &Schemas) -> anyhow::Result<Framing> {
+    let framing = schemas.register(&[&config.topics.users, &config.topics.late]).await;
+    framing.context("the schema registry cannot be used")
+}
+
+/// Returns the state of every user, by which the gate's rule judges events.
+///
+/// # Errors
+/// If the users topic cannot be read to its end.
+pub(crate) async fn table(config: &Config, schemas: Schemas) -> anyhow::Result<Table> {
+    let (options, topic) = (config.kafka.clone(), config.topics.users.clone());
+    let read = tokio::task::spawn_blocking(move || letters::table(&options, &topic, &schemas)).await?;
+    read.context("the users topic cannot be read, so nothing was written")
 }
 
 /// Runs the service until the shutdown.

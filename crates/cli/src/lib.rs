@@ -6,6 +6,7 @@
 //! | `dev.rs` | the whole system in one process |
 //! | `ingest.rs`, `projector.rs` | the two services |
 //! | `topics.rs`, `config.rs`, `token.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
+//! | `import.rs`, `export.rs` | the users of a list, in and out |
 //! | `simulate.rs` | simulates the vendor |
 //! | `health.rs` | the health check of a container |
 //!
@@ -13,7 +14,8 @@
 //! | --- | --- |
 //! | `environment.rs`, `sources.rs` | clock and variables; a configuration from file, environment and flags |
 //! | `files.rs` | the help on the file of a command |
-//! | `cluster.rs`, `listen.rs`, `fetch.rs` | Kafka for the commands of an operator, ports, queries to a projector |
+//! | `cluster.rs`, `listen.rs` | Kafka for the commands of an operator, ports |
+//! | `target.rs`, `fetch.rs` | the projector that a command asks, queries to it |
 //! | `output.rs`, `progress.rs` | standard output, and progress bars on standard error |
 //! | `expect.rs` | the file that `simulate` writes and `verify` compares with |
 //! | `ending.rs`, `version.rs` | the end of the process, its version |
@@ -36,10 +38,12 @@ mod dev;
 mod ending;
 mod environment;
 mod expect;
+mod export;
 mod fetch;
 mod files;
 mod forget;
 mod health;
+mod import;
 mod ingest;
 mod listen;
 mod output;
@@ -47,6 +51,7 @@ mod progress;
 mod projector;
 mod simulate;
 mod sources;
+mod target;
 mod token;
 mod topics;
 mod verify;

@@ -88,15 +88,34 @@ impl UserEvent {
     /// # Errors
     /// [`FactsError`] when `old` and `new` have different identifiers, or when the timestamp is not an instant.
     pub fn new(facts: Facts) -> Result<Self, FactsError> {
-        let Facts { old, new, timestamp, received_at, password_changed, extra, omitted } = facts;
-        if let Some(old) = old.as_ref().filter(|old| old.user_id != new.user_id) {
-            return Err(FactsError::Identity { old: old.user_id, new: new.user_id });
+        if let Some(old) = facts.old.as_ref().filter(|old| old.user_id != facts.new.user_id) {
+            return Err(FactsError::Identity { old: old.user_id, new: facts.new.user_id });
         }
-        let occurred_at = UnixMillis::parse_iso8601(&timestamp).map_err(FactsError::Timestamp)?;
+        let occurred_at = UnixMillis::parse_iso8601(&facts.timestamp).map_err(FactsError::Timestamp)?;
+        let kind = if facts.old.is_some() { EventType::Changed } else { EventType::Created };
+        Ok(Self::derived(facts, kind, occurred_at))
+    }
+
+    /// Returns the event of a user on a list of users as of `as_of`, read at `received_at`, without the fields in
+    /// `omitted`. The same list gives the same events again.
+    pub fn imported(user: User, as_of: UnixMillis, received_at: UnixMillis, omitted: Vec<String>) -> Self {
+        let facts = Facts {
+            old: None,
+            new: user,
+            timestamp: as_of.to_string(),
+            received_at,
+            password_changed: false,
+            extra: BTreeMap::new(),
+            omitted,
+        };
+        Self::derived(facts, EventType::Imported, as_of)
+    }
+
+    fn derived(facts: Facts, kind: EventType, occurred_at: UnixMillis) -> Self {
+        let Facts { old, new, timestamp, received_at, password_changed, extra, omitted } = facts;
         let version = new.version();
         let parent = old.as_ref().map(User::version);
-        let kind = if old.is_some() { EventType::Changed } else { EventType::Created };
-        Ok(Self {
+        Self {
             user_id: new.user_id,
             kind,
             occurred_at,
@@ -110,7 +129,7 @@ impl UserEvent {
             old,
             extra,
             omitted,
-        })
+        }
     }
 
     pub fn head(&self) -> Head {
@@ -157,6 +176,18 @@ mod tests {
         let mut again = facts(None, 1, "2017-06-06T10:53:43Z");
         again.received_at = UnixMillis::from_millis(99);
         assert_eq!(UserEvent::new(again).unwrap().event_id, first.event_id);
+    }
+
+    #[test]
+    fn a_list_gives_the_same_event_again_and_any_webhook_ranks_above_it() {
+        let (as_of, received_at) = (UnixMillis::from_millis(1_600_000_000_000), UnixMillis::from_millis(i64::MAX / 2));
+        let user = || User::new(UserId::new(1).unwrap());
+        let imported = UserEvent::imported(user(), as_of, received_at, Vec::new());
+        let again = UserEvent::imported(user(), as_of, as_of, Vec::new());
+        assert_eq!((imported.kind, imported.occurred_at, imported.parent), (EventType::Imported, as_of, None));
+        assert_eq!((imported.timestamp.as_str(), again.event_id), ("2020-09-13T12:26:40Z", imported.event_id));
+        let created = UserEvent::new(facts(None, 1, "2017-06-06T10:53:43Z")).unwrap();
+        assert!(created.head().rank() > imported.head().rank());
     }
 
     #[test]

@@ -16,6 +16,8 @@ const POINTER: &str = "rollcall-pointer";
 const IV: &str = "rollcall-iv";
 /// Header: when the body was received, RFC 3339.
 const RECEIVED_AT: &str = "rollcall-received-at";
+/// Header: the time of an imported list, RFC 3339.
+const AS_OF: &str = "rollcall-as-of";
 /// Header: the user of the record that the letter is a copy of.
 const RECORD_USER: &str = "rollcall-record-user";
 /// Header: the position of the record that the letter is a copy of.
@@ -52,6 +54,8 @@ pub struct Letter {
     pub pointer: String,
     /// When the body was received; the Kafka timestamp of a record.
     pub received_at: UnixMillis,
+    /// The time of the list, for a body that is one user of an imported list; `None` for the body of a webhook.
+    pub as_of: Option<UnixMillis>,
     /// The record that this is a copy of; `None` for a body.
     pub record: Option<Original>,
 }
@@ -78,6 +82,7 @@ impl Letter {
             reason: cut(reason),
             pointer: String::new(),
             received_at: timestamp,
+            as_of: None,
             record: Some(record),
         }
     }
@@ -90,14 +95,15 @@ impl Letter {
     /// Returns the letter of a record. A missing header leaves its field empty.
     pub fn from_record<'r>(value: &[u8], header: impl Fn(&str) -> Option<&'r [u8]>, timestamp: UnixMillis) -> Self {
         let text = |name: &str| header(name).map(|value| String::from_utf8_lossy(value).into_owned());
-        let received_at = text(RECEIVED_AT).and_then(|text| UnixMillis::parse_iso8601(&text).ok());
+        let time = |name: &str| text(name).and_then(|text| UnixMillis::parse_iso8601(&text).ok());
         Self {
             body: value.to_vec(),
             iv: text(IV),
             rejection: text(REJECTION).unwrap_or_default(),
             reason: text(REASON).unwrap_or_default(),
             pointer: text(POINTER).unwrap_or_default(),
-            received_at: received_at.unwrap_or(timestamp),
+            received_at: time(RECEIVED_AT).unwrap_or(timestamp),
+            as_of: time(AS_OF),
             record: text(RECORD_USER).zip(text(RECORD_POSITION)).and_then(|(user, position)| {
                 Some(Original { user_id: user.parse().ok()?, position: position.parse().ok()? })
             }),
@@ -119,6 +125,7 @@ impl Letter {
             (RECEIVED_AT, self.received_at.to_string()),
         ];
         headers.extend(self.iv.clone().map(|iv| (IV, iv)));
+        headers.extend(self.as_of.map(|as_of| (AS_OF, as_of.to_string())));
         if let Some(Original { user_id, position }) = &self.record {
             headers.extend([(RECORD_USER, user_id.to_string()), (RECORD_POSITION, position.to_string())]);
         }
@@ -146,6 +153,25 @@ mod tests {
             assert_eq!(short.len(), length);
             assert!(short == text || short.ends_with(CUT));
         }
+    }
+
+    #[test]
+    fn a_letter_of_an_imported_list_keeps_the_time_of_the_list() {
+        let (as_of, received_at) = (UnixMillis::from_millis(1_000), UnixMillis::from_millis(5_000));
+        let (rejection, pointer) = ("not_an_event".to_owned(), "/email".to_owned());
+        let letter = Letter {
+            body: b"{}".to_vec(),
+            iv: None,
+            rejection,
+            reason: String::new(),
+            pointer,
+            received_at,
+            as_of: Some(as_of),
+            record: None,
+        };
+        let headers = letter.headers();
+        let header = |name: &str| headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_slice());
+        assert!(Letter::from_record(&letter.body, header, UnixMillis::from_millis(9_000)) == letter, "{headers:?}");
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub fn of(request: &Authentic, rejection: &Rejection, received_at: UnixMillis) -
         reason: letter::cut(rejection.to_string()),
         pointer: rejection.pointer().to_owned(),
         received_at,
+        as_of: None,
         record: None,
     })
 }

@@ -17,7 +17,7 @@
 //! `transport` serves any webhook of this vendor and does not depend on `users`, the user webhook. [`pipeline`] joins
 //! the two. A refused request ends as a [`Rejection`], the one list of reasons with status, label and text. An
 //! unreadable body is first written to the dead-letter topic ([`dead_letter`]). [`run()`] connects all parts, with the
-//! keeper beside them, as [`Config`] sets them up.
+//! keeper beside them, as [`Config`] sets them up. [`import`] sends the users of a list through the same stages.
 //!
 //! Invariants: never 200 before the acknowledgement (of the dead letter where `refused_is_ok` is set); no password past
 //! `parse`; every request is counted exactly once.
@@ -52,6 +52,8 @@ mod users;
 pub mod pipeline;
 
 pub mod dead_letter;
+
+pub mod import;
 
 mod answer;
 

@@ -7,4 +7,4 @@ mod publish;
 pub use publish::{Destination, IDENTIFY_DEADLINE};
 
 pub(crate) use publish::{keep, refuse, traced, valid_traceparent};
-pub(crate) use validate::{fractional_amounts, miscased, validate};
+pub(crate) use validate::{fractional_amounts, miscased, validate, validate_listed};

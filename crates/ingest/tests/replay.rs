@@ -31,7 +31,7 @@ fn hours_later(hours: i64) -> UnixMillis {
 
 fn letter(body: impl Into<Vec<u8>>) -> Letter {
     let (iv, rejection, reason, pointer) = (None, "undecryptable".to_owned(), String::new(), String::new());
-    Letter { body: body.into(), iv, rejection, reason, pointer, received_at: RECEIVED, record: None }
+    Letter { body: body.into(), iv, rejection, reason, pointer, received_at: RECEIVED, as_of: None, record: None }
 }
 
 /// Returns the letter of the `attempt`th delivery of a body that the vendor encrypts with a fresh vector each time.

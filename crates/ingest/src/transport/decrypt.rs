@@ -49,6 +49,11 @@ impl Plaintext {
         &self.0
     }
 
+    /// Returns a text that never was encrypted: a user on a list.
+    pub(crate) fn of_list(user: &[u8]) -> Self {
+        Self(user.to_vec().into())
+    }
+
     #[cfg(test)]
     pub(crate) fn for_tests(body: &str) -> Self {
         Self(body.as_bytes().to_vec().into())

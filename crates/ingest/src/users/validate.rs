@@ -55,6 +55,21 @@ pub(crate) fn validate(delivery: Delivery<'_>, omit: &[String], now: UnixMillis)
     })
 }
 
+/// Returns the event of a user on a list as of `as_of`, read at `now`, without the fields in `omit`.
+///
+/// # Errors
+/// [`Rejection::NotAnEvent`] with the place of the first fault.
+pub(crate) fn validate_listed(
+    listed: Delivery<'_>,
+    as_of: UnixMillis,
+    omit: &[String],
+    now: UnixMillis,
+) -> Result<UserEvent, Rejection> {
+    let mut user = user("", Json::Object(listed.into_members()))?;
+    user.omit(omit);
+    Ok(UserEvent::imported(user, as_of, now, omit.to_vec()))
+}
+
 /// Returns the number of the new user's amounts that have a fraction. No other field leaves a member of its name in
 /// `extra`.
 pub(crate) fn fractional_amounts(event: &UserEvent) -> usize {

@@ -22,6 +22,7 @@ fn letter(body: impl Into<Vec<u8>>) -> Letter {
         reason: String::new(),
         pointer: String::new(),
         received_at: UnixMillis::from_millis(0),
+        as_of: None,
         record: None,
     }
 }
