@@ -10,7 +10,7 @@ use ingest::config::Webhook;
 use crate::files;
 use crate::output::print;
 use crate::sources::Sources;
-use online::Needs;
+use online::{Needs, Role};
 
 /// Checks or shows a service's configuration
 #[derive(Debug, clap::Subcommand)]
@@ -25,7 +25,7 @@ pub(crate) enum Command {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     args: Args,
-    /// Also connects to Kafka and to the schema registry: checks the topics, and the permission to describe them
+    /// Also connects to Kafka and to the schema registry: checks the topics, and the permissions that the service needs
     #[arg(long)]
     online: bool,
 }
@@ -75,18 +75,20 @@ fn checked(Args { service, sources }: &Args) -> anyhow::Result<(Needs, Vec<Strin
     Ok(match service {
         ServiceName::Ingest => {
             let config = sources.ingest(|_| ())?;
-            let ingest::Config { kafka, topics, registry, partitions, body_bytes_max, cautions, .. } = config;
-            let needs = Needs { options: kafka, names: topics, registry, partitions, body_bytes_max, writes: true };
+            let ingest::Config { kafka, topics, registry, partitions, body_bytes_max, keeper, cautions, .. } = config;
+            let role = Role::Ingest { keeps: keeper };
+            let needs = Needs { options: kafka, names: topics, registry, partitions, body_bytes_max, role };
             (needs, sources.variables::<ingest::config::Raw, projector::Raw>().1, cautions)
         }
         ServiceName::Projector => {
             let projector::Config { projection, registry, cautions, .. } = sources.projector(|_| ())?;
             let projector::Options { kafka, topic, late_topic, partitions, .. } = projection;
             let defaults = Names::default();
+            let role = Role::Projector { late: late_topic.clone() };
             let late = late_topic.unwrap_or_else(|| defaults.late.clone());
             let names = Names { users: topic, late, ..defaults };
             let (partitions, body_bytes_max) = (partitions.unwrap_or(1), Webhook::default().body_bytes_max);
-            let needs = Needs { options: kafka, names, registry, partitions, body_bytes_max, writes: false };
+            let needs = Needs { options: kafka, names, registry, partitions, body_bytes_max, role };
             (needs, sources.variables::<projector::Raw, ingest::config::Raw>().1, cautions)
         }
     })

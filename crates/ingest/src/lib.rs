@@ -74,3 +74,4 @@ pub use metrics::Summary;
 pub use rejection::Rejection;
 pub use run::{Error, run};
 pub use service::Listeners;
+pub use watch::ask_permissions;

@@ -9,7 +9,7 @@ use kafka::client::Probe;
 use kafka::topics::{self, Severity};
 use service::deviations::{Deviations, SETTINGS_INTERVAL, TOPICS};
 use service::partitions::PartitionCount;
-use service::permissions::{MissingPermissions, Permission};
+use service::permissions::{Asked, MissingPermissions, Permission};
 use service::{Readiness, Shutdown};
 use tokio::time::Instant;
 
@@ -25,6 +25,37 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 /// The interval of questions what this service may do.
 const PERMISSIONS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Asks for each permission that ingest needs on the cluster. What is not described, and a broker that does not tell,
+/// say nothing.
+///
+/// # Errors
+/// If no client can be made.
+pub async fn ask_permissions(options: &ClientOptions, topics: &Names, keeps: bool) -> Result<Vec<Asked>, kafka::Fault> {
+    let probe = Probe::new(options, &topics.users)?;
+    let mut asked = ask_topics(&probe, topics, keeps).await;
+    let group = options.group(upkeep::keeper::GROUP);
+    if keeps && let Ok(Some(may)) = probe.may_read_group(&group, PROBE_DEADLINE).await {
+        asked.push(Asked::new(&group, Permission::Group, may));
+    }
+    probe.close().await;
+    Ok(asked)
+}
+
+async fn ask_topics(probe: &Probe, topics: &Names, keeps: bool) -> Vec<Asked> {
+    let Names { users, late, dead_letter, state } = topics;
+    let state = state.as_ref().filter(|_| keeps);
+    let read_and_written = [Some(users), state].into_iter().flatten().map(|topic| (topic, true));
+    let mut asked = Vec::new();
+    for (topic, is_read) in read_and_written.chain([(late, false), (dead_letter, false)]) {
+        if let Ok(Some(may)) = probe.permissions(topic, PROBE_DEADLINE).await {
+            asked.extend(is_read.then(|| Asked::new(topic, Permission::Read, may.read)));
+            asked.push(Asked::new(topic, Permission::Write, may.write));
+            asked.push(Asked::new(topic, Permission::DescribeConfigs, may.describe_configs));
+        }
+    }
+    asked
+}
 
 /// The reason why events would be lost on the topics.
 #[derive(Debug, thiserror::Error)]
@@ -93,18 +124,11 @@ impl ClusterWatch {
         }
     }
 
-    /// Asks what this service may do with its topics. A topic that is not described says nothing.
+    /// Asks what this service may do with its topics.
     async fn ask_permissions(&self) {
-        let Names { users, late, dead_letter, state } = &self.topics;
-        let state = state.as_ref().filter(|_| self.keeps);
-        let read_and_written = [Some(users), state].into_iter().flatten().map(|topic| (topic, true));
-        for (topic, is_read) in read_and_written.chain([(late, false), (dead_letter, false)]) {
-            if let Ok(Some(may)) = self.probe.permissions(topic, PROBE_DEADLINE).await {
-                self.permissions.report(topic, Permission::Write, !may.write);
-                if is_read {
-                    self.permissions.report(topic, Permission::Read, !may.read);
-                }
-            }
+        let asked = ask_topics(&self.probe, &self.topics, self.keeps).await;
+        for Asked { resource, permission, is_missing } in asked.iter().filter(|asked| asked.permission.is_needed()) {
+            self.permissions.report(resource, *permission, *is_missing);
         }
     }
 

@@ -2,11 +2,12 @@
 //! `unsafe`.
 //!
 //! It covers seven things: records in batches (one call for a thousand records instead of one call each), the offset at
-//! which the end of a partition was seen, the id of a topic, what a client may do with one, leader epochs (of a record,
-//! and of a position to read from), the token of a client that is not polled, and what a client tells of its
-//! connections.
+//! which the end of a partition was seen, the id of a topic, what a client may do with one or with a group, leader
+//! epochs (of a record, and of a position to read from), the token of a client that is not polled, and what a client
+//! tells of its connections.
 #![expect(unsafe_code, reason = "the C interface of librdkafka is called here, and nowhere else")]
 
+mod group;
 mod message;
 mod observer;
 mod queue;
@@ -28,6 +29,7 @@ use crate::Fault;
 use crate::client::TracingContext;
 use crate::tail::cut_at;
 
+pub(crate) use group::may_read_group;
 pub(crate) use message::Message;
 pub(crate) use observer::{Observed, Observer};
 use queue::Queue;

@@ -117,3 +117,4 @@ pub use run::{Error as RunError, Summary, run, run_watched};
 pub use scopes::{Principal, Scope, Scopes, UnknownScope};
 pub use service::Listeners;
 pub use subscribe::{Changes, Ended, Item};
+pub use watch::ask_permissions;

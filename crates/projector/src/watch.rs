@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use domain::topics::Spec;
+use kafka::ClientOptions;
 use kafka::client::Probe;
 use kafka::topics::{self, Severity};
 use service::Shutdown;
 use service::deviations::{Deviations, SETTINGS_INTERVAL};
-use service::permissions::{MissingPermissions, Permission};
+use service::permissions::{Asked, MissingPermissions, Permission};
 use tokio::time::Instant;
 
 use crate::projection::Projection;
@@ -15,6 +16,38 @@ use crate::shared::ASK_DEADLINE;
 
 /// The interval of questions what this service may do.
 const PERMISSIONS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Asks for each permission that a projector needs on the cluster. A topic that is not described, and a broker that
+/// does not tell, say nothing.
+///
+/// # Errors
+/// If no client can be made.
+pub async fn ask_permissions(
+    kafka: &ClientOptions,
+    topic: &str,
+    late: Option<&str>,
+) -> Result<Vec<Asked>, kafka::Fault> {
+    let probe = Probe::new(kafka, topic)?;
+    let mut asked = ask_topic(&probe, topic).await;
+    if let Some(late) = late
+        && let Ok(Some(may)) = probe.permissions(late, ASK_DEADLINE).await
+    {
+        asked.push(Asked::new(late, Permission::Read, may.read));
+    }
+    probe.close().await;
+    Ok(asked)
+}
+
+async fn ask_topic(probe: &Probe, topic: &str) -> Vec<Asked> {
+    match probe.permissions(topic, ASK_DEADLINE).await {
+        Ok(Some(may)) => vec![
+            Asked::new(topic, Permission::Describe, may.describe),
+            Asked::new(topic, Permission::Read, may.read),
+            Asked::new(topic, Permission::DescribeConfigs, may.describe_configs),
+        ],
+        Ok(None) | Err(_) => Vec::new(),
+    }
+}
 
 /// The cluster that is watched.
 pub(crate) struct ClusterWatch {
@@ -50,12 +83,10 @@ impl ClusterWatch {
         }
     }
 
-    /// A topic that is not described says nothing.
     async fn ask_permissions(&self) {
-        let topic = &self.projection.shared.options.topic;
-        if let Ok(Some(may)) = self.probe.permissions(topic, ASK_DEADLINE).await {
-            self.permissions.report(topic, Permission::Describe, !may.describe);
-            self.permissions.report(topic, Permission::Read, !may.read);
+        let asked = ask_topic(&self.probe, &self.projection.shared.options.topic).await;
+        for Asked { resource, permission, is_missing } in asked.iter().filter(|asked| asked.permission.is_needed()) {
+            self.permissions.report(resource, *permission, *is_missing);
         }
     }
 

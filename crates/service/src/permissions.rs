@@ -1,6 +1,7 @@
 //! The permissions that a service lacks on the cluster: a condition of its readiness, and a metric.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ pub enum Permission {
     Write,
     /// Read on a consumer group.
     Group,
+    /// DescribeConfigs on a topic. Without it a service runs, and cannot check the settings of the topic.
+    DescribeConfigs,
 }
 
 impl Permission {
@@ -34,7 +37,44 @@ impl Permission {
             Self::Read => "read",
             Self::Write => "write",
             Self::Group => "group",
+            Self::DescribeConfigs => "describe_configs",
         }
+    }
+
+    /// Returns whether a service is not ready without it.
+    pub fn is_needed(self) -> bool {
+        match self {
+            Self::Describe | Self::Read | Self::Write | Self::Group => true,
+            Self::DescribeConfigs => false,
+        }
+    }
+}
+
+/// The permission as Kafka's access lists name it.
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Describe => "Describe on the topic",
+            Self::Read => "Read on the topic",
+            Self::Write => "Write on the topic",
+            Self::Group => "Read on the group",
+            Self::DescribeConfigs => "DescribeConfigs on the topic",
+        })
+    }
+}
+
+/// The answer of a cluster about one permission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The topic or the group.
+    pub resource: String,
+    pub permission: Permission,
+    pub is_missing: bool,
+}
+
+impl Asked {
+    pub fn new(resource: &str, permission: Permission, is_permitted: bool) -> Self {
+        Self { resource: resource.to_owned(), permission, is_missing: !is_permitted }
     }
 }
 

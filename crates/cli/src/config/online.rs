@@ -1,11 +1,13 @@
 //! `rollcall config check --online`: what a configuration names exists and can be used.
 
+use anyhow::Context as _;
 use domain::topics::{Names, Spec};
 use kafka::ClientOptions;
 use kafka::topics::{self, Severity};
+use service::permissions::Asked;
 use service::registry;
 
-use crate::cluster::{ANSWER_WAIT_MAX, reach, schemas};
+use crate::cluster::{ANSWER_WAIT_MAX, asked, reach, schemas};
 use crate::output::print;
 
 /// What a service needs of the cluster and of the registry.
@@ -15,8 +17,15 @@ pub(super) struct Needs {
     pub(super) registry: registry::Options,
     pub(super) partitions: i32,
     pub(super) body_bytes_max: usize,
-    /// Whether the service writes, and so needs all topics. The projector reads two.
-    pub(super) writes: bool,
+    pub(super) role: Role,
+}
+
+/// The service, for what it does with the topics.
+pub(super) enum Role {
+    /// Needs all topics; `keeps` says whether it repairs.
+    Ingest { keeps: bool },
+    /// Reads two topics, or one.
+    Projector { late: Option<String> },
 }
 
 /// Connects, and prints each fault. Returns whether there is none.
@@ -27,7 +36,8 @@ pub(super) async fn check(needs: &Needs) -> anyhow::Result<bool> {
     reach(&needs.options).await?;
     print(&format!("Kafka at {} can be used\n", needs.options.bootstrap))?;
     let mut is_right = true;
-    for line in topic_faults(needs).await {
+    let missing = missing_permissions(needs).await.with_context(|| asked(&needs.options))?;
+    for line in missing.into_iter().chain(topic_faults(needs).await) {
         is_right = false;
         print(&format!("{line}\n"))?;
     }
@@ -44,12 +54,26 @@ pub(super) async fn check(needs: &Needs) -> anyhow::Result<bool> {
     Ok(is_right)
 }
 
+/// Returns a line for each permission that the service lacks, by the questions that it asks while it runs.
+async fn missing_permissions(needs: &Needs) -> Result<Vec<String>, kafka::Fault> {
+    let Needs { options, names, role, .. } = needs;
+    let asked = match role {
+        Role::Ingest { keeps } => ingest::ask_permissions(options, names, *keeps).await?,
+        Role::Projector { late } => projector::ask_permissions(options, &names.users, late.as_deref()).await?,
+    };
+    let missing = asked.into_iter().filter(|asked| asked.is_missing);
+    Ok(missing
+        .map(|Asked { resource, permission, .. }| format!("missing permission: {permission} {resource}"))
+        .collect())
+}
+
 async fn topic_faults(needs: &Needs) -> Vec<String> {
-    let Needs { names, partitions, body_bytes_max, writes, .. } = needs;
+    let Needs { names, partitions, body_bytes_max, role, .. } = needs;
+    let writes = matches!(role, Role::Ingest { .. });
     // The operator chooses the number of replicas.
     let specs: Vec<Spec> = crate::topics::specs(names, *partitions, 1, *body_bytes_max)
         .into_iter()
-        .filter(|spec| *writes || spec.topic == names.users || spec.topic == names.late)
+        .filter(|spec| writes || spec.topic == names.users || spec.topic == names.late)
         .collect();
     match topics::check(&needs.options, &specs, ANSWER_WAIT_MAX).await {
         Ok(findings) => {

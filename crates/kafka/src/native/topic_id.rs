@@ -29,6 +29,7 @@ pub struct Permissions {
     pub describe: bool,
     pub read: bool,
     pub write: bool,
+    pub describe_configs: bool,
 }
 
 /// Returns what this client may do with a topic, or `None` where the broker does not tell.
@@ -54,30 +55,50 @@ fn describe<C: ConsumerContext>(
     let deadline_ms = c_int::try_from(deadline.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: the client is alive, and the call returns a new queue that is ours.
     let queue = Queue::owned(unsafe { c::rd_kafka_queue_new(client) });
-    let options = AdminOptions::new(client, deadline_ms, with_operations);
+    let request = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    let options = AdminOptions::new(client, request, deadline_ms, with_operations);
     let names = TopicNames::new(topic);
     // SAFETY: all four are alive; the library copies what it needs before the call returns.
     unsafe { c::rd_kafka_DescribeTopics(client, names.0.as_ptr(), options.0.as_ptr(), queue.0.as_ptr()) };
-    // librdkafka answers at the request's deadline at the latest. The wait is longer, so as not to miss the answer.
-    // SAFETY: the queue is alive, and a returned event is ours to free.
-    let event = unsafe { c::rd_kafka_queue_poll(queue.0.as_ptr(), deadline_ms.saturating_mul(2)) };
-    let Some(event) = NonNull::new(event).map(Answer) else {
-        return Err(Code::OperationTimedOut.into());
-    };
-    Ok(event)
+    Answer::wait(&queue, deadline_ms)
+}
+
+/// What an answer says that the client may do.
+pub(super) struct Operations<'a>(&'a [u32]);
+
+impl Operations<'_> {
+    /// # Safety
+    /// There must be so many operations at that place, for as long as this is used.
+    pub(super) unsafe fn at(operations: *const c::rd_kafka_AclOperation_t, count: usize) -> Self {
+        // SAFETY: as the caller says. They are read as numbers: a later library may have operations that the enum has
+        // not.
+        Self(unsafe { slice::from_raw_parts(operations.cast::<u32>(), count) })
+    }
+
+    pub(super) fn contain(&self, operation: c::rd_kafka_AclOperation_t) -> bool {
+        self.0.contains(&(operation as u32))
+    }
 }
 
 /// An answer to an admin request.
-struct Answer(NonNull<c::rd_kafka_event_t>);
+pub(super) struct Answer(pub(super) NonNull<c::rd_kafka_event_t>);
 
 impl Answer {
+    /// Waits for the answer to the only request whose answer goes to this queue.
+    pub(super) fn wait(queue: &Queue, deadline_ms: c_int) -> Result<Self, Fault> {
+        // librdkafka answers at the request's deadline at the latest. The wait is longer, so as not to miss the answer.
+        // SAFETY: the queue is alive, and a returned event is ours to free.
+        let event = unsafe { c::rd_kafka_queue_poll(queue.0.as_ptr(), deadline_ms.saturating_mul(2)) };
+        let answer = NonNull::new(event).map(Self).ok_or(Code::OperationTimedOut)?;
+        // SAFETY: the event is alive.
+        match unsafe { c::rd_kafka_event_error(answer.0.as_ptr()) } {
+            c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(answer),
+            code => Err(Code::from(code).into()),
+        }
+    }
+
     /// Returns the description, which belongs to the event.
     fn description(&self) -> Result<*const c::rd_kafka_TopicDescription_t, Fault> {
-        // SAFETY: the event is alive.
-        let code = unsafe { c::rd_kafka_event_error(self.0.as_ptr()) };
-        if code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(Code::from(code).into());
-        }
         // SAFETY: the event is alive; the result is null if it is the answer to something else.
         let result = unsafe { c::rd_kafka_event_DescribeTopics_result(self.0.as_ptr()) };
         if result.is_null() {
@@ -106,14 +127,14 @@ impl Answer {
         if operations.is_null() {
             return Ok(None);
         }
-        // SAFETY: the library returned an array of so many numbers, which belongs to the event. They are read as
-        // numbers: a later library may have operations that the enum has not.
-        let operations = unsafe { slice::from_raw_parts(operations.cast::<u32>(), count) };
-        let may = |operation: c::rd_kafka_AclOperation_t| operations.contains(&(operation as u32));
+        // SAFETY: the library returned an array of so many operations, which belongs to the event.
+        let operations = unsafe { Operations::at(operations, count) };
+        let may = |operation| operations.contain(operation);
         Ok(Some(Permissions {
             describe: may(c::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_DESCRIBE),
             read: may(c::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ),
             write: may(c::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE),
+            describe_configs: may(c::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS),
         }))
     }
 
@@ -140,17 +161,21 @@ impl Drop for Answer {
     }
 }
 
-struct AdminOptions(NonNull<RDKafkaAdminOptions>);
+pub(super) struct AdminOptions(pub(super) NonNull<RDKafkaAdminOptions>);
 
 impl AdminOptions {
-    fn new(client: *mut c::rd_kafka_t, deadline_ms: c_int, with_operations: bool) -> Self {
+    pub(super) fn new(
+        client: *mut c::rd_kafka_t,
+        request: c::rd_kafka_admin_op_t,
+        deadline_ms: c_int,
+        with_operations: bool,
+    ) -> Self {
         let mut reason: [c_char; 128] = [0; 128];
         // SAFETY: the caller's client is alive. A deadline outside librdkafka's range leaves the default in place, as
         // the return value reports, and does not affect safety. The error of the third call is freed;
         // null stands for none.
         unsafe {
-            let options =
-                c::rd_kafka_AdminOptions_new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let options = c::rd_kafka_AdminOptions_new(client, request);
             c::rd_kafka_AdminOptions_set_request_timeout(options, deadline_ms, reason.as_mut_ptr(), reason.len());
             c::rd_kafka_error_destroy(c::rd_kafka_AdminOptions_set_include_authorized_operations(
                 options,

@@ -83,7 +83,7 @@ impl<'u> Group<'u> {
     fn report(&mut self, is_refused: bool) {
         self.permitted_at = None;
         if let Some(permissions) = &self.upkeep.permissions {
-            permissions.report(GROUP, Permission::Group, is_refused);
+            permissions.report(&self.upkeep.options.group(GROUP), Permission::Group, is_refused);
         }
     }
 
