@@ -18,6 +18,8 @@ mod denial;
 
 mod authenticate;
 
+mod trail;
+
 mod hosts;
 
 mod fields;
@@ -69,6 +71,7 @@ use hosts::Hosts;
 use wait::Wait;
 
 pub(crate) use authenticate::{Admits, Gate};
+pub(crate) use trail::Trail;
 
 /// How long a browser keeps the answer to its preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);

@@ -17,7 +17,7 @@ use crate::config::{Config, log_memory, subscribers_max};
 use crate::error;
 use crate::facts::Facts;
 use crate::facts::collector::FactsCollector;
-use crate::http::{self, Admits, Gate};
+use crate::http::{self, Admits, Gate, Trail};
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::projection::Projection;
@@ -131,8 +131,9 @@ fn gate(
     parts: &mut JoinSet<Result<(), Error>>,
     stop: &Shutdown,
 ) -> Result<Gate, Error> {
-    let denials = Denials::default();
+    let (denials, trail) = (Denials::default(), Trail::default());
     metrics.register(|registry| denials.register(registry));
+    parts.spawn(trail.clone().follow(stop.clone()).map(Ok));
     if access.is_for_everybody() {
         if let Ok(address) = listeners.http.local_addr() {
             if !access.may_listen_on(address) {
@@ -140,14 +141,14 @@ fn gate(
             }
             tracing::info!(%address, "without [auth], everybody who reaches this address may read everything");
         }
-        return Ok(Gate { admits: Admits::Everybody, denials });
+        return Ok(Gate { admits: Admits::Everybody, denials, trail });
     }
     let shares = Shares::new(access.shares);
     let (readers, followers) = Readers::open(access, clock, &denials, stop).map_err(Error::Auth)?;
     for follower in followers {
         parts.spawn(follower.map(Ok));
     }
-    Ok(Gate { admits: Admits::Readers { readers: Box::new(readers), shares }, denials })
+    Ok(Gate { admits: Admits::Readers { readers: Box::new(readers), shares }, denials, trail })
 }
 
 /// Keeps readiness true to phase and age of the table until `stop`, or until the projection has ended by itself.

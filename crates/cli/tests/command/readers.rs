@@ -72,4 +72,9 @@ fn a_projector_with_tls_and_tokens_is_verified() {
         assert_eq!(refused.status.code(), Some(1));
         assert!(stderr(&refused).contains(reason), "{reason} is missing in {}", stderr(&refused));
     }
+    let (_, log) = projector.stop();
+    let trail: Vec<&str> = log.lines().filter(|line| line.contains("\"target\":\"audit\"")).collect();
+    for part in ["\"principal\":\"all\",\"http.route\":\"/users\"", "\"denied\":\"scope\"", "\"denied\":\"no_token\""] {
+        assert!(trail.iter().any(|line| line.contains(part)), "{part} is missing in {trail:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use openssl::sha::sha256;
+use openssl::sha::Sha256;
 use service::Secret;
 
 use crate::scopes::Scopes;
@@ -18,7 +18,10 @@ const NAME_BYTES_MAX: usize = 64;
 pub(super) type TokenDigest = [u8; 32];
 
 pub(super) fn digest(token: &[u8]) -> TokenDigest {
-    sha256(token)
+    // The function for a whole text looks the algorithm up each time, under a lock of the process.
+    let mut hash = Sha256::new();
+    hash.update(token);
+    hash.finish()
 }
 
 /// The name of a principal in the file of tokens: letters, digits, `.`, `_` and `-`.

@@ -1,6 +1,5 @@
 //! Authenticates a request: puts its principal into it, holds a place of the principal's share while it is answered,
-//! and leaves a line in the trail (target `audit`): who, which route, which status. Neither path nor query is in it:
-//! they name users.
+//! and notes it in the trail.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,6 +16,7 @@ use service::answer::{Finish, Finishing};
 use tower::Service;
 
 use super::denial;
+use super::trail::{Line, Route, Trail};
 use crate::auth::{Admitted, Denials, Denied, Place, Readers, Shares, Standing};
 use crate::scopes::Principal;
 
@@ -25,6 +25,7 @@ use crate::scopes::Principal;
 pub(crate) struct Gate {
     pub(crate) admits: Admits,
     pub(crate) denials: Denials,
+    pub(crate) trail: Trail,
 }
 
 /// Who may ask.
@@ -48,7 +49,7 @@ where
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = Either<Finishing<S::Future, Trail>, BoxFuture<'static, Result<Response, S::Error>>>;
+    type Future = Either<Finishing<S::Future, Visited>, BoxFuture<'static, Result<Response, S::Error>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.within.poll_ready(context)
@@ -57,7 +58,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let Admits::Readers { readers, .. } = &self.gate.admits else {
             request.extensions_mut().insert(Principal::anonymous());
-            return Either::Left(Finishing::new(self.within.call(request), Trail(None)));
+            return Either::Left(Finishing::new(self.within.call(request), Visited(None)));
         };
         match readers.judge(request.headers()) {
             // The issuer may have published the key since, which is asked for beside the others.
@@ -91,47 +92,35 @@ impl Gate {
         self: &Arc<Self>,
         judged: Result<Admitted, Denied>,
         request: &mut Request,
-    ) -> Result<Trail, Box<Response>> {
+    ) -> Result<Visited, Box<Response>> {
         let route = request.extensions().get::<MatchedPath>().cloned();
         let Admitted { principal, standing } =
-            judged.map_err(|denied| Box::new(self.deny(denied, None, route.as_ref())))?;
+            judged.map_err(|denied| Box::new(self.deny(denied, None, route.clone())))?;
         let name = Arc::clone(&principal.name);
         let place = match &self.admits {
             Admits::Everybody => None,
             Admits::Readers { shares, .. } => {
                 let place = shares.request(&name);
-                Some(place.map_err(|denied| Box::new(self.deny(denied, Some(&name), route.as_ref())))?)
+                Some(place.map_err(|denied| Box::new(self.deny(denied, Some(Arc::clone(&name)), route.clone())))?)
             }
         };
         request.extensions_mut().insert(principal);
         request.extensions_mut().insert(standing);
-        Ok(Trail(Some(Visit { gate: Arc::clone(self), name, route, place })))
+        Ok(Visited(Some(Visit { gate: Arc::clone(self), name, route, place })))
     }
 
-    /// Counts a denial, leaves it in the trail, and returns the answer.
-    pub(super) fn deny(&self, denied: Denied, principal: Option<&str>, route: Option<&MatchedPath>) -> Response {
+    /// Counts a denial, notes it in the trail, and returns the answer.
+    pub(super) fn deny(&self, denied: Denied, principal: Option<Arc<str>>, route: Option<MatchedPath>) -> Response {
         let answer = denial::answer(denied).into_response();
         self.denials.count(denied);
-        leave(principal, route, answer.status(), Some(denied));
+        self.trail.note(Line { principal, route: route.map(Route), status: answer.status(), denied: Some(denied) });
         answer
     }
 }
 
-/// Leaves a line in the trail.
-fn leave(principal: Option<&str>, route: Option<&MatchedPath>, status: StatusCode, denied: Option<Denied>) {
-    tracing::info!(
-        target: "audit",
-        principal,
-        http.route = route.map(MatchedPath::as_str),
-        http.response.status_code = status.as_u16(),
-        denied = denied.map(Denied::label),
-        "request"
-    );
-}
-
 /// A request that was admitted, where there is somebody to tell from others.
 #[derive(Debug)]
-pub(super) struct Trail(Option<Visit>);
+pub(super) struct Visited(Option<Visit>);
 
 #[derive(Debug)]
 struct Visit {
@@ -141,18 +130,23 @@ struct Visit {
     place: Option<Place>,
 }
 
-impl Finish for Trail {
+impl Finish for Visited {
     fn finish(self, response: &mut Response) {
         let Some(Visit { gate, name, route, place }) = self.0 else { return };
         match place.map(|place| hold(place, response)) {
-            Some(Err(denied)) => *response = gate.deny(denied, Some(&name), route.as_ref()),
+            Some(Err(denied)) => *response = gate.deny(denied, Some(name), route),
             Some(Ok(())) | None => {
                 // The guard of the route has said which scope is missing.
                 let denied = (response.status() == StatusCode::FORBIDDEN).then_some(Denied::Scope);
                 if let Some(denied) = denied {
                     gate.denials.count(denied);
                 }
-                leave(Some(&name), route.as_ref(), response.status(), denied);
+                gate.trail.note(Line {
+                    principal: Some(name),
+                    route: route.map(Route),
+                    status: response.status(),
+                    denied,
+                });
             }
         }
     }

@@ -34,7 +34,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Hosts<S> {
         if self.allowed.allow(request.uri(), request.headers()) {
             return Either::Left(self.within.call(request));
         }
-        let route = request.extensions().get::<MatchedPath>();
+        let route = request.extensions().get::<MatchedPath>().cloned();
         Either::Right(ready(Ok(self.gate.deny(Denied::Host, None, route))))
     }
 }
