@@ -34,6 +34,7 @@
 //! | [`state_topic`] | the state topic ends in what the projector answers, and a restart appends nothing to it |
 //! | [`ties`] | several changes of one second end in the sender's last state, live and rebuilt |
 //! | [`verify`] | the answers of a projector under load are the fold of the log, and planted differences are found |
+//! | [`watching`] | alerts and dashboard name metrics that exist, and each alert has its section of the runbook |
 //! | [`webhook_to_query`] | the main job: a webhook in, the current user out |
 //! | [`widened`] | a topic that was given more partitions: it is noticed, and a user is forgotten on each of them |
 
@@ -68,5 +69,6 @@ mod restart;
 mod state_topic;
 mod ties;
 mod verify;
+mod watching;
 mod webhook_to_query;
 mod widened;

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use service::hosts::AllowedHosts;
 use service::serve::{PeerAddr, network_of};
 use service::telemetry::Seldom;
+use service::trace::Traceparent;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use upkeep::gate::Gate;
@@ -135,20 +136,20 @@ impl Receiver {
             return Err(Rejection::Overloaded);
         };
         let request = sender.sent(self.read_body(&parts.headers, body).await?);
-        let traceparent = header(&parts.headers, domain::headers::TRACEPARENT).and_then(users::valid_traceparent);
+        let trace = users::traced(parts.extensions.get::<Traceparent>());
         let received_at = (self.clock)();
         let accepted = self.within_budget(&raw, || pipeline::accept(&request, &self.policy.body, received_at));
         match accepted {
             Ok(event) => {
                 self.counters.fractional_amounts(users::fractional_amounts(&event));
                 self.warn_of_miscased(&event);
-                let stored = self.store(&event, traceparent).await?;
+                let stored = self.store(&event, &trace).await?;
                 self.counters.event(received_at);
                 Ok(stored)
             }
             Err(rejection) => {
                 if let Some(letter) = dead_letter::of(&request, &rejection, received_at) {
-                    users::keep(&self.publisher, &letter, &self.topics.dead_letter).await?;
+                    users::keep(&self.publisher, &letter, &self.topics.dead_letter, trace).await?;
                     self.counters.dead_letter();
                 }
                 Err(rejection)
@@ -202,7 +203,7 @@ impl Receiver {
         }
     }
 
-    async fn store(&self, event: &UserEvent, traceparent: Option<&str>) -> Result<Answer, Rejection> {
+    async fn store(&self, event: &UserEvent, trace: &[(&str, String)]) -> Result<Answer, Rejection> {
         let started = Instant::now();
         let (standing, log) = match self.gate.judge(&event.head()).await {
             Some(judged) => judged,
@@ -210,7 +211,7 @@ impl Receiver {
         };
         let (publisher, topics, logs) = (&self.publisher, &self.topics, self.gate.logs());
         let to = Destination { publisher, topics, framing: self.framing, log: &log, logs };
-        let stored = to.store(event, standing, &users::traced(traceparent)).await;
+        let stored = to.store(event, standing, trace).await;
         // A duplicate is not written.
         if Status::of(standing) != Status::Duplicate {
             self.refused.note(&stored);

@@ -6,5 +6,5 @@ mod publish;
 
 pub use publish::{Destination, IDENTIFY_DEADLINE};
 
-pub(crate) use publish::{keep, refuse, traced, valid_traceparent};
+pub(crate) use publish::{keep, refuse, traced};
 pub(crate) use validate::{fractional_amounts, miscased, validate, validate_listed};

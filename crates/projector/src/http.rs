@@ -55,6 +55,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get};
+use domain::headers::TRACEPARENT;
 use http::header::{ACCEPT, AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method};
 use service::hosts::AllowedHosts;
@@ -149,7 +150,13 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::HEAD])
-        .allow_headers([ACCEPT, AUTHORIZATION, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
+        .allow_headers([
+            ACCEPT,
+            AUTHORIZATION,
+            IF_NONE_MATCH,
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static(TRACEPARENT),
+        ])
         .expose_headers([ETAG, LINK, RETRY_AFTER, WWW_AUTHENTICATE, wait::POSITIONS, wait::AS_OF])
         .max_age(PREFLIGHT_MAX_AGE)
 }

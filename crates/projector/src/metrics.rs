@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::start::RebuildReason;
-use crate::store::{Contents, Effects, Erasures, Tally};
+use crate::store::{Contents, Effects, Erasures, Resource, Tally};
 
 /// The effect of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +94,9 @@ impl Default for Metrics {
         // Each is there from zero.
         metrics.count(Effects::default());
         metrics.tally(Tally::default());
+        for resource in Resource::EACH {
+            drop(metrics.exhausted.get_or_create(&ResourceLabel { resource: resource.as_str() }));
+        }
         for reason in RebuildReason::NAMES {
             drop(metrics.rebuilds.get_or_create(&ReasonLabel { reason }));
         }

@@ -17,7 +17,7 @@
 //!   [`origin`] checks the origins of web pages. [`secret`]: text that does not print itself.
 //! - [`registry`]: the schemas that records name by an id. [`oauth`]: tokens for Kafka. [`client`] asks a server.
 //! - [`problem`]: errors in the format of RFC 9457. [`busy`]: the answer when a place is missing. [`answer`]: hooks on
-//!   each response. [`telemetry`] and [`metrics`].
+//!   each response. [`telemetry`] and [`metrics`]; [`trace`]: the trace of a request.
 //!   [`partitions`]: a part of the topics' contract that both services watch. [`readers`] of Kafka that were reopened.
 //!   [`permissions`] that are missing, and [`deviations`] of the topics while a service runs.
 //!
@@ -99,6 +99,8 @@ pub mod answer;
 pub mod busy;
 
 mod leaving;
+
+pub mod trace;
 
 pub mod client;
 

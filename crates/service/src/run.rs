@@ -24,6 +24,7 @@ use crate::browsers::Restricted;
 use crate::leaving::{Leaving, LeavingAnswers};
 use crate::serve::{Drained, Places, ServerLimits, serve};
 use crate::tls::Tls;
+use crate::trace::Traced;
 use crate::{Metrics, Shutdown, resources};
 
 /// The time that the parts of a service have to end after a stop is requested. Then they are aborted.
@@ -110,7 +111,8 @@ impl<E: Send + 'static> Service<E> {
         let server = tokio::spawn({
             let answers = leaving.clone();
             let router = router.layer(layer_fn(move |within| LeavingAnswers { within, leaving: answers.clone() }));
-            let (router, stop) = (metrics.instrument(router.layer(restricted())), stop.clone());
+            let router = metrics.instrument(router.layer(restricted()));
+            let (router, stop) = (router.layer(layer_fn(|within| Traced { within })), stop.clone());
             async move { serve(listeners.http, tls, limits, &places, router, stop).await }
         });
 

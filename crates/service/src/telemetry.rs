@@ -47,7 +47,7 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     match format {
         Format::Text => builder.finish().with(Repeats::default()).try_init(),
         Format::Json => {
-            let builder = builder.json().flatten_event(true).with_current_span(false);
+            let builder = builder.json().flatten_event(true).with_span_list(false);
             builder.finish().with(Repeats::default()).try_init()
         }
     }

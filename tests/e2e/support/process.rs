@@ -41,9 +41,14 @@ impl Ports {
         format!("http://127.0.0.1:{}", self.http)
     }
 
+    /// Returns the address of the service's own listener.
+    pub(crate) fn address(self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.http))
+    }
+
     /// Returns a client of the service's own listener.
     pub(crate) fn http(self) -> Http {
-        Http::to(SocketAddr::from((Ipv4Addr::LOCALHOST, self.http)))
+        Http::to(self.address())
     }
 }
 

@@ -9,6 +9,7 @@ use domain::wire::Framing;
 use domain::{Letter, LogId, TopicPosition, UserEvent};
 use kafka::publish::{Error, Outgoing, Publisher};
 use kafka::topics::LogProbe;
+use service::trace::Traceparent;
 
 use crate::Rejection;
 
@@ -94,16 +95,23 @@ impl Destination<'_> {
 }
 
 /// Returns the header of a delivery's trace.
-pub(crate) fn traced(traceparent: Option<&str>) -> Vec<(&'static str, String)> {
-    traceparent.map(|trace| (TRACEPARENT, trace.to_owned())).into_iter().collect()
+pub(crate) fn traced(traceparent: Option<&Traceparent>) -> Vec<(&'static str, String)> {
+    traceparent.map(|trace| (TRACEPARENT, trace.to_string())).into_iter().collect()
 }
 
-/// Writes `letter` to `topic`, before the sender is answered.
+/// Writes `letter` to `topic`, with the headers `added` to its own, before the sender is answered.
 ///
 /// # Errors
 /// [`Rejection::NotAcknowledged`], [`Rejection::RefusedByKafka`] or [`Rejection::Overloaded`]. The sender then retries.
-pub(crate) async fn keep(publisher: &Publisher, letter: &Letter, topic: &str) -> Result<(), Rejection> {
-    publisher.publish(Outgoing::letter(letter, topic)).await.map(drop).map_err(|error| refuse(&error))
+pub(crate) async fn keep(
+    publisher: &Publisher,
+    letter: &Letter,
+    topic: &str,
+    added: Vec<(&str, String)>,
+) -> Result<(), Rejection> {
+    let mut record = Outgoing::letter(letter, topic);
+    record.headers.extend(added.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())));
+    publisher.publish(record).await.map(drop).map_err(|error| refuse(&error))
 }
 
 /// Returns the answer to a sender whose event was not acknowledged.
@@ -121,38 +129,5 @@ pub(crate) fn refuse(error: &Error) -> Rejection {
             Rejection::RefusedByKafka
         }
         Error::Closed => Rejection::NotAcknowledged,
-    }
-}
-
-/// Returns `value` if it is a valid `traceparent` of W3C Trace Context, version 00.
-pub(crate) fn valid_traceparent(value: &str) -> Option<&str> {
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let parts: Vec<&str> = value.split('-').collect();
-    let [version, trace, parent, flags] = parts.as_slice() else { return None };
-    let well_formed = *version == "00" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2);
-    let all_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    (well_formed && !all_zero(trace) && !all_zero(parent)).then_some(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn traceparents_of_version_00_are_passed_on_and_nothing_else() {
-        let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(valid_traceparent(valid), Some(valid));
-        for invalid in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        ] {
-            assert_eq!(valid_traceparent(invalid), None, "{invalid}");
-        }
     }
 }

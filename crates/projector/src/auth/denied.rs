@@ -5,6 +5,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use super::follow::Followed as _;
+use super::keys::Keys;
+use super::table::TokenTable;
+
 /// Why a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Denied {
@@ -101,6 +105,9 @@ impl Denials {
     pub(crate) fn register(&self, registry: &mut Registry) {
         for denied in Denied::EACH {
             drop(self.denied.get_or_create(&ReasonLabel { reason: denied.label() }));
+        }
+        for source in [TokenTable::SOURCE, Keys::SOURCE] {
+            drop(self.failed_reads.get_or_create(&SourceLabel { source }));
         }
         registry.register("rollcall_projector_denied", "Requests denied, by reason", self.denied.clone());
         registry.register(

@@ -133,6 +133,8 @@ pub enum Resource {
 }
 
 impl Resource {
+    pub(crate) const EACH: [Self; 4] = [Self::Disk, Self::Files, Self::Memory, Self::Threads];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Disk => "disk",

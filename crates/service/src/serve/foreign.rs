@@ -36,7 +36,7 @@ enum Protocol {
 pub(super) struct Foreign {
     counted: Family<Labels, Counter>,
     /// A limit for each protocol, so that none holds back another.
-    reported: [Seldom; 5],
+    reported: [Seldom; Protocol::EACH.len()],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +46,10 @@ struct Labels {
 
 impl Foreign {
     pub(super) fn register(&self, registry: &mut Registry) {
+        // Each is there from zero.
+        for protocol in Protocol::EACH {
+            drop(self.counted.get_or_create(&Labels { protocol: protocol.described().0 }));
+        }
         let help = "Connections that began with another protocol than their port speaks";
         registry.register("rollcall_http_foreign_connections", help, self.counted.clone());
     }
@@ -77,6 +81,8 @@ impl Foreign {
 }
 
 impl Protocol {
+    const EACH: [Self; 5] = [Self::ProxyHeader, Self::Http2, Self::Tls, Self::Http, Self::Unknown];
+
     fn of(first: &[u8]) -> Self {
         if first.starts_with(PROXY_TEXT) || first.starts_with(PROXY_BINARY) {
             Self::ProxyHeader

@@ -68,6 +68,18 @@ enum Kind {
     Stream,
 }
 
+impl Refused {
+    /// Returns the label in metrics.
+    fn reason(self, kind: Kind) -> &'static str {
+        match (kind, self) {
+            (Kind::Connection, Self::Share) => "share",
+            (Kind::Connection, Self::Full) => "full",
+            (Kind::Stream, Self::Share) => "stream_share",
+            (Kind::Stream, Self::Full) => "stream_full",
+        }
+    }
+}
+
 /// The places that are taken. Pure.
 #[derive(Clone, Debug)]
 struct Taken {
@@ -115,6 +127,12 @@ impl Places {
 
     pub(crate) fn register(&self, metrics: &Metrics) {
         let Shared { connections, streams, waited, refused, foreign, .. } = &*self.0;
+        // Each is there from zero.
+        for kind in [Kind::Connection, Kind::Stream] {
+            for why in [Refused::Share, Refused::Full] {
+                drop(refused.get_or_create(&Labels { reason: why.reason(kind) }));
+            }
+        }
         let places = Gauge::<i64>::default();
         places.set(i64::try_from(connections.taken.lock().places).unwrap_or(i64::MAX));
         metrics.register(|registry| {
@@ -194,21 +212,17 @@ impl Places {
 
     /// Counts a refusal, and logs it seldom.
     fn refuse(&self, kind: Kind, source: IpAddr, refused: Refused) {
-        let (reason, text) = match (kind, refused) {
+        let text = match (kind, refused) {
             (Kind::Connection, Refused::Share) => {
-                ("share", "a source has as many connections as one may have: further ones are closed")
+                "a source has as many connections as one may have: further ones are closed"
             }
             (Kind::Connection, Refused::Full) => {
-                ("full", "all places are taken but those of preferred sources: connections are closed")
+                "all places are taken but those of preferred sources: connections are closed"
             }
-            (Kind::Stream, Refused::Share) => {
-                ("stream_share", "a source has as many streams as one may have: further ones are refused")
-            }
-            (Kind::Stream, Refused::Full) => {
-                ("stream_full", "all places of streams are taken: further ones are refused")
-            }
+            (Kind::Stream, Refused::Share) => "a source has as many streams as one may have: further ones are refused",
+            (Kind::Stream, Refused::Full) => "all places of streams are taken: further ones are refused",
         };
-        self.0.refused.get_or_create(&Labels { reason }).inc();
+        self.0.refused.get_or_create(&Labels { reason: refused.reason(kind) }).inc();
         if self.0.reported.is_due() {
             tracing::warn!(source.address = %source, "{text}");
         }
