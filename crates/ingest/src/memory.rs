@@ -32,6 +32,7 @@ async fn until_too_little(given: u64, gate: &Gate) {
             tracing::error!(
                 memory.given_mib = given / MIB,
                 memory.needed_mib = needed(users).div_ceil(MIB),
+                memory.bytes_for_each_user = USER_BYTES,
                 users,
                 "the kernel may end this process for its use of memory: its cgroup gives less than ingest needs"
             );
