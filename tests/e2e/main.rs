@@ -8,6 +8,7 @@
 //! | file | what it shows |
 //! | --- | --- |
 //! | [`another_log`] | a topic that was created again, or whose log was cut, is noticed; nothing is concluded before |
+//! | [`asking`] | the snippets of README for those who ask can be pasted, and each port says what is there |
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
 //! | [`broker_paused`] | a single broker that pauses for long leaves no reader blind |
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
@@ -43,6 +44,7 @@
 mod support;
 
 mod another_log;
+mod asking;
 mod broker_down;
 mod broker_paused;
 mod chaos;

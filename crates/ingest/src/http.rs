@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, get, on};
 use bytes::Bytes;
 use domain::roll::Standing;
 use domain::topics::Names;
@@ -81,7 +81,7 @@ impl Methods {
     pub(crate) const BOTH: Self = Self { filter: MethodFilter::POST.or(MethodFilter::PUT), allow: "POST, PUT" };
 }
 
-/// Returns the routes: deliveries on `path`, and problems for everything else.
+/// Returns the routes: deliveries on `path`, that path at `/`, and problems for everything else.
 pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
         move |State(receiver): State<Arc<Receiver>>| async move {
@@ -89,8 +89,10 @@ pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> R
             rejection.problem(false)
         }
     };
+    let index = format!("Rollcall, ingest: it takes the webhooks of VCC Live.\n\n{} {path}\n", methods.allow);
     Router::new()
         .route(path, on(methods.filter, receive))
+        .route("/", get(|| async { index }))
         .fallback(elsewhere(Rejection::NotFound))
         .method_not_allowed_fallback(elsewhere(Rejection::MethodNotAllowed { allow: methods.allow }))
         .with_state(receiver)

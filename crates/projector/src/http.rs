@@ -133,8 +133,23 @@ fn routes(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
+/// The answer at `/`.
+const INDEX: &str = "\
+Rollcall, the projector: the users of a VCC Live call centre.
+
+GET /users                              all, by pages, with filters
+GET /users/{userId}                     one
+GET /users/by-username/{username}
+GET /users/by-email/{email}
+GET /users/by-extension/{extension}
+GET /changes                            Server-Sent Events
+GET /status                             how far the table is
+GET /openapi.json, /docs                all of this in detail
+";
+
 fn documents() -> Router {
     Router::new()
+        .route("/", get(|| async { INDEX }))
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::to_page))
         .route("/docs/", get(docs::index))

@@ -55,9 +55,19 @@ impl Readiness {
     }
 }
 
-/// Returns the routes `/livez`, `/readyz` and `/metrics`.
+/// The answer at `/`.
+const INDEX: &str = "\
+Rollcall, the admin port. It has no authentication: keep it private.
+
+GET /livez     200 while the process runs
+GET /readyz    200 when it is ready, else 503 with the reason
+GET /metrics   for Prometheus
+";
+
+/// Returns the routes `/livez`, `/readyz` and `/metrics`, and a list of them at `/`.
 pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
+        .route("/", get(|| async { INDEX }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(exposition).with_state(metrics))

@@ -115,6 +115,11 @@ impl<Outcome> Running<Outcome> {
         format!("http://{}", self.address)
     }
 
+    /// Returns a client of the admin listener.
+    pub(crate) fn admin(&self) -> &Http {
+        &self.admin
+    }
+
     /// Returns what the service says of its readiness.
     pub(crate) async fn readiness(&self) -> Answer {
         self.admin.get("/readyz").await
