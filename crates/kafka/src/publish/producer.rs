@@ -258,7 +258,9 @@ impl Slot {
         };
         let flushed = last.flush(deadline);
         last.give_up();
-        let former = std::mem::take(&mut self.state.lock().former);
+        let mut former = std::mem::take(&mut self.state.lock().former);
+        // This one may be stuck too.
+        former.close(move || drop(last));
         drop(former);
         flushed
     }
