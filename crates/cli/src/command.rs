@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use service::Shutdown;
 use service::telemetry::{self, Format};
 
-use crate::ending::at_once;
+use crate::ending::{at_once, at_signals};
+use crate::manual::{CompletionsArgs, ManArgs};
 use crate::{
-    config, dead_letter, dev, export, forget, health, import, ingest, projector, simulate, token, topics, verify,
-    version,
+    config, dead_letter, dev, export, forget, get, health, import, ingest, manual, projector, simulate, status, tail,
+    token, topics, verify, version,
 };
 
 /// Maintains the current list of users of a VCC Live call centre: webhooks in, Kafka in the middle, queries out
@@ -39,10 +40,15 @@ enum Command {
     Export(export::Args),
     Forget(forget::Args),
     Verify(verify::Args),
+    Get(get::Args),
+    Tail(tail::Args),
+    Status(status::Args),
     Simulate(simulate::Args),
     Health(health::Args),
     #[command(subcommand)]
     Token(token::Command),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Returns the filter of log lines, with the lines of the client library if they are asked for.
@@ -54,6 +60,11 @@ impl Command {
     /// Returns whether the command runs until a signal. It starts logging itself, as its configuration says.
     fn is_service(&self) -> bool {
         matches!(self, Self::Dev(_) | Self::Ingest(_) | Self::Projector(_))
+    }
+
+    /// Returns whether the command finishes its work after a signal. Any other ends at once.
+    fn drains(&self) -> bool {
+        self.is_service() || matches!(self, Self::Simulate(_))
     }
 }
 
@@ -69,6 +80,9 @@ impl Rollcall {
         if verbose && !self.is_service() {
             telemetry::init(Format::Text, &filter("warn", verbose)).context("logging cannot start")?;
         }
+        if !self.command.drains() {
+            at_signals()?;
+        }
         match self.command {
             Command::Dev(args) => dev::run(args, verbose, Shutdown::on_signals(at_once)?).await,
             Command::Ingest(args) => ingest::run(args, verbose, Shutdown::on_signals(at_once)?).await,
@@ -80,9 +94,14 @@ impl Rollcall {
             Command::Export(args) => export::run(args).await,
             Command::Forget(args) => forget::run(args).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Get(args) => get::run(args).await,
+            Command::Tail(args) => tail::run(args).await,
+            Command::Status(args) => status::run(args).await,
             Command::Simulate(args) => simulate::run(args, Shutdown::on_signals(at_once)?).await,
             Command::Health(args) => health::run(args).await,
             Command::Token(command) => token::run(&command),
+            Command::Completions(args) => manual::completions(&args),
+            Command::Man(args) => manual::man(&args),
         }
     }
 }

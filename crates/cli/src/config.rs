@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use domain::topics::Names;
 use ingest::config::Webhook;
+use serde::Serialize;
 
 use crate::files;
 use crate::output::print;
@@ -16,7 +17,7 @@ use online::{Needs, Role};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Check(CheckArgs),
-    Show(Args),
+    Show(ShowArgs),
 }
 
 /// Lists all faults of a configuration; exit status 1 if there are any
@@ -33,6 +34,15 @@ pub(crate) struct CheckArgs {
 /// Prints the configuration in force, from file, environment, flags and defaults, with secrets redacted
 #[derive(Debug, clap::Args)]
 #[command(after_help = files::NAMED)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    args: Args,
+    /// Prints JSON instead of TOML
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service to configure
     service: ServiceName,
@@ -62,9 +72,9 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Show(Args { service, sources }) => print(&match service {
-            ServiceName::Ingest => ingest_in_force(sources)?,
-            ServiceName::Projector => projector_in_force(sources)?,
+        Command::Show(ShowArgs { args: Args { service, sources }, json }) => print(&match service {
+            ServiceName::Ingest => written(&ingest_in_force(sources)?, *json)?,
+            ServiceName::Projector => written(&projector_in_force(sources)?, *json)?,
         })?,
     }
     Ok(ExitCode::SUCCESS)
@@ -94,22 +104,26 @@ fn checked(Args { service, sources }: &Args) -> anyhow::Result<(Needs, Vec<Strin
     })
 }
 
-/// Returns the configuration as TOML. Secrets serialize as a placeholder. A configuration with faults is shown as far
-/// as it was read.
-fn ingest_in_force(sources: &Sources) -> anyhow::Result<String> {
+/// Returns the configuration as TOML or JSON. Secrets serialize as a placeholder.
+fn written(raw: &impl Serialize, json: bool) -> anyhow::Result<String> {
+    Ok(if json { serde_json::to_string_pretty(raw)? + "\n" } else { toml::to_string_pretty(raw)? })
+}
+
+/// Returns the configuration. One with faults is shown as far as it was read.
+fn ingest_in_force(sources: &Sources) -> anyhow::Result<ingest::config::Raw> {
     let mut raw = sources.raw::<ingest::config::Raw, projector::Raw>()?;
     if let Ok(config) = crate::ingest::without_requests(sources) {
         raw.http.listen = config.http_listen.to_string();
         raw.admin.listen = config.admin_listen.to_string();
     }
-    Ok(toml::to_string_pretty(&raw)?)
+    Ok(raw)
 }
 
-fn projector_in_force(sources: &Sources) -> anyhow::Result<String> {
+fn projector_in_force(sources: &Sources) -> anyhow::Result<projector::Raw> {
     let mut raw = sources.raw::<projector::Raw, ingest::config::Raw>()?;
     if let Ok(config) = sources.projector(|_| ()) {
         raw.http.listen = config.listen.to_string();
         raw.admin.listen = config.admin_listen.to_string();
     }
-    Ok(toml::to_string_pretty(&raw)?)
+    Ok(raw)
 }

@@ -1,6 +1,8 @@
-//! `rollcall dead-letter`: lists, shows and replays unreadable bodies.
+//! `rollcall dead-letter`: lists, shows, replays and deletes unreadable bodies.
 
-use std::io::{IsTerminal as _, stdout};
+mod choice;
+
+use std::io::{IsTerminal as _, stdin, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,6 +10,7 @@ use domain::roll::Standing;
 use domain::{TopicId, TopicPosition};
 use ingest::dead_letter::{self, Destination, IDENTIFY_DEADLINE, Replay, Sorted};
 use kafka::ClientOptions;
+use kafka::publish::{Limits, Publisher};
 use kafka::topics::LogProbe;
 use upkeep::Table;
 use upkeep::letters::{self, Kept};
@@ -16,15 +19,24 @@ use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, reach, schemas};
 use crate::environment::now;
 use crate::files;
 use crate::ingest::{framing, publisher, table, without_requests};
-use crate::output::{escaped, print, print_bytes};
+use crate::output::{escaped, print, print_bytes, print_json};
 use crate::sources::Sources;
+use choice::Choice;
 
-/// Lists, shows or replays bodies that could not be read
+/// Lists, shows, replays or deletes bodies that could not be read
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Lists the dead letters, oldest first
     #[command(after_help = files::EITHER)]
     List {
+        #[command(flatten)]
+        choice: Choice,
+        /// Prints one JSON object a line
+        #[arg(long)]
+        json: bool,
+        /// Prints one line for each reason: how many letters, when, and the beginning of the key of the last one
+        #[arg(long, conflicts_with = "json")]
+        groups: bool,
         #[command(flatten)]
         sources: Sources,
     },
@@ -44,11 +56,26 @@ pub(crate) enum Command {
     /// status 1 if any is still refused
     #[command(after_help = files::INGEST)]
     Replay {
-        /// Beginnings of keys; without any, all letters are replayed
+        /// Beginnings of keys; without any, all letters that the conditions choose are replayed
         keys: Vec<String>,
+        #[command(flatten)]
+        choice: Choice,
         /// Only prints the outcome
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Deletes dead letters, without delivering them. Kafka's files have them until the cleaner's next pass
+    #[command(after_help = files::EITHER)]
+    Delete {
+        /// Beginnings of keys; without any, all letters that the conditions choose
+        keys: Vec<String>,
+        #[command(flatten)]
+        choice: Choice,
+        /// Does not ask for confirmation
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         sources: Sources,
     },
@@ -57,19 +84,12 @@ pub(crate) enum Command {
 /// Runs the command.
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::List { sources } => {
-            let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
-            for kept in read(options, names.dead_letter).await? {
-                print(&format!("{}\n", line(&kept)))?;
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::List { choice, json, groups, sources } => list(&choice, json, groups, &sources).await,
         Command::Show { key, raw, sources } => {
             let is_safe = !raw || !stdout().is_terminal();
             anyhow::ensure!(is_safe, "--raw does not write to a terminal: use a file or a pipe");
             let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
-            let described = kafka::topics::describe(&options, &names.dead_letter, ANSWER_WAIT_MAX).await;
-            let topic = described.with_context(|| asked(&options))?.log.topic;
+            let topic = topic_id(&options, &names.dead_letter).await?;
             let mut found = read(options, names.dead_letter).await?;
             found.retain(|kept| kept.key.starts_with(&key));
             let [kept] = found.as_slice() else {
@@ -82,22 +102,78 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Replay { keys, dry_run, sources } => replay(&keys, dry_run, &sources).await,
+        Command::Replay { keys, choice, dry_run, sources } => replay(&keys, &choice, dry_run, &sources).await,
+        Command::Delete { keys, choice, yes, sources } => delete(&keys, &choice, yes, &sources).await,
     }
 }
 
-async fn replay(keys: &[String], dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
+async fn list(choice: &Choice, json: bool, groups: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let Cluster { options, names, .. } = Cluster::reach(sources).await?;
+    let topic = if json { Some(topic_id(&options, &names.dead_letter).await?) } else { None };
+    let mut letters = read(options, names.dead_letter).await?;
+    letters.retain(|kept| choice.takes(kept));
+    if groups {
+        print(&escaped(&choice::groups(&letters)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for kept in &letters {
+        match topic {
+            Some(topic) => print_json(&choice::json(kept, topic))?,
+            None => print(&format!("{}\n", line(kept)))?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn topic_id(options: &ClientOptions, topic: &str) -> anyhow::Result<TopicId> {
+    let described = kafka::topics::describe(options, topic, ANSWER_WAIT_MAX).await;
+    Ok(described.with_context(|| asked(options))?.log.topic)
+}
+
+async fn delete(keys: &[String], choice: &Choice, yes: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(!keys.is_empty() || !choice.is_all(), "keys or conditions must say which letters are deleted");
+    let Cluster { options, names, .. } = Cluster::reach(sources).await?;
+    let letters = chosen(read(options.clone(), names.dead_letter.clone()).await?, keys, choice)?;
+    if !yes {
+        anyhow::ensure!(stdin().is_terminal(), "there is no terminal to confirm on; use --yes");
+        print(&escaped(&choice::groups(&letters)))?;
+        print(&format!("delete {} dead letters? This cannot be undone. [y/N] ", letters.len()))?;
+        let mut answer = String::new();
+        stdin().read_line(&mut answer)?;
+        if !answer.trim().eq_ignore_ascii_case("y") {
+            print("nothing was done\n")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    let publisher = Publisher::open(&options, Limits::default()).context("the Kafka client cannot be created")?;
+    for kept in &letters {
+        let removed = publisher.publish(kept.removal(&names.dead_letter, now())).await;
+        removed.with_context(|| format!("dead letter {:.12} was not deleted", kept.key))?;
+    }
+    print(&format!("{} dead letters deleted\n", letters.len()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the letters that the keys and the conditions choose.
+///
+/// # Errors
+/// If a key is of no letter: a mistyped key changes nothing.
+fn chosen(mut letters: Vec<Kept>, keys: &[String], choice: &Choice) -> anyhow::Result<Vec<Kept>> {
+    for key in keys {
+        let known = letters.iter().any(|kept| kept.key.starts_with(key));
+        anyhow::ensure!(known, "no dead letter has a key that begins with {key:?}; nothing was done");
+    }
+    let is_named = |kept: &Kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key));
+    letters.retain(|kept| is_named(kept) && choice.takes(kept));
+    Ok(letters)
+}
+
+async fn replay(keys: &[String], choice: &Choice, dry_run: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = without_requests(sources)?;
     reach(&config.kafka).await?;
     let schemas = schemas(&config.registry, &config.topics).await?;
     let writer = if dry_run { None } else { Some((publisher(&config)?, framing(&config, &schemas).await?)) };
-    let mut letters = read(config.kafka.clone(), config.topics.dead_letter.clone()).await?;
-    // Checked before any letter is replayed, so that a mistyped key changes nothing.
-    for key in keys {
-        let known = letters.iter().any(|kept| kept.key.starts_with(key));
-        anyhow::ensure!(known, "no dead letter has a key that begins with {key:?}; nothing was replayed");
-    }
-    letters.retain(|kept| keys.is_empty() || keys.iter().any(|key| kept.key.starts_with(key)));
+    let letters = chosen(read(config.kafka.clone(), config.topics.dead_letter.clone()).await?, keys, choice)?;
     let Sorted { events, refused } = dead_letter::sort(letters, &config.policy.body, now());
     let logs = LogProbe::new(&config.kafka, &config.topics.users);
     let log = logs.now(IDENTIFY_DEADLINE).await.context("the users topic cannot be identified")?;

@@ -23,8 +23,8 @@ use broker::Broker;
 const WEBHOOK_PORT: u16 = 8080;
 /// The default port of queries.
 const QUERY_PORT: u16 = 8081;
-const INGEST_ADMIN_PORT: u16 = 9090;
-const PROJECTOR_ADMIN_PORT: u16 = 9091;
+const INGEST_ADMIN_PORT: u16 = 8090;
+const PROJECTOR_ADMIN_PORT: u16 = 8091;
 /// The vendor's own sample of a User Created webhook.
 const SAMPLE: &str = include_str!("../../../schemas/golden/v1/user-created.json");
 /// The user of the sample.

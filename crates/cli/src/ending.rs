@@ -1,8 +1,11 @@
 //! The end of the process, while threads of the runtime and of the Kafka client may still run.
 
+use std::io;
+
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Disables OpenSSL's cleanup at exit. Must be called before any other use of OpenSSL.
 ///
@@ -12,7 +15,25 @@ pub(crate) fn without_cleanup() {
     openssl::init();
 }
 
-/// Ends the process after a further signal, without finishing anything.
+/// Ends the process at SIGTERM or SIGINT. Without a handler both would end it too, but not where it is process 1 of a
+/// container: the kernel keeps signals without a handler from that.
+///
+/// # Errors
+/// When the process may not install a signal handler.
+pub(crate) fn at_signals() -> io::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // The task lives as long as the process, so nothing needs to await it.
+    tokio::spawn(async move {
+        let kind = tokio::select! {
+            _ = term.recv() => SignalKind::terminate(),
+            _ = int.recv() => SignalKind::interrupt(),
+        };
+        at_once(kind.as_raw_value());
+    });
+    Ok(())
+}
+
+/// Ends the process after a signal, without finishing anything.
 pub(crate) fn at_once(signal: i32) {
     // As shells report a process that a signal has ended.
     std::process::exit(128 + signal);

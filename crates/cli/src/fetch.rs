@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -19,6 +19,9 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The media type of an answer with one JSON value a line.
 const NDJSON: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
+/// The media type of Server-Sent Events.
+const EVENTS: &str = "text/event-stream";
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The largest answer that is read, or the largest line of one.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -79,13 +82,39 @@ impl ProjectorClient {
     ///
     /// # Errors
     /// If there is no complete answer with status 200, or if `each` fails.
-    pub(crate) async fn lines(
+    pub(crate) async fn lines(&self, path: &str, each: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let url = format!("{}{path}", self.base);
+        let rest = self.stream(&url, self.request(&url, NDJSON)?, each).await?;
+        anyhow::ensure!(rest.is_empty(), "the last line of {url} was cut off");
+        Ok(())
+    }
+
+    /// Calls `each` with every line of the events that GET `path` answers, from after the event `last_id` on, until
+    /// the stream ends.
+    ///
+    /// # Errors
+    /// If there is no answer with status 200, if the stream falls silent, or if `each` fails.
+    pub(crate) async fn events(
         &self,
         path: &str,
-        mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+        last_id: Option<&str>,
+        each: impl FnMut(&[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let url = format!("{}{path}", self.base);
-        let request = self.request(&url, NDJSON)?;
+        let mut request = self.request(&url, EVENTS)?;
+        if let Some(id) = last_id {
+            request.headers_mut().insert(LAST_EVENT_ID, id.parse().context("the id is not one of an event")?);
+        }
+        self.stream(&url, request, each).await.map(drop)
+    }
+
+    /// Calls `each` with every whole line of the answer, and returns the rest.
+    async fn stream(
+        &self,
+        url: &str,
+        request: Request<Empty<Bytes>>,
+        mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<u8>> {
         let late = || format!("{url} has not answered in time");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(request)).await.with_context(late)?;
         let answer = answer.with_context(|| format!("{url} does not answer"))?;
@@ -103,8 +132,7 @@ impl ProjectorClient {
             }
             anyhow::ensure!(line.len() <= ANSWER_BYTES_MAX, "{url} answers a line that is too long");
         }
-        anyhow::ensure!(line.is_empty(), "the last line of {url} was cut off");
-        Ok(())
+        Ok(line)
     }
 
     /// Returns the status and the JSON of the answer to GET `path`; JSON null if the body is not JSON.
@@ -130,5 +158,14 @@ impl ProjectorClient {
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("the answer of {url} was cut off: {error}"))?;
         Ok((status, body.to_bytes()))
+    }
+}
+
+/// Returns a refusal in words: the status, and the detail of the problem if there is one.
+pub(crate) fn detail(status: StatusCode, body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    match problem["detail"].as_str() {
+        Some(detail) => format!("{status}: {detail}"),
+        None => status.to_string(),
     }
 }

@@ -16,9 +16,9 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Asks a service on this machine whether it is ready; the exit status is 0 if it is
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the admin listener is: 127.0.0.1:9090 of ingest, 127.0.0.1:9091 of the projector, unless set otherwise.
+    /// Where the admin listener is: 127.0.0.1:8090 of ingest, 127.0.0.1:8091 of the projector, unless set otherwise.
     /// If it listens on all addresses, the loopback is asked
-    #[arg(long, value_name = "HOST:PORT", env = "ROLLCALL_ADMIN__LISTEN", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "HOST:PORT", env = "ROLLCALL_ADMIN__LISTEN", default_value = "127.0.0.1:8090")]
     admin: SocketAddr,
     /// Asks whether it is alive instead
     #[arg(long)]
@@ -52,10 +52,10 @@ mod tests {
     #[test]
     fn a_listener_on_all_addresses_is_asked_at_the_loopback() {
         for (listens, asked) in [
-            ("0.0.0.0:9090", "127.0.0.1:9090"),
-            ("[::]:9091", "[::1]:9091"),
+            ("0.0.0.0:8090", "127.0.0.1:8090"),
+            ("[::]:8091", "[::1]:8091"),
             ("127.0.0.1:1", "127.0.0.1:1"),
-            ("10.1.2.3:9090", "10.1.2.3:9090"),
+            ("10.1.2.3:8090", "10.1.2.3:8090"),
         ] {
             let listens: SocketAddr = listens.parse().expect("an address");
             assert_eq!(on_this_machine(listens).to_string(), asked);

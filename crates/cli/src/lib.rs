@@ -7,6 +7,8 @@
 //! | `ingest.rs`, `projector.rs` | the two services |
 //! | `topics.rs`, `config.rs`, `token.rs`, `dead_letter.rs`, `verify.rs`, `forget.rs` | the commands of an operator |
 //! | `import.rs`, `export.rs` | the users of a list, in and out |
+//! | `get.rs`, `status.rs`, `tail.rs` | questions to a projector |
+//! | `manual.rs` | completions for shells, and manual pages |
 //! | `simulate.rs` | simulates the vendor |
 //! | `health.rs` | the health check of a container |
 //!
@@ -42,15 +44,19 @@ mod export;
 mod fetch;
 mod files;
 mod forget;
+mod get;
 mod health;
 mod import;
 mod ingest;
 mod listen;
+mod manual;
 mod output;
 mod progress;
 mod projector;
 mod simulate;
 mod sources;
+mod status;
+mod tail;
 mod target;
 mod token;
 mod topics;
@@ -64,7 +70,8 @@ use command::Rollcall;
 
 /// Runs the command in the arguments of this process.
 ///
-/// Exit status: 0 success, 1 failure or findings, 2 wrong usage, 128 and the signal's number after a second signal.
+/// Exit status: 0 success, 1 failure or findings, 2 wrong usage, 128 and the signal's number after a signal, of a
+/// service after a second one.
 #[must_use]
 pub fn main() -> ExitCode {
     ending::without_cleanup();

@@ -1,6 +1,6 @@
 //! Writes to standard output. A closed pipe or a full disk must not cause a panic.
 
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 
@@ -19,6 +19,15 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).context("the output cannot be written")
+}
+
+/// Writes JSON as a line. On a terminal, control characters that JSON lets pass are escaped.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_json(json: &str) -> anyhow::Result<()> {
+    let json = json.trim_end();
+    if io::stdout().is_terminal() { print(&format!("{}\n", escaped(json))) } else { print(&format!("{json}\n")) }
 }
 
 /// Returns whether the reader of the output has gone, as in `rollcall dead-letter list | head -1`.

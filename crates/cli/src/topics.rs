@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use domain::topics::{Names, REPLICAS_FOR_PRODUCTION, Spec};
 use kafka::ClientOptions;
 use kafka::topics::{self, Created, Finding, Severity};
+use serde_json::{Value, json};
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked};
 use crate::files;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::sources::Sources;
 
 /// Creates the topics, checks them against their contract, or copies the users topic
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Replicas of each partition; 1 on a cluster of one broker
     #[arg(long, default_value_t = REPLICAS_FOR_PRODUCTION, value_parser = clap::value_parser!(i32).range(1..))]
     replication: i32,
+    /// Prints the findings as a JSON array
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
@@ -47,11 +51,15 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     };
     let Cluster { options, names, partitions, body_bytes_max, .. } = Cluster::reach(&args.sources).await?;
     let specs = specs(&names, args.partitions.unwrap_or(partitions), args.replication, body_bytes_max);
-    if matches!(command, Command::Create(_)) && !create(&options, &specs, args.replication).await? {
+    if matches!(command, Command::Create(_)) && !create(&options, &specs, args).await? {
         return Ok(ExitCode::FAILURE);
     }
     let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(|| asked(&options))?;
-    print(&report(&specs, &findings))?;
+    if args.json {
+        print_json(&json(&findings).to_string())?;
+    } else {
+        print(&report(&specs, &findings))?;
+    }
     let wrong = findings.iter().any(|finding| finding.severity > Severity::Note);
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -64,17 +72,19 @@ pub(crate) fn specs(names: &Names, partitions: i32, replication: i32, body_bytes
 }
 
 /// Creates the missing topics one by one, and prints what became of each. Returns whether all exist.
-async fn create(options: &ClientOptions, specs: &[Spec], replication: i32) -> anyhow::Result<bool> {
+async fn create(options: &ClientOptions, specs: &[Spec], args: &Args) -> anyhow::Result<bool> {
     let mut all_exist = true;
     for spec in specs {
         let line = match topics::create(options, std::slice::from_ref(spec), ANSWER_WAIT_MAX).await {
             Ok(created) => created.into_iter().map(|(_, created)| outcome(created)).collect(),
             Err(error) => {
                 all_exist = false;
-                format!("not created with --replication {replication}: {:#}", anyhow::Error::from(error))
+                format!("not created with --replication {}: {:#}", args.replication, anyhow::Error::from(error))
             }
         };
-        print(&format!("{}: {line}\n", spec.topic))?;
+        if !args.json || !all_exist {
+            print(&format!("{}: {line}\n", spec.topic))?;
+        }
     }
     if !all_exist {
         print("what exists stays; the command can be repeated\n")?;
@@ -97,14 +107,26 @@ fn report(specs: &[Spec], findings: &[Finding]) -> String {
         }
     }
     for finding in findings {
-        let weight = match finding.severity {
-            Severity::Note => "note",
-            Severity::Warn => "warning",
-            Severity::Refuse => "refused",
-        };
-        lines.push_str(&format!("{finding} ({weight})\n"));
+        lines.push_str(&format!("{finding} ({})\n", weight(finding.severity)));
     }
     lines
+}
+
+fn weight(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Warn => "warning",
+        Severity::Refuse => "refused",
+    }
+}
+
+fn json(findings: &[Finding]) -> Value {
+    let object = |Finding { topic, subject, expected, found, severity }: &Finding| {
+        json!({
+            "topic": topic, "subject": subject, "expected": expected, "found": found, "severity": weight(*severity),
+        })
+    };
+    findings.iter().map(object).collect()
 }
 
 #[cfg(test)]
@@ -119,5 +141,9 @@ mod tests {
                         vcc.users.dead-letter: meets its contract\n\
                         vcc.users: topic is missing, expected present (refused)\n";
         assert_eq!(report(&specs, &findings), expected);
+        let expected = json!([{
+            "topic": "vcc.users", "subject": "topic", "expected": "present", "found": "missing", "severity": "refused",
+        }]);
+        assert_eq!(json(&findings), expected);
     }
 }

@@ -26,7 +26,7 @@ pub use raw::{Event, KeeperSwitch, Raw, RawBodyKey, Security, Webhook};
 /// The default address for webhooks.
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// The default address of the admin routes. Not for the internet.
-const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 
 /// A validated configuration.
 #[derive(Debug)]

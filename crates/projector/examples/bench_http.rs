@@ -4,9 +4,9 @@
 //! ```text
 //! cargo run --release -p rollcall-projector --example bench_http -- \
 //!     127.0.0.1:9092 bench.users.10000000.1000000 bench-data
-//! wrk -t1 -c32 -d10s http://127.0.0.1:8090/                        # bare hyper
-//! wrk -t1 -c32 -d10s http://127.0.0.1:8091/users/180               # one user
-//! wrk -t1 -c32 -d10s -s random.lua http://127.0.0.1:8091           # any user; random.lua:
+//! wrk -t1 -c32 -d10s http://127.0.0.1:8190/                        # bare hyper
+//! wrk -t1 -c32 -d10s http://127.0.0.1:8191/users/180               # one user
+//! wrk -t1 -c32 -d10s -s random.lua http://127.0.0.1:8191           # any user; random.lua:
 //!     request = function() return wrk.format("GET", "/users/" .. math.random(0, 999999)) end
 //! ```
 //!
@@ -28,8 +28,8 @@ use projector::{Config, Listeners, Raw};
 use service::Shutdown;
 use tokio::net::TcpListener;
 
-const BARE: &str = "127.0.0.1:8090";
-const TABLE: &str = "127.0.0.1:8091";
+const BARE: &str = "127.0.0.1:8190";
+const TABLE: &str = "127.0.0.1:8191";
 const ADMIN: &str = "127.0.0.1:8092";
 /// What a user of the bench topic takes as JSON.
 const BODY_BYTES: usize = 660;

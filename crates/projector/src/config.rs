@@ -21,7 +21,7 @@ use crate::options::Options;
 
 /// Where the service listens by default: this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
-const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8091);
 const MIB: usize = 1 << 20;
 /// Below this a rebuild would make a pass for every few thousand users.
 const REBUILD_MEMORY_MIB_MIN: usize = 16;

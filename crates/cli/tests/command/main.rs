@@ -10,6 +10,8 @@ mod readers;
 
 mod cluster;
 
+mod asked;
+
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -26,9 +28,9 @@ fn a_mistake_in_usage_is_status_2_and_help_is_not_one() {
     }
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in
-        ["dev", "ingest", "projector", "topics", "config", "dead-letter", "forget", "verify", "simulate", "token"]
-    {
+    let commands = "dev ingest projector topics config dead-letter import export forget verify get tail status \
+                    simulate health token completions man";
+    for command in commands.split_whitespace() {
         assert!(stdout(&help).contains(&format!("  {command}")), "{command}");
     }
 }
@@ -261,6 +263,15 @@ fn dead_letters_are_replayed_without_a_secret_and_by_keys_that_there_are() {
     assert_eq!((unknown.status.code(), stdout(&unknown).as_str()), (Some(1), ""));
     assert!(stderr(&unknown).contains("no dead letter has a key that begins with \"no-such-key\""), "{unknown:?}");
     assert_eq!(stdout(&replay(&[&key])), stdout(&all));
+
+    let letters = |args: &[&str]| run(&[&["dead-letter"], args, &["--bootstrap", dev.address("Kafka")]].concat());
+    assert_eq!(stdout(&letters(&["list", "--rejection", "ahead"])), "");
+    let listed: Value = serde_json::from_str(&stdout(&letters(&["list", "--json"]))).unwrap();
+    assert!(listed["key"].as_str().unwrap().starts_with(&key) && listed["pointer"] == "/new/userId", "{listed}");
+    assert!(stdout(&letters(&["list", "--groups"])).starts_with("     1 not_an_event "));
+    assert_eq!(letters(&["delete", "--yes"]).status.code(), Some(1), "without a condition");
+    assert_eq!(stdout(&letters(&["delete", "--yes", "--rejection", "not_an_event"])), "1 dead letters deleted\n");
+    assert_eq!(stdout(&letters(&["list"])), "");
     assert_eq!(dev.signal("TERM").code(), Some(0));
 }
 

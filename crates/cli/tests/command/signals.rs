@@ -2,8 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::support::Service;
+use crate::support::{Service, rollcall, signal};
 use testkit::broker::Log;
 
 const SECRET: [(&str, &str); 1] = [("ROLLCALL_SECURITY__SECRET_KEYS", "a-secret-of-the-tests")];
@@ -43,6 +45,30 @@ fn a_second_signal_ends_it_at_once() {
     service.signal("INT");
     service.until_logged("ending at once");
     assert_eq!(service.ended().code(), Some(130));
+}
+
+/// Process 1 of a container has no default action for a signal.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_ends_every_command_by_a_handler_of_its_own() {
+    let reads = &["import", "-", "--as-of", "2025-01-01T00:00:00Z", "--set", "security.allow_unauthenticated=true"];
+    for (name, status) in [("TERM", 143), ("INT", 130)] {
+        // It waits for the list, which does not come.
+        let mut child = rollcall(reads).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let path = format!("/proc/{}/status", child.id());
+        // SIGTERM has the number 15.
+        let has_handler = || {
+            let status = std::fs::read_to_string(&path).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(caught.trim(), 16).unwrap() >> 14 & 1 == 1
+        };
+        while !has_handler() {
+            assert!(child.try_wait().unwrap().is_none(), "it has ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! Which dead letters a command takes, and how it shows them to programs.
+
+use std::collections::BTreeMap;
+
+use domain::{TopicId, UnixMillis};
+use serde_json::json;
+use upkeep::letters::Kept;
+
+/// The dead letters of a command: all, or those that every given condition holds of.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Choice {
+    /// Only letters with this rejection: undecryptable, not_an_event, ahead or unreadable_record
+    #[arg(long, value_name = "LABEL")]
+    rejection: Option<String>,
+    /// Only letters whose reason contains this text
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only letters received at this time or later, ISO 8601 with an offset
+    #[arg(long, value_name = "TIME", value_parser = UnixMillis::parse_iso8601)]
+    since: Option<UnixMillis>,
+    /// Only letters received before this time
+    #[arg(long, value_name = "TIME", value_parser = UnixMillis::parse_iso8601)]
+    before: Option<UnixMillis>,
+}
+
+impl Choice {
+    /// Returns whether there is no condition.
+    pub(super) fn is_all(&self) -> bool {
+        let Self { rejection, reason, since, before } = self;
+        rejection.is_none() && reason.is_none() && since.is_none() && before.is_none()
+    }
+
+    pub(super) fn takes(&self, kept: &Kept) -> bool {
+        let letter = &kept.letter;
+        self.rejection.as_ref().is_none_or(|label| *label == letter.rejection)
+            && self.reason.as_ref().is_none_or(|text| letter.reason.contains(text))
+            && self.since.is_none_or(|since| letter.received_at >= since)
+            && self.before.is_none_or(|before| letter.received_at < before)
+    }
+}
+
+/// Returns the letter without its body as one line of JSON.
+pub(super) fn json(kept: &Kept, topic: TopicId) -> String {
+    let letter = &kept.letter;
+    json!({
+        "key": kept.key,
+        "position": topic.at(kept.position).to_string(),
+        "receivedAt": letter.received_at.to_string(),
+        "rejection": letter.rejection,
+        "reason": letter.reason,
+        "pointer": letter.pointer,
+        "iv": letter.iv,
+        "asOf": letter.as_of.map(|at| at.to_string()),
+        "bytes": letter.body.len(),
+    })
+    .to_string()
+}
+
+/// Returns a line for each reason: how many letters, the times of the first and of the last, the beginning of a key.
+pub(super) fn groups(letters: &[Kept]) -> String {
+    let mut groups: BTreeMap<(&str, &str), Vec<&Kept>> = BTreeMap::new();
+    for kept in letters {
+        groups.entry((&kept.letter.rejection, &kept.letter.reason)).or_default().push(kept);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, letters)| std::cmp::Reverse(letters.len()));
+    let line = |((rejection, reason), letters): ((&str, &str), Vec<&Kept>)| {
+        // By receipt, and never empty.
+        let (first, last) = (letters[0], letters[letters.len() - 1]);
+        let (from, to) = (first.letter.received_at, last.letter.received_at);
+        format!("{:>6} {rejection:<14} {from} to {to}, {:.12}: {reason}\n", letters.len(), last.key)
+    };
+    groups.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Letter, Position};
+
+    fn kept(rejection: &str, reason: &str, seconds: i64) -> Kept {
+        let letter = Letter {
+            body: reason.as_bytes().to_vec(),
+            iv: None,
+            rejection: rejection.to_owned(),
+            reason: reason.to_owned(),
+            pointer: String::new(),
+            received_at: UnixMillis::from_millis(seconds * 1000),
+            as_of: None,
+            record: None,
+        };
+        Kept { key: format!("{seconds:064}"), letter, position: Position { partition: 0, offset: seconds } }
+    }
+
+    #[test]
+    fn every_condition_must_hold() {
+        let letter = kept("ahead", "the event occurred 1 h after its receipt", 60);
+        let at = |seconds: i64| Some(UnixMillis::from_millis(seconds * 1000));
+        let text = |text: &str| Some(text.to_owned());
+        for (choice, takes) in [
+            (Choice::default(), true),
+            (Choice { rejection: text("ahead"), reason: text("1 h"), since: at(60), before: at(61) }, true),
+            (Choice { rejection: text("undecryptable"), ..Choice::default() }, false),
+            (Choice { reason: text("2 h"), ..Choice::default() }, false),
+            (Choice { since: at(61), ..Choice::default() }, false),
+            (Choice { before: at(60), ..Choice::default() }, false),
+        ] {
+            assert_eq!(choice.takes(&letter), takes, "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_group_comes_first() {
+        let letters = [kept("ahead", "a", 1), kept("not_an_event", "b", 2), kept("not_an_event", "b", 3)];
+        let shown = groups(&letters);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "     2 not_an_event   1970-01-01T00:00:02Z to 1970-01-01T00:00:03Z, 000000000000: b",
+                "     1 ahead          1970-01-01T00:00:01Z to 1970-01-01T00:00:01Z, 000000000000: a",
+            ]
+        );
+    }
+}
