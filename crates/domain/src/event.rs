@@ -186,7 +186,7 @@ mod tests {
         let again = UserEvent::imported(user(), as_of, as_of, Vec::new());
         assert_eq!((imported.kind, imported.occurred_at, imported.parent), (EventType::Imported, as_of, None));
         assert_eq!((imported.timestamp.as_str(), again.event_id), ("2020-09-13T12:26:40Z", imported.event_id));
-        let created = UserEvent::new(facts(None, 1, "2017-06-06T10:53:43Z")).unwrap();
+        let created = UserEvent::new(Facts { received_at, ..facts(None, 1, "2017-06-06T10:53:43Z") }).unwrap();
         assert!(created.head().rank() > imported.head().rank());
     }
 
