@@ -51,8 +51,10 @@ pub(crate) struct Receiver {
     /// Limits the lines about members in another case.
     pub(crate) seldom: Seldom,
     pub(crate) refused: Arc<Refused>,
-    /// Limits the lines about requests of strangers.
-    pub(crate) strangers: Seldom,
+    /// Limits the lines about requests with a wrong secret.
+    pub(crate) unauthenticated: Seldom,
+    /// Limits the lines about addresses that may not send.
+    pub(crate) foreign: Seldom,
     /// Limits the lines about sources whose budget is spent.
     pub(crate) spent: Seldom,
 }
@@ -179,18 +181,21 @@ impl Receiver {
     /// of requests, so theirs are logged seldom; the metric counts them all.
     fn log_refusal(&self, parts: &Parts, rejection: &Rejection) {
         let is_due = match rejection {
-            Rejection::Unauthenticated | Rejection::AddressNotAllowed => self.strangers.is_due(),
+            Rejection::Unauthenticated => self.unauthenticated.is_due(),
+            Rejection::AddressNotAllowed => self.foreign.is_due(),
             Rejection::BudgetSpent => self.spent.is_due(),
             _ => true,
         };
         if !is_due {
             return;
         }
-        let source = raw_request(parts).ok().and_then(|request| source(&request, &self.policy.sender));
+        let request = raw_request(parts).ok();
+        let source = request.as_ref().and_then(|request| source(request, &self.policy.sender));
         tracing::info!(
             rejection = rejection.label(),
             reason = %rejection,
             source.address = source.map(tracing::field::display),
+            network.peer.address = request.map(|request| tracing::field::display(request.peer)),
             body.bytes = header(&parts.headers, CONTENT_LENGTH.as_str()),
             "request refused"
         );

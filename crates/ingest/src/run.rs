@@ -153,7 +153,8 @@ fn receiver(
     let Config { hosts, policy, topics, .. } = config;
     let is_limited = !policy.body.keys.is_empty() && policy.sender.allowed.is_empty();
     let budget = is_limited.then(|| Mutex::new(Budget::new(config.undecryptable_per_minute)));
-    let (seldom, strangers, spent) = (Seldom::default(), Seldom::default(), Seldom::default());
+    let (seldom, spent) = (Seldom::default(), Seldom::default());
+    let (unauthenticated, foreign) = (Seldom::default(), Seldom::default());
     Receiver {
         hosts,
         policy,
@@ -168,7 +169,8 @@ fn receiver(
         budget,
         seldom,
         refused,
-        strangers,
+        unauthenticated,
+        foreign,
         spent,
     }
 }

@@ -37,8 +37,8 @@ impl Shutdown {
                     tracing::warn!(signal = name, "a further signal: ending at once");
                     again(kind.as_raw_value());
                 }
-                tracing::info!(signal = name, "shutdown requested");
                 requested.trigger();
+                tracing::info!(signal = name, "shutdown requested");
             }
         });
         Ok(shutdown)

@@ -39,7 +39,9 @@ pub enum Error {
 /// [`Error`] when the filter cannot be parsed, or when logging is already set up.
 pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     let filter = parse(filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. Saying so on standard error would panic where nobody reads that any more.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // Colours only on a terminal, not in a file or a pipe. There NO_COLOR decides, as the builder has read it.
     let builder = if std::io::stderr().is_terminal() { builder } else { builder.with_ansi(false) };
     match format {

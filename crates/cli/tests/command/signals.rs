@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Service, rollcall, signal};
+use crate::support::{Service, on_runtime, rollcall, signal};
+use testkit::Http;
 use testkit::broker::Log;
 
 const SECRET: [(&str, &str); 1] = [("ROLLCALL_SECURITY__SECRET_KEYS", "a-secret-of-the-tests")];
@@ -25,6 +26,23 @@ fn a_hang_up_drains_the_service() {
     let mut service = ingest(&log);
     service.signal("HUP");
     service.until_logged("ingest stopped");
+    assert_eq!(service.ended().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_requests_nor_the_end() {
+    let log = Log::start(1);
+    let mut service = ingest(&log);
+    service.close_log();
+    let webhooks = Http::to(service.listens["webhooks"].as_str().unwrap().parse().unwrap());
+    on_runtime(async {
+        // Each is worth a line.
+        for secret in ["wrong", "wrong", SECRET[0].1] {
+            let status = webhooks.post(&format!("/webhooks/users?secret-key={secret}"), "{}").await.status;
+            assert_eq!(status, if secret == "wrong" { 401 } else { 422 });
+        }
+    });
+    service.signal("TERM");
     assert_eq!(service.ended().code(), Some(0));
 }
 

@@ -1,7 +1,7 @@
 //! Runs the built binary, and queries it over HTTP.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -88,7 +88,7 @@ impl Drop for Dev {
 /// A running service that logs JSON, killed with the test if it is still there.
 pub(crate) struct Service {
     child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    log: Box<dyn BufRead>,
     /// Its log line about the addresses.
     pub(crate) listens: Value,
 }
@@ -101,7 +101,7 @@ impl Service {
         let settings = settings.map(|setting| ["--set", setting]);
         let mut command = rollcall(&[args, settings.as_flattened()].concat());
         let mut child = command.envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut log = Box::new(BufReader::new(child.stderr.take().unwrap()));
         let mut line = String::new();
         while !line.contains(" listens\"") {
             line.clear();
@@ -138,6 +138,11 @@ impl Service {
     /// Sends a signal.
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.child, name);
+    }
+
+    /// Reads its log no further: what it writes from now on fails.
+    pub(crate) fn close_log(&mut self) {
+        self.log = Box::new(std::io::empty());
     }
 
     /// Waits until it has logged a line with this text.
@@ -223,7 +228,7 @@ fn request(method: &str, url: &str, body: &str) -> (u16, String) {
     (answer.status.as_u16(), answer.body_text().to_owned())
 }
 
-fn on_runtime<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn on_runtime<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 

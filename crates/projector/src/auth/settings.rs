@@ -8,6 +8,7 @@ use http::Uri;
 use serde::{Deserialize, Serialize};
 use service::client::{Credentials, Endpoint};
 use service::config::Faults;
+use service::secret::check_permissions;
 use service::telemetry::chain;
 
 use super::follow::Followed;
@@ -113,10 +114,11 @@ impl Auth {
     pub(crate) fn access(self, listen: SocketAddr, faults: &mut Faults) -> Access {
         let token_file = (!self.token_file.as_os_str().is_empty()).then_some(self.token_file);
         let has_jwt = self.jwt != Jwt::default();
-        if let Some(file) = &token_file
-            && let Err(fault) = TokenTable::read(file)
-        {
-            faults.push("auth.token_file", chain(&fault));
+        if let Some(file) = &token_file {
+            check_permissions("auth.token_file", file, faults);
+            if let Err(fault) = TokenTable::read(file) {
+                faults.push("auth.token_file", chain(&fault));
+            }
         }
         match (token_file.is_some() || has_jwt, self.allow_anonymous) {
             (true, true) => faults.push("auth.allow_anonymous", "expected false beside token_file and [auth.jwt]"),
@@ -213,6 +215,9 @@ fn is_private(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const EVERYWHERE: &str = "0.0.0.0:8081";
@@ -221,6 +226,20 @@ mod tests {
         let mut faults = Faults::default();
         toml::from_str::<Auth>(text).unwrap().access(listen.parse().unwrap(), &mut faults);
         faults.iter().map(|fault| fault.key.clone()).collect()
+    }
+
+    #[test]
+    fn a_token_file_for_all_users_is_warned_of() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, expected) in [(0o600, 0), (0o440, 0), (0o644, 1)] {
+            std::fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
+            let mut faults = Faults::default();
+            let auth: Auth = toml::from_str(&format!("token_file = {:?}", file.path())).unwrap();
+            auth.access(EVERYWHERE.parse().unwrap(), &mut faults);
+            let cautions = faults.take_cautions();
+            assert_eq!((cautions.len(), faults.iter().count()), (expected, 0), "{mode:o}");
+            assert!(cautions.iter().all(|caution| caution.key == "auth.token_file"), "{cautions:?}");
+        }
     }
 
     #[test]
