@@ -15,6 +15,10 @@ pub(super) const BLANK_TEXT: &str = "[redacted]";
 const BLANK_REST: &str = "[redacted from here]";
 /// Replaces a body of bytes that are no text: their number, and their digest.
 const NOT_UTF_8: &str = "bytes that are not UTF-8, with SHA-256";
+/// The beginning of what gzip has packed by its only method (RFC 1952, section 2.3).
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+/// The length of the shortest JSON with a password: shorter texts behind a coding are not looked at.
+const JSON_MIN: usize = r#"{"password":1}"#.len();
 /// The name of the member, in lower case.
 const NAME: &str = "password";
 /// The most levels of JSON in strings within JSON that are searched. Each level at least doubles the backslashes, so
@@ -28,25 +32,47 @@ pub(super) fn is_password_name(name: &str) -> bool {
 
 /// Returns a body with every readable password blanked, and otherwise unchanged.
 ///
-/// JSON is searched token by token, including strings that are JSON themselves, and also behind base64. A body that is
-/// not JSON is cut off from the first word "password" on. If the word appears before that behind escapes, the whole
-/// body is cut. UTF-16 and UTF-32 become UTF-8. Of bytes that may be a text in another encoding only the length and the
-/// digest are kept.
+/// JSON is searched token by token, including strings that are JSON themselves, and also behind base64 and hexadecimal
+/// digits. A body that is not JSON is cut off from the first word "password" on. If the word appears before that behind
+/// escapes, the whole body is cut. UTF-16 and UTF-32 become UTF-8. Of bytes that may be a text in another encoding, and
+/// of what is packed behind base64, only the length and the digest are kept.
 pub fn blank(body: &[u8]) -> Vec<u8> {
-    let Some(text) = readable(body) else {
-        let digest = hex::encode(openssl::sha::sha256(body));
-        return format!("[{} {NOT_UTF_8} {digest}]", body.len()).into_bytes();
-    };
+    blank_coded(body, ENCODINGS_MAX)
+}
+
+fn blank_coded(body: &[u8], encodings: usize) -> Vec<u8> {
+    let Some(text) = readable(body) else { return digest(body) };
     let json = without_mark(&text);
     if is_json(json) {
-        return [&text[..text.len() - json.len()], &blank_json(json, ENCODINGS_MAX)].concat();
+        return [&text[..text.len() - json.len()], &blank_json(json, encodings)].concat();
     }
-    let decoded = decode_base64(&text);
-    if is_json(&decoded) {
-        let blanked = blank_json(&decoded, ENCODINGS_MAX);
-        return if blanked == decoded { text.into_owned() } else { blanked };
+    decoded(&text).find_map(|decoded| blank_decoded(&decoded, encodings)).unwrap_or_else(|| cut(&text))
+}
+
+fn digest(body: &[u8]) -> Vec<u8> {
+    let digest = hex::encode(openssl::sha::sha256(body));
+    format!("[{} {NOT_UTF_8} {digest}]", body.len()).into_bytes()
+}
+
+/// Returns what the text may stand for: the bytes behind hexadecimal digits, and those behind base64.
+fn decoded(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let digits = hex::decode(text.trim_ascii()).ok();
+    digits.into_iter().chain(std::iter::once_with(|| decode_base64(text)))
+}
+
+/// Blanks what was behind a coding. Returns `None` when nothing changes, and for bytes that are no text: nearly every
+/// text is base64 of something, and what was encrypted must be kept.
+fn blank_decoded(decoded: &[u8], encodings: usize) -> Option<Vec<u8>> {
+    if decoded.len() < JSON_MIN {
+        return None;
     }
-    cut(&text)
+    if decoded.starts_with(GZIP) {
+        return Some(digest(decoded));
+    }
+    let text = readable(decoded)?;
+    let Some(encodings) = encodings.checked_sub(1) else { return Some(digest(decoded)) };
+    let blanked = blank_coded(&text, encodings);
+    (blanked != *text).then_some(blanked)
 }
 
 /// Returns whether a part of a kept body was left out, so that it does not tell everything that the body did.
@@ -102,10 +128,17 @@ fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
         }
     } else if has_password_member(text) {
         cut(text)
+    } else if text.len() > JSON_MIN && text.iter().all(|byte| is_of_coding(*byte)) {
+        decoded(text).find_map(|decoded| blank_decoded(&decoded, encodings)).map(|_| BLANK_TEXT.into())?
     } else {
         return None;
     };
     (blanked != text).then_some(blanked)
+}
+
+/// Returns whether a byte is one of base64, also as in URLs and in lines.
+fn is_of_coding(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_=\r\n".contains(&byte)
 }
 
 /// Returns whether `text` contains the name of a password as a member's name: followed by a quotation mark, possibly
@@ -274,6 +307,31 @@ mod tests {
         assert!(blanked_bytes(ebcdic).starts_with("[22 bytes that are not UTF-8, with SHA-256 "));
         // A text of one byte a character is cut like UTF-8 only if it is JSON.
         assert_eq!(blank(b"{\"a\":\"\xff\",\"password\":1}"), b"{\"a\":\"\xff\",\"password\":\"[redacted]\"}");
+    }
+
+    #[test]
+    fn no_coding_hides_the_password() {
+        let json = r#"{"new":{"password":"hunter2","name":"Zo"}}"#;
+        let kept = r#"{"new":{"password":"[redacted]","name":"Zo"}}"#;
+        let base64 = |bytes: &[u8]| openssl::base64::encode_block(bytes);
+        let utf16: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for body in [base64(&utf16), base64(base64(json.as_bytes()).as_bytes()), hex::encode(json)] {
+            assert_eq!(blanked(&body), kept, "{body}");
+        }
+        let several = [json, json].join("\n");
+        assert_eq!(blanked(&base64(several.as_bytes())), r#"{"new":{"[redacted from here]"#);
+        let packed = base64(&[GZIP, b"hunter2 hunter2"].concat());
+        assert!(blanked(&packed).starts_with("[18 bytes that are not UTF-8, with SHA-256 "));
+        let often = (0..=ENCODINGS_MAX + 1).fold(json.to_owned(), |text, _| base64(text.as_bytes()));
+        assert!(blanked(&often).contains(NOT_UTF_8));
+        // As a text within JSON.
+        let member = |text: &str| json!({ "a": text }).to_string();
+        assert_eq!(blanked(&member(&base64(json.as_bytes()))), member(BLANK_TEXT));
+        for other in
+            ["AdministratorsOfThisAccount", "0123456789abcdef0123456789abcdef", &base64(b"{\"name\":\"Rachel\"}")]
+        {
+            assert_eq!((blanked(other), blanked(&member(other))), (other.to_owned(), member(other)));
+        }
     }
 
     fn blanked_bytes(body: &[u8]) -> String {
