@@ -34,6 +34,8 @@ struct PartitionFacts {
     seen: i64,
     /// The end, where the leader gave it at the last question.
     end: Option<i64>,
+    /// Whether the end was asked for since the table is in use.
+    is_asked: bool,
     hold: Option<Hold>,
     /// Every record that the log had then is in the table.
     as_of: Option<UnixMillis>,
@@ -149,10 +151,10 @@ impl Facts {
         }
         let held = self.partitions.values().filter_map(|facts| facts.hold).min_by_key(|hold| hold.since);
         let leaderless = || {
-            let unknown = self.partitions.iter().find(|(_, facts)| facts.end.is_none());
+            let unknown = self.partitions.iter().find(|(_, facts)| facts.is_asked && facts.end.is_none());
             unknown.map(|(partition, _)| format!("the leader of partition {partition} does not answer"))
         };
-        held.map(|hold| hold.to_string()).or_else(|| leaderless().filter(|_| self.answered_at.is_some()))
+        held.map(|hold| hold.to_string()).or_else(leaderless)
     }
 
     /// Returns the phase, and what keeps the table from the end of the log.
@@ -189,7 +191,7 @@ impl PartitionFacts {
     }
 
     fn answered(&mut self, end: Option<i64>, hold: Option<&Hold>, asked_at: UnixMillis) {
-        self.end = end;
+        (self.end, self.is_asked) = (end, true);
         self.hold = hold.copied();
         let Some(end) = end else { return };
         self.seen = self.seen.max(end);
@@ -251,6 +253,16 @@ mod tests {
         assert_eq!(facts.trouble().unwrap(), format!("the cluster does not answer since {}", at(30)));
         facts.answered(&answer(40, [Some(5), Some(7)]));
         assert_eq!((facts.as_of(), lags(&facts), facts.trouble()), (Some(at(40)), vec![Some(0), Some(0)], None));
+    }
+
+    #[test]
+    fn a_table_that_was_just_put_into_use_is_in_no_trouble() {
+        let mut facts = facts();
+        facts.answered(&answer(20, [Some(5), None]));
+        facts.begin(&"0:5,1:7".parse().unwrap(), at(30));
+        assert_eq!(facts.trouble(), None, "nobody has asked yet");
+        facts.answered(&answer(40, [Some(5), None]));
+        assert!(facts.trouble().is_some());
     }
 
     #[test]
