@@ -80,7 +80,7 @@ async fn every_state_is_copied_while_ingest_writes(broker: &Broker) {
     assert_eq!(third, Copied { appended: 0, ..second });
     assert_same_states(&kafka, &names.users, &wider).await;
     assert_same_answers(&kafka, &names, &wider, &projector).await;
-    if matches!(broker, Broker::Kafka(_)) {
+    if matches!(broker, Broker::Kafka(..)) {
         by_command(&kafka, &names).await;
     }
     projector.stop().await.expect("the projector ends well");
@@ -108,7 +108,7 @@ async fn append_the_unusual(publisher: &Publisher, names: &Names) {
 async fn make_wider(broker: &Broker, kafka: &ClientOptions, topic: &str) {
     match broker {
         Broker::Embedded(broker) => broker.create_topic(topic, WIDER).expect("the embedded broker makes a topic"),
-        Broker::Kafka(_) => {
+        Broker::Kafka(..) => {
             let spec = Spec::users(topic, WIDER, 1);
             kafka::topics::create(kafka, &[spec], ADMIN_MAX).await.expect("Kafka makes the topic");
         }

@@ -32,7 +32,7 @@ async fn streams(broker: &Broker) {
         Ok(ready) => ready,
         Err(why) => return leave_out_of_ecosystem("examples::streams_joins_calls_with_users", &why),
     };
-    let Broker::Kafka(kafka) = broker else { unreachable!("it runs on Kafka only") };
+    let Broker::Kafka(kafka, _) = broker else { unreachable!("it runs on Kafka only") };
     for name in ["calls", "calls.with-users"] {
         let partitions = PARTITIONS.to_string();
         let create = ["--create", "--topic", name, "--partitions", &partitions];

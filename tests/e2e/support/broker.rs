@@ -18,7 +18,8 @@ const TOPICS_MAX: Duration = Duration::from_secs(60);
 /// A broker that answers, of one of the two kinds.
 pub(crate) enum Broker {
     Embedded(EmbeddedBroker),
-    Kafka(&'static Kafka),
+    /// The one that the run shares, and the number of the test on it.
+    Kafka(&'static Kafka, u32),
 }
 
 impl Broker {
@@ -26,7 +27,10 @@ impl Broker {
     pub(crate) fn client_options(&self) -> ClientOptions {
         match self {
             Self::Embedded(broker) => broker.client_options(),
-            Self::Kafka(kafka) => ClientOptions::new(kafka.bootstrap()),
+            // A group of its own: a keeper repairs nothing while members of other tests come and go.
+            Self::Kafka(kafka, test) => {
+                ClientOptions { group_prefix: format!("rollcall-{test}"), ..ClientOptions::new(kafka.bootstrap()) }
+            }
         }
     }
 
@@ -38,7 +42,7 @@ impl Broker {
             Self::Embedded(broker) => {
                 broker.create_topic(&state, partitions).expect("the embedded broker makes a topic")
             }
-            Self::Kafka(_) => make_topics(&self.client_options(), &names, partitions, 1).await,
+            Self::Kafka(..) => make_topics(&self.client_options(), &names, partitions, 1).await,
         }
         names
     }
@@ -54,7 +58,7 @@ impl Broker {
                     broker.create_topic(topic, partitions).expect("the embedded broker makes a topic");
                 }
             }
-            Self::Kafka(_) => make_topics(&self.client_options(), &names, partitions, 1).await,
+            Self::Kafka(..) => make_topics(&self.client_options(), &names, partitions, 1).await,
         }
         names
     }
@@ -95,7 +99,9 @@ pub(crate) fn on_embedded(test: impl AsyncFnOnce(&Broker)) {
 
 /// Runs a test against the Apache Kafka that the run shares, or leaves it out as [`where_kafka_runs`] says.
 pub(crate) fn on_kafka(name: &str, test: impl AsyncFnOnce(&Broker)) {
-    where_kafka_runs(name, async || test(&Broker::Kafka(Kafka::shared().await)).await);
+    static TESTS: AtomicU32 = AtomicU32::new(0);
+    let number = TESTS.fetch_add(1, Ordering::Relaxed);
+    where_kafka_runs(name, async || test(&Broker::Kafka(Kafka::shared().await, number)).await);
 }
 
 /// Runs a test that starts Apache Kafka itself.

@@ -57,7 +57,9 @@ pub(crate) fn cluster_arguments(options: &ClientOptions, names: &Names) -> Vec<S
     let topics = [("users", &names.users), ("late", &names.late), ("dead_letter", &names.dead_letter)];
     let topics = topics.map(|(topic, name)| format!("topics.{topic}={name}"));
     let properties = options.properties.iter().map(|(name, value)| format!("kafka.properties.{name}={value}"));
-    let settings = topics.into_iter().chain(properties).flat_map(|setting| ["--set".to_owned(), setting]);
+    let group = format!("kafka.group_prefix={}", options.group_prefix);
+    let settings =
+        topics.into_iter().chain(properties).chain([group]).flat_map(|setting| ["--set".to_owned(), setting]);
     ["--bootstrap".to_owned(), options.bootstrap.clone()].into_iter().chain(settings).collect()
 }
 
