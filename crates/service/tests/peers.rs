@@ -10,18 +10,14 @@ use axum::extract::Extension;
 use axum::routing::get;
 use axum::{Router, extract::Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
 use openssl::symm::Cipher;
-use openssl::x509::{X509, X509NameBuilder};
 use service::serve::{Drained, PeerAddr, Places, ServerLimits, serve};
 use service::tls::{Error, Files, Tls};
 use service::{Problem, Shutdown};
 use testkit::http::{Http, read_to_end, request};
+use testkit::tls::self_signed;
 use testkit::wait::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -357,21 +353,9 @@ async fn tls_request(address: SocketAddr, path: &str, certificate: Option<(PathB
 }
 
 fn write_certificate(name: &str, certificate: &Path, key: &Path) {
-    let pair = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    let mut subject = X509NameBuilder::new().unwrap();
-    subject.append_entry_by_text("CN", name).unwrap();
-    let subject = subject.build();
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    builder.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
-    builder.set_subject_name(&subject).unwrap();
-    builder.set_issuer_name(&subject).unwrap();
-    builder.set_pubkey(&pair).unwrap();
-    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
-    builder.sign(&pair, MessageDigest::sha256()).unwrap();
+    let (of_name, pair) = self_signed(name);
     std::fs::write(key, pair.private_key_to_pem_pkcs8().unwrap()).unwrap();
-    std::fs::write(certificate, builder.build().to_pem().unwrap()).unwrap();
+    std::fs::write(certificate, of_name.to_pem().unwrap()).unwrap();
 }
 
 /// Returns the name in the server's certificate, and the body of the answer to a request for `path`.
