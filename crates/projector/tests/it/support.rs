@@ -74,8 +74,10 @@ impl Service {
         eventually("the service is ready", PATIENCE, ready).await;
     }
 
+    /// Gets a path. What waits for a position, and does not say for how long, has time on a busy machine too.
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        get(self.http, path, &[]).await
+        let patience = if path.contains("at_least=") && !path.contains("wait_ms=") { "&wait_ms=30000" } else { "" };
+        get(self.http, &format!("{path}{patience}"), &[]).await
     }
 
     /// Returns the value of a metric, with its labels as they are written.
