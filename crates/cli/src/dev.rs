@@ -198,6 +198,7 @@ fn welcome(
     };
     Ok(format!(
         "Rollcall {version}, for a look and for development. {memory}
+  page       http://{queries}/
   webhooks   {webhook_url}
   queries    http://{queries}/users
   changes    http://{queries}/changes

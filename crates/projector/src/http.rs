@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `denial` has the answers to those who are denied, `params` the parameters of requests, `bodies` the documented
-//! bodies of answers, and `docs` lists the handlers.
+//! bodies of answers, `docs` lists the handlers, and `page` is for people.
 
 mod api;
 
@@ -49,6 +49,8 @@ mod status;
 mod answers;
 
 mod docs;
+
+mod page;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +107,7 @@ pub(crate) fn router(
         let gate = Arc::clone(&gate);
         move |within| Authenticate { gate: Arc::clone(&gate), within }
     });
-    // The documentation is for everybody: it shows nobody's data.
+    // Page and documentation are for everybody: their files show nobody's data.
     let routes = routes(Arc::new(Api { projection, shutdown })).route_layer(authenticate).merge(documents());
     let routes = routes
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
@@ -133,23 +135,10 @@ fn routes(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-/// The answer at `/`.
-const INDEX: &str = "\
-Rollcall, the projector: the users of a VCC Live call centre.
-
-GET /users                              all, by pages, with filters
-GET /users/{userId}                     one
-GET /users/by-username/{username}
-GET /users/by-email/{email}
-GET /users/by-extension/{extension}
-GET /changes                            Server-Sent Events
-GET /status                             how far the table is
-GET /openapi.json, /docs                all of this in detail
-";
-
 fn documents() -> Router {
     Router::new()
-        .route("/", get(|| async { INDEX }))
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::to_page))
         .route("/docs/", get(docs::index))

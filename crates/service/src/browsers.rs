@@ -16,7 +16,10 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// Adds to every answer that its media type is not to be guessed, and to every page what it may load.
+/// The media types of answers that may load others: pages, and scripts, which a page may run as workers.
+const LOADING: [&[u8]; 2] = [b"text/html", b"text/javascript"];
+
+/// Adds to every answer that its media type is not to be guessed, and to every page and script what it may load.
 #[derive(Clone, Debug)]
 pub(crate) struct Restricted<S> {
     pub(crate) within: S,
@@ -43,7 +46,8 @@ impl Finish for Restrict {
     fn finish(self, response: &mut Response) {
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"text/html")) {
+        let media = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if LOADING.iter().any(|loading| media.starts_with(loading)) {
             headers.insert(CONTENT_SECURITY_POLICY, POLICY);
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
@@ -63,13 +67,17 @@ mod tests {
 
     #[tokio::test]
     async fn no_answer_is_guessed_at_and_a_page_loads_only_what_is_ours() {
-        let router = Router::new().route("/page", get(|| async { Html("<p>") })).route("/text", get(|| async { "a" }));
+        let script = || async { ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], "") };
+        let router = Router::new()
+            .route("/page", get(|| async { Html("<p>") }))
+            .route("/script", get(script))
+            .route("/text", get(|| async { "a" }));
         let router = router.layer(layer_fn(|within| Restricted { within }));
-        for (path, is_page) in [("/page", true), ("/text", false)] {
+        for (path, is_loading) in [("/page", true), ("/script", true), ("/text", false)] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let answer = router.clone().oneshot(request).await.unwrap();
             assert_eq!(answer.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
-            assert_eq!(answer.headers().contains_key(CONTENT_SECURITY_POLICY), is_page, "{path}");
+            assert_eq!(answer.headers().contains_key(CONTENT_SECURITY_POLICY), is_loading, "{path}");
         }
     }
 }

@@ -165,6 +165,9 @@ fn config_check_lists_all_faults_at_once_and_show_keeps_secrets() {
 fn dev_prints_two_curl_lines_that_bring_the_vendors_sample_in_and_out() {
     let dev = Dev::start(&[]);
     assert!(dev.welcome.contains("in memory"), "{}", dev.welcome);
+    let first = dev.welcome.lines().find(|line| line.contains("http://")).unwrap();
+    let page = dev.address("queries").trim_end_matches("users");
+    assert_eq!(first.split_whitespace().collect::<Vec<_>>(), ["page", page], "{}", dev.welcome);
     for _pasted_again in 0..2 {
         let answers = dev.follow_curls();
         let [(200, stored), (200, user)] = answers.as_slice() else { panic!("{answers:?}") };

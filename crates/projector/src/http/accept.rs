@@ -11,12 +11,25 @@ use http::{HeaderMap, HeaderValue};
 pub(super) const NDJSON: &str = "application/x-ndjson";
 /// The other ranges that take JSON, the most specific first.
 const JSON_RANGES: [&str; 3] = ["application/json", "application/*", "*/*"];
+/// The ranges that take plain text.
+const TEXT_RANGES: [&str; 3] = ["text/plain", "text/*", "*/*"];
 
-/// Returns whether NDJSON is to be answered rather than JSON: it is named, not refused, and JSON is not liked better.
+/// Returns whether NDJSON is to be answered rather than JSON.
 pub(super) fn wants_ndjson(headers: &HeaderMap) -> bool {
+    prefers(headers, NDJSON, JSON_RANGES)
+}
+
+/// Returns whether a page is to be answered rather than text.
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+    prefers(headers, "text/html", TEXT_RANGES)
+}
+
+/// Returns whether a media type is to be answered rather than the usual one: it is named, not refused, and the other,
+/// by the most specific of the ranges that take it, is not liked better.
+fn prefers(headers: &HeaderMap, media: &str, usual: [&str; 3]) -> bool {
     let quality = |range: &str| members(headers.get_all(ACCEPT)).find_map(|member| quality(member, range));
-    let json = JSON_RANGES.into_iter().find_map(quality).unwrap_or_default();
-    quality(NDJSON).is_some_and(|ndjson| ndjson > 0.0 && ndjson >= json)
+    let usual = usual.into_iter().find_map(quality).unwrap_or_default();
+    quality(media).is_some_and(|named| named > 0.0 && named >= usual)
 }
 
 /// Returns how much `member` likes that range, 0 to 1; `None` when it is of another.
@@ -107,5 +120,18 @@ mod tests {
         ] {
             assert!(!wants(no), "{no:?}");
         }
+    }
+
+    #[test]
+    fn a_page_is_for_those_who_name_it() {
+        let wants = |line: &'static str| wants_html(&[(ACCEPT, HeaderValue::from_static(line))].into_iter().collect());
+        let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for yes in [firefox, "text/html", "Text/HTML;level=1", "*/*, text/html"] {
+            assert!(wants(yes), "{yes}");
+        }
+        for no in ["*/*", "text/*", "application/json", "text/html;q=0", "text/plain, text/html;q=0.5", ""] {
+            assert!(!wants(no), "{no}");
+        }
+        assert!(!wants_html(&HeaderMap::new()));
     }
 }

@@ -17,8 +17,8 @@ use super::answers::EveryAnswer;
 use super::bodies::{ProblemBody, UserBody, UserMatchesBody, UserPageBody};
 use super::{changes, list, status, users};
 
-/// Where the document is, for the page.
-const DOCUMENT: &str = "/openapi.json";
+/// Where the document is, seen from the page: relative, so that both work below a path of a proxy.
+const DOCUMENT: &str = "../openapi.json";
 
 #[derive(OpenApi)]
 #[openapi(

@@ -7,6 +7,8 @@ mod events;
 
 mod http;
 
+mod page;
+
 mod auth;
 
 mod changes;

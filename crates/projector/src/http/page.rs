@@ -1,0 +1,123 @@
+//! `/` and `/page/…`: the live page. Its files are in the binary and hold nobody's data, so everybody may load them;
+//! the page asks the other routes with its user's token.
+//!
+//! Every address in the files is relative, so that the page works below a path of a proxy too.
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use service::Problem;
+use sha2::{Digest as _, Sha256};
+
+use super::accept::{self, IfNoneMatch};
+
+/// The page itself, which is at `/`.
+const INDEX: PageFile = PageFile { name: "index.html", bytes: include_bytes!("page/index.html") };
+
+/// The other files, each below `/page/`.
+const FILES: [PageFile; 1] = [PageFile { name: "page.css", bytes: include_bytes!("page/page.css") }];
+
+/// What is at `/` for scripts and hands.
+const LISTING: &str = "\
+Rollcall, the projector: the users of a VCC Live call centre.
+
+GET /                                   the live page, in a browser
+GET /users                              all, by pages, with filters
+GET /users/{userId}                     one
+GET /users/by-username/{username}
+GET /users/by-email/{email}
+GET /users/by-extension/{extension}
+GET /changes                            Server-Sent Events
+GET /status                             how far the table is
+GET /openapi.json, /docs                all of this in detail
+";
+
+/// A browser asks each time whether its copy is still the file of the running version.
+const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
+const VARY_BY_ACCEPT: HeaderValue = HeaderValue::from_static("accept");
+
+/// One file of the page.
+struct PageFile {
+    name: &'static str,
+    bytes: &'static [u8],
+}
+
+impl PageFile {
+    /// Returns the media type, by the end of the name.
+    fn media(&self) -> &'static str {
+        match self.name.rsplit('.').next() {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            _ => "application/octet-stream",
+        }
+    }
+
+    /// Returns a strong entity tag, of the bytes alone.
+    fn etag(&self) -> String {
+        let digest = Sha256::digest(self.bytes);
+        format!("\"{}\"", hex::encode(&digest[..16]))
+    }
+
+    fn answer(&self, known: &IfNoneMatch) -> Response {
+        let etag = self.etag();
+        let is_known = known.names(&etag);
+        let etag = HeaderValue::try_from(etag).expect("hexadecimal digits and quotes make a header");
+        let headers = [(CACHE_CONTROL, REVALIDATED), (ETAG, etag)];
+        if is_known {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        let media = [(CONTENT_TYPE, HeaderValue::from_static(self.media()))];
+        (headers, media, self.bytes).into_response()
+    }
+}
+
+/// Answers with the page to browsers, and to others with a list of the routes.
+pub(super) async fn index(headers: HeaderMap, known: IfNoneMatch) -> Response {
+    let mut answer = if accept::wants_html(&headers) { INDEX.answer(&known) } else { LISTING.into_response() };
+    answer.headers_mut().insert(VARY, VARY_BY_ACCEPT);
+    answer
+}
+
+/// Answers with a file that the page loads.
+pub(super) async fn file(Path(name): Path<String>, known: IfNoneMatch) -> Response {
+    match FILES.iter().find(|file| file.name == name) {
+        Some(file) => file.answer(&known),
+        None => Problem::not_found().into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/page");
+        let found: BTreeSet<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let served = FILES.iter().chain([&INDEX]).map(|file| file.name.to_owned());
+        assert_eq!(served.collect::<BTreeSet<_>>(), found);
+        for file in FILES.iter().chain([&INDEX]) {
+            assert_ne!(file.media(), "application/octet-stream", "{}", file.name);
+        }
+    }
+
+    #[test]
+    fn no_file_names_another_server_or_the_root_of_this_one() {
+        for file in FILES.iter().chain([&INDEX]) {
+            let text = std::str::from_utf8(file.bytes).unwrap();
+            for address in ["src=\"", "href=\"", "from \"", "import(\"", "fetch(\"", "url("] {
+                for rest in text.split(address).skip(1) {
+                    assert!(!rest.starts_with('/') && !rest.starts_with("http"), "{}: {address}{rest:.40}", file.name);
+                }
+            }
+            let has_inline = text.contains("<script>") || text.contains("<style") || text.contains(" style=\"");
+            assert!(!has_inline, "{}: the policy of the page forbids it", file.name);
+        }
+    }
+}
