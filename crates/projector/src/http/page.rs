@@ -16,7 +16,29 @@ use super::accept::{self, IfNoneMatch};
 const INDEX: PageFile = PageFile { name: "index.html", bytes: include_bytes!("page/index.html") };
 
 /// The other files, each below `/page/`.
-const FILES: [PageFile; 1] = [PageFile { name: "page.css", bytes: include_bytes!("page/page.css") }];
+const FILES: [PageFile; 21] = [
+    PageFile { name: "access.js", bytes: include_bytes!("page/access.js") },
+    PageFile { name: "advice.js", bytes: include_bytes!("page/advice.js") },
+    PageFile { name: "api.js", bytes: include_bytes!("page/api.js") },
+    PageFile { name: "chart.js", bytes: include_bytes!("page/chart.js") },
+    PageFile { name: "connection.js", bytes: include_bytes!("page/connection.js") },
+    PageFile { name: "dom.js", bytes: include_bytes!("page/dom.js") },
+    PageFile { name: "filters.js", bytes: include_bytes!("page/filters.js") },
+    PageFile { name: "history.js", bytes: include_bytes!("page/history.js") },
+    PageFile { name: "icon.svg", bytes: include_bytes!("page/icon.svg") },
+    PageFile { name: "labels.js", bytes: include_bytes!("page/labels.js") },
+    PageFile { name: "main.js", bytes: include_bytes!("page/main.js") },
+    PageFile { name: "model.js", bytes: include_bytes!("page/model.js") },
+    PageFile { name: "page.css", bytes: include_bytes!("page/page.css") },
+    PageFile { name: "person.js", bytes: include_bytes!("page/person.js") },
+    PageFile { name: "position.js", bytes: include_bytes!("page/position.js") },
+    PageFile { name: "pulse.js", bytes: include_bytes!("page/pulse.js") },
+    PageFile { name: "roll.js", bytes: include_bytes!("page/roll.js") },
+    PageFile { name: "share.js", bytes: include_bytes!("page/share.js") },
+    PageFile { name: "sse.js", bytes: include_bytes!("page/sse.js") },
+    PageFile { name: "stream.js", bytes: include_bytes!("page/stream.js") },
+    PageFile { name: "system.js", bytes: include_bytes!("page/system.js") },
+];
 
 /// What is at `/` for scripts and hands.
 const LISTING: &str = "\
