@@ -1,0 +1,62 @@
+//! Each command with tiny numbers on the in-memory broker: the shape of its table, and that the counts add up. Nothing
+//! here says how fast anything is.
+
+use std::process::Command;
+
+/// A table as printed: its head and its rows, cell by cell. The first cell of a row is its name.
+type Printed = Vec<Vec<String>>;
+
+/// Runs a command with options and returns the tables that it prints.
+fn tables(arguments: &[&str]) -> Vec<Printed> {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(arguments).args(["--embedded", "--rounds", "1"]).current_dir(dir.path());
+    let output = command.output().expect("the command starts");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("the folder is there").count(), 0, "the stores are removed");
+    let mut tables: Vec<Printed> = Vec::new();
+    for line in printed.lines().filter(|line| line.starts_with('|') && !line.starts_with("| ---")) {
+        let cells = line.trim_end_matches('|').split('|').skip(1).map(|cell| cell.trim().to_owned());
+        let cells: Vec<String> = cells.collect();
+        if cells[0].is_empty() {
+            tables.push(Vec::new());
+        }
+        let table = tables.last_mut().expect("a table begins with its head");
+        table.push(cells);
+        assert_eq!(table[0].len(), table[table.len() - 1].len(), "{printed}");
+    }
+    tables
+}
+
+/// Returns the number in the column of that name of the row of that name.
+fn number(table: &Printed, row: &str, column: &str) -> f64 {
+    let at = table[0].iter().position(|name| name == column).expect(column);
+    let cell = &table.iter().find(|cells| cells[0] == row).expect(row)[at];
+    cell.replace(',', "").parse().unwrap_or_else(|_| panic!("{row}, {column}: {cell}"))
+}
+
+#[test]
+fn ingest_is_measured_beside_its_limits() {
+    let arguments =
+        ["ingest", "--seconds", "1", "--warm-up", "0.2", "--connections", "4", "--overload-connections", "8"];
+    let tables = tables(&[&arguments[..], &["--also", "keeper.enabled=false"]].concat());
+    let [table, overload] = &tables[..] else { panic!("{tables:?}") };
+    for row in ["bare hyper", "bare producer (the limit)", "Rollcall", "Rollcall, keeper.enabled=false"] {
+        assert!(number(table, row, "acked/s") > 0.0, "{table:?}");
+    }
+    assert_eq!(number(table, "bare producer (the limit)", "of the limit"), 1.0);
+    let of = |column| number(overload, "Rollcall", column);
+    assert!(of("goodput/s") > 0.0, "{overload:?}");
+    // Each of the three is rounded.
+    assert!((of("goodput/s") + of("503/s") - of("sent/s")).abs() <= 2.0, "{overload:?}");
+}
+
+#[test]
+fn every_webhook_of_the_latency_is_answered_and_seen() {
+    let tables = tables(&["latency", "--rate", "50", "--seconds", "2", "--warm-up", "0.2"]);
+    for row in ["bare hyper", "bare producer (the limit)", "Rollcall: answered", "Rollcall: in the projector"] {
+        assert_eq!(number(&tables[0], row, "answers"), 100.0, "{row}");
+        assert!(number(&tables[0], row, "p99 ms") >= number(&tables[0], row, "p50 ms"), "{row}");
+    }
+}
