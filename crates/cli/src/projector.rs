@@ -73,12 +73,12 @@ fn progress_bar() -> ProgressBar {
     progress::bar("{wide_bar} {msg}", Some(0))
 }
 
-/// The bar shows the reading. Loading and indexing are short, and shown as messages beside a full bar.
+/// The bar shows the reading. Loading is short, and shown as a message beside a full bar.
 fn advance(bar: &ProgressBar, progress: &Progress) {
     bar.set_length(progress.offsets_total);
     bar.set_position(match progress.stage {
         Stage::Reading => progress.offsets_done,
-        Stage::Loading | Stage::Indexing => progress.offsets_total,
+        Stage::Loading => progress.offsets_total,
     });
     bar.set_message(progress.to_string());
 }

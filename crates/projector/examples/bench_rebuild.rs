@@ -127,7 +127,6 @@ fn stages(kafka: &ClientOptions, topic: &str, arguments: &Arguments) -> Outcome<
     let made = made.ok_or("stopped")?;
     report_part("  of the whole: fold", records, made.folding);
     report_part("  of the whole: load, users", made.users, made.loading);
-    report_part("  of the whole: index, users", made.users, made.indexing);
     report("the whole, store on disk", records, took);
     println!(
         "{:30} {:.2} of reading alone, {:.2} by the processor; {} passes; {} MiB on disk; {}",

@@ -12,11 +12,14 @@ mod damage;
 
 mod erase;
 
+mod indexing;
+
 mod late;
 
 mod look;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::topics::{DELETE_RETENTION, Spec};
 use kafka::client::connect;
@@ -32,6 +35,10 @@ use crate::start::{self, RebuildReason, Topic};
 use crate::store::{self, Erased, StoreFolder, StoreMeta, StoreReader, Writer};
 use damage::DamageWatch;
 use follower::{Follower, Stop};
+use indexing::{Indexer, Made};
+
+/// After how long without an answer of the cluster indexes are made meanwhile.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Follows the topic until the shutdown or an error that does not pass.
 pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
@@ -123,22 +130,10 @@ async fn open(
         Some(_) => None,
         None => kept(shared, folder).await?.map_err(|reason| *forced = Some(reason)).ok(),
     };
-    let asked = match &kept {
-        Some(writer) => {
-            let mut damage = DamageWatch::new(folder, writer);
-            tokio::select! {
-                asked = ask_topic(shared) => Some(asked),
-                reason = damage.met() => {
-                    *forced = Some(reason);
-                    None
-                }
-            }
-        }
-        None => None,
-    };
-    let topic = match asked {
-        Some(topic) => topic?,
-        None => {
+    let topic = match ask_beside(shared, folder, &mut kept).await? {
+        Asked::Topic(topic) => topic,
+        Asked::Damaged(reason) => {
+            *forced = Some(reason);
             kept = None;
             shared.withdraw();
             ask_topic(shared).await?
@@ -159,6 +154,33 @@ async fn open(
         shared.withdraw();
     }
     rebuilt(shared, folder, &topic, forced).await
+}
+
+/// What came of the question about the topic beside a table.
+enum Asked {
+    /// `None` when the shutdown came first.
+    Topic(Option<Topic>),
+    Damaged(RebuildReason),
+}
+
+/// Asks about the topic. While the cluster is silent, makes the indexes that the stored table lacks, if there is one.
+async fn ask_beside(shared: &Shared, folder: &Arc<StoreFolder>, kept: &mut Option<Writer>) -> Result<Asked, Error> {
+    let Some(writer) = kept else { return Ok(Asked::Topic(ask_topic(shared).await?)) };
+    let (mut damage, mut indexer) = (DamageWatch::new(folder, writer), Indexer::new(writer, SILENCE));
+    let (mut asking, is_in_use) = (std::pin::pin!(ask_topic(shared)), shared.readers.read().is_some());
+    loop {
+        tokio::select! {
+            biased;
+            topic = asking.as_mut() => return Ok(Asked::Topic(topic?)),
+            reason = damage.met() => return Ok(Asked::Damaged(reason)),
+            () = indexer.idle(), if is_in_use => {}
+        }
+        match indexing::make_next(shared, kept, &mut indexer).await? {
+            Made::One | Made::Nothing => {}
+            Made::Shutdown => return Ok(Asked::Topic(None)),
+            Made::Damaged(reason) => return Ok(Asked::Damaged(reason)),
+        }
+    }
 }
 
 async fn rebuilt(
@@ -304,7 +326,6 @@ async fn named_since(shared: &Shared, unnamed: Vec<u32>) -> Result<Option<Option
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering;
-    use std::time::Duration;
 
     use domain::UserId;
     use testkit::broker::Log;

@@ -61,6 +61,7 @@ pub(crate) struct Metrics {
     /// By the names that [`RebuildReason`] has.
     pub(crate) rebuilds: Family<ReasonLabel, Counter>,
     pub(crate) rebuild_progress: Gauge<f64, AtomicU64>,
+    pub(crate) indexes_missing: Gauge,
     pub(crate) erasures_pending: Gauge,
     pub(crate) exhausted: Family<ResourceLabel, Counter>,
     /// The time of the first tombstone that waits, in seconds since 1970; 0 when none does.
@@ -87,6 +88,7 @@ impl Default for Metrics {
             waiters: Gauge::default(),
             rebuilds: Family::default(),
             rebuild_progress: Gauge::default(),
+            indexes_missing: Gauge::default(),
             erasures_pending: Gauge::default(),
             exhausted: Family::default(),
             erasures_pending_since: Gauge::default(),
@@ -132,6 +134,11 @@ impl Metrics {
         registry.register("rollcall_projector_rebuilds", "Rebuilds begun, by reason", self.rebuilds.clone());
         let progress = self.rebuild_progress.clone();
         registry.register("rollcall_projector_rebuild_progress", "Part of the rebuild that is done, 0 to 1", progress);
+        registry.register(
+            "rollcall_projector_indexes_missing",
+            "Indexes of the table that are still to be made, and that look-ups and filters wait for",
+            self.indexes_missing.clone(),
+        );
         let help = "Failures because disk, files, memory or threads were used up, each tried again";
         registry.register("rollcall_projector_exhausted", help, self.exhausted.clone());
         let pending = self.erasures_pending.clone();

@@ -19,6 +19,10 @@ pub enum Phase {
     Rebuilding(Progress),
     /// The table can be read, at the position that every answer names; it is not yet where the log ended at start.
     CatchingUp,
+    /// As [`Phase::Following`], but that look-ups and filters whose index is still to be made are refused.
+    Indexing {
+        missing: usize,
+    },
     Following,
     Failed {
         why: String,
@@ -31,6 +35,7 @@ impl Phase {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Starting { .. } | Self::Stored { .. } | Self::Rebuilding(_) | Self::CatchingUp => false,
+            Self::Indexing { .. } => false,
             Self::Following | Self::Failed { .. } | Self::Ended => true,
         }
     }
@@ -45,6 +50,9 @@ impl fmt::Display for Phase {
             }
             Self::Rebuilding(progress) => write!(f, "rebuilding from the log: {progress}"),
             Self::CatchingUp => f.write_str("reading to where the log ended at start"),
+            Self::Indexing { missing } => {
+                write!(f, "following the log, and making the indexes of look-ups and filters: {missing} are missing")
+            }
             Self::Following => f.write_str("following the log"),
             Self::Failed { why } => write!(f, "failed: {why}"),
             Self::Ended => f.write_str("ended"),

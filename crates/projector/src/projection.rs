@@ -53,7 +53,7 @@ impl Projection {
         Ok(Self { shared, follower: Arc::new(Mutex::new(Some(follower))) })
     }
 
-    /// Waits until the table has been read to where the log ended at start.
+    /// Waits until the table has been read to where the log ended at start, and every look-up has its index.
     ///
     /// # Errors
     /// [`Error::NotReady`] when the projection has failed; [`Error::Ended`] when it was closed.
@@ -67,7 +67,8 @@ impl Projection {
             | Phase::Starting { .. }
             | Phase::Stored { .. }
             | Phase::Rebuilding(_)
-            | Phase::CatchingUp => Ok(()),
+            | Phase::CatchingUp
+            | Phase::Indexing { .. } => Ok(()),
         }
     }
 

@@ -1,17 +1,18 @@
-//! Rebuilds the table from the log: every partition is folded in memory, in parallel, then one sorted load, indexes
-//! last.
+//! Rebuilds the table from the log: every partition is folded in memory, in parallel, then one sorted load. The indexes
+//! that look-ups need are made later, while the table is answered from.
 //!
 //! ```text
 //! kafka::scan, a thread for some partitions each ──▶ Table (states, their events' bytes)
-//!     ──▶ Loader: sorted rows, indexes ──▶ moved into place
+//!     ──▶ Loader: sorted rows ──▶ moved into place
 //! ```
 //!
 //! Memory has a limit. Where the users do not fit, a thread that reaches it lets go of the upper half of its keys, and
 //! a further reading of the log sees to those: ranges of keys, one after the other, so that the load stays sorted. A
 //! rebuild that is killed leaves a file that no link names; the next start removes it.
 //!
-//! The disk needs room for the table in use, the next one beside it, and the files in which an index is sorted, one
-//! index at a time. A rebuild that finds no room removes what it has made, and begins again until there is some.
+//! The disk needs room for the table in use and the next one beside it; later for the files in which an index is
+//! sorted, one index at a time. A rebuild that finds no room removes what it has made, and begins again until there is
+//! some.
 
 mod plan;
 
@@ -71,7 +72,6 @@ pub struct Made {
     pub passes: u64,
     pub folding: Duration,
     pub loading: Duration,
-    pub indexing: Duration,
 }
 
 /// Makes the table and opens it; `None` when the shutdown came first. `former_users` is the number of users in the
@@ -106,8 +106,8 @@ pub(crate) async fn run(
         }
         let keeps_former = former_users.is_some_and(|former| former > made.users.saturating_mul(EMPTIED));
         folder.install(&path, keeps_former)?;
-        let (records, Made { users, passes, folding, loading, indexing }) = (worker_meter.progress().records, made);
-        tracing::info!(records, users, passes, ?folding, ?loading, ?indexing, "rebuilt");
+        let (records, Made { users, passes, folding, loading }) = (worker_meter.progress().records, made);
+        tracing::info!(records, users, passes, ?folding, ?loading, "rebuilt");
         Ok::<_, Error>(Some(Writer::open(&path)?))
     }));
     let mut report = tokio::time::interval(REPORT_INTERVAL);
@@ -173,9 +173,7 @@ pub fn make(plan: &Plan, path: &Path, meta: &StoreMeta, meter: &Meter) -> Result
     }
     unreadable.sort_by_key(|unread| unread.position);
     let meta = StoreMeta { records_unreadable: unreadable.len() as u64, ..meta.clone() };
-    let began = Instant::now();
-    loader.finish(&meta, &plan.checkpoint(&epochs), &epochs, &unreadable, meter)?;
-    made.indexing = began.elapsed();
+    loader.finish(&meta, &plan.checkpoint(&epochs), &epochs, &unreadable)?;
     made.users = meter.progress().users;
     Ok(Some(made))
 }

@@ -170,7 +170,7 @@ async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) ->
         if matches!(now, Phase::Failed { .. } | Phase::Ended) {
             return Ok(());
         }
-        match lacking(&now, &facts, shared.now(), shared.options.behind_max) {
+        match lacking(&now, &facts, shared.indexes_missing(), shared.now(), shared.options.behind_max) {
             None => readiness.holds(TABLE),
             Some(reason) => readiness.lacks(TABLE, reason),
         }
@@ -184,12 +184,19 @@ async fn report(projection: Projection, readiness: Readiness, stop: Shutdown) ->
 }
 
 /// Returns why the table cannot be relied on. While the cluster answers, it must have been read to where the log ended
-/// at start. While it does not, that cannot be known, and what is there counts, if it is not too old.
-fn lacking(phase: &Phase, facts: &Facts, now: UnixMillis, behind_max: Duration) -> Option<String> {
+/// at start. While it does not, that cannot be known, and what is there counts, if it is not too old. In any case every
+/// route must answer: no index is missing.
+fn lacking(
+    phase: &Phase,
+    facts: &Facts,
+    indexes_missing: usize,
+    now: UnixMillis,
+    behind_max: Duration,
+) -> Option<String> {
     let (answers, _) = facts.cluster();
     match phase {
         Phase::Following => facts.behind(now, behind_max),
-        Phase::Stored { .. } | Phase::CatchingUp if !answers => facts.behind(now, behind_max),
+        Phase::Stored { .. } | Phase::CatchingUp if !answers && indexes_missing == 0 => facts.behind(now, behind_max),
         other => Some(facts.with_trouble(other)),
     }
 }
@@ -205,14 +212,16 @@ mod tests {
         let stored = Phase::Stored { waits_for: "the cluster".to_owned() };
         let mut facts = Facts::default();
         facts.begin(&"0:5".parse().unwrap(), at(10));
-        assert!(lacking(&stored, &facts, at(20), MAX).unwrap().contains("waiting for the cluster"));
-        assert!(lacking(&Phase::CatchingUp, &facts, at(20), MAX).is_some());
+        assert!(lacking(&stored, &facts, 0, at(20), MAX).unwrap().contains("waiting for the cluster"));
+        assert!(lacking(&Phase::CatchingUp, &facts, 0, at(20), MAX).is_some());
         facts.unanswered();
         for phase in [&stored, &Phase::CatchingUp, &Phase::Following] {
-            assert_eq!(lacking(phase, &facts, at(70), MAX), None, "{phase}");
-            assert!(lacking(phase, &facts, at(71), MAX).unwrap().contains("more than 60 s ago"), "{phase}");
+            assert_eq!(lacking(phase, &facts, 0, at(70), MAX), None, "{phase}");
+            assert!(lacking(phase, &facts, 0, at(71), MAX).unwrap().contains("more than 60 s ago"), "{phase}");
         }
+        assert!(lacking(&stored, &facts, 1, at(20), MAX).is_some(), "an index is missing");
+        assert!(lacking(&Phase::Indexing { missing: 1 }, &facts, 1, at(20), MAX).is_some());
         let starting = Phase::Starting { waits_for: "the cluster".to_owned() };
-        assert!(lacking(&starting, &Facts::default(), at(20), MAX).is_some());
+        assert!(lacking(&starting, &Facts::default(), 0, at(20), MAX).is_some());
     }
 }

@@ -137,6 +137,18 @@ impl Shared {
         // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
         *self.changes.write() = broadcast::Sender::new(self.options.changes_waiting_max);
         *self.readers.write() = Some(Arc::clone(readers));
+        self.see_indexes();
+    }
+
+    /// Notes how many indexes are missing of the table in use.
+    pub(crate) fn see_indexes(&self) {
+        let missing = self.indexes_missing();
+        self.metrics.indexes_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+    }
+
+    /// Returns how many indexes are still to be made of the table in use.
+    pub(crate) fn indexes_missing(&self) -> usize {
+        self.readers.read().as_ref().map_or(0, |table| table.indexes().missing())
     }
 
     /// Takes the table out of use.

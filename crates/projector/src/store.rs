@@ -14,6 +14,8 @@
 
 mod schema;
 
+mod indexes;
+
 mod sealed;
 
 mod folder;
@@ -76,6 +78,8 @@ pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
 pub use error::{Error, Resource};
 pub(crate) use folder::StoreFolder;
 pub use history::{Change, Since};
+pub use indexes::{IndexState, Unindexed};
+pub(crate) use indexes::{Indexes, create_secondary};
 pub(crate) use key_row::{PutUser, facets_of, put_forgotten};
 pub(crate) use late::write_late;
 pub use log_names::LogNames;
@@ -91,7 +95,7 @@ pub(crate) use schema::{SCHEMA_VERSION, create_indexes, create_tables};
 pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};
 pub use tally::Tally;
-pub(crate) use temp::TempFolder;
+use temp::TempFolder;
 pub(crate) use unknown::{UNKNOWN_BYTES_PER_KEY, UnknownTail, write_unknown};
 pub use unreadable::Unread;
 pub(crate) use unreadable::note_unreadable;

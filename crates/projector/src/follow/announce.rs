@@ -113,9 +113,19 @@ impl<'s> Announcer<'s> {
         let committed = &committed.checkpoint;
         self.shared.learn(|facts| facts.read(committed));
         let reached = self.goal.iter().all(|(partition, high)| committed.next(partition) >= Some(high));
-        if reached && *self.shared.phase.borrow() == Phase::CatchingUp {
+        let phase = self.shared.phase.borrow().clone();
+        if !reached || !matches!(phase, Phase::CatchingUp | Phase::Indexing { .. }) {
+            return;
+        }
+        if phase == Phase::CatchingUp {
             tracing::info!(checkpoint = %committed, "the table is up to date");
-            self.shared.phase.send_replace(Phase::Following);
+        }
+        let next = match self.readers.indexes().missing() {
+            0 => Phase::Following,
+            missing => Phase::Indexing { missing },
+        };
+        if next != phase {
+            self.shared.phase.send_replace(next);
         }
     }
 }

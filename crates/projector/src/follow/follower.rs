@@ -1,7 +1,10 @@
 //! Following: each batch of records is one commit, announced after it is made; late deliveries beside it.
 
+mod upkeep;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Checkpoint, LogId, UnixMillis};
 use futures_util::FutureExt as _;
@@ -11,13 +14,14 @@ use tokio::time::Instant;
 use super::announce::Announcer;
 use super::damage::DamageWatch;
 use super::erase::Eraser;
+use super::indexing::Indexer;
 use super::late::LateTail;
 use super::look::{Looked, Looker};
 use crate::error::Error;
 use crate::phase::Phase;
 use crate::shared::{Shared, blocking};
 use crate::start::{RebuildReason, Topic};
-use crate::store::{Erased, LogBatch, StoreFolder, Writer, kept};
+use crate::store::{LogBatch, StoreFolder, Writer, kept};
 
 /// How many records one transaction takes when that many wait: past some thousand, larger ones are hardly faster.
 const RECORDS_PER_COMMIT: usize = 8_000;
@@ -35,6 +39,7 @@ pub(super) struct Follower<'s> {
     /// Opened once the table is up to date: a gap is found before the delivery that closes it is looked for.
     late: LateTail,
     eraser: Eraser,
+    indexer: Indexer,
     damage: DamageWatch,
 }
 
@@ -49,7 +54,8 @@ impl<'s> Follower<'s> {
         let damage = DamageWatch::new(folder, &writer);
         let announcer = Announcer::new(shared, &writer, topic);
         let (log, late, eraser) = (topic.id.clone(), LateTail::default(), Eraser::default());
-        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser, damage };
+        let indexer = Indexer::new(&writer, Duration::ZERO);
+        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser, indexer, damage };
         follower.see_erasures();
         shared.stalled(BTreeSet::clear);
         follower
@@ -94,7 +100,11 @@ impl<'s> Follower<'s> {
                     tail.close().await;
                     followed?
                 }
-                Some(Err(error)) => after_error(shared, error).await?,
+                // Nor does it keep an index from being made.
+                Some(Err(error)) => match after_error(shared, error).await? {
+                    None => self.make_index().await?,
+                    stop => stop,
+                },
             };
             if let Some(stop) = stop {
                 return Ok(stop);
@@ -126,7 +136,20 @@ impl<'s> Follower<'s> {
                     self.looked(looked).await?;
                     continue;
                 }
+                () = self.indexer.due() => {
+                    if let Some(stop) = self.make_index().await? {
+                        return Ok(Some(stop));
+                    }
+                    continue;
+                }
                 event = tail.next() => event,
+                // Nothing else is to be done.
+                () = self.indexer.idle() => {
+                    if let Some(stop) = self.make_index().await? {
+                        return Ok(Some(stop));
+                    }
+                    continue;
+                }
             };
             let (batch, error) = match event {
                 Ok(event) => self.gather(event, tail, &mut looker),
@@ -246,48 +269,6 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// Looks whether something waits to be erased, and sets the time for it.
-    fn see_erasures(&mut self) {
-        let Some(writer) = &self.writer else { return };
-        let erasures = writer.erasures();
-        self.shared.metrics.see_erasures(&erasures);
-        self.eraser.see(!erasures.is_empty());
-        kept::tidy(&self.shared.options.store, self.shared.now(), !erasures.is_empty());
-    }
-
-    /// Erases what is left of those who were forgotten. A failure of it is not the table's: it is tried again. A
-    /// shutdown does not wait for it: the next process erases.
-    async fn erase(&mut self) -> Result<Option<Stop>, Error> {
-        let (shared, began) = (self.shared, Instant::now());
-        let Some(interrupt) = self.writer.as_ref().map(Writer::interrupt) else { return Err(Error::Ended) };
-        let erased = {
-            let mut erasing = std::pin::pin!(self.with_writer(Writer::erase));
-            tokio::select! {
-                erased = erasing.as_mut() => erased?,
-                () = shared.shutdown.requested() => {
-                    interrupt.now();
-                    drop(erasing.await?);
-                    return Ok(Some(Stop::Shutdown));
-                }
-            }
-        };
-        let held_back = match erased {
-            Ok(Erased::Done | Erased::InPart) => None,
-            Ok(Erased::HeldBack(by)) => Some(by.to_string()),
-            Err(error) => match RebuildReason::of_damage(&error) {
-                Some(reason) => return Ok(Some(Stop::Rebuild(reason))),
-                None => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "forgotten users cannot be erased now");
-                    Some(error.told().to_owned())
-                }
-            },
-        };
-        self.eraser.tried(began.elapsed(), held_back.as_deref());
-        *self.shared.erasure_held_back.lock() = held_back;
-        self.see_erasures();
-        Ok(None)
-    }
-
     /// Begins to follow the late deliveries when it is time.
     async fn open_late(&mut self) {
         let options = &self.shared.options;
@@ -320,26 +301,6 @@ impl<'s> Follower<'s> {
                 tracing::warn!(error = &error as &dyn std::error::Error, "late deliveries are not taken: trying again");
                 self.late.close().await;
             }
-        }
-        Ok(())
-    }
-
-    /// Counts what is amiss: after what may have changed it, and now and then, since a gap is lost as time passes.
-    async fn tally(&mut self) -> Result<(), Error> {
-        let now = self.shared.now();
-        let counted = self.with_writer(move |writer| writer.tally(now)).await?;
-        self.announcer.tally(counted);
-        Ok(())
-    }
-
-    /// Keeps the write-ahead log of the store small.
-    async fn trim_log(&mut self) -> Result<(), Error> {
-        match self.with_writer(Writer::trim_log).await? {
-            Ok(None) => {}
-            Ok(Some((by, bytes))) => {
-                tracing::warn!(%by, bytes, "the write-ahead log of the store cannot be cut: it grows")
-            }
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the write-ahead log is not cut"),
         }
         Ok(())
     }

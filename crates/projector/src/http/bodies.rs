@@ -169,7 +169,10 @@ pub(super) enum Refused {
     Head,
     #[response(status = 500, description = "the stored table is damaged")]
     Damaged(ProblemBody),
-    #[response(status = 503, description = "the table is not there yet, or has not reached `at_least` in time")]
+    #[response(
+        status = 503,
+        description = "the table or an index is not there yet, or the table has not reached `at_least` in time"
+    )]
     NotReady(ProblemBody),
 }
 
@@ -226,6 +229,8 @@ pub(super) struct StatusBody {
     pub(super) partitions: Vec<PartitionStatus>,
     /// Why erasing forgotten users does not get on; null when it does, or nothing waits.
     pub(super) erasure_held_back: Option<String>,
+    /// Those that look-ups and filters need, in the order in which they are made.
+    pub(super) indexes: Vec<IndexStatus>,
     pub(super) users: u64,
     pub(super) forgotten: u64,
     pub(super) gaps: GapStatus,
@@ -239,8 +244,8 @@ pub(super) struct StatusBody {
 }
 
 /// The present activity: `starting` (nothing can be answered), `stored` (the table of an earlier run is answered, and
-/// the cluster has not confirmed it yet), `rebuilding`, `catching-up` (to where the log ended at start), `following`,
-/// `failed` or `ended`.
+/// the cluster has not confirmed it yet), `rebuilding`, `catching-up` (to where the log ended at start), `indexing`
+/// (following, while indexes are made that look-ups and filters wait for), `following`, `failed` or `ended`.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schema(as = Phase)]
@@ -249,6 +254,7 @@ pub(super) enum PhaseBody {
     Stored,
     Rebuilding,
     CatchingUp,
+    Indexing,
     Following,
     Failed,
     Ended,
@@ -261,6 +267,7 @@ impl From<&Phase> for PhaseBody {
             Phase::Stored { .. } => Self::Stored,
             Phase::Rebuilding(_) => Self::Rebuilding,
             Phase::CatchingUp => Self::CatchingUp,
+            Phase::Indexing { .. } => Self::Indexing,
             Phase::Following => Self::Following,
             Phase::Failed { .. } => Self::Failed,
             Phase::Ended => Self::Ended,
@@ -277,6 +284,16 @@ pub(super) struct ClusterStatus {
     /// When it last answered.
     #[schema(format = DateTime)]
     pub(super) last_answer: Option<String>,
+}
+
+/// An index. A look-up or a filter that needs one whose `share` is below 1 is answered with 503.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IndexStatus {
+    pub(super) index: &'static str,
+    /// How far it is made, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub(super) share: f64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

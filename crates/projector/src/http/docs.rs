@@ -185,7 +185,7 @@ mod tests {
     fn values_of_a_closed_set_are_enumerated() {
         let document = document();
         let schemas = &document["components"]["schemas"];
-        let phases = ["starting", "stored", "rebuilding", "catching-up", "following", "failed", "ended"];
+        let phases = ["starting", "stored", "rebuilding", "catching-up", "indexing", "following", "failed", "ended"];
         assert_eq!(schemas["Phase"]["enum"], serde_json::json!(phases));
         assert_eq!(schemas["GapState"]["enum"], serde_json::json!(["awaited", "lost"]));
     }

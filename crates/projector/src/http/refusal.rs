@@ -52,6 +52,7 @@ impl From<Error> for Refusal {
             Error::NotReached { position } => Self::NotReady(format!("the table has not reached {position} in time")),
             Error::Ended => Self::NotReady("the service is stopping".to_owned()),
             Error::Store(store::Error::Interrupted { .. }) => Self::NotReady("the read took too long".to_owned()),
+            Error::Store(store::Error::Unindexed(unmade)) => Self::NotReady(unmade.to_string()),
             Error::Store(error) if error.is_damage() => {
                 Self::NotReady(format!("{}, and is made again from the log", error.told()))
             }
@@ -123,4 +124,29 @@ fn lacks(missing: Scope) -> Response {
     let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{missing}\"");
     let challenge = HeaderValue::try_from(challenge).expect("the name of a scope makes a header");
     ([(WWW_AUTHENTICATE, challenge)], Extension(missing), problem).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::store::{StoreReader, UserFilter, create_tables, to_make};
+
+    #[tokio::test]
+    async fn a_look_up_whose_index_is_missing_is_to_be_tried_again_and_says_how_far_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.1.db");
+        create_tables(&to_make(&path).unwrap()).unwrap();
+        let filter = UserFilter { email: Some("a@b.example".to_owned()), ..UserFilter::default() };
+        let unmade = StoreReader::open(&path).unwrap().find(&filter, None, 1).unwrap_err();
+        let response = Refusal::from(Error::Store(unmade)).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let detail = "the index users_by_email is still to be made: 0 % of it is, and 0 of 7 indexes are";
+        assert_eq!(problem["detail"], detail);
+    }
 }

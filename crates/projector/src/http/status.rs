@@ -10,13 +10,14 @@ use domain::{Positions, UserId};
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{
-    ClusterStatus, GapStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, PhaseBody, Refused, StatusBody,
-    UnknownStatus, UnreadableStatus,
+    ClusterStatus, GapStatus, IndexStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, PhaseBody, Refused,
+    StatusBody, UnknownStatus, UnreadableStatus,
 };
 use super::fields::Shown;
 use super::guard::Held;
 use super::refusal::Refusal;
 use super::render::View;
+use crate::store::IndexState;
 
 /// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -51,6 +52,7 @@ pub(super) async fn status(
         Ok((reader.checkpoint()?, counts, tally, listed, reader.meta()?, reader.erasures()?))
     });
     let (checkpoint, counts, tally, (gaps, unreadable, unknown), meta, erasures) = read.await?;
+    let indexes = table.indexes().states();
     let (view, topic) = (api.view(&table, Shown::of(scopes)), table.topic());
     let phase = projection.phase().borrow().clone();
     let facts = projection.shared.facts.lock().clone();
@@ -77,6 +79,7 @@ pub(super) async fn status(
         checkpoint: Positions { topic, checkpoint: checkpoint.clone() }.to_string(),
         partitions: partitions.collect(),
         erasure_held_back: projection.shared.erasure_held_back.lock().clone(),
+        indexes: indexes.into_iter().map(|IndexState { name, share }| IndexStatus { index: name, share }).collect(),
         users: counts.users,
         forgotten: counts.forgotten,
         gaps: GapStatus {

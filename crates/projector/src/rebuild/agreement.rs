@@ -81,9 +81,7 @@ impl World {
         loader.load(&mut tables, &meter).unwrap();
         let mut checkpoint = Checkpoint::default();
         records.iter().for_each(|record| checkpoint.advance(record.position, None).unwrap());
-        loader
-            .finish(&StoreMeta::new("t", &log_id(), NOW), &checkpoint, &LeaderEpochs::default(), &[], &meter)
-            .unwrap();
+        loader.finish(&StoreMeta::new("t", &log_id(), NOW), &checkpoint, &LeaderEpochs::default(), &[]).unwrap();
         Connection::open(&path).unwrap()
     }
 }

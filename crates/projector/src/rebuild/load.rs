@@ -1,4 +1,4 @@
-//! The one sorted load: rows in the order of their keys, then the indexes.
+//! The one sorted load: rows in the order of their keys.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -12,22 +12,19 @@ use super::progress::{Meter, Stage};
 use super::slot::KeySlot;
 use super::table::Table;
 use crate::store::{
-    Error, PutUser, StoreMeta, TempFolder, Unread, create_indexes, create_tables, facets_of, note_unreadable,
-    put_forgotten, to_make, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
+    Error, PutUser, StoreMeta, Unread, create_indexes, create_tables, facets_of, note_unreadable, put_forgotten,
+    to_make, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
 };
 
 /// How many rows one thread hands to the other at once.
 const ROWS_PER_HAND: usize = 512;
 /// How many such hands may wait.
 const HANDS_WAITING: usize = 8;
-/// Page cache of the load, in KiB, negative as SQLite wants it. An index is sorted in parts of this size, each by a
-/// thread of its own while the next is read: parts that hold all of it would be sorted afterwards, by one thread.
+/// Page cache of the load, in KiB, negative as SQLite wants it: rows come in order, so that few pages are in use.
 const CACHE_KIB: i64 = -8 * 1024;
 /// A page of the file. Of twice SQLite's default: as many rows in half as many writes, when they are loaded and when an
 /// index reads them; larger ones would make each commit of the live path write more.
 const PAGE_BYTES: i64 = 8 * 1024;
-/// How many threads may sort beside the one that reads.
-const SORT_THREADS: i64 = 2;
 
 /// A store that is being loaded; nobody else sees it.
 #[derive(Debug)]
@@ -57,7 +54,6 @@ impl Loader {
             connection.pragma_update(None, "synchronous", "OFF")?;
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-            connection.pragma_update(None, "threads", SORT_THREADS)?;
             create_tables(&connection)?;
             #[cfg(test)]
             full_disk::limit(&connection)?;
@@ -80,18 +76,17 @@ impl Loader {
         load().map_err(|source| Error::of(&path, source))
     }
 
-    /// Makes the indexes and writes what the store is of, at which position. Then it is whole.
+    /// Writes what the store is of, at which position. Then it can be answered from; its writer makes the indexes that
+    /// look-ups need.
     pub(super) fn finish(
         self,
         meta: &StoreMeta,
         checkpoint: &Checkpoint,
         epochs: &LeaderEpochs,
         unreadable: &[Unread],
-        meter: &Meter,
     ) -> Result<(), Error> {
-        meter.begin(Stage::Indexing);
         let finish = || -> rusqlite::Result<()> {
-            self.index()?;
+            create_indexes(&self.connection)?;
             let transaction = self.connection.unchecked_transaction()?;
             meta.write(&transaction)?;
             note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
@@ -105,14 +100,6 @@ impl Loader {
         };
         finish().map_err(|source| Error::of(&self.path, source))?;
         self.connection.close().map_err(|(_, source)| Error::of(&self.path, source))
-    }
-
-    /// Makes the indexes. The files of the sort are put beside the table, where there must be room for its like
-    /// anyway and which may be written where nothing else may; a file of a sort has no name any more once it is open.
-    /// With the parts of a sort in memory, SQLite would sort on one thread (vdbesort.c).
-    fn index(&self) -> rusqlite::Result<()> {
-        let _folder = TempFolder::beside(&self.connection, &self.path);
-        create_indexes(&self.connection)
     }
 }
 

@@ -12,7 +12,6 @@ pub enum Stage {
     #[default]
     Reading,
     Loading,
-    Indexing,
 }
 
 /// How far a rebuild is.
@@ -88,8 +87,7 @@ impl Meter {
         Progress {
             stage: match self.stage.load(Ordering::Relaxed) {
                 0 => Stage::Reading,
-                1 => Stage::Loading,
-                _ => Stage::Indexing,
+                _ => Stage::Loading,
             },
             pass: self.pass.load(Ordering::Relaxed),
             offsets_done: self.offsets_done.load(Ordering::Relaxed),
@@ -126,7 +124,6 @@ impl fmt::Display for Progress {
                 }
             }
             Stage::Loading => write!(f, "{} users loaded", self.users)?,
-            Stage::Indexing => write!(f, "{} users loaded, making the indexes", self.users)?,
         }
         match self.left() {
             Some(left) => write!(f, ", about {} s left", left.as_secs() + 1),
@@ -153,8 +150,8 @@ mod tests {
         assert_eq!(progress.to_string(), "240 records read, 25 %, about 31 s left");
         progress.offsets_done = 0;
         assert_eq!(progress.left(), None);
-        progress.stage = Stage::Indexing;
-        assert_eq!(progress.to_string(), "0 users loaded, making the indexes");
+        progress.stage = Stage::Loading;
+        assert_eq!(progress.to_string(), "0 users loaded");
         assert_eq!(Progress::default().share(), 1.0, "an empty log is read at once");
     }
 }

@@ -14,7 +14,7 @@ pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
 pub(super) const LOG_BYTES_MAX: u32 = 16 << 20;
 /// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
 /// users.
-const WRITER_CACHE_KIB: i64 = -64 * 1024;
+pub(super) const WRITER_CACHE_KIB: i64 = -64 * 1024;
 /// The same of a reader: the inner pages of the table of some million users.
 const READER_CACHE_KIB: i64 = -4 * 1024;
 /// Statements that a reader keeps prepared: all there are, for every set of conditions in use.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{ErrorCode, ffi};
 
+use super::Unindexed;
+
 /// The limits of open files, of the process and of the system, on Linux.
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
@@ -39,6 +41,8 @@ pub enum Error {
     Unfit { path: PathBuf, need: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{} cannot be used now: the process has no more {resource}", path.display())]
     Exhausted { path: PathBuf, resource: Resource, source: rusqlite::Error },
+    #[error(transparent)]
+    Unindexed(#[from] Unindexed),
     #[error("the store at {} failed", path.display())]
     Other { path: PathBuf, source: rusqlite::Error },
 }
@@ -70,7 +74,11 @@ impl Error {
     /// Returns whether the same call may succeed later: the disk was given room, the lock was let go.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::DiskFull { .. } | Self::Locked { .. } | Self::Interrupted { .. } | Self::Exhausted { .. } => true,
+            Self::DiskFull { .. }
+            | Self::Locked { .. }
+            | Self::Interrupted { .. }
+            | Self::Exhausted { .. }
+            | Self::Unindexed(_) => true,
             Self::Folder { source, .. } => resource_of(source).is_some(),
             Self::Damaged { .. }
             | Self::Removed { .. }
@@ -96,6 +104,7 @@ impl Error {
             | Self::Unfit { .. }
             | Self::NotWritable { .. }
             | Self::NotOpened { .. }
+            | Self::Unindexed(_)
             | Self::Other { .. } => None,
         }
     }
@@ -118,6 +127,7 @@ impl Error {
             Self::NotOpened { .. } => "the table cannot be opened",
             Self::Exhausted { .. } => "the service has no more files or memory",
             Self::Folder { .. } | Self::Unfit { .. } => "the folder of the store cannot be used",
+            Self::Unindexed(_) => "an index is still to be made",
             Self::Other { .. } => "the store failed",
         }
     }

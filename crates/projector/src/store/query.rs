@@ -119,6 +119,24 @@ fn user_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<UserRow>
 }
 
 impl UserFilter {
+    /// Returns the indexes without which the answer would be a walk over the whole table.
+    pub(super) fn needs(&self) -> Vec<&'static str> {
+        let Self { state, is_agent, priv_group, begins, without_email, username, email, extension } = self;
+        let is_begun = begins.is_some();
+        [
+            (username.is_some() || is_begun, "users_by_username"),
+            (email.is_some() || (is_begun && !without_email), "users_by_email"),
+            (extension.is_some() || is_begun, "users_by_extension"),
+            (is_begun, "users_by_name"),
+            (state.is_some(), "users_by_state"),
+            (priv_group.is_some(), "users_by_priv_group"),
+            (is_agent.is_some(), "users_by_is_agent"),
+        ]
+        .into_iter()
+        .filter_map(|(needs, name)| needs.then_some(name))
+        .collect()
+    }
+
     /// Returns the statement and its values. Only the set of conditions shapes the text, so that few statements are
     /// prepared.
     fn sql(&self, after: Option<UserId>, limit: usize) -> (String, Vec<Value>) {
@@ -156,12 +174,13 @@ impl UserFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{create_indexes, create_tables};
+    use crate::store::{create_indexes, create_secondary, create_tables};
 
     fn plan(filter: &UserFilter) -> String {
         let connection = Connection::open_in_memory().unwrap();
         create_tables(&connection).unwrap();
         create_indexes(&connection).unwrap();
+        create_secondary(&connection).unwrap();
         let (sql, values) = filter.sql(None, 10);
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
@@ -183,6 +202,8 @@ mod tests {
         ] {
             let plan = plan(&filter);
             assert!(plan.contains(index), "{filter:?}: {plan}");
+            let needs = filter.needs();
+            assert!(needs.is_empty() || needs.contains(&index), "{filter:?} needs {needs:?}");
             assert!(!plan.contains("ORDER BY"), "{filter:?}: {plan}");
         }
     }

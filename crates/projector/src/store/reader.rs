@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use super::connection::Interrupt;
 use super::history::{self, Change, Since};
 use super::{
-    Erasures, Error, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, meta, query, rows, tally,
-    unknown, unreadable,
+    Erasures, Error, Indexes, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, meta, query, rows,
+    tally, unknown, unreadable,
 };
 
 /// One connection that reads.
@@ -20,6 +20,7 @@ pub struct StoreReader {
     path: PathBuf,
     interrupt: Arc<Interrupt>,
     connection: Connection,
+    indexes: Arc<Indexes>,
 }
 
 /// What there is in the table, for the metrics.
@@ -45,8 +46,20 @@ impl StoreReader {
     /// # Errors
     /// [`Error`], by what is wrong with the file.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let connect = || {
+            let connection = connection::to_read(path)?;
+            let indexes = Indexes::read(&connection)?;
+            Ok((connection, Arc::new(indexes)))
+        };
+        let (connection, indexes) = connect().map_err(|source| Error::of(path, source))?;
+        Ok(Self { path: path.to_owned(), interrupt: Arc::new(Interrupt::of(&connection)), connection, indexes })
+    }
+
+    /// Opens it beside its writer, who makes these indexes.
+    pub(super) fn beside(path: &Path, indexes: &Arc<Indexes>) -> Result<Self, Error> {
         let connection = connection::to_read(path).map_err(|source| Error::of(path, source))?;
-        Ok(Self { path: path.to_owned(), interrupt: Arc::new(Interrupt::of(&connection)), connection })
+        let (interrupt, indexes) = (Arc::new(Interrupt::of(&connection)), Arc::clone(indexes));
+        Ok(Self { path: path.to_owned(), interrupt, connection, indexes })
     }
 
     /// Returns what is known of a user.
@@ -61,9 +74,16 @@ impl StoreReader {
     /// identifiers.
     ///
     /// # Errors
-    /// As [`StoreReader::get`].
+    /// As [`StoreReader::get`]; [`Error::Unindexed`] while an index that the filter needs is still to be made.
     pub fn find(&self, filter: &UserFilter, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
+        self.indexes.need(&filter.needs())?;
         self.read(|connection| query::find(connection, filter, after, limit))
+    }
+
+    /// Returns how many of the indexes that look-ups and filters need are made.
+    #[cfg(test)]
+    pub(crate) fn indexes_made(&self) -> usize {
+        self.indexes.made()
     }
 
     /// Returns up to `limit` changes that `from` does not cover; see [`Since`].

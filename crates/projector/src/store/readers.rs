@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::connection::Interrupt;
 use super::damage::Damage;
 use super::erasure::READERS_WAIT;
-use super::{Error, HeldBy, LogNames, StoreReader};
+use super::{Error, HeldBy, Indexes, LogNames, StoreReader};
 use crate::start::RebuildReason;
 
 /// How many idle connections are kept, each with its page cache.
@@ -37,6 +37,7 @@ pub struct StoreReaders {
     names: RwLock<LogNames>,
     pool: Mutex<Pool>,
     damage: Damage,
+    indexes: Arc<Indexes>,
 }
 
 #[derive(Debug, Default)]
@@ -70,9 +71,14 @@ pub(super) struct Writing<'r>(&'r StoreReaders);
 
 impl StoreReaders {
     /// Prepares to read the store at `path`, which the writer has opened; it announces each write.
-    pub(super) fn new(path: &Path, names: LogNames) -> Self {
+    pub(super) fn new(path: &Path, names: LogNames, indexes: Indexes) -> Self {
         let (names, pool, damage) = (RwLock::new(names), Mutex::default(), Damage::none(path));
-        Self { path: path.to_owned(), names, pool, damage }
+        Self { path: path.to_owned(), names, pool, damage, indexes: Arc::new(indexes) }
+    }
+
+    /// Returns how far the indexes are that look-ups and filters need.
+    pub(crate) fn indexes(&self) -> &Arc<Indexes> {
+        &self.indexes
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -144,7 +150,7 @@ impl StoreReaders {
 
     /// Opens a further connection, to the same file as the others.
     fn open(&self) -> Result<StoreReader, Error> {
-        let opened = StoreReader::open(&self.path);
+        let opened = StoreReader::beside(&self.path, &self.indexes);
         if self.is_in_place() { opened } else { Err(Error::Removed { path: self.path.clone() }) }
     }
 

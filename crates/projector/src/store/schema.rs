@@ -149,17 +149,10 @@ CREATE TABLE unnamed_ids (
 ) STRICT;
 ";
 
-/// Made after a rebuild has loaded its rows: filling an index in order is several times cheaper than keeping it up to
-/// date.
+/// The indexes without which no record is folded and no change is read. Those that look-ups and filters need are made
+/// later ([`super::indexes`]).
 const INDEXES: &str = "
 CREATE INDEX users_by_position ON users (partition, winner_offset);
-CREATE INDEX users_by_username ON users (username) WHERE username IS NOT NULL;
-CREATE INDEX users_by_name ON users (name) WHERE name IS NOT NULL;
-CREATE INDEX users_by_email ON users (email) WHERE email IS NOT NULL;
-CREATE INDEX users_by_extension ON users (extension) WHERE extension IS NOT NULL;
-CREATE INDEX users_by_state ON users (state) WHERE state IS NOT NULL;
-CREATE INDEX users_by_priv_group ON users (priv_group) WHERE priv_group IS NOT NULL;
-CREATE INDEX users_by_is_agent ON users (is_agent) WHERE is_agent IS NOT NULL;
 CREATE INDEX gaps_by_receipt ON gaps (received_at);
 CREATE INDEX unknown_by_position ON unknown (partition, offset);
 CREATE INDEX seconds_by_position ON seconds (partition, offset);

@@ -12,8 +12,8 @@ use super::erasure::{self, Erased, Erasures, HeldBy};
 use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
-    Commit, Error, LogBatch, LogNames, StoreMeta, StoreReaders, Tally, connection, create_indexes, create_tables, late,
-    meta, tally, unreadable,
+    Commit, Error, Indexes, LogBatch, LogNames, StoreMeta, StoreReaders, Tally, connection, create_indexes,
+    create_secondary, create_tables, late, meta, tally, unreadable,
 };
 
 /// The connection that writes.
@@ -52,6 +52,7 @@ impl Writer {
             let transaction = connection.transaction()?;
             create_tables(&transaction)?;
             create_indexes(&transaction)?;
+            create_secondary(&transaction)?;
             meta.write(&transaction)?;
             transaction.commit()
         };
@@ -64,7 +65,8 @@ impl Writer {
         let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, StoreMeta::read(&connection)?);
         let (late_checkpoint, late_log) = (meta::read_late_checkpoint(&connection)?, meta::read_late_log(&connection)?);
         let epochs = meta::read_epochs(&connection)?;
-        let readers = Arc::new(StoreReaders::new(path, LogNames::new(meta.log.topic, epochs.clone())));
+        let names = LogNames::new(meta.log.topic, epochs.clone());
+        let readers = Arc::new(StoreReaders::new(path, names, Indexes::read(&connection)?));
         let (path, erasures, erasures_in_log) = (path.to_owned(), Erasures::read(&connection)?, Erasures::default());
         Ok(Self {
             path,
@@ -163,7 +165,21 @@ impl Writer {
         Ok(commit)
     }
 
-    /// Returns what ends an erasure that is under way, from any thread.
+    /// Makes the next index that look-ups and filters need, and returns its name; `None` when none is missing. Readers
+    /// go on; nothing else is written meanwhile.
+    ///
+    /// # Errors
+    /// [`Error`]; the index is still missing then, and may be made later.
+    pub fn make_index(&mut self) -> Result<Option<&'static str>, Error> {
+        let readers = Arc::clone(&self.readers);
+        if readers.indexes().are_made() {
+            return Ok(None);
+        }
+        let _writing = readers.writing();
+        readers.indexes().make_next(&mut self.connection).map_err(|source| readers.fault(source))
+    }
+
+    /// Returns what ends an erasure or the making of an index that is under way, from any thread.
     pub(crate) fn interrupt(&self) -> Interrupt {
         Interrupt::of(&self.connection)
     }
