@@ -232,6 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_a_short_secret_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (short, empty) = (folder.path().join("short"), folder.path().join("empty"));
+        std::fs::write(&short, "hunter2").unwrap();
+        std::fs::write(&empty, "").unwrap();
+        let faults = config(&format!(
+            "[security]\nsecret_key_files = [{short:?}, {empty:?}]\n\
+             body_keys = [{{ cipher = 'aes-256-ctr', key_file = {short:?} }}]"
+        ));
+        let expected = [
+            format!("security.secret_key_files: {}: expected at least 8 bytes, better 16", short.display()),
+            format!("security.secret_key_files: {}: expected a secret, found an empty text", empty.display()),
+            format!("security.body_keys.0.key_file: {}: expected at least 8 bytes, better 16", short.display()),
+        ];
+        assert_eq!(faults.unwrap_err().to_string(), expected.join("\n"));
+    }
+
+    #[test]
     fn a_path_is_one_that_the_router_takes() {
         for path in ["", "x", "/:hook", "/a/:b/c", "/{hook}", "/a}", "/*", "/a*", "/?a", "/#a"] {
             let faults = config(&format!("[webhook]\npath = '{path}'\n[security]\nallow_unauthenticated = true"));

@@ -51,12 +51,8 @@ pub(crate) struct Receiver {
     /// Limits the lines about members in another case.
     pub(crate) seldom: Seldom,
     pub(crate) refused: Arc<Refused>,
-    /// Limits the lines about requests with a wrong secret.
-    pub(crate) unauthenticated: Seldom,
-    /// Limits the lines about addresses that may not send.
-    pub(crate) foreign: Seldom,
-    /// Limits the lines about sources whose budget is spent.
-    pub(crate) spent: Seldom,
+    /// Limits the lines about requests of strangers, for each reason.
+    pub(crate) strangers: [Seldom; Rejection::LABELS.len()],
 }
 
 /// The limits of a request.
@@ -86,7 +82,8 @@ impl Methods {
 /// Returns the routes: deliveries on `path`, that path at `/`, and problems for everything else.
 pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
-        move |State(receiver): State<Arc<Receiver>>| async move {
+        move |State(receiver): State<Arc<Receiver>>, parts: Parts| async move {
+            receiver.log_refusal(&parts, &rejection);
             receiver.counters.begin().rejected(&rejection);
             rejection.problem(false)
         }
@@ -180,13 +177,8 @@ impl Receiver {
     /// Logs a refusal in one line, with the address that was judged and without content. Strangers can send any number
     /// of requests, so theirs are logged seldom; the metric counts them all.
     fn log_refusal(&self, parts: &Parts, rejection: &Rejection) {
-        let is_due = match rejection {
-            Rejection::Unauthenticated => self.unauthenticated.is_due(),
-            Rejection::AddressNotAllowed => self.foreign.is_due(),
-            Rejection::BudgetSpent => self.spent.is_due(),
-            _ => true,
-        };
-        if !is_due {
+        let lines = Rejection::LABELS.iter().zip(&self.strangers).find(|(label, _)| **label == rejection.label());
+        if rejection.is_of_strangers() && !lines.is_some_and(|(_, seldom)| seldom.is_due()) {
             return;
         }
         let request = raw_request(parts).ok();

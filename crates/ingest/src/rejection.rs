@@ -23,7 +23,7 @@ pub enum Rejection {
     MethodNotAllowed { allow: &'static str },
     #[error("the request has no or several Host fields")]
     Host,
-    #[error("the request is for another host")]
+    #[error("the request is for a host that `http.allowed_hosts` does not name")]
     OtherHost,
     #[error("the body has a content coding")]
     ContentCoding,
@@ -138,7 +138,8 @@ impl Rejection {
         }
         let problem = Problem::new(self.status());
         match self {
-            Self::Unauthenticated | Self::AddressNotAllowed | Self::NotFound | Self::Undecryptable { .. } => problem,
+            Self::Unauthenticated | Self::AddressNotAllowed | Self::Undecryptable { .. } => problem,
+            Self::NotFound => Problem::not_found(),
             Self::MethodNotAllowed { allow } => Problem::method_not_allowed(allow),
             Self::Host | Self::OtherHost | Self::TransferCoding => problem.detail(self.to_string()),
             Self::ContentCoding => problem.detail("send the body as it is, without Content-Encoding"),
@@ -151,6 +152,22 @@ impl Rejection {
                 problem.detail(self.to_string()).retry_after(RETRY_AFTER)
             }
         }
+    }
+
+    /// Returns whether it is found before the sender has proven anything: a stranger can cause any number of these.
+    pub(crate) fn is_of_strangers(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthenticated
+                | Self::AddressNotAllowed
+                | Self::NotFound
+                | Self::MethodNotAllowed { .. }
+                | Self::Host
+                | Self::OtherHost
+                | Self::ContentCoding
+                | Self::TransferCoding
+                | Self::BudgetSpent
+        )
     }
 
     /// Returns the place of the fault in the body (RFC 6901); empty where there is none.

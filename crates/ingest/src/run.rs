@@ -153,8 +153,6 @@ fn receiver(
     let Config { hosts, policy, topics, .. } = config;
     let is_limited = !policy.body.keys.is_empty() && policy.sender.allowed.is_empty();
     let budget = is_limited.then(|| Mutex::new(Budget::new(config.undecryptable_per_minute)));
-    let (seldom, spent) = (Seldom::default(), Seldom::default());
-    let (unauthenticated, foreign) = (Seldom::default(), Seldom::default());
     Receiver {
         hosts,
         policy,
@@ -167,11 +165,9 @@ fn receiver(
         clock,
         places,
         budget,
-        seldom,
+        seldom: Seldom::default(),
         refused,
-        unauthenticated,
-        foreign,
-        spent,
+        strangers: Default::default(),
     }
 }
 

@@ -7,6 +7,7 @@
 mod connect;
 mod context;
 mod credentials;
+mod foreign;
 mod permissions;
 mod probe;
 mod properties;
@@ -77,20 +78,30 @@ impl ClientOptions {
     /// Returns all faults of the options. Each names its property, and none contains a value.
     pub fn validate(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.bootstrap.trim().is_empty() {
-            faults.push("bootstrap: at least one host:port is needed".to_owned());
-        }
+        faults.extend(connect::bootstrap_fault(&self.bootstrap).map(str::to_owned));
         if self.client_id.trim().is_empty() {
             faults.push("client_id: must not be empty".to_owned());
         }
         if self.group_prefix.trim().is_empty() {
             faults.push("group_prefix: must not be empty".to_owned());
         }
-        faults.extend(properties::faults(&self.properties));
-        faults.extend(properties::mechanism_fault(&self.properties, self.tokens.is_some()));
-        if faults.is_empty() {
-            faults.extend(whole_client_fault(self));
+        let of_properties = properties::faults(&self.properties);
+        let mut others = self.clone();
+        others.properties.retain(|name, _| !of_properties.contains_key(name.as_str()));
+        faults.extend(of_properties.into_values());
+        if let Some(fault) = properties::mechanism_fault(&self.properties, self.tokens.is_some()) {
+            faults.push(fault);
+            // A client with the security of such a mechanism could be refused for the same reason.
+            others.properties.retain(|name, _| !properties::is_security(name));
         }
+        // Of a client the library tells only the first fault: that of its security must not hide another.
+        let part = |is_security: bool| {
+            let mut part = others.clone();
+            part.properties.retain(|name, _| properties::is_security(name) == is_security);
+            whole_client_fault(&part)
+        };
+        let of_parts: Vec<String> = [true, false].into_iter().filter_map(part).collect();
+        faults.extend(if of_parts.is_empty() { Vec::from_iter(whole_client_fault(&others)) } else { of_parts });
         faults
     }
 
@@ -328,6 +339,25 @@ mod tests {
         options.bootstrap = String::new();
         options.properties.insert("nonsense".to_owned(), "1".to_owned());
         assert_eq!(options.validate().len(), 3);
+    }
+
+    #[test]
+    fn no_fault_of_the_properties_hides_another() {
+        let mut options = ClientOptions::new("http://127.0.0.1:9092");
+        let properties = [
+            ("acks", "1"),
+            ("max.in.flight", "9"),
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", "/no/such/ca.pem"),
+            ("ssl.key.location", "/no/such/key.pem"),
+        ];
+        options.properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let faults = options.validate();
+        let parts = ["bootstrap: ", "acks", "ssl.ca.location", "ssl.key.location", "GSSAPI", "max.in.flight"];
+        assert_eq!(faults.len(), parts.len(), "{faults:#?}");
+        for (fault, part) in faults.iter().zip(parts) {
+            assert!(fault.contains(part), "{part}: {fault}");
+        }
     }
 
     #[test]

@@ -119,6 +119,10 @@ fn advice(code: Code) -> Option<&'static str> {
              `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` of the topic; set both clocks",
         ),
         Code::OperationTimedOut => Some("no answer came in time"),
+        Code::UnsupportedFeature => Some(
+            "the broker does not offer this. The one in memory of `rollcall dev` has the topics that it was started \
+             with, and creates no others: use a Kafka cluster, as with `rollcall dev --bootstrap`",
+        ),
         _ => None,
     }
 }

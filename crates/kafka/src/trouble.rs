@@ -34,6 +34,8 @@ pub enum Kind {
     TlsExpected,
     /// This client uses TLS, and the listener expects plaintext.
     PlaintextExpected,
+    /// The peer speaks another protocol.
+    NotKafka,
     SaslExpected,
     SaslUnexpected,
     /// The certificate of the broker is refused for a reason that the library does not tell.
@@ -81,12 +83,21 @@ impl Trouble {
         }
     }
 
+    /// Returns the trouble with what the peer was seen to speak, if that is known and is not Kafka.
+    pub(crate) fn with_protocol(self, protocol: Option<&str>) -> Self {
+        match protocol {
+            Some(protocol) => Self { kind: Kind::NotKafka, detail: protocol.to_owned(), ..self },
+            None => self,
+        }
+    }
+
     /// Returns whether waiting can help: the broker may start, or its name become known.
     pub fn is_transient(&self) -> bool {
         match self.kind {
             Kind::Silent | Kind::Unreachable | Kind::Refused | Kind::NoSuchHost => true,
             Kind::TlsExpected
             | Kind::PlaintextExpected
+            | Kind::NotKafka
             | Kind::SaslExpected
             | Kind::SaslUnexpected
             | Kind::Certificate
@@ -108,6 +119,7 @@ impl Trouble {
             Kind::NoSuchHost => "has a host name that cannot be resolved",
             Kind::TlsExpected => "closes a plaintext connection: its listener seems to expect TLS",
             Kind::PlaintextExpected => "does not speak TLS: its listener expects plaintext",
+            Kind::NotKafka => "does not answer as Kafka does",
             Kind::SaslExpected => "closes a connection that has not logged in: its listener expects SASL",
             Kind::SaslUnexpected => "expects no SASL on this listener",
             Kind::Certificate => "shows a certificate that cannot be verified",
@@ -135,6 +147,7 @@ impl Trouble {
             Kind::PlaintextExpected => {
                 "set `security.protocol` to PLAINTEXT or SASL_PLAINTEXT in `kafka.properties`, or use another port"
             }
+            Kind::NotKafka => "check the port: it is not that of a Kafka listener",
             Kind::SaslExpected => {
                 "set `security.protocol` to SASL_SSL or SASL_PLAINTEXT, and `sasl.mechanism`, `sasl.username` and \
                  `sasl.password`"

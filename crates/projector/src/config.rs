@@ -1,7 +1,8 @@
 //! The configuration of the projector: raw as in the file, then validated.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -148,6 +149,8 @@ impl TryFrom<Raw> for Config {
         log.check(&mut faults);
         if store.dir.as_os_str().is_empty() {
             faults.push("store.dir", "expected a folder");
+        } else if let Err((path, error)) = can_hold_store(&store.dir) {
+            faults.push("store.dir", format!("no folder can be made in {}: {error}", path.display()));
         }
         if store.rebuild_memory_mib > 0 && store.rebuild_memory_mib < REBUILD_MEMORY_MIB_MIN {
             faults.push("store.rebuild_memory_mib", format!("expected 0, or at least {REBUILD_MEMORY_MIB_MIN}"));
@@ -195,6 +198,21 @@ impl TryFrom<Raw> for Config {
         };
         config.cautions = faults.take_cautions();
         faults.or(config)
+    }
+}
+
+/// Tries to make a folder in the folder of the store, or in the nearest one above it that is there.
+///
+/// # Errors
+/// The folder in which none can be made, and the reason.
+fn can_hold_store(dir: &Path) -> Result<(), (&Path, std::io::Error)> {
+    let parents = dir.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let nearest = parents.into_iter().find(|path| path.exists()).unwrap_or(dir);
+    let trial = nearest.join(format!(".rollcall-trial-{}", std::process::id()));
+    match fs::create_dir(&trial) {
+        // Whoever else tries removes it.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| fs::remove_dir(&trial)).map_err(|error| (nearest, error)),
     }
 }
 
@@ -274,6 +292,26 @@ mod tests {
         {
             assert_eq!(rebuild_memory(given_mib.map(|mib: u64| mib << 20)), mib * MIB, "{given_mib:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        for (dir, refused) in [
+            (folder.path().join("store"), None),
+            (folder.path().join("a/b/store"), None),
+            (PathBuf::from("projector-data"), None),
+            (file.join("store"), Some(file.as_path())),
+            (PathBuf::from("/proc/x"), Some(Path::new("/proc"))),
+        ] {
+            assert_eq!(can_hold_store(&dir).map_err(|(path, _)| path), refused.map_or(Ok(()), Err), "{dir:?}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was left there");
+        let raw = Raw { store: Store { dir: "/proc/x".into(), ..Store::default() }, ..Raw::default() };
+        let faults = Config::try_from(raw).unwrap_err().to_string();
+        assert!(faults.starts_with("store.dir: no folder can be made in /proc: "), "{faults}");
     }
 
     #[test]

@@ -176,6 +176,11 @@ impl Facts {
     }
 }
 
+/// Returns a time as metrics have it.
+pub(crate) fn seconds(at: UnixMillis) -> f64 {
+    Duration::from_millis(u64::try_from(at.millis()).unwrap_or_default()).as_secs_f64()
+}
+
 impl PartitionFacts {
     fn read(&mut self, next: i64) {
         self.next = self.next.max(next);

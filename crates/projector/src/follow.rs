@@ -230,10 +230,7 @@ async fn kept(shared: &Shared, folder: &StoreFolder) -> Result<Result<Writer, Re
         Err(error) => return RebuildReason::of_damage(&error).map_or(Err(error.into()), |reason| Ok(Err(reason))),
     };
     match start::judge_alone(writer.meta(), &shared.options.topic, shared.now()) {
-        None => {
-            shared.put_into_use(&writer);
-            shared.count().await;
-        }
+        None => shared.put_into_use(&writer),
         Some(reason) => tracing::info!(%reason, "the stored table is not answered from before the cluster is asked"),
     }
     Ok(Ok(writer))

@@ -83,6 +83,7 @@ mod announced;
 
 mod shared;
 
+mod contents;
 mod facts;
 
 mod follow;

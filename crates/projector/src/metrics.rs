@@ -3,7 +3,6 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use domain::gap::GapState;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::start::RebuildReason;
-use crate::store::{Contents, Effects, Erasures, Resource, Tally};
+use crate::store::{Effects, Erasures, Resource};
 
 /// The effect of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,12 +25,6 @@ pub(crate) struct ResourceLabel {
     pub(crate) resource: &'static str,
 }
 
-/// The state of a gap.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct GapLabel {
-    pub(crate) state: &'static str,
-}
-
 /// The reason of a rebuild.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ReasonLabel {
@@ -42,15 +35,7 @@ pub(crate) struct ReasonLabel {
 pub(crate) struct Metrics {
     /// By the names that [`Effects`] has.
     pub(crate) records: Family<OutcomeLabel, Counter>,
-    /// Deliveries that are missing, by the names that [`GapState`] has.
-    pub(crate) gaps: Family<GapLabel, Gauge>,
     pub(crate) gaps_found: Counter,
-    pub(crate) unknown_users: Gauge,
-    pub(crate) users: Gauge,
-    pub(crate) forgotten: Gauge,
-    pub(crate) unreadable_records: Gauge,
-    /// In seconds since 1970.
-    pub(crate) last_event: Gauge<f64, AtomicU64>,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
     pub(crate) stalled: Gauge,
@@ -72,13 +57,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             records: Family::default(),
-            gaps: Family::default(),
             gaps_found: Counter::default(),
-            unknown_users: Gauge::default(),
-            users: Gauge::default(),
-            forgotten: Gauge::default(),
-            unreadable_records: Gauge::default(),
-            last_event: Gauge::default(),
             gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
             stalled: Gauge::default(),
@@ -95,7 +74,6 @@ impl Default for Metrics {
         };
         // Each is there from zero.
         metrics.count(Effects::default());
-        metrics.tally(Tally::default());
         for resource in Resource::EACH {
             drop(metrics.exhausted.get_or_create(&ResourceLabel { resource: resource.as_str() }));
         }
@@ -109,10 +87,6 @@ impl Default for Metrics {
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("rollcall_projector_records", "Records read, by effect", self.records.clone());
-        registry.register("rollcall_projector_gaps", "Deliveries that are missing, by state", self.gaps.clone());
-        let unknown = self.unknown_users.clone();
-        registry.register("rollcall_projector_unknown_users", "Users whose last records are unknown", unknown);
-        self.register_contents(registry);
         registry.register("rollcall_projector_gaps_found", "Deliveries found missing", self.gaps_found.clone());
         let closed = self.gaps_closed_late.clone();
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
@@ -155,33 +129,11 @@ impl Metrics {
         );
     }
 
-    fn register_contents(&self, registry: &mut Registry) {
-        registry.register("rollcall_projector_users", "Users in the table", self.users.clone());
-        registry.register("rollcall_projector_forgotten_users", "Users that are forgotten", self.forgotten.clone());
-        let help = "Records up to the table's position that cannot be read or are unknown";
-        registry.register("rollcall_projector_unreadable_records", help, self.unreadable_records.clone());
-        registry.register_with_unit(
-            "rollcall_projector_last_event_timestamp",
-            "Receipt of the newest event in the table, since 1970; 0 without any",
-            Unit::Seconds,
-            self.last_event.clone(),
-        );
-    }
-
     pub(crate) fn see_erasures(&self, erasures: &Erasures) {
         self.erasures_pending.set(i64::try_from(erasures.tombstones()).unwrap_or(i64::MAX));
         let since = erasures.since().map_or(0, |since| since.millis().max(0));
         let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
         self.erasures_pending_since.set(since.as_secs_f64());
-    }
-
-    pub(crate) fn see_contents(&self, contents: Contents) {
-        let Contents { counts, records_unreadable, last_event } = contents;
-        self.users.set(gauged(counts.users));
-        self.forgotten.set(gauged(counts.forgotten));
-        self.unreadable_records.set(gauged(records_unreadable));
-        let since = last_event.map_or(0, |at| at.millis().max(0));
-        self.last_event.set(Duration::from_millis(u64::try_from(since).unwrap_or_default()).as_secs_f64());
     }
 
     pub(crate) fn count_rebuild(&self, reason: &RebuildReason) {
@@ -193,20 +145,6 @@ impl Metrics {
             self.records.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
         }
     }
-
-    /// Sets the gauges of what is amiss.
-    pub(crate) fn tally(&self, tally: Tally) {
-        let Tally { gaps_awaited, gaps_lost, users_unknown } = tally;
-        self.unknown_users.set(gauged(users_unknown));
-        for (state, count) in [(GapState::Awaited, gaps_awaited), (GapState::Lost, gaps_lost)] {
-            self.gaps.get_or_create(&GapLabel { state: state.as_str() }).set(gauged(count));
-        }
-    }
-}
-
-/// Returns a count as a gauge has it.
-fn gauged(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Counts one more in a gauge until it is dropped.

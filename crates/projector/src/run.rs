@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::auth::{Access, AuthError, Denials, Readers, Shares};
 use crate::config::{Config, log_memory, subscribers_max};
+use crate::contents::ContentsCollector;
 use crate::error;
 use crate::facts::Facts;
 use crate::facts::collector::FactsCollector;
@@ -88,6 +89,7 @@ pub async fn run_watched(
         projection.shared.partitions.register(registry);
         projection.shared.readers_reopened.register(registry);
         registry.register_collector(Box::new(FactsCollector(Arc::clone(&projection.shared.facts))));
+        registry.register_collector(Box::new(ContentsCollector(Arc::clone(&projection.shared))));
     });
 
     parts.spawn(report(projection.clone(), readiness.clone(), stop.clone()));

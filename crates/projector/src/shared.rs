@@ -296,14 +296,6 @@ impl Shared {
         self.facts.lock().as_of()
     }
 
-    /// Counts what is in the table, for the metrics.
-    pub(crate) async fn count(&self) {
-        match self.read(|reader| reader.contents()).await {
-            Ok(contents) => self.metrics.see_contents(contents),
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the table cannot be counted"),
-        }
-    }
-
     /// Notes that the cluster has answered where the log ends.
     pub(crate) fn ends_answered(&self, answer: &Answer) {
         self.learn(|facts| facts.answered(answer));

@@ -86,7 +86,10 @@ async fn readyz(State(readiness): State<Readiness>) -> Response {
 
 async fn exposition(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
     let format = Exposition::asked(&headers);
-    ([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], format.of(metrics.encode())).into_response()
+    // What is counted only now can take a while.
+    let encoding = tokio::task::spawn_blocking(move || metrics.encode());
+    let text = encoding.await.expect("writing numbers does not panic");
+    ([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], format.of(text)).into_response()
 }
 
 #[cfg(test)]

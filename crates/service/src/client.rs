@@ -228,6 +228,14 @@ fn percent_encoded(value: &str) -> String {
     text
 }
 
+/// Checks a file of certificate authorities.
+///
+/// # Errors
+/// [`EndpointError`] when the file cannot be used.
+pub(crate) fn check_authorities(file: &Path) -> Result<(), EndpointError> {
+    connector(Some(file)).map(drop)
+}
+
 /// Returns TLS for connections to servers whose certificates these authorities have signed, or those of the system.
 ///
 /// # Errors

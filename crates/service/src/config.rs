@@ -14,6 +14,8 @@ mod faults;
 
 mod layers;
 
+mod expected;
+
 use std::path::Path;
 
 use serde::de::DeserializeOwned;

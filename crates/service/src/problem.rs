@@ -49,12 +49,13 @@ impl Problem {
 
     /// Returns 404, for a router's fallback.
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND)
+        Self::new(StatusCode::NOT_FOUND).detail("there is no such path")
     }
 
     /// Returns 405 with the allowed methods.
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED) }
+        let detail = format!("expected one of these methods: {allow}");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED).detail(detail) }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -127,6 +128,8 @@ mod tests {
     async fn headers_say_when_to_come_back_and_how() {
         let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_millis(10));
         assert_eq!(body(busy).await.0.headers()[RETRY_AFTER], "1");
-        assert_eq!(body(Problem::method_not_allowed("POST")).await.0.headers()[ALLOW], "POST");
+        let (response, json) = body(Problem::method_not_allowed("POST, PUT")).await;
+        assert_eq!(response.headers()[ALLOW], "POST, PUT");
+        assert!(json.contains(r#""detail":"expected one of these methods: POST, PUT""#), "{json}");
     }
 }

@@ -53,15 +53,18 @@ impl Secret {
         Err(io::Error::new(io::ErrorKind::InvalidData, fault))
     }
 
-    /// Adds a fault of `key` if the secret is too short to protect anything, and a caution if it is short.
-    pub fn check_length(&self, key: &str, faults: &mut Faults) {
+    /// Adds a fault of `key` if the secret is too short to protect anything, and a caution if it is short. Each names
+    /// the file that the secret is from, if any.
+    pub fn check_length(&self, key: &str, file: Option<&Path>, faults: &mut Faults) {
+        let said = |reason: String| file.map_or(reason.clone(), |path| format!("{}: {reason}", path.display()));
         match self.0.len() {
-            0 => faults.push(key, "expected a secret, found an empty text"),
+            0 => faults.push(key, said("expected a secret, found an empty text".to_owned())),
             length if length < SECRET_BYTES_MIN => {
-                faults.push(key, format!("expected at least {SECRET_BYTES_MIN} bytes, better {SECRET_BYTES_ADVISED}"));
+                let expected = format!("expected at least {SECRET_BYTES_MIN} bytes, better {SECRET_BYTES_ADVISED}");
+                faults.push(key, said(expected));
             }
             length if length < SECRET_BYTES_ADVISED => {
-                faults.caution(key, format!("is short: {SECRET_BYTES_ADVISED} random bytes cannot be guessed"));
+                faults.caution(key, said(format!("is short: {SECRET_BYTES_ADVISED} random bytes cannot be guessed")));
             }
             _ => {}
         }
@@ -169,7 +172,7 @@ mod tests {
             [(0, true, false), (7, true, false), (8, false, true), (15, false, true), (16, false, false)]
         {
             let mut faults = Faults::default();
-            Secret::new("x".repeat(length)).check_length("k", &mut faults);
+            Secret::new("x".repeat(length)).check_length("k", None, &mut faults);
             let found = (!faults.is_empty(), !faults.take_cautions().is_empty());
             assert_eq!(found, (is_fault, is_caution), "{length} bytes");
         }

@@ -9,11 +9,14 @@ mod oauth;
 mod registry;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
 
 use domain::topics::{Names, PARTITIONS_DEFAULT};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::client::{self, Credentials, Endpoint};
 use crate::config::Faults;
 use crate::telemetry::{self, Format, chain};
 
@@ -156,6 +159,25 @@ pub fn networks(key: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> 
         read
     };
     texts.iter().filter_map(network).collect()
+}
+
+/// Returns the server at `url`, the value of `key`, as asked with these credentials. Adds a fault for an address that
+/// cannot be used, and one for a file without authorities, the value of `ca_key`; an empty path is no file.
+pub fn endpoint(
+    (key, url): (&str, &str),
+    (ca_key, ca_file): (&str, &Path),
+    credentials: Credentials,
+    timeout: Duration,
+    faults: &mut Faults,
+) -> Option<Endpoint> {
+    let authorities = (!ca_file.as_os_str().is_empty()).then_some(ca_file);
+    let ca_fault = authorities.and_then(|file| client::check_authorities(file).err());
+    if let Some(error) = &ca_fault {
+        faults.push(ca_key, chain(error));
+    }
+    // A file with a fault is left out, so that it does not hide a fault of the address.
+    let endpoint = Endpoint::new(url, credentials, authorities.filter(|_| ca_fault.is_none()), timeout);
+    endpoint.map_err(|error| faults.push(key, chain(&error))).ok().filter(|_| ca_fault.is_none())
 }
 
 #[cfg(test)]

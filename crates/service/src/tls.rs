@@ -89,12 +89,19 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Loads the files once, to check that they can be used.
-    ///
-    /// # Errors
-    /// As [`Tls::open`].
-    pub fn check(files: &Files) -> Result<(), Error> {
-        files.read()?.acceptor(files).map(drop)
+    /// Returns every fault of these files, each by itself and then together. A file that is not named has none.
+    pub fn faults(certificate: Option<&Path>, key: Option<&Path>, client_authorities: Option<&Path>) -> Vec<Error> {
+        let chain = certificate.map(|path| read(path).and_then(|text| chain_of(path, &text).map(drop)));
+        let private = key.map(|path| read(path).and_then(|text| private_key(path, &text).map(drop)));
+        let authorities = client_authorities.map(|path| read(path).and_then(|text| authorities(path, &text).map(drop)));
+        let alone: Vec<Error> = [chain, private, authorities].into_iter().flatten().filter_map(Result::err).collect();
+        let (true, Some(certificate), Some(key)) = (alone.is_empty(), certificate, key) else { return alone };
+        let files = Files {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            client_authorities: client_authorities.map(Path::to_owned),
+        };
+        files.read().and_then(|content| content.acceptor(&files)).err().into_iter().collect()
     }
 
     /// Registers the metric.
@@ -186,13 +193,44 @@ struct Content {
 
 impl Files {
     fn read(&self) -> Result<Content, Error> {
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source });
         Ok(Content {
             certificate: read(&self.certificate)?,
             key: read(&self.key)?,
-            client_authorities: self.client_authorities.as_ref().map(read).transpose()?,
+            client_authorities: self.client_authorities.as_deref().map(read).transpose()?,
         })
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+/// Returns the first certificate of a chain, and the others.
+fn chain_of(path: &Path, text: &[u8]) -> Result<(X509, std::vec::IntoIter<X509>), Error> {
+    let unusable = |source| Error::Certificate { path: path.to_owned(), source };
+    let mut chain = X509::stack_from_pem(text).map_err(unusable)?.into_iter();
+    let first = chain.next().ok_or_else(|| unusable(ErrorStack::get()))?;
+    Ok((first, chain))
+}
+
+/// Returns the key. OpenSSL by itself would ask for a passphrase on the terminal.
+fn private_key(path: &Path, text: &[u8]) -> Result<PKey<Private>, Error> {
+    let mut is_asked = false;
+    let key = PKey::private_key_from_pem_callback(text, |_| {
+        is_asked = true;
+        Err(ErrorStack::get())
+    });
+    key.map_err(|source| match is_asked {
+        true => Error::Passphrase { path: path.to_owned() },
+        false => Error::Key { path: path.to_owned(), source },
+    })
+}
+
+/// Returns the authorities of the certificates that clients must have.
+fn authorities(path: &Path, text: &[u8]) -> Result<Vec<X509>, Error> {
+    let unusable = |source| Error::Authorities { path: path.to_owned(), source };
+    let authorities = X509::stack_from_pem(text).map_err(unusable)?;
+    if authorities.is_empty() { Err(unusable(ErrorStack::get())) } else { Ok(authorities) }
 }
 
 impl Content {
@@ -213,8 +251,7 @@ impl Content {
         // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
         let unusable = |source| Error::Certificate { path: files.certificate.clone(), source };
-        let mut chain = X509::stack_from_pem(&self.certificate).map_err(unusable)?.into_iter();
-        let first = chain.next().ok_or_else(|| unusable(ErrorStack::get()))?;
+        let (first, chain) = chain_of(&files.certificate, &self.certificate)?;
         let mut expiry = Expiry::of(&first).map_err(unusable)?;
         builder.set_certificate(&first).map_err(unusable)?;
         for further in chain {
@@ -222,16 +259,12 @@ impl Content {
             builder.add_extra_chain_cert(further).map_err(unusable)?;
         }
         builder
-            .set_private_key(self.private_key(&files.key)?.as_ref())
+            .set_private_key(private_key(&files.key, &self.key)?.as_ref())
             .and_then(|()| builder.check_private_key())
             .map_err(|source| Error::Key { path: files.key.clone(), source })?;
         if let (Some(path), Some(text)) = (&files.client_authorities, &self.client_authorities) {
             let unusable = |source| Error::Authorities { path: path.clone(), source };
-            let authorities = X509::stack_from_pem(text).map_err(unusable)?;
-            if authorities.is_empty() {
-                return Err(unusable(ErrorStack::get()));
-            }
-            for authority in authorities {
+            for authority in authorities(path, text)? {
                 // The client is told which authorities count, and chooses its certificate by them.
                 builder.add_client_ca(&authority).map_err(unusable)?;
                 builder.cert_store_mut().add_cert(authority).map_err(unusable)?;
@@ -241,18 +274,5 @@ impl Content {
         }
         builder.set_alpn_select_callback(alpn::select);
         Ok((builder.build(), expiry))
-    }
-
-    /// Returns the key. OpenSSL by itself would ask for a passphrase on the terminal.
-    fn private_key(&self, path: &Path) -> Result<PKey<Private>, Error> {
-        let mut is_asked = false;
-        let key = PKey::private_key_from_pem_callback(&self.key, |_| {
-            is_asked = true;
-            Err(ErrorStack::get())
-        });
-        key.map_err(|source| match is_asked {
-            true => Error::Passphrase { path: path.to_owned() },
-            false => Error::Key { path: path.to_owned(), source },
-        })
     }
 }

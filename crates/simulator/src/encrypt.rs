@@ -19,11 +19,13 @@ const TRIAL: &[u8] = br#"{"new":{"userId":180},"old":null}"#;
 /// The reason why a body cannot be encrypted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no cipher {method}")]
-    Unknown { method: String, source: ErrorStack },
+    #[error("there is no cipher {method}: expected a name that PHP's openssl_get_cipher_methods lists, as aes-256-ctr")]
+    Unknown { method: String },
     #[error("{method} needs a tag, and the vendor's bodies have no place for it")]
     NeedsTag { method: String },
-    /// For example a cipher that wraps keys.
+    /// For example one that wraps keys.
+    #[error("{method} cannot encrypt a body")]
+    Unfit { method: String },
     #[error("the cipher refuses")]
     Refused(#[source] ErrorStack),
 }
@@ -45,19 +47,22 @@ impl Encryption {
     /// Returns the encryption with the cipher of that name in PHP and OpenSSL.
     ///
     /// # Errors
-    /// [`Error::Unknown`] when OpenSSL has no such cipher, [`Error::NeedsTag`] or [`Error::Refused`] when it cannot be
+    /// [`Error::Unknown`] when OpenSSL has no such cipher, [`Error::NeedsTag`] or [`Error::Unfit`] when it cannot be
     /// used for bodies.
     pub fn new(method: &str, key: &str) -> Result<Self, Error> {
         let lower = method.to_ascii_lowercase();
         if MODES_WITH_TAG.iter().any(|mode| lower.contains(mode)) {
             return Err(Error::NeedsTag { method: method.to_owned() });
         }
-        let cipher =
-            Cipher::fetch(None, method, None).map_err(|source| Error::Unknown { method: method.to_owned(), source })?;
+        // OpenSSL's own error says no more than these.
+        let cipher = Cipher::fetch(None, method, None).map_err(|_| Error::Unknown { method: method.to_owned() })?;
         let mut key = key.as_bytes().to_vec();
         key.resize(cipher.key_length(), 0);
         let encryption = Self { cipher, key };
-        encryption.encrypt(TRIAL).map(|_| encryption)
+        match encryption.encrypt(TRIAL) {
+            Ok(_) => Ok(encryption),
+            Err(_) => Err(Error::Unfit { method: method.to_owned() }),
+        }
     }
 
     /// Encrypts with a random initialization vector.
@@ -112,11 +117,13 @@ mod tests {
             let refused = Encryption::new(method, "key").unwrap_err();
             assert!(matches!(refused, Error::NeedsTag { .. }), "{method}: {refused}");
         }
-        assert!(matches!(Encryption::new("id-aes256-wrap", "key").unwrap_err(), Error::Refused(_)));
+        assert!(matches!(Encryption::new("id-aes256-wrap", "key").unwrap_err(), Error::Unfit { .. }));
     }
 
     #[test]
     fn an_unknown_cipher_is_named() {
-        assert_eq!(Encryption::new("rot-13", "key").unwrap_err().to_string(), "there is no cipher rot-13");
+        let unknown = Encryption::new("rot-13", "key").unwrap_err();
+        assert!(unknown.to_string().starts_with("there is no cipher rot-13: expected a name that PHP's "), "{unknown}");
+        assert!(std::error::Error::source(&unknown).is_none(), "OpenSSL's error tells a user nothing");
     }
 }

@@ -1,5 +1,6 @@
 //! Posts one attempt and reads its answer.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ impl Post {
             .client
             .request(request)
             .await
-            .map_err(|error| if error.is_connect() { "not connected" } else { "connection lost" })?;
+            .map_err(|error| if error.is_connect() { not_connected(&error) } else { "connection lost" })?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| "answer cut off")?;
         Ok((status, Receipt::read(&body.to_bytes())))
@@ -145,6 +146,29 @@ impl Answer {
             Self::Status(status, _) => format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or("")),
             Self::None(reason) => (*reason).to_owned(),
         }
+    }
+}
+
+/// Returns the label of a connection that was not made, with its reason where that is known.
+fn not_connected(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let Some(error) = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).last() else {
+        return "not connected";
+    };
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<openssl::ssl::Error>()) {
+        Some(error) => {
+            let stack = error.ssl_error().map(openssl::error::ErrorStack::errors).unwrap_or_default();
+            let says = |text: &str| stack.iter().any(|error| error.reason() == Some(text));
+            if says("certificate verify failed") {
+                "not connected: the certificate is not trusted; --ca-file names other authorities"
+            } else if ["wrong version number", "http request", "packet length too long"].into_iter().any(says) {
+                "not connected: the port does not speak TLS; use http://"
+            } else {
+                "not connected: no TLS"
+            }
+        }
+        None if error.kind() == io::ErrorKind::ConnectionRefused => "not connected: nothing listens there",
+        None => "not connected",
     }
 }
 

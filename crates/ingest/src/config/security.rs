@@ -11,10 +11,11 @@ use crate::transport::{BodyCipher, BodyKey, BodyPolicy, Policy, SenderPolicy};
 
 /// Returns the policy of the section, with the fields that are left out of events. Adds each fault to `faults`.
 pub(super) fn policy(raw: Security, omit: Vec<String>, faults: &mut Faults) -> Policy {
+    let has_secret = !raw.secret_keys.is_empty() || !raw.secret_key_files.is_empty();
     let mut secrets = raw.secret_keys;
+    secrets.iter().for_each(|secret| secret.check_length("security.secret_keys", None, faults));
     secrets.extend(raw.secret_key_files.iter().filter_map(|path| from_file("security.secret_key_files", path, faults)));
-    secrets.iter().for_each(|secret| secret.check_length("security.secret_keys", faults));
-    match (secrets.is_empty(), raw.allow_unauthenticated) {
+    match (!has_secret, raw.allow_unauthenticated) {
         (true, false) => faults.push(
             "security.secret_keys",
             "expected at least one secret; to take requests from anybody, set security.allow_unauthenticated = true",
@@ -42,22 +43,29 @@ fn body_key(index: usize, raw: RawBodyKey, faults: &mut Faults) -> Option<BodyKe
     let at = |key: &str| format!("security.body_keys.{index}.{key}");
     let cipher = BodyCipher::named(&raw.cipher).map_err(|error| faults.push(at("cipher"), error.to_string())).ok();
     let key = match (raw.key, raw.key_file) {
-        (Some(key), None) => Some(key),
+        (Some(key), None) => {
+            key.check_length(&at("key"), None, faults);
+            Some(key)
+        }
         (None, Some(path)) => from_file(&at("key_file"), &path, faults),
         (None, None) | (Some(_), Some(_)) => {
             faults.push(at("key"), "expected either key or key_file");
             None
         }
     };
-    if let Some(key) = &key {
-        key.check_length(&at("key"), faults);
-    }
     Some(BodyKey { cipher: cipher?, key: key? })
 }
 
 fn from_file(key: &str, path: &Path, faults: &mut Faults) -> Option<Secret> {
     check_permissions(key, path, faults);
-    Secret::from_file(path)
-        .map_err(|error| faults.push(key, format!("{} cannot be read: {error}", path.display())))
-        .ok()
+    match Secret::from_file(path) {
+        Ok(secret) => {
+            secret.check_length(key, Some(path), faults);
+            Some(secret)
+        }
+        Err(error) => {
+            faults.push(key, format!("{} cannot be read: {error}", path.display()));
+            None
+        }
+    }
 }

@@ -1,10 +1,16 @@
 //! How many dead letters the topic keeps, as a metric.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::ClientOptions;
 use kafka::topics;
-use prometheus_client::metrics::gauge::Gauge;
+use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use service::{Metrics, Shutdown};
 
 /// The interval of questions. Letters stay for weeks.
@@ -16,15 +22,27 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) struct LetterCount {
     options: ClientOptions,
     topic: String,
-    kept: Gauge,
+    kept: Kept,
+}
+
+/// The number of the last answer; no sample before the first one.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Option<i64>>>);
+
+impl Collector for Kept {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(kept) = *self.0.lock() else { return Ok(()) };
+        let help =
+            "Dead letters on their topic, at most: its offsets. The newer of two with one key replaces the other";
+        let metric = encoder.encode_descriptor("rollcall_ingest_dead_letters_kept", help, None, MetricType::Gauge)?;
+        ConstGauge::new(kept).encode(metric)
+    }
 }
 
 impl LetterCount {
     pub(crate) fn register(options: &ClientOptions, topic: &str, metrics: &Metrics) -> Self {
-        let kept = Gauge::default();
-        let help =
-            "Dead letters on their topic, at most: its offsets. The newer of two with one key replaces the other";
-        metrics.register(|registry| registry.register("rollcall_ingest_dead_letters_kept", help, kept.clone()));
+        let kept = Kept::default();
+        metrics.register(|registry| registry.register_collector(Box::new(kept.clone())));
         Self { options: options.clone(), topic: topic.to_owned(), kept }
     }
 
@@ -33,7 +51,7 @@ impl LetterCount {
         while !stop.is_requested() {
             match topics::watermarks(&self.options, &self.topic, DEADLINE).await {
                 Ok(log) => {
-                    self.kept.set(log.iter().map(|found| found.high - found.low).sum());
+                    *self.kept.0.lock() = Some(log.iter().map(|found| found.high - found.low).sum());
                 }
                 // Readiness has the reason.
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "letters cannot be counted"),

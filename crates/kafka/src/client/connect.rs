@@ -1,6 +1,7 @@
 //! Connects to the cluster, to tell why it cannot be used.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -8,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{ClientOptions, TracingContext};
+use super::{ClientOptions, TracingContext, foreign};
 use crate::Fault;
 use crate::native::{Observed, Observer};
 use crate::trouble::{Failure, Trouble};
@@ -70,7 +71,9 @@ fn observe(observer: &Observer, options: &ClientOptions, deadline: Duration) -> 
         }
         let waited = began.elapsed();
         if (waited >= REASON_AFTER && seen.has_failed_everywhere()) || waited >= deadline {
-            return Err(seen.reason(observer.context().certificate_error()).into());
+            let reason = seen.reason(observer.context().certificate_error());
+            let protocol = foreign::protocol(&reason);
+            return Err(reason.with_protocol(protocol).into());
         }
     }
 }
@@ -164,6 +167,34 @@ impl<'o> Seen<'o> {
     }
 }
 
+/// The protocols that an address may begin with, as in `advertised.listeners`.
+const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+/// Returns the fault of a list of addresses.
+pub(super) fn bootstrap_fault(bootstrap: &str) -> Option<&'static str> {
+    let mut each = bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()).peekable();
+    if each.peek().is_none() {
+        return Some("bootstrap: at least one host:port is needed");
+    }
+    each.find_map(|address| {
+        let (protocol, address) = address.split_once("://").unwrap_or((PROTOCOLS[0], address));
+        if !PROTOCOLS.iter().any(|known| known.eq_ignore_ascii_case(protocol)) {
+            return Some(
+                "bootstrap: expected host:port, as in kafka.example:9092, and not the URL of another protocol",
+            );
+        }
+        (!is_address(address)).then_some("bootstrap: expected host:port, several separated by commas")
+    })
+}
+
+/// Returns whether the text is a host, a name or an address, with a port or without.
+fn is_address(text: &str) -> bool {
+    let is_ipv6 = text.parse::<Ipv6Addr>().is_ok();
+    let (host, port) = text.rsplit_once(':').filter(|_| !is_ipv6 && !text.ends_with(']')).unwrap_or((text, PORT));
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:%".contains(&byte);
+    !host.is_empty() && host.bytes().all(legal) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 /// Returns the addresses of a list, each with its port.
 fn addresses(bootstrap: &str) -> Vec<String> {
     let each = bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty());
@@ -183,6 +214,30 @@ mod tests {
     fn addresses_have_ports() {
         let found = addresses("a, SASL_SSL://b:1,,[::1]:9093 ");
         assert_eq!(found, ["a:9092", "b:1", "[::1]:9093"]);
+    }
+
+    #[test]
+    fn what_is_the_address_of_a_cluster() {
+        for taken in
+            ["h", "h:1", "a:9092, b:9092,", "SASL_SSL://b:1", "[::1]:9093", "::1", "[::1]", "10.0.0.1:9", "a_b:1"]
+        {
+            assert_eq!(bootstrap_fault(taken), None, "{taken}");
+        }
+        for (refused, part) in [
+            ("", "at least one"),
+            (" , ", "at least one"),
+            ("http://127.0.0.1:9092", "not the URL"),
+            ("a:1,kafka://b:1", "not the URL"),
+            ("h:port", "expected host:port, several"),
+            ("h:0", "several"),
+            ("h:65536", "several"),
+            ("h:1/topic", "several"),
+            ("u@h:1", "several"),
+            ("a b:1", "several"),
+            (":9092", "several"),
+        ] {
+            assert!(bootstrap_fault(refused).is_some_and(|fault| fault.contains(part)), "{refused}");
+        }
     }
 
     fn broker(address: &str, is_named: bool, state: &str) -> Broker {

@@ -36,14 +36,31 @@ const OWNED: &[(&str, &str)] = &[
     ("test.mock.num.brokers", "it would replace the cluster by an in-memory one"),
 ];
 
-/// Returns one sentence for each property that may not be set or that librdkafka refuses.
-pub(super) fn faults(properties: &BTreeMap<String, String>) -> Vec<String> {
-    properties.iter().filter_map(|(name, value)| fault(name, value)).collect()
+/// Properties that name a file, which must be there where connections are secured.
+const FILES: [&str; 5] =
+    ["ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location", "ssl.crl.location"];
+/// The value of `ssl.ca.location` that names no file.
+const PROBE: &str = "probe";
+
+/// Returns one sentence, by its name, for each property that may not be set, that librdkafka refuses, or that names a
+/// file which cannot be read.
+pub(super) fn faults(properties: &BTreeMap<String, String>) -> BTreeMap<&str, String> {
+    let protocol = properties.get("security.protocol");
+    let is_tls = protocol.is_some_and(|protocol| protocol.to_ascii_uppercase().ends_with("SSL"));
+    let each = properties.iter();
+    each.filter_map(|(name, value)| fault(name, value, is_tls).map(|fault| (name.as_str(), fault))).collect()
 }
 
-fn fault(name: &str, value: &str) -> Option<String> {
+fn fault(name: &str, value: &str, is_tls: bool) -> Option<String> {
     if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name) {
         return Some(format!("properties.{name}: reserved by Rollcall: {why}"));
+    }
+    if is_tls
+        && FILES.contains(&name)
+        && value != PROBE
+        && let Err(error) = std::fs::File::open(value)
+    {
+        return Some(format!("properties.{name}: the file cannot be read: {error}"));
     }
     let mut config = ClientConfig::new();
     config.set(name, value);
@@ -55,6 +72,11 @@ fn fault(name: &str, value: &str) -> Option<String> {
         // librdkafka's reason quotes the value.
         Err(_) => Some(format!("properties.{name}: the client library refuses the value")),
     }
+}
+
+/// Returns whether the property is about the security of connections.
+pub(super) fn is_security(name: &str) -> bool {
+    ["security.", "sasl.", "ssl.", "enable.ssl.", "enable.sasl."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Returns the fault of a mechanism that needs tokens without a source of them, or of a source for another mechanism.

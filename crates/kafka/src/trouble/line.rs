@@ -16,6 +16,8 @@ const TEXTS: &[(&str, Kind, Option<&str>)] = &[
     ("timed out in state CONNECT", Kind::Unreachable, None),
     ("timed out in state ", Kind::Silent, None),
     ("ApiVersionRequest failed: Local: Timed out", Kind::Silent, None),
+    // `HTTP`, read as the length of an answer.
+    ("Invalid response size 1213486160", Kind::NotKafka, None),
     // The first bytes of a TLS alert, read as the length of an answer.
     ("Invalid response size", Kind::TlsExpected, None),
     ("connecting to a PLAINTEXT broker listener?", Kind::PlaintextExpected, None),
@@ -199,6 +201,16 @@ mod tests {
             (
                 "ssl://h:1/bootstrap: Disconnected: connection reset by peer (after 0ms in state APIVERSION_QUERY)",
                 Some(("h:1", Kind::CertificateWanted)),
+            ),
+            (
+                "h:1/bootstrap: Receive failed: Invalid response size 1213486160 (0..100000000): increase \
+                 receive.message.max.bytes (after 1ms in state APIVERSION_QUERY)",
+                Some(("h:1", Kind::NotKafka)),
+            ),
+            (
+                "h:1/bootstrap: Receive failed: Invalid response size 352518912 (0..100000000): increase \
+                 receive.message.max.bytes (after 1ms in state APIVERSION_QUERY)",
+                Some(("h:1", Kind::TlsExpected)),
             ),
             ("nothing of the kind", None),
         ];

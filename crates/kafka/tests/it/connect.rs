@@ -14,7 +14,7 @@ use openssl::rsa::Rsa;
 use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Name};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -33,6 +33,8 @@ enum Listener {
     Closing,
     /// Speaks TLS with this acceptor, and closes.
     Tls(SslAcceptor),
+    /// Answers each line as an HTTP server does, over TLS if there is an acceptor, and closes at any other byte.
+    Http(Option<SslAcceptor>),
 }
 
 impl Listener {
@@ -44,12 +46,22 @@ impl Listener {
             return port;
         }
         tasks.spawn(async move {
-            let mut kept = Vec::new();
+            let (mut kept, mut answering) = (Vec::new(), JoinSet::new());
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 match &self {
                     Self::None | Self::Closing => drop(stream),
                     Self::Mute => kept.push(stream),
+                    Self::Http(None) => drop(answering.spawn(answer_http(stream))),
+                    Self::Http(Some(acceptor)) => {
+                        let ssl = openssl::ssl::Ssl::new(acceptor.context()).unwrap();
+                        let mut stream = tokio_openssl::SslStream::new(ssl, stream).unwrap();
+                        answering.spawn(async move {
+                            if std::pin::Pin::new(&mut stream).accept().await.is_ok() {
+                                answer_http(stream).await;
+                            }
+                        });
+                    }
                     Self::Tls(acceptor) => {
                         let ssl = openssl::ssl::Ssl::new(acceptor.context()).unwrap();
                         let mut stream = tokio_openssl::SslStream::new(ssl, stream).unwrap();
@@ -61,6 +73,16 @@ impl Listener {
         });
         port
     }
+}
+
+/// Answers a request; closes a connection that begins otherwise, as many servers do.
+async fn answer_http(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut first = [0; 4];
+    if stream.read_exact(&mut first).await.is_ok() && first == *b"GET " {
+        // The peer may be gone.
+        drop(stream.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n").await);
+    }
+    drop(stream.shutdown().await);
 }
 
 /// A certificate for a name, which is its own authority.
@@ -159,6 +181,27 @@ async fn each_fault_has_its_reason_and_its_remedy() {
     let key = String::from_utf8(own.1.private_key_to_pem_pkcs8().unwrap()).unwrap();
     let stranger = with(without, &[("ssl.certificate.pem", &own_ca), ("ssl.key.pem", &key)]);
     check("client certificate refused", &stranger, Kind::CertificateRefused, &["that the broker trusts"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_no_broker_is_told_by_what_it_speaks() {
+    let mut tasks = JoinSet::new();
+    let local = |port: u16| ClientOptions::new(format!("localhost:{port}"));
+    const SSL: (&str, &str) = ("security.protocol", "SSL");
+    let port = Listener::Http(None).start(&mut tasks).await;
+    let said = ["does not answer as Kafka does (it speaks HTTP)", "check the port"];
+    check("plaintext to HTTP", &local(port), Kind::NotKafka, &said).await;
+    check("TLS to HTTP", &with(local(port), &[SSL]), Kind::NotKafka, &said).await;
+
+    let own = certificate("localhost", 1);
+    let Listener::Tls(acceptor) = tls(&own, false) else { panic!("it speaks TLS") };
+    let port = Listener::Http(Some(acceptor)).start(&mut tasks).await;
+    let trusting = with(local(port), &[SSL, ("ssl.ca.pem", &pem(&own.0))]);
+    check("TLS to HTTPS", &trusting, Kind::NotKafka, &["it speaks HTTP over TLS", "check the port"]).await;
+
+    let port = tls(&own, false).start(&mut tasks).await;
+    let trusting = with(local(port), &[SSL, ("ssl.ca.pem", &pem(&own.0))]);
+    check("TLS to a stranger", &trusting, Kind::NotKafka, &["it speaks another protocol over TLS"]).await;
 }
 
 /// Passes on what a client and a broker say, and replaces a part of what the broker says by one of the same length.

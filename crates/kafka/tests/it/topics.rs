@@ -21,7 +21,9 @@ async fn a_topic_that_is_there_is_left_as_it_is() {
 async fn a_broker_that_cannot_make_topics_says_so() {
     let broker = broker(1);
     let error = create(&broker.client_options(), &[Spec::users("other", 1, 1)], PATIENCE).await.unwrap_err();
-    assert!(matches!(error, Error::NotCreated { .. }), "{error:?}");
+    let Error::NotCreated { source, .. } = error else { panic!("{error:?}") };
+    let said = source.to_string();
+    assert!(said.contains("`rollcall dev`") && said.contains("use a Kafka cluster"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use service::client::{Credentials, Endpoint};
 use service::config::Faults;
 use service::secret::check_permissions;
+use service::settings::endpoint;
 use service::telemetry::chain;
 
 use super::follow::Followed;
@@ -170,32 +171,23 @@ impl Jwt {
             faults.push("auth.jwt.timeout_ms", "expected at least 1");
         }
         let expected = Expected { issuer: self.issuer, audience: self.audience, scope_claim: self.scope_claim };
-        let keys = match (self.jwks_url.is_empty(), self.jwks_file.as_os_str().is_empty()) {
-            (true, false) => {
-                if let Err(fault) = Keys::read(&self.jwks_file) {
-                    faults.push("auth.jwt.jwks_file", chain(&fault));
-                }
-                KeySource::File(self.jwks_file)
-            }
-            (false, true) => {
-                let ca_file = Some(self.ca_file).filter(|path| !path.as_os_str().is_empty());
-                if !is_private(&self.jwks_url) {
-                    let reason = "expected https://, or the loopback: who changes the keys on their way may read all";
-                    faults.push("auth.jwt.jwks_url", reason);
-                }
-                let timeout = Duration::from_millis(self.timeout_ms);
-                match Endpoint::new(&self.jwks_url, Credentials::None, ca_file.as_deref(), timeout) {
-                    Ok(endpoint) => KeySource::Url(endpoint),
-                    Err(error) => {
-                        faults.push("auth.jwt.jwks_url", chain(&error));
-                        return None;
-                    }
-                }
-            }
-            (_, _) => {
-                faults.push("auth.jwt.jwks_url", "expected either jwks_url or jwks_file");
-                return None;
-            }
+        let (has_url, has_file) = (!self.jwks_url.is_empty(), !self.jwks_file.as_os_str().is_empty());
+        if has_url == has_file {
+            faults.push("auth.jwt.jwks_url", "expected either jwks_url or jwks_file");
+        }
+        if has_file && let Err(fault) = Keys::read(&self.jwks_file) {
+            faults.push("auth.jwt.jwks_file", chain(&fault));
+        }
+        if has_url && !is_private(&self.jwks_url) {
+            let reason = "expected https://, or the loopback: who changes the keys on their way may read all";
+            faults.push("auth.jwt.jwks_url", reason);
+        }
+        let timeout = Duration::from_millis(self.timeout_ms);
+        let (url, ca_file) = (("auth.jwt.jwks_url", &*self.jwks_url), ("auth.jwt.ca_file", &*self.ca_file));
+        let endpoint = has_url.then(|| endpoint(url, ca_file, Credentials::None, timeout, faults));
+        let keys = match endpoint {
+            Some(endpoint) => KeySource::Url(endpoint?),
+            None => KeySource::File(self.jwks_file),
         };
         Some(Issuer { expected, keys })
     }
@@ -276,10 +268,15 @@ mod tests {
             ("[jwt]\nissuer = 'i'\naudience = 'a'", "auth.jwt.jwks_url"),
             ("[jwt]\nissuer = 'i'\naudience = 'a'\njwks_url = 'http://idp/keys'", "auth.jwt.jwks_url"),
             ("[jwt]\nissuer = 'i'\naudience = 'a'\njwks_file = '/no/such/file'", "auth.jwt.jwks_file"),
+            (&format!("{whole}\nca_file = '/no/such/file'"), "auth.jwt.ca_file"),
             (&format!("{whole}\ntimeout_ms = 0"), "auth.jwt.timeout_ms"),
             (&format!("{whole}\nscope_claim = ''"), "auth.jwt.scope_claim"),
         ] {
             assert_eq!(faults_of(text, EVERYWHERE), [key], "{text}");
         }
+        let all = "[jwt]\nissuer = 'i'\njwks_url = 'http://idp/keys'\njwks_file = '/no/such/file'\nca_file = '/none'";
+        let expected =
+            ["audience", "jwks_url", "jwks_file", "jwks_url", "ca_file"].map(|key| format!("auth.jwt.{key}"));
+        assert_eq!(faults_of(all, EVERYWHERE), expected, "one fault hides no other");
     }
 }

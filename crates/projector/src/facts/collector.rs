@@ -2,9 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use domain::UnixMillis;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -12,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use super::{Distance, Facts};
+use super::{Distance, Facts, seconds};
 
 /// A partition of the topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,8 +61,4 @@ fn by_partition(
         }
     }
     Ok(())
-}
-
-fn seconds(at: UnixMillis) -> f64 {
-    Duration::from_millis(u64::try_from(at.millis()).unwrap_or_default()).as_secs_f64()
 }

@@ -11,7 +11,7 @@ use crate::facts::Answer;
 use crate::phase::Phase;
 use crate::shared::{Committed, Shared};
 use crate::start::Topic;
-use crate::store::{self, Change, Commit, StoreReaders, Tally, Writer};
+use crate::store::{Change, Commit, StoreReaders, Writer};
 
 /// The one that writes [`Shared`] while a table is followed.
 pub(super) struct Announcer<'s> {
@@ -45,7 +45,6 @@ impl<'s> Announcer<'s> {
         shared.put_into_use(writer);
         shared.ends_answered(&self.answer);
         shared.phase.send_replace(Phase::CatchingUp);
-        self.tally(writer.tally(shared.now()));
         self.progress();
     }
 
@@ -95,16 +94,6 @@ impl<'s> Announcer<'s> {
             );
         }
         self.progress();
-    }
-
-    /// Announces how much is amiss, as the store has counted it.
-    pub(super) fn tally(&self, counted: Result<Tally, store::Error>) {
-        match counted {
-            Ok(tally) => self.shared.metrics.tally(tally),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "gaps cannot be counted: trying again later")
-            }
-        }
     }
 
     /// Notes how far the table has been read.

@@ -95,7 +95,6 @@ impl<'s> Follower<'s> {
                 Some(Ok(mut tail)) => {
                     // Not before: the leader has confirmed that its log still holds what the table has read.
                     self.announcer.begin(self.writer.as_ref().ok_or(Error::Ended)?);
-                    shared.count().await;
                     let followed = self.follow_with(&mut tail).await;
                     tail.close().await;
                     followed?
@@ -245,12 +244,8 @@ impl<'s> Follower<'s> {
             match self.with_writer(move |writer| writer.commit(&batch, as_of)).await? {
                 Ok(commit) => {
                     shared.metrics.commit.observe(began.elapsed().as_secs_f64());
-                    let tally_changed = commit.tally_changed;
                     self.announcer.commit(commit);
                     self.see_erasures();
-                    if tally_changed {
-                        self.tally().await?;
-                    }
                     return Ok(None);
                 }
                 Err(error) if error.is_transient() => {
@@ -295,7 +290,6 @@ impl<'s> Follower<'s> {
         match self.with_writer(move |writer| writer.take_late(&log, &records)).await? {
             Ok(closed) => {
                 self.shared.metrics.gaps_closed_late.inc_by(closed);
-                self.tally().await?;
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "late deliveries are not taken: trying again");
@@ -308,7 +302,6 @@ impl<'s> Follower<'s> {
     /// Notes where the log ends, and marks an idle store as up to date.
     async fn looked(&mut self, looked: Looked) -> Result<(), Error> {
         kept::tidy(&self.shared.options.store, self.shared.now(), false);
-        self.tally().await?;
         self.trim_log().await?;
         match looked {
             Looked::Answered { answer, partitions } => {

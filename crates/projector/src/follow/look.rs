@@ -66,7 +66,6 @@ impl Looker {
 
 async fn look(shared: Arc<Shared>, log: LogId) -> Looked {
     let asked_at = shared.now();
-    shared.count().await;
     let asked = async {
         let ends = shared.ends.now(LOOK_DEADLINE).await?;
         Ok::<_, topics::Error>((ends, shared.logs.now(LOOK_DEADLINE).await?))

@@ -43,7 +43,11 @@ pub(super) fn answer(denied: Denied) -> Response {
             let challenge = "Bearer realm=\"rollcall\", error=\"insufficient_scope\"";
             (StatusCode::FORBIDDEN, challenge, "a scope is missing")
         }
-        Denied::Host => return Problem::new(StatusCode::MISDIRECTED_REQUEST).into_response(),
+        Denied::Host => {
+            let detail = "the request is for a host that `http.allowed_hosts` does not name; without that setting, a \
+                          listener on the loopback is asked by the names of the loopback only";
+            return Problem::new(StatusCode::MISDIRECTED_REQUEST).detail(detail).into_response();
+        }
         Denied::KeysUnavailable => {
             return later(StatusCode::SERVICE_UNAVAILABLE, "the keys of the issuer are not available");
         }

@@ -39,8 +39,6 @@ pub struct Commit {
     pub gaps_found: u64,
     /// Gaps that late events have closed.
     pub gaps_closed: u64,
-    /// What the store counts as amiss may be another than before ([`super::Tally`]).
-    pub tally_changed: bool,
     /// The records that could not be read or are unknown.
     pub unreadable: Vec<Unread>,
     /// The tombstones that removed rows.

@@ -65,7 +65,6 @@ impl<'c> Work<'c> {
         let commit = &mut self.commit;
         commit.effects.count(applied.effect);
         commit.gaps_closed += followed.closed as u64;
-        commit.tally_changed |= followed.gaps_changed || is_known_again;
         if let Effect::Newer { gap: Some(_) } = applied.effect {
             let found = key.gaps().last().is_some_and(|gap| gap.position == record.position);
             commit.gaps_found += u64::from(found);
@@ -87,11 +86,8 @@ impl<'c> Work<'c> {
         self.commit.unreadable.push(Unread::new(record.position, fault, ids));
         let Some(user_id) = fault.user_id() else { return Ok(()) };
         let key = loaded(&mut self.keys, self.connection, user_id)?;
-        if key.pass_over(record, fault) {
-            self.commit.tally_changed = true;
-            if key.event().is_some() {
-                self.commit.changes.extend(key.change(record.position, Seen::of(key.event())));
-            }
+        if key.pass_over(record, fault) && key.event().is_some() {
+            self.commit.changes.extend(key.change(record.position, Seen::of(key.event())));
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use super::erasure::{self, Erased, Erasures, HeldBy};
 use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
-    Commit, Error, Indexes, LogBatch, LogNames, StoreMeta, StoreReaders, Tally, connection, create_indexes,
-    create_secondary, create_tables, late, meta, tally, unreadable,
+    Commit, Error, Indexes, LogBatch, LogNames, StoreMeta, StoreReaders, connection, create_indexes, create_secondary,
+    create_tables, late, meta, unreadable,
 };
 
 /// The connection that writes.
@@ -264,14 +264,6 @@ impl Writer {
         self.late_checkpoint = checkpoint;
         self.late_log = Some(log.clone());
         Ok(closed)
-    }
-
-    /// Counts what is amiss at `now`.
-    ///
-    /// # Errors
-    /// [`Error`] when the store cannot be read.
-    pub(crate) fn tally(&self, now: UnixMillis) -> Result<Tally, Error> {
-        tally::tally(&self.connection, now).map_err(|source| self.readers.fault(source))
     }
 
     /// Records that the store was up to date at `now`, though nothing was there to be committed.

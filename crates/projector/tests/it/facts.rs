@@ -108,3 +108,42 @@ async fn all_say_one_thing_through_an_outage() {
     service.ready().await;
     service.stop().await;
 }
+
+/// What there is in the table, by one source; `None` while it says nothing.
+type Counted = Option<[u64; 5]>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_count_what_status_counts_from_the_first_moment() {
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    let counted = async || {
+        let metrics = get(service.admin, "/metrics", &[]).await;
+        let value = |name: &str| {
+            let text = metrics.body_text();
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok())
+        };
+        let found = ["users", "forgotten_users", "unreadable_records", "gaps{state=\"lost\"}", "unknown_users"]
+            .map(|name| value(&format!("rollcall_projector_{name}")));
+        let said: Counted = match found {
+            [Some(a), Some(b), Some(c), Some(d), Some(e)] => Some([a, b, c, d, e]),
+            none => {
+                assert_eq!(none, [None; 5], "all or none");
+                None
+            }
+        };
+        said
+    };
+    let status = async || -> Counted {
+        let answer = service.get("/status").await;
+        let body = (answer.status == 200).then(|| answer.json())?;
+        let of = |pointer: &str| body.pointer(pointer)?.as_u64();
+        Some([of("/users")?, of("/forgotten")?, of("/unreadable/records")?, of("/gaps/lost")?, of("/unknown/users")?])
+    };
+    for id in 0..50 {
+        kafka.event(&event(None, user(id, "x"), id)).await;
+        // What is there changes meanwhile: the metrics are of the time between the two.
+        let (before, between, after) = (status().await, counted().await, status().await);
+        assert!(before <= between && between <= after, "{before:?} {between:?} {after:?}");
+    }
+    service.stop().await;
+}

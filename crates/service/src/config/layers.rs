@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::expected;
 use super::faults::{Fault, Faults, Origin};
 
 /// The prefix of every variable.
@@ -106,7 +107,7 @@ impl Layers {
                 continue;
             }
             let removed = remove(&mut self.table, &path);
-            faults.add(Fault { origin: self.origins.get(&key).cloned(), key, reason: without_value(&message) });
+            faults.add(Fault { origin: self.origins.get(&key).cloned(), key, reason: expected::of(&message) });
             if !removed {
                 return None;
             }
@@ -158,13 +159,4 @@ fn remove(table: &mut Table, path: &[String]) -> bool {
             table.get_mut(section).and_then(Value::as_table_mut).is_some_and(|inner| remove(inner, rest))
         }
     }
-}
-
-/// Returns serde's message without the unexpected value. Only the expectation may be shown.
-fn without_value(message: &str) -> String {
-    let quotes = message.starts_with("invalid type: ")
-        || message.starts_with("invalid value: ")
-        || message.starts_with("unknown variant ");
-    let expected = message.rfind(", expected ").filter(|_| quotes).and_then(|at| message.get(at + 2..));
-    expected.map_or_else(|| message.to_owned(), str::to_owned)
 }

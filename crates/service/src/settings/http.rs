@@ -132,7 +132,7 @@ impl Http {
         })
     }
 
-    /// Adds a fault when only one of certificate and key is named, or when the files cannot be used.
+    /// Adds a fault when only one of certificate and key is named, and for each file that cannot be used.
     pub fn check_tls(&self, faults: &mut Faults) {
         let is_named = |file: &Option<PathBuf>| named(file.as_ref()).is_some();
         match (is_named(&self.tls_certificate_file), is_named(&self.tls_key_file)) {
@@ -143,15 +143,17 @@ impl Http {
             }
             (false, false) | (true, true) => {}
         }
-        let Some(files) = self.tls_files() else { return };
-        check_permissions("http.tls_key_file", &files.key, faults);
-        if let Err(error) = Tls::check(&files) {
+        let [certificate, key, authorities] =
+            [&self.tls_certificate_file, &self.tls_key_file, &self.tls_client_ca_file].map(|file| named(file.as_ref()));
+        if let Some(key) = &key {
+            check_permissions("http.tls_key_file", key, faults);
+        }
+        for error in Tls::faults(certificate.as_deref(), key.as_deref(), authorities.as_deref()) {
             let at = match &error {
                 tls::Error::Key { .. } | tls::Error::Passphrase { .. } => "http.tls_key_file",
                 tls::Error::Authorities { .. } => "http.tls_client_ca_file",
-                tls::Error::File { path, .. } if Some(path) == files.client_authorities.as_ref() => {
-                    "http.tls_client_ca_file"
-                }
+                tls::Error::File { path, .. } if Some(path) == key.as_ref() => "http.tls_key_file",
+                tls::Error::File { path, .. } if Some(path) == authorities.as_ref() => "http.tls_client_ca_file",
                 tls::Error::File { .. } | tls::Error::Certificate { .. } | tls::Error::Defaults(_) => {
                     "http.tls_certificate_file"
                 }
@@ -168,26 +170,42 @@ fn named(file: Option<&PathBuf>) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::settings::listen_address;
 
     #[test]
     fn tls_files_are_loaded_before_they_are_needed() {
-        let mut faults = Faults::default();
-        let (here, gone) = (tempfile::NamedTempFile::new().unwrap(), PathBuf::from("/no/such/key.pem"));
-        let http = |certificate: &std::path::Path, key: &std::path::Path| Http {
-            tls_certificate_file: Some(certificate.to_owned()),
-            tls_key_file: Some(key.to_owned()),
-            ..Http::default()
-        };
-        http(here.path(), &gone).check_tls(&mut faults);
-        http(here.path(), here.path()).check_tls(&mut faults);
-        let shown = faults.to_string();
-        assert_eq!(faults.iter().count(), 2, "{shown}");
-        assert!(
-            shown.contains("/no/such/key.pem cannot be read") && shown.contains("not a PEM certificate"),
-            "{shown}"
-        );
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let (empty, gone) = (empty.path(), Path::new("/no/such/file.pem"));
+        let [certificate, key, authorities] =
+            ["http.tls_certificate_file", "http.tls_key_file", "http.tls_client_ca_file"];
+        for (files, expected) in [
+            ([Some(empty), Some(gone), None], &[(certificate, "not a PEM certificate"), (key, "cannot be read")][..]),
+            (
+                [Some(empty), Some(empty), None],
+                &[(certificate, "not a PEM certificate"), (key, "not a PEM private key")],
+            ),
+            (
+                [Some(gone), Some(Path::new("/no/key")), Some(Path::new("/no/ca"))],
+                &[(certificate, "cannot be read"), (key, "cannot be read"), (authorities, "cannot be read")],
+            ),
+            ([None, Some(gone), None], &[(certificate, "beside tls_key_file"), (key, "cannot be read")]),
+            (
+                [None, None, Some(empty)],
+                &[(authorities, "beside tls_cert"), (authorities, "no certificate authorities")],
+            ),
+        ] {
+            let [tls_certificate_file, tls_key_file, tls_client_ca_file] = files.map(|file| file.map(Path::to_owned));
+            let http = Http { tls_certificate_file, tls_key_file, tls_client_ca_file, ..Http::default() };
+            let mut faults = Faults::default();
+            http.check_tls(&mut faults);
+            assert_eq!(faults.iter().count(), expected.len(), "{faults}");
+            for (fault, (at, reason)) in faults.iter().zip(expected) {
+                assert!(fault.key == *at && fault.reason.contains(reason), "{fault}");
+            }
+        }
     }
 
     #[test]
@@ -225,6 +243,7 @@ mod tests {
         http.limits(&mut faults);
         http.check_tls(&mut faults);
         listen_address("http.listen", "nowhere", ([127, 0, 0, 1], 1).into(), &mut faults);
-        assert_eq!(faults.iter().count(), 5, "{faults}");
+        // That the certificate is not named, and that the key is not there, too.
+        assert_eq!(faults.iter().count(), 6, "{faults}");
     }
 }

@@ -70,9 +70,6 @@ impl Kafka {
                 format!("expected either kafka.sasl_password_file or kafka.properties.{PASSWORD}"),
             );
         }
-        if source.read().is_ok_and(|password| password.is_empty()) {
-            faults.push("kafka.sasl_password_file", "is empty");
-        }
         Some(Arc::new(source))
     }
 }

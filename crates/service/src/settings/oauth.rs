@@ -7,12 +7,12 @@ use std::time::Duration;
 use domain::TokenSource;
 use serde::{Deserialize, Serialize};
 
+use super::endpoint;
 use super::registry::source;
-use crate::client::{Credentials, Endpoint};
+use crate::client::Credentials;
 use crate::config::Faults;
 use crate::oauth::Tokens;
 use crate::secret::Secret;
-use crate::telemetry::chain;
 
 /// `[kafka.oauth]`: the client credentials that tokens are given for (RFC 6749, section 4.4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,16 +62,16 @@ impl OAuth {
         if self.timeout_ms == 0 {
             faults.push("kafka.oauth.timeout_ms", "expected at least 1");
         }
-        let credentials = Credentials::Basic { username: self.client_id.clone(), password: secret? };
-        let ca_file = Some(self.ca_file).filter(|path| !path.as_os_str().is_empty());
+        let credentials = secret.as_ref().map_or(Credentials::None, |password| Credentials::Basic {
+            username: self.client_id.clone(),
+            password: password.clone(),
+        });
         let timeout = Duration::from_millis(self.timeout_ms);
-        match Endpoint::new(&self.token_url, credentials, ca_file.as_deref(), timeout) {
-            Ok(endpoint) => Some(Arc::new(Tokens::new(endpoint, self.client_id, self.scope))),
-            Err(error) => {
-                faults.push("kafka.oauth.token_url", chain(&error));
-                None
-            }
-        }
+        let (url, ca_file) = (("kafka.oauth.token_url", &*self.token_url), ("kafka.oauth.ca_file", &*self.ca_file));
+        let endpoint = endpoint(url, ca_file, credentials, timeout, faults);
+        secret
+            .and(endpoint)
+            .map(|endpoint| -> Arc<dyn TokenSource> { Arc::new(Tokens::new(endpoint, self.client_id, self.scope)) })
     }
 }
 
@@ -89,13 +89,18 @@ mod tests {
             ("token_url = 'https://idp/token'\nclient_id = 'a:b'\nclient_secret = 's'", "client_id"),
             ("token_url = 'https://idp/token'\nclient_id = 'rollcall'", "client_secret_file"),
             (&format!("{whole}\nclient_secret_file = '/dev/null'"), "client_secret"),
-            (&format!("{whole}\nca_file = '/no/such/file'"), "token_url"),
+            (&format!("{whole}\nca_file = '/no/such/file'"), "ca_file"),
             (&format!("{whole}\ntimeout_ms = 0"), "timeout_ms"),
         ] {
             let mut faults = Faults::default();
             let _none = toml::from_str::<OAuth>(text).unwrap().tokens(&mut faults);
             assert_eq!(faults.iter().next().unwrap().key, format!("kafka.oauth.{key}"), "{text}");
         }
+        let all = "token_url = 'idp'\nca_file = '/no/such/file'\ntimeout_ms = 0";
+        let mut faults = Faults::default();
+        assert!(toml::from_str::<OAuth>(all).unwrap().tokens(&mut faults).is_none());
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.trim_start_matches("kafka.oauth.")).collect();
+        assert_eq!(keys, ["client_id", "client_secret_file", "timeout_ms", "ca_file", "token_url"]);
         let mut faults = Faults::default();
         assert!(toml::from_str::<OAuth>(whole).unwrap().tokens(&mut faults).is_some() && faults.is_empty());
         assert!(OAuth::default().tokens(&mut faults).is_none() && faults.is_empty());

@@ -7,11 +7,11 @@ use std::time::Duration;
 use domain::wire::{Ids, SCHEMAS};
 use serde::{Deserialize, Serialize};
 
-use crate::client::{Credentials, Endpoint};
+use super::endpoint;
+use crate::client::Credentials;
 use crate::config::Faults;
 use crate::registry::Options;
 use crate::secret::{Secret, SecretSource, check_permissions};
-use crate::telemetry::chain;
 
 /// `[registry]`: the schema registry, with Confluent's API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,13 +70,9 @@ impl Registry {
             faults.push("registry.timeout_ms", "expected at least 1");
         }
         let credentials = credentials(&self, faults);
-        let ca_file = Some(self.ca_file.clone()).filter(|path| !path.as_os_str().is_empty());
-        let endpoint = (!self.url.is_empty()).then(|| {
-            let timeout = Duration::from_millis(self.timeout_ms);
-            Endpoint::new(&self.url, credentials, ca_file.as_deref(), timeout)
-                .map_err(|error| faults.push("registry.url", chain(&error)))
-                .ok()
-        });
+        let timeout = Duration::from_millis(self.timeout_ms);
+        let (url, ca_file) = (("registry.url", &*self.url), ("registry.ca_file", &*self.ca_file));
+        let endpoint = (!self.url.is_empty()).then(|| endpoint(url, ca_file, credentials, timeout, faults));
         Options { endpoint: endpoint.flatten(), auto_register: self.auto_register, ids }
     }
 }
@@ -109,8 +105,10 @@ pub(super) fn source(key: &str, text: Option<&Secret>, file: &Path, faults: &mut
     if let Some(SecretSource::File(path)) = &source {
         check_permissions(&format!("{key}_file"), path, faults);
     }
-    if let Some(Err(error)) = source.as_ref().map(SecretSource::read) {
-        faults.push(format!("{key}_file"), format!("cannot be read: {error}"));
+    match source.as_ref().map(SecretSource::read) {
+        Some(Err(error)) => faults.push(format!("{key}_file"), format!("cannot be read: {error}")),
+        Some(Ok(secret)) if secret.is_empty() && text.is_none() => faults.push(format!("{key}_file"), "is empty"),
+        Some(Ok(_)) | None => {}
     }
     source
 }
@@ -140,7 +138,9 @@ mod tests {
             ("timeout_ms = 0", "registry.timeout_ms"),
             ("url = 'registry:8081'", "registry.url"),
             ("url = 'ftp://registry'", "registry.url"),
-            ("url = 'https://registry'\nca_file = '/no/such/file'", "registry.url"),
+            ("url = 'https://registry'\nca_file = '/no/such/file'", "registry.ca_file"),
+            ("url = 'registry'\nca_file = '/no/such/file'", "registry.ca_file"),
+            ("url = 'registry'\nca_file = '/dev/null'\ntoken_file = '/no/such/file'", "registry.token_file"),
             ("username = 'u'", "registry.username"),
             ("password = 'p'", "registry.username"),
             ("username = 'u'\npassword = 'p'\ntoken = 't'", "registry.username"),

@@ -1,5 +1,5 @@
-//! What is done for the table between its commits: indexes are made, forgotten users are erased, the write-ahead log is
-//! kept small, and what is amiss is counted.
+//! What is done for the table between its commits: indexes are made, forgotten users are erased, and the write-ahead
+//! log is kept small.
 
 use tokio::time::Instant;
 
@@ -61,14 +61,6 @@ impl Follower<'_> {
         *self.shared.erasure_held_back.lock() = held_back;
         self.see_erasures();
         Ok(None)
-    }
-
-    /// Counts what is amiss: after what may have changed it, and now and then, since a gap is lost as time passes.
-    pub(super) async fn tally(&mut self) -> Result<(), Error> {
-        let now = self.shared.now();
-        let counted = self.with_writer(move |writer| writer.tally(now)).await?;
-        self.announcer.tally(counted);
-        Ok(())
     }
 
     /// Keeps the write-ahead log of the store small.
