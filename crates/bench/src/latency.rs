@@ -13,16 +13,14 @@ use crate::bare::{BareHttp, BareProducer};
 use crate::bodies::Bodies;
 use crate::broker::Broker;
 use crate::ingest::{ANSWER_BYTES, sample, webhooks};
-use crate::load::{self, Answers, Pace, histogram, quantile_ms, record};
+use crate::load::{self, Answers, Pace, quantile_ms};
 use crate::process::Service;
-use crate::stream::{Dues, Heard, Stream};
+use crate::stream::{Dues, SEEN_WAIT_MAX, Stream};
 use crate::table::{Column, Table, by_round, column};
 use crate::usage::{Usage, Watch};
 
 /// More requests than that are not in flight at any rate that a machine with few processors can have.
 const CONNECTIONS: usize = 64;
-/// How long the last changes may take to be seen.
-const SEEN_WAIT_MAX: Duration = Duration::from_secs(60);
 
 const COLUMNS: [Column; 7] = [
     column("p50 ms", 2),
@@ -149,39 +147,13 @@ async fn until_seen(args: &Args, candidate: &Candidate, broker: &Broker, bodies:
     load::open(ingest.http, CONNECTIONS, warm_up, false, &numbers, &webhooks(bodies, None)).await?;
     let (pace, first) = (args.pace(args.seconds), numbers.load(Ordering::Relaxed));
     let dues = Arc::new(Dues::new(first, pace.count()));
-    let seen = tokio::spawn(seen(stream, Arc::clone(&dues), pace));
+    let seen = tokio::spawn(stream.delays(Arc::clone(&dues), pace.count(), pace.duration + SEEN_WAIT_MAX));
     let watch = Watch::begin(Some(projector.pid()), broker.pid);
     let write = webhooks(bodies, Some(dues));
     let answers = load::open(ingest.http, CONNECTIONS, pace, false, &numbers, &write).await?;
     let usage = watch.end();
     all_good(answers, usage)?;
     Ok(Measured { latencies: seen.await??, usage })
-}
-
-/// Reads until every change has come, and returns how long after its time due each did.
-async fn seen(mut stream: Stream, dues: Arc<Dues>, pace: Pace) -> Outcome<Histogram<u64>> {
-    let mut latencies = histogram()?;
-    let reading = async {
-        while latencies.len() < pace.count() {
-            let goes_on = stream
-                .read(|heard| {
-                    if let Heard::User(number) = heard
-                        && let Some(since) = dues.since(number)
-                    {
-                        record(&mut latencies, since);
-                    }
-                })
-                .await?;
-            if !goes_on {
-                return Err("the stream of changes ended".into());
-            }
-        }
-        Outcome::Ok(())
-    };
-    match tokio::time::timeout(pace.duration + SEEN_WAIT_MAX, reading).await {
-        Ok(read) => read.map(|()| latencies),
-        Err(_) => Err(format!("{} of {} changes were seen", latencies.len(), pace.count()).into()),
-    }
 }
 
 fn all_good(answers: Answers, usage: Usage) -> Outcome<Measured> {

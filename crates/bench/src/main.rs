@@ -8,6 +8,11 @@
 //! | --- | --- |
 //! | `ingest.rs` | webhooks acknowledged in a second, and what is left of them under overload |
 //! | `latency.rs` | what a webhook waits, and when its user can be read |
+//! | `rebuild.rs` | a table made from the log, until its first answer |
+//! | `get.rs` | users answered in a second |
+//! | `live.rs` | changes on the topic, until a reader has them |
+//! | `fan_out.rs` | many subscribers at once, those who come back, and what stays of them in memory |
+//! | `memory.rs` | what a user takes in memory |
 //!
 //! | shared file | content |
 //! | --- | --- |
@@ -15,7 +20,7 @@
 //! | `broker.rs` | Kafka: as given, in a container, or in memory |
 //! | `process.rs` | Rollcall as a process of its own |
 //! | `bare.rs` | the limits: an HTTP answer and a producer with nothing around them |
-//! | `bodies.rs` | webhooks, all different |
+//! | `bodies.rs`, `records.rs` | webhooks, all different, and records straight onto the topic |
 //! | `connection.rs`, `load.rs` | the load: connections, open and closed loop |
 //! | `stream.rs` | a reader of `/changes` that notes when each change came |
 //! | `usage.rs` | who used the processors meanwhile |
@@ -33,10 +38,16 @@ mod bare;
 mod bodies;
 mod broker;
 mod connection;
+mod fan_out;
+mod get;
 mod ingest;
 mod latency;
+mod live;
 mod load;
+mod memory;
 mod process;
+mod rebuild;
+mod records;
 mod stream;
 mod table;
 mod usage;
@@ -55,6 +66,11 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 enum Command {
     Ingest(ingest::Args),
     Latency(latency::Args),
+    Rebuild(rebuild::Args),
+    Get(get::Args),
+    FanOut(fan_out::Args),
+    Live(live::Args),
+    Memory(memory::Args),
     #[command(hide = true)]
     BareHttp(bare::HttpArgs),
 }
@@ -80,6 +96,11 @@ fn run(command: Command) -> Outcome<()> {
         match command {
             Command::Ingest(args) => ingest::run(args).await,
             Command::Latency(args) => latency::run(args).await,
+            Command::Rebuild(args) => rebuild::run(args).await,
+            Command::Get(args) => get::run(args).await,
+            Command::FanOut(args) => fan_out::run(args).await,
+            Command::Live(args) => live::run(args).await,
+            Command::Memory(args) => memory::run(args).await,
             Command::BareHttp(args) => bare::serve(&args).await,
         }
     });

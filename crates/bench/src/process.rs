@@ -100,6 +100,33 @@ impl Service {
         self.until_answered(self.admin, "/readyz", &[200]).await
     }
 
+    /// Returns the sum of a metric over all its labels.
+    ///
+    /// # Errors
+    /// If the service does not answer.
+    pub(crate) async fn metric(&self, name: &str) -> Outcome<f64> {
+        let mut connection = Connection::open(self.admin).await?;
+        connection.exchange(&get("/metrics")).await?;
+        let text = String::from_utf8_lossy(connection.body()).into_owned();
+        let values = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(values.sum())
+    }
+
+    /// Waits until a metric has a value that is wanted, and returns when that was.
+    ///
+    /// # Errors
+    /// If the service does not answer, or not so in time.
+    pub(crate) async fn until_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) -> Outcome<Instant> {
+        let began = Instant::now();
+        while began.elapsed() < READY_WAIT_MAX {
+            if wanted(self.metric(name).await?) {
+                return Ok(Instant::now());
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        Err(format!("{name} did not come to its value in {} s", READY_WAIT_MAX.as_secs()).into())
+    }
+
     /// Waits until a GET is answered with one of these statuses, and returns when that was.
     ///
     /// # Errors

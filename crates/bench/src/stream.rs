@@ -2,16 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::Outcome;
 use crate::bodies::{NUMBER_DIGITS, NUMBER_FIELD};
+use crate::load::{histogram, record};
 
+/// How long the last changes may take to be seen.
+pub(crate) const SEEN_WAIT_MAX: Duration = Duration::from_secs(60);
 /// The end of an event.
 const EVENT_END: &[u8] = b"\n\n";
 
@@ -60,12 +65,22 @@ impl Stream {
         }
     }
 
-    /// Reads what has come, waits for it if there is nothing, and calls `each` for every event. Returns whether the
-    /// stream goes on.
+    /// Waits until an event has come, and calls `each` for every event that has. Returns whether the stream goes on.
+    /// Dropping the call loses nothing.
     ///
     /// # Errors
     /// If the connection fails.
     pub(crate) async fn read(&mut self, mut each: impl FnMut(Heard)) -> io::Result<bool> {
+        while !self.take(&mut each) {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes all whole events out of the buffer, and returns whether there was one.
+    fn take(&mut self, each: &mut impl FnMut(Heard)) -> bool {
         let mut from = 0;
         while let Some(end) = find(&self.buffer[from..], EVENT_END) {
             let event = Event::of(&self.buffer[from..from + end]);
@@ -78,7 +93,7 @@ impl Stream {
             from += end + EVENT_END.len();
         }
         self.buffer.drain(..from);
-        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+        from > 0
     }
 
     /// Reads until the stream has caught up.
@@ -94,6 +109,27 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Reads until so many of the changes that are due have come, and returns how long after its time each did.
+    ///
+    /// # Errors
+    /// If the stream ends before, or they have not come in `patience`.
+    pub(crate) async fn delays(mut self, dues: Arc<Dues>, count: u64, patience: Duration) -> Outcome<Histogram<u64>> {
+        let mut delays = histogram()?;
+        let reading = async {
+            while delays.len() < count {
+                let goes_on = self.read(|heard| dues.record(heard, &mut delays)).await?;
+                if !goes_on && delays.len() < count {
+                    return Err("the stream of changes ended".into());
+                }
+            }
+            Outcome::Ok(())
+        };
+        match tokio::time::timeout(patience, reading).await {
+            Ok(read) => read.map(|()| delays),
+            Err(_) => Err(format!("{} of {count} changes were seen", delays.len()).into()),
+        }
     }
 }
 
@@ -158,6 +194,15 @@ impl Dues {
         if let Some(micros) = self.of(number) {
             let since = u64::try_from((due - self.base).as_micros()).unwrap_or(u64::MAX);
             micros.store(since.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Records how long ago a change was due, if it is of these.
+    pub(crate) fn record(&self, heard: Heard, delays: &mut Histogram<u64>) {
+        if let Heard::User(number) = heard
+            && let Some(since) = self.since(number)
+        {
+            record(delays, since);
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 /// The kernel counts the time of processors in hundredths of a second (proc(5): `USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 const KIB: u64 = 1024;
+pub(crate) const MIB: f64 = (1 << 20) as f64;
 
 /// Processor seconds of a time, by who used them.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Usage {
     pub(crate) broker: f64,
     /// What all others used of the processors, in per cent of all of them.
     pub(crate) others_percent: f64,
-    /// The bytes that the service had written to its disk.
+    /// The bytes that the service had written to a disk.
     pub(crate) written: f64,
 }
 
@@ -83,6 +84,13 @@ impl Counters {
 pub(crate) fn memory_of(pid: u32) -> (u64, u64) {
     let path = format!("/proc/{pid}/status");
     (field(&path, "VmRSS:") * KIB, field(&path, "VmHWM:") * KIB)
+}
+
+/// Lets the count of the most memory begin anew (proc(5): `clear_refs`).
+pub(crate) fn forget_most(pid: u32) {
+    if let Err(error) = fs::write(format!("/proc/{pid}/clear_refs"), "5") {
+        eprintln!("the most memory counts from the start: {error}");
+    }
 }
 
 /// Returns the bytes that a process had written to a disk.

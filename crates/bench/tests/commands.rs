@@ -60,3 +60,53 @@ fn every_webhook_of_the_latency_is_answered_and_seen() {
         assert!(number(&tables[0], row, "p99 ms") >= number(&tables[0], row, "p50 ms"), "{row}");
     }
 }
+
+#[test]
+fn a_rebuild_is_measured_until_its_first_answer() {
+    let tables = tables(&["rebuild", "--sizes", "400/100"]);
+    for row in ["bare consumer (the limit)", "consumer that decodes heads", "Rollcall"] {
+        assert!(number(&tables[0], row, "records/s until the first answer") > 0.0, "{tables:?}");
+    }
+    let ready = number(&tables[0], "Rollcall", "ready, s");
+    assert!(ready >= number(&tables[0], "Rollcall", "first answer, s"), "{tables:?}");
+}
+
+#[test]
+fn users_are_asked_for_in_three_ways() {
+    let tables = tables(&["get", "--users", "200", "--seconds", "1", "--warm-up", "0.1", "--connections", "4"]);
+    for row in ["bare hyper (the limit)", "Rollcall: random users", "Rollcall: one user", "Rollcall: by e-mail"] {
+        assert!(number(&tables[0], row, "answers/s") > 0.0, "{tables:?}");
+    }
+}
+
+#[test]
+fn every_live_change_is_seen() {
+    let arguments = ["live", "--rates", "50,100", "--seconds", "2", "--warm-up", "0.2", "--users", "300"];
+    let tables = tables(&arguments);
+    for (rate, seen) in [(50, 100.0), (100, 200.0)] {
+        for row in [format!("bare consumer at {rate}/s (the limit)"), format!("Rollcall at {rate}/s")] {
+            assert_eq!(number(&tables[0], &row, "seen"), seen, "{row}");
+        }
+    }
+}
+
+#[test]
+fn every_subscriber_is_sent_what_is_due() {
+    let arguments = ["fan-out", "--subscribers", "60", "--rate", "20", "--seconds", "1", "--users", "300"];
+    let tables = tables(&[&arguments[..], &["--resumes", "10", "--missed", "100"]].concat());
+    let [sent, coming] = &tables[..] else { panic!("{tables:?}") };
+    for row in ["Rollcall: 60 subscribers of a fiftieth", "Rollcall: 60 subscribers of everything"] {
+        assert_eq!(number(sent, row, "of those due"), 1.0, "{sent:?}");
+        assert_eq!(number(sent, row, "cut off"), 0.0, "{sent:?}");
+    }
+    let half = number(coming, "Rollcall", "resumes: half of them within s");
+    assert!(half <= number(coming, "Rollcall", "all within s"), "{coming:?}");
+}
+
+#[test]
+fn memory_is_told_of_both_services() {
+    let tables = tables(&["memory", "--users", "300"]);
+    for row in ["Rollcall: ingest", "Rollcall: projector"] {
+        assert!(number(&tables[0], row, "at most, MiB") >= number(&tables[0], row, "with all, MiB"), "{tables:?}");
+    }
+}
