@@ -11,6 +11,7 @@
 //! | [`asking`] | the snippets of README for those who ask can be pasted, and each port says what is there |
 //! | [`broker_down`] | an outage of Kafka is told to whoever waits, loses nothing, and is over when it is over |
 //! | [`broker_paused`] | a single broker that pauses for long leaves no reader blind |
+//! | [`browser`] | the live page in a headless Chromium |
 //! | [`chaos`] | replicas and projector killed at random under a simulated vendor: `verify` then finds all right |
 //! | [`compaction`] | the cleaner of a real broker leaves the newest of every user, and tables made from that agree |
 //! | [`connection_faults`] | each login, permission and clock that Kafka refuses has its reason and its remedy |
@@ -47,6 +48,7 @@ mod another_log;
 mod asking;
 mod broker_down;
 mod broker_paused;
+mod browser;
 mod chaos;
 mod compaction;
 mod connection_faults;

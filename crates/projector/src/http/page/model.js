@@ -75,7 +75,8 @@ export class Model {
       this.rows = [];
       this.#byId.clear();
       this.#take(body);
-      return positions;
+      // A log without records has no positions yet.
+      return positions ?? "";
     } catch (error) {
       if (error.name === "AbortError") return null;
       throw error;

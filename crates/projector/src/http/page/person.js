@@ -4,7 +4,7 @@ import { lacking } from "./access.js";
 import { Refusal } from "./api.js";
 import { byId, copy, h, setText, when } from "./dom.js";
 import { labelOf, LABELS, valueText } from "./labels.js";
-import { gapsList } from "./history.js";
+import { changesList, gapsList } from "./history.js";
 import { isOlder, parsePosition } from "./position.js";
 
 /** Changes in quick succession are asked for together. */
@@ -73,11 +73,14 @@ export class PersonView {
     // Not older than what a row has shown.
     const query = { at_least: this.#model.seenAt(id) };
     try {
-      const { body: user } = await this.#api.json(`users/${id}`, { signal, query });
+      const [{ body: user }, changes] = await Promise.all([
+        this.#api.json(`users/${id}`, { signal, query }),
+        this.#api.json(`users/${id}/history`, { signal, query }).then(({ body }) => body, unlessAborted),
+      ]);
       const position = parsePosition(user._meta.position);
       if (signal.aborted || isOlder(position, this.#shown)) return;
       this.#shown = position;
-      this.#show(user);
+      this.#show(user, changes);
     } catch (error) {
       if (error.name !== "AbortError") this.#refused(error);
     }
@@ -108,7 +111,7 @@ export class PersonView {
     }
   }
 
-  #show(user) {
+  #show(user, changes) {
     const { _meta: meta, ...members } = user;
     const hidden = new Set(meta.redacted ?? []);
     const known = Object.keys(LABELS);
@@ -118,6 +121,7 @@ export class PersonView {
       meta.unknownSince && h("p", { class: "warning" }, "The latest records of this person are of a later release, since ",
         when(meta.unknownSince), ". The person is shown as last known."),
       section("Fields", fields([...known, ...extra], members, hidden)),
+      section("Changes", changesList(changes)),
       section("Missing deliveries", gapsList(meta.continuity)),
       section("Source", source(meta)),
     ]);
@@ -140,6 +144,12 @@ export class PersonView {
     body.replaceChildren(...content.filter(Boolean));
     if (focused) byId(focused)?.focus({ preventScroll: true });
   }
+}
+
+/** Returns a refusal; the person is shown without what was refused. */
+function unlessAborted(error) {
+  if (error instanceof Refusal) return error;
+  throw error;
 }
 
 function section(title, ...content) {

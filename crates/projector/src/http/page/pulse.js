@@ -39,7 +39,8 @@ export class Pulse {
   note(change) {
     const { kind, id, row, fields } = change;
     const what = wordsFor(kind, fields);
-    this.#feed.unshift({ at: new Date(), id, name: row?.name || `Person ${id}`, what, kind });
+    const name = (kind !== "forgotten" && row?.name) || `Person ${id}`;
+    this.#feed.unshift({ at: new Date(), id, name, what, kind });
     this.#feed.length = Math.min(this.#feed.length, FEED_MAX);
     this.#told[kind === "forgotten" || kind === "came" ? kind : "changed"] += 1;
     if (this.#isFeedDue) return;

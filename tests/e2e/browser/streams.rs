@@ -1,0 +1,146 @@
+//! A restart of the projector, and several tabs.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use projector::Scope;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::access::{enter, token};
+use super::in_browser;
+use super::page::{Page, cell, until};
+use super::vendor::Vendor;
+use crate::support::system::{Ingest, Projector, System};
+
+/// An address that stays while the projector behind it goes and comes.
+struct Relay {
+    address: SocketAddr,
+    target: Arc<watch::Sender<SocketAddr>>,
+}
+
+impl Relay {
+    async fn to(projector: &Projector) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let address = listener.local_addr().expect("a listener has an address");
+        let target = Arc::new(watch::Sender::new(address_of(projector)));
+        let now = Arc::clone(&target);
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let there = *now.borrow();
+                tokio::spawn(async move {
+                    if let Ok(mut to) = TcpStream::connect(there).await {
+                        // Whichever side ends: the other one is told by the end of its connection.
+                        copy_bidirectional(&mut from, &mut to).await.ok();
+                    }
+                });
+            }
+        });
+        Self { address, target }
+    }
+}
+
+fn address_of(projector: &Projector) -> SocketAddr {
+    projector.url().trim_start_matches("http://").parse().expect("an address")
+}
+
+#[test]
+fn a_restart_is_said_and_leaves_no_gap() {
+    in_browser("browser::streams::a_restart_is_said_and_leaves_no_gap", async |broker| {
+        let (options, names) = (broker.client_options(), broker.make_topics(1).await);
+        let store = TempDir::new().expect("a folder can be made");
+        let ingest = Ingest::start(&options, &names, |_| {}).await;
+        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
+        ingest.ready().await;
+        projector.ready().await;
+        let mut vendor = Vendor::of(&ingest);
+        vendor.says(1, json!({ "extension": "100" })).await;
+        let relay = Relay::to(&projector).await;
+        let page = Page::live(&format!("http://{}", relay.address)).await;
+        page.until_text(&cell(1, "extension"), "100").await;
+        let watch = "window.seen = [];
+            new MutationObserver(() => {
+                const cell = document.querySelector(arguments[0]);
+                if (cell && window.seen.at(-1) !== cell.textContent) window.seen.push(cell.textContent);
+            }).observe(document.getElementById('rows'), { subtree: true, childList: true, characterData: true });";
+        let script = format!("const selector = arguments[0]; {}", watch.replace("arguments[0]", "selector"));
+        page.browser.run(&script, json!([cell(1, "extension")])).await;
+
+        projector.stop().await.expect("the projector ends well");
+        page.until_text("#connection-text", "Reconnecting").await;
+        page.until_says("#trouble", "What is shown is as of").await;
+        vendor.says(1, json!({ "extension": "101" })).await;
+        vendor.says(2, json!({})).await;
+        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
+        projector.ready().await;
+        relay.target.send_replace(address_of(&projector));
+        page.until_text("#connection-text", "Live").await;
+        page.until_people(&[1, 2]).await;
+        page.until_text(&cell(1, "extension"), "101").await;
+        vendor.says(1, json!({ "extension": "102" })).await;
+        page.until_text(&cell(1, "extension"), "102").await;
+        assert_eq!(page.value("window.seen").await, json!(["101", "102"]), "each once, and never back");
+        page.end().await;
+        projector.stop().await.expect("the projector ends well");
+        ingest.stop().await.expect("ingest ends well");
+    });
+}
+
+#[test]
+fn tabs_of_one_token_share_a_stream_and_others_do_not() {
+    in_browser("browser::streams::tabs_of_one_token_share_a_stream_and_others_do_not", async |broker| {
+        let folder = TempDir::new().expect("a folder can be made");
+        let (one, one_line) = token(1, "one", &[Scope::UsersRead, Scope::ChangesRead]);
+        let (other, other_line) = token(2, "other", &[Scope::UsersRead, Scope::UsersContact, Scope::ChangesRead]);
+        let file = folder.path().join("tokens");
+        std::fs::write(&file, one_line + &other_line).expect("the folder can be written");
+        let system = System::start_with(broker, 1, |raw| raw.auth.token_file = file).await;
+        let mut vendor = Vendor::of(&system.ingest);
+        vendor.says(1, json!({ "extension": "100" })).await;
+        let url = format!("{}/", system.projector.url());
+
+        let page = Page::open(&system.projector.url()).await;
+        let first = page.browser.tab().await;
+        enter(&page, &one).await;
+        page.until_text("#connection-text", "Live").await;
+        let second = page.browser.new_tab().await;
+        page.browser.open(&url).await;
+        enter(&page, &one).await;
+        page.until_text("#connection-text", "Live").await;
+        page.until_text(&cell(1, "extension"), "100").await;
+        subscribers(&system, 1).await;
+        page.browser.new_tab().await;
+        page.browser.open(&url).await;
+        enter(&page, &other).await;
+        page.until_text("#connection-text", "Live").await;
+        subscribers(&system, 2).await;
+        page.browser.close_tab().await;
+        page.browser.turn_to(&second).await;
+        subscribers(&system, 1).await;
+
+        vendor.says(1, json!({ "extension": "101" })).await;
+        page.until_text(&cell(1, "extension"), "101").await;
+        page.browser.turn_to(&first).await;
+        page.until_text(&cell(1, "extension"), "101").await;
+        // The one that reads goes; the other goes on where it was.
+        page.browser.close_tab().await;
+        vendor.says(1, json!({ "extension": "102" })).await;
+        page.browser.turn_to(&second).await;
+        page.until_text(&cell(1, "extension"), "102").await;
+        page.until_text("#connection-text", "Live").await;
+        subscribers(&system, 1).await;
+        vendor.says(2, json!({})).await;
+        page.until_people(&[1, 2]).await;
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+/// Waits until the projector has so many streams.
+async fn subscribers(system: &System, expected: u32) {
+    let line = format!("rollcall_projector_subscribers {expected}\n");
+    until("the number of streams", async || system.projector.metrics().await.contains(&line).then_some(())).await;
+}
