@@ -26,8 +26,6 @@ mod fields;
 
 mod at_least;
 
-mod filter;
-
 mod params;
 
 mod bodies;
@@ -41,6 +39,8 @@ mod render;
 mod users;
 
 mod list;
+
+mod sse;
 
 mod changes;
 

@@ -42,6 +42,8 @@ pub(crate) struct Metrics {
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
     pub(crate) subscribers_refused: Counter,
+    pub(crate) subscribers_woken: Counter,
+    pub(crate) changes_rendered: Counter,
     pub(crate) waiters: Gauge,
     /// By the names that [`RebuildReason`] has.
     pub(crate) rebuilds: Family<ReasonLabel, Counter>,
@@ -64,6 +66,8 @@ impl Default for Metrics {
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
             subscribers_refused: Counter::default(),
+            subscribers_woken: Counter::default(),
+            changes_rendered: Counter::default(),
             waiters: Gauge::default(),
             rebuilds: Family::default(),
             rebuild_progress: Gauge::default(),
@@ -103,6 +107,10 @@ impl Metrics {
         registry.register("rollcall_projector_subscribers_cut_off", "Subscribers cut off for being slow", cut_off);
         let refused = self.subscribers_refused.clone();
         registry.register("rollcall_projector_subscribers_refused", "Subscribers that got no place", refused);
+        let woken = self.subscribers_woken.clone();
+        registry.register("rollcall_projector_subscribers_woken", "Subscribers woken for a commit", woken);
+        let rendered = self.changes_rendered.clone();
+        registry.register("rollcall_projector_changes_rendered", "Forms of changes written for subscribers", rendered);
         let waiters = self.waiters.clone();
         registry.register("rollcall_projector_waiters", "Requests that wait for a position", waiters);
         registry.register("rollcall_projector_rebuilds", "Rebuilds begun, by reason", self.rebuilds.clone());

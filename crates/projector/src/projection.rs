@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::bookmark::Bookmark;
+use crate::change_filter::ChangeFilter;
 use crate::error::Error;
 use crate::follow;
 use crate::options::Options;
@@ -155,7 +156,7 @@ impl Projection {
     /// A bookmark of another log, or from beyond the end of this one, is of a topic that was recreated: the
     /// subscription starts over ([`crate::Item::StartedOver`]) with the whole table.
     pub fn subscribe(&self, from: impl Into<Bookmark>) -> Changes {
-        Changes::new(Arc::clone(&self.shared), from.into())
+        Changes::new(Arc::clone(&self.shared), from.into(), ChangeFilter::default())
     }
 
     /// Waits until the projection has ended, by [`Projection::close`] or by an error.

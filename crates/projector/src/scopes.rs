@@ -91,16 +91,6 @@ impl fmt::Debug for Scopes {
     }
 }
 
-impl Scopes {
-    /// How many sets there are of the scopes that show fields of users.
-    pub(crate) const OF_FIELDS: usize = 1 << 3;
-
-    /// Returns which of [`Self::OF_FIELDS`] sets this one has: answers of principals with the same one are the same.
-    pub(crate) fn of_fields(self) -> usize {
-        usize::from(self.0) % Self::OF_FIELDS
-    }
-}
-
 /// Who asks: an extension of the request.
 #[derive(Clone, Debug)]
 pub struct Principal {
@@ -131,15 +121,6 @@ mod tests {
         }
         let named = UnknownScope.to_string();
         assert!(Scope::EACH.iter().all(|scope| named.contains(scope.as_str())), "{named}");
-    }
-
-    #[test]
-    fn the_scopes_of_fields_are_the_first() {
-        let of_fields = [Scope::UsersRead, Scope::UsersContact, Scope::UsersPay];
-        let sets: Scopes = of_fields.into_iter().collect();
-        assert_eq!(sets.of_fields(), Scopes::OF_FIELDS - 1);
-        assert_eq!(Scopes::ALL.of_fields(), Scopes::OF_FIELDS - 1);
-        assert_eq!([Scope::ChangesRead, Scope::StatusRead].into_iter().collect::<Scopes>().of_fields(), 0);
     }
 
     #[test]

@@ -17,12 +17,15 @@ use service::Shutdown;
 use service::partitions::PartitionCount;
 use service::readers::ReadersReopened;
 use service::telemetry::{Seldom, chain};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::announced::Announced;
+use crate::bookmark::Bookmark;
+use crate::change_filter::ChangeFilter;
 use crate::error::Error;
 use crate::facts::{Answer, Facts};
+use crate::fan_out::{FanOut, Listener};
+use crate::kept_changes::KeptChanges;
 use crate::metrics::{Metrics, ResourceLabel};
 use crate::options::Options;
 use crate::phase::Phase;
@@ -45,8 +48,8 @@ pub(crate) struct Shared {
     pub(crate) phase: watch::Sender<Phase>,
     /// The last commit. Readers hear of a position only after its commit.
     pub(crate) committed: watch::Sender<Arc<Committed>>,
-    /// Replaced with the table.
-    pub(crate) changes: RwLock<broadcast::Sender<Arc<Announced>>>,
+    /// The changes of the table in use, replaced with it.
+    pub(crate) changes: RwLock<Option<Arc<FanOut>>>,
     /// How far the table is from the end of the log.
     pub(crate) facts: Arc<Mutex<Facts>>,
     pub(crate) ends: EndsProbe,
@@ -98,7 +101,7 @@ impl Committed {
 impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
-            changes: RwLock::new(broadcast::Sender::new(options.changes_waiting_max)),
+            changes: RwLock::new(None),
             subscribers: Arc::new(Semaphore::new(options.subscribers_max)),
             subscribers_refused: Seldom::default(),
             logs: LogProbe::new(&options.kafka, &options.topic),
@@ -134,8 +137,14 @@ impl Shared {
         }
         self.committed.send_replace(Committed::new(readers.topic(), writer.checkpoint().clone()));
         self.facts.lock().begin(writer.checkpoint(), writer.meta().committed_at);
+        let at = Bookmark { checkpoint: writer.checkpoint().clone(), topic: Some(readers.topic()) };
+        let kept = KeptChanges::new(Arc::clone(readers));
+        let woken = self.metrics.subscribers_woken.clone();
+        let changes = Arc::new(FanOut::new(at, kept, self.options.changes_waiting_max, woken));
         // Whoever heard changes of a former table is cut off: between it and this one, none were announced.
-        *self.changes.write() = broadcast::Sender::new(self.options.changes_waiting_max);
+        if let Some(former) = self.changes.write().replace(changes) {
+            former.close();
+        }
         *self.readers.write() = Some(Arc::clone(readers));
         self.see_indexes();
     }
@@ -203,9 +212,10 @@ impl Shared {
         Ok(blocking(move || readers.with(read)).await??)
     }
 
-    /// Returns the changes of the table in use from now on.
-    pub(crate) fn hear(&self) -> broadcast::Receiver<Arc<Announced>> {
-        self.changes.read().subscribe()
+    /// Listens to the changes of the table in use from now on.
+    pub(crate) fn listen(&self, filter: &Arc<ChangeFilter>) -> Result<Listener, Error> {
+        let not_ready = || Error::NotReady(self.phase.borrow().to_string());
+        self.changes.read().as_ref().map(|changes| changes.listen(filter)).ok_or_else(not_ready)
     }
 
     /// Returns whether a reader that has read so far has read another log than the topic has now. A replica may be

@@ -77,7 +77,7 @@ pub(crate) use connection::to_make;
 pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
 pub use error::{Error, Resource};
 pub(crate) use folder::StoreFolder;
-pub use history::{Change, Since};
+pub use history::{Change, Kept, KeptPlaces};
 pub use indexes::{IndexState, Unindexed};
 pub(crate) use indexes::{Indexes, create_secondary};
 pub(crate) use key_row::{PutUser, facets_of, put_forgotten};

@@ -19,16 +19,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use domain::Checkpoint;
-use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::announced::Announced;
 use crate::bookmark::Bookmark;
+use crate::change_filter::ChangeFilter;
 use crate::error::Error;
+use crate::fan_out::Listener;
+use crate::kept_changes::{Piece, covers};
 use crate::shared::Shared;
-use crate::store::{Seen, Since, StoreReader, StoreReaders};
+use crate::store::{Seen, StoreReader, StoreReaders};
 
-/// How many changes are read from the store at once.
-const STEP: usize = 500;
+/// How many states, or changes of single users, are read from the store at once: what each subscriber has in memory.
+const STEP: usize = 100;
 
 /// One step of a subscription.
 #[derive(Clone, Debug)]
@@ -66,12 +68,15 @@ impl Ended {
     }
 }
 
-/// A subscription. It costs no more than its place in the queue of changes, however slow its reader is.
+/// A subscription. It costs no more than its place among those who listen, however slow its reader is.
 #[derive(Debug)]
 pub struct Changes {
     shared: Arc<Shared>,
+    filter: Arc<ChangeFilter>,
     /// With the tag that the subscriber came with, until it is decided where to begin.
     at: Bookmark,
+    /// The last change that was given, once what covers it covers all that this subscriber was given: it counts then.
+    last: Option<Arc<Announced>>,
     /// The table that it reads, from the moment at which that is decided.
     table: Weak<StoreReaders>,
     stage: ReadStage,
@@ -91,29 +96,56 @@ enum ReadStage {
         first: Checkpoint,
     },
     History {
-        live: broadcast::Receiver<Arc<Announced>>,
-        seq: i64,
+        live: Listener,
+        /// The number of the change to go on with; `None` until it is looked for.
+        next: Option<i64>,
         /// Where `ready` was read from.
-        step: i64,
+        step: Option<i64>,
+        /// What was read, held so that others who come back need not read it too.
+        piece: Option<Arc<Piece>>,
     },
     Live {
-        live: broadcast::Receiver<Arc<Announced>>,
+        live: Listener,
     },
 }
 
 impl Changes {
-    pub(crate) fn new(shared: Arc<Shared>, from: Bookmark) -> Self {
-        Self { shared, at: from, table: Weak::new(), stage: ReadStage::Start, ready: VecDeque::new(), forgettings: 0 }
+    pub(crate) fn new(shared: Arc<Shared>, from: Bookmark, filter: ChangeFilter) -> Self {
+        Self {
+            shared,
+            filter: Arc::new(filter),
+            at: from,
+            last: None,
+            table: Weak::new(),
+            stage: ReadStage::Start,
+            ready: VecDeque::new(),
+            forgettings: 0,
+        }
     }
 
     /// Returns the checkpoint that covers exactly what was given so far.
     pub fn checkpoint(&self) -> &Checkpoint {
-        &self.at.checkpoint
+        &self.bookmark().checkpoint
     }
 
     /// Returns what a later subscription goes on from: the checkpoint, and the tag of the log it is of.
     pub fn bookmark(&self) -> &Bookmark {
-        &self.at
+        self.last.as_deref().and_then(Announced::after).unwrap_or(&self.at)
+    }
+
+    /// Returns the text of the bookmark.
+    pub(crate) fn id(&self) -> String {
+        self.last.as_deref().and_then(Announced::id).map_or_else(|| self.at.to_string(), str::to_owned)
+    }
+
+    /// Moves the checkpoint past all that was announced, if nothing of it waits for this subscriber.
+    pub(crate) fn catch_up(&mut self) {
+        let ReadStage::Live { live } = &self.stage else { return };
+        if let Some(reached) = live.reached() {
+            let mut at = self.bookmark().clone();
+            at.checkpoint.reach_all(&reached.checkpoint);
+            (self.at, self.last) = (at, None);
+        }
     }
 
     /// Waits for what comes next.
@@ -123,22 +155,57 @@ impl Changes {
     /// # Errors
     /// [`Ended`]; from the checkpoint a new subscription can go on.
     pub async fn next(&mut self) -> Result<Item, Ended> {
-        self.read_again_after_forgetting();
         loop {
-            if let Some(item) = self.ready.pop_front() {
-                if let Item::State(announced) | Item::Change(announced) = &item {
-                    // A ready item was not covered when it was read, and only this moves the checkpoint.
-                    let position = announced.change.position;
-                    let _advanced = self.at.checkpoint.advance(position, announced.names.epoch(position));
-                    if announced.is_erased() {
-                        continue;
-                    }
-                }
+            if let Some(item) = self.next_ready() {
                 return Ok(item);
+            }
+            if let ReadStage::Live { live } = &self.stage {
+                let announced = live.next().await?;
+                if let Some(item) = self.take(announced) {
+                    return Ok(item);
+                }
+                continue;
             }
             self.forgettings = self.shared.forgettings.load(Ordering::Acquire);
             self.step().await?;
         }
+    }
+
+    /// Returns what comes next if it is there already.
+    pub(crate) fn next_ready(&mut self) -> Option<Item> {
+        self.read_again_after_forgetting();
+        while let Some(item) = self.ready.pop_front() {
+            let (Item::State(announced) | Item::Change(announced)) = &item else { return Some(item) };
+            // A ready item was not covered when it was read, and only this moves the checkpoint.
+            let position = announced.change.position;
+            let _advanced = self.at.checkpoint.advance(position, announced.names.epoch(position));
+            if !announced.is_erased() && self.filter.lets_through(announced) {
+                return Some(item);
+            }
+        }
+        loop {
+            let ReadStage::Live { live } = &self.stage else { return None };
+            let announced = live.try_next()?;
+            if let Some(item) = self.take(announced) {
+                return Some(item);
+            }
+        }
+    }
+
+    /// Takes a change that was announced; `None` when it is not to be given.
+    fn take(&mut self, announced: Arc<Announced>) -> Option<Item> {
+        let position = announced.change.position;
+        if self.checkpoint().covers(position) {
+            return None;
+        }
+        let is_level = self.last.is_some()
+            || announced.after().is_some_and(|after| covers(&after.checkpoint, &self.at.checkpoint));
+        if is_level {
+            self.last = Some(Arc::clone(&announced));
+        } else {
+            let _advanced = self.at.checkpoint.advance(position, announced.names.epoch(position));
+        }
+        (!announced.is_erased()).then_some(Item::Change(announced))
     }
 
     /// Lets go of what was read and not given, if somebody was forgotten since: the checkpoint does not cover it, so it
@@ -149,73 +216,85 @@ impl Changes {
         }
         // Between two calls, nothing else is ready but what these stages have read.
         match &mut self.stage {
-            ReadStage::History { seq, step, .. } => *seq = *step,
+            ReadStage::History { next, step, .. } => *next = *step,
             ReadStage::Latest { .. } => {}
             ReadStage::Start | ReadStage::Live { .. } => return,
         }
         self.ready.clear();
     }
 
-    /// Reads one step from the store, or waits for one change.
+    /// Reads one step from the store.
     async fn step(&mut self) -> Result<(), Ended> {
         if matches!(self.stage, ReadStage::Start) {
             return self.start().await;
-        }
-        if let ReadStage::Live { live } = &mut self.stage {
-            match live.recv().await {
-                Ok(announced) if self.at.checkpoint.covers(announced.change.position) => {}
-                Ok(announced) => self.ready.push_back(Item::Change(announced)),
-                Err(RecvError::Lagged(behind)) => return Err(Ended::TooSlow(behind)),
-                Err(RecvError::Closed) => return Err(Ended::Replaced),
-            }
-            return Ok(());
         }
         let table = self.shared.readers()?;
         if !self.is_of(&table) {
             return Err(Ended::Replaced);
         }
-        match &mut self.stage {
-            ReadStage::Start | ReadStage::Live { .. } => {}
-            ReadStage::Latest { left, first } => {
-                let Some(partition) = left.front().copied() else {
-                    self.stage = self.history();
-                    return Ok(());
-                };
-                let offset = self.at.checkpoint.next(partition).unwrap_or(0);
-                let read = self.shared.read_of(&table, move |reader| reader.latest(partition, offset, STEP));
-                let (states, checkpoint) = read.await?;
-                if states.is_empty() {
-                    left.pop_front();
-                    let read = checkpoint.entries().filter(|(read, ..)| *read == partition);
-                    self.at.checkpoint.reach_all(&Checkpoint::from_entries(read));
-                }
-                let names = table.names();
-                self.ready.extend(states.into_iter().map(|mut state| {
-                    if first.covers(state.position) {
-                        state.before = Seen::Nobody;
-                    }
-                    Item::State(Announced::new(state, names.clone()))
-                }));
+        match &self.stage {
+            ReadStage::Start | ReadStage::Live { .. } => Ok(()),
+            ReadStage::Latest { .. } => self.read_latest(&table).await,
+            ReadStage::History { .. } => self.read_history(&table).await,
+        }
+    }
+
+    async fn read_latest(&mut self, table: &Arc<StoreReaders>) -> Result<(), Ended> {
+        let ReadStage::Latest { left, first } = &mut self.stage else { return Ok(()) };
+        let Some(partition) = left.front().copied() else {
+            self.stage = self.history()?;
+            return Ok(());
+        };
+        let (offset, filter) = (self.at.checkpoint.next(partition).unwrap_or(0), Arc::clone(&self.filter));
+        let read = self
+            .shared
+            .read_of(table, move |reader| reader.latest(filter.user_ids.as_deref(), partition, offset, STEP));
+        let (states, checkpoint) = read.await?;
+        if states.is_empty() {
+            left.pop_front();
+            let read = checkpoint.entries().filter(|(read, ..)| *read == partition);
+            self.at.checkpoint.reach_all(&Checkpoint::from_entries(read));
+        }
+        let names = table.names();
+        self.ready.extend(states.into_iter().map(|mut state| {
+            if first.covers(state.position) {
+                state.before = Seen::Nobody;
             }
-            ReadStage::History { seq, step, .. } => {
-                let (from, begin) = (self.at.checkpoint.clone(), *seq);
-                let since = from.clone();
-                match self.shared.read_of(&table, move |reader| reader.since(&since, begin, STEP)).await? {
-                    Since::Beyond => self.stage = self.latest(&from).await?,
-                    Since::Each { changes, next_seq, end } => {
-                        (*step, *seq) = (begin, next_seq);
-                        let names = table.names();
-                        let announced = |change| Item::Change(Announced::new(change, names.clone()));
-                        self.ready.extend(changes.into_iter().map(announced));
-                        if let Some(end) = end
-                            && self.ready.is_empty()
-                        {
-                            self.at.checkpoint.reach_all(&end);
-                            self.go_live();
-                        }
-                    }
-                }
-            }
+            Item::State(Announced::new(state, names.clone()))
+        }));
+        Ok(())
+    }
+
+    async fn read_history(&mut self, table: &Arc<StoreReaders>) -> Result<(), Ended> {
+        let ReadStage::History { live, next, step, piece } = &mut self.stage else { return Ok(()) };
+        let (from, begin) = (&self.at.checkpoint, *next);
+        let (changes, floor, following, end) = if self.filter.user_ids.is_some() {
+            let (filter, begin) = (Arc::clone(&self.filter), begin.unwrap_or(0));
+            let users =
+                move |reader: &StoreReader| reader.kept_of(filter.user_ids.as_deref().unwrap_or_default(), begin, STEP);
+            let read = self.shared.read_of(table, users).await?;
+            let names = table.names();
+            let changes: Vec<_> =
+                read.changes.into_iter().map(|change| Announced::new(change, names.clone())).collect();
+            (changes, read.floor, read.next, read.end)
+        } else {
+            let read = live.kept().piece(&self.shared, from, begin, &live.came().checkpoint).await?;
+            let read = piece.insert(read);
+            (read.changes.clone(), read.floor.clone(), read.next, read.end.clone())
+        };
+        if !covers(from, &floor) {
+            let from = from.clone();
+            self.stage = self.latest(&from).await?;
+            return Ok(());
+        }
+        (*step, *next) = (begin, Some(following));
+        let is_new = |change: &Arc<Announced>| !from.covers(change.change.position);
+        self.ready.extend(changes.into_iter().filter(is_new).map(Item::Change));
+        if let Some(end) = end
+            && self.ready.is_empty()
+        {
+            self.at.checkpoint.reach_all(&end);
+            self.go_live();
         }
         Ok(())
     }
@@ -229,7 +308,7 @@ impl Changes {
         let starts_over = is_other || !table.names().is_of(from, &held) || self.shared.is_beyond_log(from).await;
         let checkpoint = if starts_over { Checkpoint::default() } else { from.clone() };
         // Nothing is decided before the last wait is over, for this may be dropped at each.
-        let stage = if checkpoint.is_empty() { self.latest(&checkpoint).await? } else { self.history() };
+        let stage = if checkpoint.is_empty() { self.latest(&checkpoint).await? } else { self.history()? };
         self.at = Bookmark { checkpoint, topic: Some(table.topic()) };
         self.table = Arc::downgrade(&table);
         self.stage = stage;
@@ -249,8 +328,8 @@ impl Changes {
     }
 
     /// Listens first and reads then: a change is in the one or in the other, and in both only if its position says so.
-    fn history(&self) -> ReadStage {
-        ReadStage::History { live: self.shared.hear(), seq: 0, step: 0 }
+    fn history(&self) -> Result<ReadStage, Ended> {
+        Ok(ReadStage::History { live: self.shared.listen(&self.filter)?, next: None, step: None, piece: None })
     }
 
     fn go_live(&mut self) {

@@ -4,14 +4,15 @@
 
 mod history;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use domain::{Checkpoint, UnixMillis, UserId, wire};
+use domain::{UnixMillis, UserId, wire};
 use history::{assert_is_fold, changed, records};
 use projector::store::{
-    Change, Commit, Effects, Error, HeldBy, LogBatch, Lookup, Since, StoreMeta, StoreReader, UserFilter, Writer,
+    Change, Commit, Effects, Error, HeldBy, LogBatch, Lookup, StoreMeta, StoreReader, UserFilter, Writer,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -74,11 +75,12 @@ fn the_size_of_batches_does_not_matter() {
 }
 
 #[test]
-fn every_change_is_told_since_any_checkpoint_and_none_twice() {
+fn every_change_is_kept_in_order_under_a_number_of_its_own() {
     let (_dir, mut writer) = store();
     let batch = batch(4, 200);
     let mut kept: Vec<Change> = Vec::new();
-    let mut checkpoints = vec![Checkpoint::default()];
+    let mut numbers = BTreeMap::new();
+    let reader = StoreReader::open(writer.path()).unwrap();
     for records in batch.records.chunks(7) {
         let commit = writer.commit(&LogBatch { records: records.to_vec(), ..LogBatch::default() }, LATER).unwrap();
         for change in commit.changes {
@@ -87,30 +89,34 @@ fn every_change_is_told_since_any_checkpoint_and_none_twice() {
             }
             kept.push(change);
         }
-        checkpoints.push(commit.checkpoint);
+        for (number, position) in reader.kept_places(0).unwrap().places {
+            assert_eq!(*numbers.entry(number).or_insert(position), position, "a number is of one change for ever");
+        }
     }
-    let reader = StoreReader::open(writer.path()).unwrap();
-    let Since::Each { changes, .. } = reader.since(&Checkpoint::default(), 0, kept.len()).unwrap() else {
-        panic!("all")
-    };
     let told = |changes: &[Change]| -> Vec<_> {
         changes.iter().map(|change| (change.position, change.event.clone(), change.before.clone())).collect()
     };
-    assert_eq!(told(&changes), told(&kept), "of those who were forgotten, nothing before");
-    let all: Vec<_> = kept.iter().map(|change| change.position).collect();
-    for from in checkpoints {
-        let (mut told, mut seq) = (Vec::new(), 0);
+    let all = reader.kept(0, i64::MAX).unwrap().changes;
+    assert_eq!(told(&all), told(&kept), "of those who were forgotten, nothing before");
+    let (mut pieces, mut begin, mut end) = (Vec::new(), 0, None);
+    while end.is_none() {
+        let piece = reader.kept(begin, begin + 5).unwrap();
+        pieces.extend(piece.changes);
+        (begin, end) = (piece.next, piece.end);
+    }
+    assert_eq!((told(&pieces), end.as_ref()), (told(&kept), Some(writer.checkpoint())));
+    for user in kept.iter().map(|change| change.user_id).collect::<BTreeSet<_>>() {
+        let (mut of_user, mut begin) = (Vec::new(), 0);
         loop {
-            let Since::Each { changes, next_seq, end } = reader.since(&from, seq, 5).unwrap() else { panic!("{from}") };
-            told.extend(changes.iter().map(|change| change.position));
-            seq = next_seq;
-            if let Some(end) = end {
-                assert_eq!(&end, writer.checkpoint());
+            let step = reader.kept_of(&[user], begin, 2).unwrap();
+            of_user.extend(step.changes);
+            begin = step.next;
+            if step.end.is_some() {
                 break;
             }
         }
-        let expected: Vec<_> = all.iter().copied().filter(|position| !from.covers(*position)).collect();
-        assert_eq!(told, expected, "from {from}");
+        let expected: Vec<Change> = kept.iter().filter(|change| change.user_id == user).cloned().collect();
+        assert_eq!(told(&of_user), told(&expected), "{user}");
     }
 }
 

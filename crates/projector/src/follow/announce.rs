@@ -1,12 +1,11 @@
 //! Announces commits to those who wait, subscribe, or look at the metrics.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 
 use domain::{Checkpoint, UserId};
 
-use crate::announced::Announced;
 use crate::facts::Answer;
 use crate::phase::Phase;
 use crate::shared::{Committed, Shared};
@@ -18,8 +17,6 @@ pub(super) struct Announcer<'s> {
     shared: &'s Shared,
     /// Where the log ended at start: the table is ready when it has been read so far.
     goal: Checkpoint,
-    /// The changes that may still wait for slow subscribers, as many as the channel holds.
-    waiting: VecDeque<Weak<Announced>>,
     /// Where the log ended at start.
     answer: Answer,
     readers: Arc<StoreReaders>,
@@ -33,7 +30,7 @@ impl<'s> Announcer<'s> {
             topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
         );
         let readers = Arc::clone(writer.readers());
-        Self { shared, goal, waiting: VecDeque::new(), answer: topic.answer(), readers, is_begun: false }
+        Self { shared, goal, answer: topic.answer(), readers, is_begun: false }
     }
 
     /// Puts the table into use, at the first call.
@@ -55,10 +52,8 @@ impl<'s> Announcer<'s> {
         if forgotten.is_empty() {
             return;
         }
-        for waiting in self.waiting.iter().filter_map(Weak::upgrade) {
-            if forgotten.contains(&waiting.change.user_id) {
-                waiting.erase();
-            }
+        if let Some(subscribers) = &*self.shared.changes.read() {
+            subscribers.erase(&forgotten);
         }
         self.shared.forgettings.fetch_add(1, Ordering::Release);
     }
@@ -68,18 +63,9 @@ impl<'s> Announcer<'s> {
     pub(super) fn commit(&mut self, commit: Commit) {
         let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable, .. } = commit;
         self.erase(&changes);
-        self.shared.committed.send_replace(Committed::new(self.readers.topic(), checkpoint));
-        {
-            let (subscribers, names) = (self.shared.changes.read(), self.readers.names());
-            for change in changes {
-                let announced = Announced::new(change, names.clone());
-                if self.waiting.len() == self.shared.options.changes_waiting_max {
-                    self.waiting.pop_front();
-                }
-                self.waiting.push_back(Arc::downgrade(&announced));
-                // An error says that nobody listens.
-                let _heard = subscribers.send(announced);
-            }
+        self.shared.committed.send_replace(Committed::new(self.readers.topic(), checkpoint.clone()));
+        if let Some(subscribers) = &*self.shared.changes.read() {
+            subscribers.announce(changes, &self.readers.names(), checkpoint);
         }
         let metrics = &self.shared.metrics;
         metrics.count(effects);

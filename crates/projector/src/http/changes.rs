@@ -25,19 +25,24 @@
 //! comes back with `Last-Event-ID` goes on there, here or at another replica. An id of another topic, of a log that was
 //! cut and has grown again, from beyond the end of the log, or that cannot be read starts over. Where the broker gives
 //! topics no id (the embedded one, Kafka before 2.8), a topic that was created again and has grown past the position is
-//! not detected. A heartbeat is a comment with an `id`, which moves a quiet reader's checkpoint along.
+//! not detected. A heartbeat is a comment with an `id`, which moves the checkpoint of a reader along who wants nothing of
+//! what was announced.
+//!
+//! A slow reader is sent the rest of what waits in its connection, then `cut-off`, once it reads on. One that reads
+//! nothing at all for 30 seconds loses its connection without it: there is no way to tell it anything.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use domain::{UnixMillis, wire};
 use futures_util::{StreamExt as _, stream};
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
@@ -48,11 +53,11 @@ use super::api::Api;
 use super::at_least::AtLeast;
 use super::bodies::{EventBody, Refused};
 use super::fields::Shown;
-use super::filter::ChangeFilter;
 use super::guard::Held;
 use super::params::ChangesQuery;
 use super::refusal::Refusal;
 use super::render::{Rendered, View};
+use super::sse;
 use crate::announced::Announced;
 use crate::auth::Standing;
 use crate::bookmark::Bookmark;
@@ -63,6 +68,8 @@ use crate::subscribe::{Changes, Ended, Item};
 const RETRY: Duration = Duration::from_secs(2);
 /// How often a quiet subscriber hears something: below the minute after which proxies take a connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How many bytes of events are sent at once when that many wait.
+const STEP_BYTES: usize = 16 * 1024;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -110,37 +117,39 @@ pub(super) async fn changes(
         return Ok(busy::answer(&headers, "there are as many subscribers as there may be"));
     };
     let subscriber = Subscriber {
-        changes: api.projection.subscribe(from),
-        filter,
+        changes: Changes::new(Arc::clone(shared), from, filter),
         shown,
         standing,
         clock: shared.options.clock,
         cut_off: shared.metrics.subscribers_cut_off.clone(),
+        rendered: shared.metrics.changes_rendered.clone(),
         shutdown: api.shutdown.clone(),
         ended: false,
         _counted: CountedIn::new(&shared.metrics.subscribers),
         _place: place,
     };
     let events = stream::unfold(subscriber, |mut subscriber| async move {
-        subscriber.event().await.map(|event| (Ok::<_, Infallible>(event), subscriber))
+        subscriber.events().await.map(|events| (Ok::<_, Infallible>(events), subscriber))
     });
-    let opening = stream::iter([Ok(Event::default().retry(RETRY))]);
+    let opening = stream::iter([Ok(Bytes::from(format!("retry: {}\n\n", RETRY.as_millis())))]);
     let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // nginx would gather events into its buffer.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((headers, Sse::new(opening.chain(events))).into_response())
+    Ok((headers, Body::from_stream(opening.chain(events))).into_response())
 }
 
-/// One reader's stream. It is polled only while the reader takes events, so it never holds more than one.
+/// One reader's stream. It is polled only while the reader takes events, so it never holds more than [`STEP_BYTES`] of
+/// them and one event.
 struct Subscriber {
     changes: Changes,
-    filter: ChangeFilter,
     shown: Shown,
     standing: Standing,
     clock: fn() -> UnixMillis,
     cut_off: Counter,
+    rendered: Counter,
     shutdown: Shutdown,
     ended: bool,
     _counted: CountedIn,
@@ -148,63 +157,75 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// Waits for the next event that the filter lets through, or the time for a heartbeat; `None` is the end.
-    async fn event(&mut self) -> Option<Event> {
+    /// Waits for the next event that the filter lets through, or the time for a heartbeat, and returns it with those
+    /// that are there already; `None` is the end.
+    async fn events(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
         }
-        let quiet_until = tokio::time::Instant::now() + HEARTBEAT;
-        loop {
-            let item = tokio::select! {
-                biased;
-                () = self.shutdown.requested() => return Some(self.end("the service is stopping")),
-                reason = self.standing.ended(self.clock) => return Some(self.end(reason)),
-                item = self.changes.next() => item,
-                () = tokio::time::sleep_until(quiet_until) => return Some(self.with_id().comment("heartbeat")),
-            };
-            let event = match item {
-                Ok(Item::State(announced)) => self.change("user", &announced),
-                Ok(Item::Change(announced)) => self.change("changed", &announced),
-                Ok(Item::StartedOver) => {
-                    let data = json!({ "reason": "the topic was created again, or its log was cut" });
-                    Some(self.with_id().event("started-over").data(data.to_string()))
-                }
-                Ok(Item::CaughtUp) => {
-                    let data = json!({ "checkpoint": self.changes.bookmark().to_string() });
-                    Some(self.with_id().event("caught-up").data(data.to_string()))
-                }
-                Err(error) => {
-                    self.cut_off.inc_by(u64::from(matches!(error, Ended::TooSlow(_))));
-                    Some(self.end(&error.told()))
-                }
-            };
-            if event.is_some() {
-                return event;
+        let mut events = BytesMut::new();
+        let item = tokio::select! {
+            biased;
+            () = self.shutdown.requested() => {
+                self.end("the service is stopping", &mut events);
+                return Some(events.freeze());
+            }
+            reason = self.standing.ended(self.clock) => {
+                self.end(reason, &mut events);
+                return Some(events.freeze());
+            }
+            item = self.changes.next() => item,
+            () = tokio::time::sleep(HEARTBEAT) => {
+                self.changes.catch_up();
+                events.put_slice(b": heartbeat\n");
+                sse::put_field(&mut events, "id", &self.changes.id());
+                events.put_u8(b'\n');
+                return Some(events.freeze());
+            }
+        };
+        let mut item = Some(item);
+        while let Some(next) = item {
+            self.put(next, &mut events);
+            let is_full = self.ended || events.len() >= STEP_BYTES;
+            item = if is_full { None } else { self.changes.next_ready().map(Ok) };
+        }
+        Some(events.freeze())
+    }
+
+    fn put(&mut self, item: Result<Item, Ended>, events: &mut BytesMut) {
+        match item {
+            Ok(Item::State(announced)) => self.put_change("user", &announced, events),
+            Ok(Item::Change(announced)) => self.put_change("changed", &announced, events),
+            Ok(Item::StartedOver) => {
+                let data = json!({ "reason": "the topic was created again, or its log was cut" });
+                sse::put_event(events, &self.changes.id(), "started-over", &data);
+            }
+            Ok(Item::CaughtUp) => {
+                let data = json!({ "checkpoint": self.changes.bookmark().to_string() });
+                sse::put_event(events, &self.changes.id(), "caught-up", &data);
+            }
+            Err(error) => {
+                self.cut_off.inc_by(u64::from(matches!(error, Ended::TooSlow(_))));
+                self.end(&error.told(), events);
             }
         }
     }
 
-    fn change(&self, name: &str, announced: &Announced) -> Option<Event> {
-        if !self.filter.lets_through(announced) {
-            return None;
-        }
+    fn put_change(&self, name: &'static str, announced: &Announced, events: &mut BytesMut) {
         let name = if announced.change.event.is_some() { name } else { "forgotten" };
-        let event = self.with_id().event(name);
-        let data = || data(announced, (self.clock)(), self.shown);
-        Some(match self.shown.by_scopes() {
-            Some(scopes) => event.data(announced.json(scopes, data)),
-            None => event.data(data()),
-        })
+        // A change is given by one name alone, so what it shows makes the form.
+        let form = announced.form(self.shown.number(), || {
+            self.rendered.inc();
+            sse::form(name, &data(announced, (self.clock)(), self.shown))
+        });
+        let id = self.changes.id();
+        sse::put_field(events, "id", &id);
+        events.put_slice(&form);
     }
 
-    fn end(&mut self, reason: &str) -> Event {
+    fn end(&mut self, reason: &str, events: &mut BytesMut) {
         self.ended = true;
-        self.with_id().event("cut-off").data(json!({ "reason": reason }).to_string())
-    }
-
-    /// Returns an event with the id that the reader goes on from.
-    fn with_id(&self) -> Event {
-        Event::default().id(self.changes.bookmark().to_string())
+        sse::put_event(events, &self.changes.id(), "cut-off", &json!({ "reason": reason }));
     }
 }
 

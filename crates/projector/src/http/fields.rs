@@ -59,7 +59,6 @@ pub(super) struct Shown {
     visible: u32,
     /// The members that the request asks for.
     asked: u32,
-    scopes: Scopes,
 }
 
 /// The documentation of the parameter `fields`.
@@ -93,7 +92,7 @@ impl Shown {
     pub(super) fn of(scopes: Scopes) -> Self {
         let is_visible = |scope: Option<Scope>| scope.is_none_or(|scope| scopes.contains(scope));
         let visible = bits(|(_, scope)| is_visible(*scope));
-        Self { visible, asked: u32::MAX, scopes }
+        Self { visible, asked: u32::MAX }
     }
 
     /// Returns what is shown of the members that `fields` names, parted by commas; of all without it.
@@ -108,9 +107,9 @@ impl Shown {
         Ok(Self { asked, ..Self::of(scopes) })
     }
 
-    /// Returns the scopes, if they alone decide what is shown.
-    pub(super) fn by_scopes(self) -> Option<Scopes> {
-        (self.asked == u32::MAX).then_some(self.scopes)
+    /// Returns a number: answers of the same one show the same.
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.visible & bits(|_| true)) << 32 | u64::from(self.asked & bits(|_| true))
     }
 
     /// Returns the fields of the vendor's table that are shown.

@@ -7,10 +7,10 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::fields::{FieldNames, Shown};
-use super::filter::ChangeFilter;
 use super::refusal::Refusal;
+use crate::change_filter::ChangeFilter;
 use crate::scopes::{Scope, Scopes};
-use crate::store::UserFilter;
+use crate::store::{Traits, UserFilter};
 
 /// How many users a page has by default.
 const PAGE_DEFAULT: usize = 100;
@@ -160,7 +160,8 @@ impl ChangesQuery {
             return Err(Refusal::Parameter(format!("userId: expected at most {USER_IDS_MAX}")));
         }
         let is_agent = parse_is_agent(self.is_agent.as_deref())?;
-        Ok(ChangeFilter { user_ids, state: self.state.clone(), is_agent, priv_group: self.priv_group })
+        let wanted = Traits { state: self.state.clone(), is_agent, priv_group: self.priv_group };
+        Ok(ChangeFilter::new(user_ids, wanted))
     }
 
     pub(super) fn shown(&self, scopes: Scopes) -> Result<Shown, Refusal> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::gap::OpenGap;
 use domain::roll::Roll;
 use domain::{Checkpoint, Position, UnixMillis, UserId};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::rows::{read_gaps, signed};
 use super::sealed::Sealed;
@@ -43,13 +43,32 @@ pub struct Change {
     pub before: Seen,
 }
 
-/// Changes since a checkpoint, as far as one call returns them.
+/// Some of the changes that are kept, in the order of their commits.
 #[derive(Clone, Debug)]
-pub enum Since {
-    /// Each change that there was, in order, from one that is at `next_seq` or later.
-    Each { changes: Vec<Change>, next_seq: i64, end: Option<Checkpoint> },
-    /// The history does not reach back so far.
-    Beyond,
+pub struct Kept {
+    pub changes: Vec<Change>,
+    /// The number of the change that follows them, or a smaller one.
+    pub next: i64,
+    /// Each change at or above it is kept.
+    pub floor: Checkpoint,
+    /// The checkpoint of the table, when no change follows.
+    pub end: Option<Checkpoint>,
+}
+
+/// The positions of changes that are kept, with their numbers.
+#[derive(Clone, Debug)]
+pub struct KeptPlaces {
+    pub places: Vec<(i64, Position)>,
+    /// The checkpoint of the table.
+    pub at: Checkpoint,
+}
+
+/// Which of the changes that are kept to return.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which<'u> {
+    /// Those of all users with numbers below this one.
+    Below(i64),
+    Of(&'u [UserId]),
 }
 
 impl Change {
@@ -75,14 +94,21 @@ pub(super) fn remove(connection: &Connection, user_id: UserId) -> rusqlite::Resu
     connection.prepare_cached("DELETE FROM changes WHERE user_id = ?1")?.execute([user_id.get()])
 }
 
-/// Adds changes and lets the oldest go.
-pub(super) fn append(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
+/// Returns the number of the last change; 0 without one.
+pub(super) fn last(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM changes")?.query_row([], |row| row.get(0))
+}
+
+/// Adds changes and lets the oldest go. The last change before the transaction had the number `last`, and may have been
+/// removed: its number is not given again.
+pub(super) fn append(connection: &Connection, mut last: i64, changes: &[Change]) -> rusqlite::Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
     let mut insert = connection.prepare_cached(
         "INSERT INTO changes (partition, offset, user_id, event, forgotten_at, unknown_since, \
-           before, before_state, before_is_agent, before_priv_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+           before, before_state, before_is_agent, before_priv_group, seq) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     for change in changes {
         let Position { partition, offset } = change.position;
@@ -90,13 +116,12 @@ pub(super) fn append(connection: &Connection, changes: &[Change]) -> rusqlite::R
         let [before, state, is_agent, priv_group] = change.before.to_columns();
         let (user_id, event) = (change.user_id.get(), change.event.as_deref().map(Sealed));
         let unknown = change.unknown_since.map(UnixMillis::millis);
-        insert.execute(params![partition, offset, user_id, event, at, unknown, before, state, is_agent, priv_group])?;
+        last += 1;
+        insert.execute(params![
+            partition, offset, user_id, event, at, unknown, before, state, is_agent, priv_group, last
+        ])?;
     }
-    let (first, last): (i64, i64) = connection
-        .prepare_cached(
-            "SELECT coalesce((SELECT min(seq) FROM changes), 0), coalesce((SELECT max(seq) FROM changes), 0)",
-        )?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let first: i64 = connection.prepare_cached("SELECT min(seq) FROM changes")?.query_row([], |row| row.get(0))?;
     if last - first > CHANGES_KEPT_MAX + CHANGES_SLACK {
         trim(connection, last - CHANGES_KEPT_MAX)?;
     }
@@ -114,47 +139,65 @@ fn trim(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns up to `limit` changes that `from` does not cover, beginning at `seq`, and fewer when their events have as
-/// many bytes as a step may have.
-///
-/// `end` is the checkpoint of the store when there is nothing more.
-pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit: usize) -> rusqlite::Result<Since> {
-    let floor = meta::read_history_floor(connection)?;
-    if floor.iter().any(|(partition, offset)| from.next(partition).unwrap_or(0) < offset) {
-        return Ok(Since::Beyond);
-    }
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, partition, offset, user_id, event, forgotten_at, unknown_since, \
-           before, before_state, before_is_agent, before_priv_group FROM changes WHERE seq >= ?1 ORDER BY seq",
-    )?;
-    let mut rows = statement.query([seq])?;
-    let (mut changes, mut next_seq, mut bytes) = (Vec::new(), seq, 0);
+/// Returns the changes from the number `begin` on, up to `limit`, and fewer when their events have as many bytes as a
+/// step may have.
+pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit: usize) -> rusqlite::Result<Kept> {
+    const COLUMNS: &str = "seq, partition, offset, user_id, event, forgotten_at, unknown_since, before, before_state, \
+         before_is_agent, before_priv_group";
+    let (condition, value) = match which {
+        Which::Below(_) => ("seq >= ?1 AND ?2 = ''", String::new()),
+        Which::Of(users) => ("user_id IN (SELECT value FROM json_each(?2)) AND seq >= ?1", json_list(users)),
+    };
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM changes WHERE {condition} ORDER BY seq"))?;
+    let mut rows = statement.query(params![begin, value])?;
+    let (floor, mut changes, mut next, mut bytes) = (meta::read_history_floor(connection)?, Vec::new(), begin, 0);
     while let Some(row) = rows.next()? {
-        let position = Position { partition: row.get(1)?, offset: row.get(2)? };
-        if changes.len() == limit || bytes >= STEP_BYTES_MAX {
-            return Ok(Since::Each { changes, next_seq, end: None });
+        let number: i64 = row.get(0)?;
+        let is_beyond = matches!(which, Which::Below(end) if number >= end);
+        if is_beyond || changes.len() == limit || bytes >= STEP_BYTES_MAX {
+            let next = if let (Which::Below(end), true) = (which, is_beyond) { end } else { next };
+            return Ok(Kept { changes, next, floor, end: None });
         }
-        next_seq = row.get::<_, i64>(0)? + 1;
-        if from.covers(position) {
-            continue;
+        next = number + 1;
+        if let Some(change) = read_change(connection, row)? {
+            bytes += change.event.as_ref().map_or(0, |event| event.len());
+            changes.push(change);
         }
-        let Ok(user_id) = UserId::new(row.get(3)?) else { continue };
-        let event: Option<Sealed<Vec<u8>>> = row.get(4)?;
-        bytes += event.as_ref().map_or(0, |Sealed(event)| event.len());
-        let forgotten_at: Option<i64> = row.get(5)?;
-        let mut gaps = read_gaps(connection, user_id)?;
-        gaps.retain(|gap| gap.position.partition != position.partition || gap.position.offset <= position.offset);
-        changes.push(Change {
-            position,
-            user_id,
-            event: event.map(|Sealed(event)| Arc::from(event)),
-            forgotten_at: forgotten_at.map(UnixMillis::from_millis),
-            gaps,
-            unknown_since: unknown::since(row, 6)?,
-            before: Seen::from_columns(row, 7)?,
-        });
     }
-    Ok(Since::Each { changes, next_seq, end: Some(meta::read_checkpoint(connection)?) })
+    Ok(Kept { changes, next, floor, end: Some(meta::read_checkpoint(connection)?) })
+}
+
+fn read_change(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
+    let position = Position { partition: row.get(1)?, offset: row.get(2)? };
+    let Ok(user_id) = UserId::new(row.get(3)?) else { return Ok(None) };
+    let event: Option<Sealed<Vec<u8>>> = row.get(4)?;
+    let forgotten_at: Option<i64> = row.get(5)?;
+    let mut gaps = read_gaps(connection, user_id)?;
+    gaps.retain(|gap| gap.position.partition != position.partition || gap.position.offset <= position.offset);
+    Ok(Some(Change {
+        position,
+        user_id,
+        event: event.map(|Sealed(event)| Arc::from(event)),
+        forgotten_at: forgotten_at.map(UnixMillis::from_millis),
+        gaps,
+        unknown_since: unknown::since(row, 6)?,
+        before: Seen::from_columns(row, 7)?,
+    }))
+}
+
+/// Returns the positions of the changes from the number `begin` on.
+pub(super) fn places(connection: &Connection, begin: i64) -> rusqlite::Result<KeptPlaces> {
+    let mut statement =
+        connection.prepare_cached("SELECT seq, partition, offset FROM changes WHERE seq >= ?1 ORDER BY seq")?;
+    let place = |row: &Row<'_>| Ok((row.get(0)?, Position { partition: row.get(1)?, offset: row.get(2)? }));
+    let places = statement.query_map([begin], place)?.collect::<rusqlite::Result<_>>()?;
+    Ok(KeptPlaces { places, at: meta::read_checkpoint(connection)? })
+}
+
+/// Returns a list that SQLite's `json_each` reads.
+fn json_list(users: &[UserId]) -> String {
+    serde_json::to_string(users).expect("numbers are JSON")
 }
 
 /// Returns up to `limit` users, forgotten ones too, whose newest record on `partition` that has a part in their state
@@ -163,34 +206,22 @@ pub(super) fn since(connection: &Connection, from: &Checkpoint, seq: i64, limit:
 /// A subscription reads these where single changes are no longer known. In a tied second the winner may be older than
 /// the record that made it win, so every event of the second counts. The first of the unknown records in which a user
 /// ends is newer than both. The events are read one by one, and fewer are returned when they have as many bytes as a
-/// step may have.
+/// step may have. With `users` it returns those alone, by their own rows: the table is not walked through for them.
 pub(super) fn latest(
     connection: &Connection,
+    users: Option<&[UserId]>,
     partition: i32,
     offset: i64,
     limit: usize,
 ) -> rusqlite::Result<(Vec<Change>, Checkpoint)> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT * FROM (SELECT winner_offset, user_id, 1, NULL, gaps, {UNKNOWN_SINCE} FROM users \
-           WHERE partition = ?1 AND winner_offset >= ?2 AND {KNOWN_HERE} AND NOT EXISTS (SELECT 1 FROM seconds \
-             WHERE seconds.user_id = users.user_id AND seconds.partition = ?1 AND offset > winner_offset) \
-           ORDER BY winner_offset LIMIT ?3) \
-         UNION ALL \
-         SELECT * FROM (SELECT max(offset), user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
-           FROM seconds JOIN users USING (user_id) \
-           WHERE seconds.partition = ?1 AND offset >= ?2 AND (users.partition <> ?1 OR offset > winner_offset) \
-             AND {KNOWN_HERE} \
-           GROUP BY user_id ORDER BY 1 LIMIT ?3) \
-         UNION ALL \
-         SELECT * FROM (SELECT offset, user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
-           FROM unknown AS ending JOIN users USING (user_id) \
-           WHERE ending.partition = ?1 AND offset >= ?2 ORDER BY offset LIMIT ?3) \
-         UNION ALL \
-         SELECT * FROM (SELECT winner_offset, user_id, 0, forgotten_at, 0, NULL FROM forgotten \
-           WHERE partition = ?1 AND winner_offset >= ?2 ORDER BY winner_offset LIMIT ?3) \
-         ORDER BY 1 LIMIT ?3"
-    ))?;
-    let mut rows = statement.query(params![partition, offset, signed(limit)])?;
+    // A plus takes an index out of the choice: SQLite would walk through all that is on the partition.
+    let (of, plus) = match users {
+        Some(_) => ("user_id IN (SELECT value FROM json_each(?4))", "+"),
+        None => ("?4 = ''", ""),
+    };
+    let mut statement = connection.prepare_cached(&latest_statement(of, plus))?;
+    let users = users.map(json_list).unwrap_or_default();
+    let mut rows = statement.query(params![partition, offset, signed(limit), users])?;
     let mut event_of = connection.prepare_cached("SELECT event FROM users WHERE user_id = ?1")?;
     let (mut changes, mut bytes) = (Vec::new(), 0);
     while bytes < STEP_BYTES_MAX
@@ -214,4 +245,29 @@ pub(super) fn latest(
         });
     }
     Ok((changes, meta::read_checkpoint(connection)?))
+}
+
+/// Returns the statement of [`latest`], for those who meet the condition `of`.
+fn latest_statement(of: &str, plus: &str) -> String {
+    format!(
+        "SELECT * FROM (SELECT winner_offset, user_id, 1, NULL, gaps, {UNKNOWN_SINCE} FROM users \
+           WHERE {plus}partition = ?1 AND winner_offset >= ?2 AND {of} AND {KNOWN_HERE} \
+             AND NOT EXISTS (SELECT 1 FROM seconds \
+             WHERE seconds.user_id = users.user_id AND seconds.partition = ?1 AND offset > winner_offset) \
+           ORDER BY winner_offset LIMIT ?3) \
+         UNION ALL \
+         SELECT * FROM (SELECT max(offset), user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
+           FROM seconds JOIN users USING (user_id) \
+           WHERE {plus}seconds.partition = ?1 AND offset >= ?2 AND (users.partition <> ?1 OR offset > winner_offset) \
+             AND {of} AND {KNOWN_HERE} \
+           GROUP BY user_id ORDER BY 1 LIMIT ?3) \
+         UNION ALL \
+         SELECT * FROM (SELECT offset, user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
+           FROM unknown AS ending JOIN users USING (user_id) \
+           WHERE {plus}ending.partition = ?1 AND offset >= ?2 AND {of} ORDER BY offset LIMIT ?3) \
+         UNION ALL \
+         SELECT * FROM (SELECT winner_offset, user_id, 0, forgotten_at, 0, NULL FROM forgotten \
+           WHERE {plus}partition = ?1 AND winner_offset >= ?2 AND {of} ORDER BY winner_offset LIMIT ?3) \
+         ORDER BY 1 LIMIT ?3"
+    )
 }

@@ -8,7 +8,7 @@ use domain::{Checkpoint, UnixMillis, UserId};
 use rusqlite::Connection;
 
 use super::connection::Interrupt;
-use super::history::{self, Change, Since};
+use super::history::{self, Change, Kept, KeptPlaces, Which};
 use super::{
     Erasures, Error, Indexes, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, meta, query, rows,
     tally, unknown, unreadable,
@@ -86,21 +86,44 @@ impl StoreReader {
         self.indexes.made()
     }
 
-    /// Returns up to `limit` changes that `from` does not cover; see [`Since`].
+    /// Returns the changes that are kept with numbers from `begin` up to `end`, this one excluded, and fewer when they
+    /// are large.
     ///
     /// # Errors
     /// As [`StoreReader::get`].
-    pub fn since(&self, from: &Checkpoint, seq: i64, limit: usize) -> Result<Since, Error> {
-        self.read(|connection| history::since(connection, from, seq, limit))
+    pub fn kept(&self, begin: i64, end: i64) -> Result<Kept, Error> {
+        self.read(|connection| history::kept(connection, begin, Which::Below(end), usize::MAX))
+    }
+
+    /// Returns up to `limit` changes of these users that are kept, with numbers from `begin` on.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub fn kept_of(&self, users: &[UserId], begin: i64, limit: usize) -> Result<Kept, Error> {
+        self.read(|connection| history::kept(connection, begin, Which::Of(users), limit))
+    }
+
+    /// Returns the positions of the changes that are kept, with numbers from `begin` on.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub fn kept_places(&self, begin: i64) -> Result<KeptPlaces, Error> {
+        self.read(|connection| history::places(connection, begin))
     }
 
     /// Returns the users whose winning record on `partition` is at `offset` or later, at most `limit`, and the
-    /// checkpoint.
+    /// checkpoint; of `users` alone, where they are named.
     ///
     /// # Errors
     /// As [`StoreReader::get`].
-    pub(crate) fn latest(&self, partition: i32, offset: i64, limit: usize) -> Result<(Vec<Change>, Checkpoint), Error> {
-        self.read(|connection| history::latest(connection, partition, offset, limit))
+    pub(crate) fn latest(
+        &self,
+        users: Option<&[UserId]>,
+        partition: i32,
+        offset: i64,
+        limit: usize,
+    ) -> Result<(Vec<Change>, Checkpoint), Error> {
+        self.read(|connection| history::latest(connection, users, partition, offset, limit))
     }
 
     /// Returns the position that the table stands for.

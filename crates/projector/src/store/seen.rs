@@ -15,7 +15,7 @@ pub enum Seen {
 }
 
 /// The fields that a subscription can filter by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Traits {
     pub state: Option<String>,
     pub is_agent: Option<bool>,

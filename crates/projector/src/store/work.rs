@@ -111,11 +111,12 @@ impl<'c> Work<'c> {
 
     pub(super) fn finish(mut self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
         let connection = self.connection;
+        let last = history::last(connection)?;
         self.remove_former()?;
         for key in self.keys.values() {
             key.store(connection)?;
         }
-        history::append(connection, &self.commit.changes)?;
+        history::append(connection, last, &self.commit.changes)?;
         let mut statement = connection.prepare_cached(
             "INSERT INTO checkpoint VALUES (?1, ?2, 0, ?3) \
              ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, leader_epoch = excluded.leader_epoch",

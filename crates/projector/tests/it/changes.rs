@@ -272,3 +272,76 @@ async fn subscribers_leave_places_for_queries_and_are_asked_to_come_again() {
     drop(readers);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_nothing_of_a_change_is_not_woken_and_all_others_share_its_form() {
+    const READERS: usize = 20;
+    const CHANGES: i64 = 5;
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let (mut all, mut few) = (Vec::new(), Vec::new());
+    for number in 0..READERS {
+        all.push(Events::open(&service, "/changes", None).await);
+        let path = ["/changes?userId=9", "/changes?state=inactive"][number % 2];
+        few.push(Events::open(&service, path, None).await);
+    }
+    for reader in all.iter_mut().chain(&mut few) {
+        reader.until("caught-up").await;
+    }
+    let mut published = Vec::new();
+    for second in 0..CHANGES {
+        published.push(kafka.event(&event(None, user(second, "a"), second)).await);
+    }
+    published.sort();
+    let mut ids = Vec::new();
+    for reader in &mut all {
+        let events = reader.take(published.len()).await;
+        ids.push(last_id(&events));
+        let mut told = positions(&events);
+        told.sort();
+        assert_eq!(told, published);
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "all have the same id then");
+    assert_eq!(service.metric("rollcall_projector_changes_rendered_total").await, Some(CHANGES));
+    let woken = service.metric("rollcall_projector_subscribers_woken_total").await.unwrap();
+    assert!(woken <= CHANGES * READERS as i64, "{woken}");
+    let last = kafka.event(&event(None, in_state(9, "a", "inactive"), 100)).await;
+    for reader in &mut few {
+        assert_eq!(positions(&reader.take(1).await), [last], "the first that they hear");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_come_back_at_once_share_what_they_read() {
+    const READERS: usize = 50;
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let id = last_id(&Events::open(&service, "/changes", None).await.until("caught-up").await);
+    let mut published = Vec::new();
+    for round in 0..3 {
+        published.extend(change_all(&kafka, 60, round).await);
+    }
+    let reached = published.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    assert_eq!(service.get(&format!("/status?at_least={reached}")).await.status, 200);
+    published.sort();
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(Events::open(&service, "/changes", Some(&id)).await);
+    }
+    let one = user_id(7);
+    for reader in &mut readers {
+        let mut told = positions(&reader.until("caught-up").await);
+        told.sort();
+        assert_eq!(told, published);
+    }
+    let told = Events::open(&service, "/changes?userId=7", Some(&id)).await.until("caught-up").await;
+    assert_eq!(positions(&told).len(), 3, "of the user alone");
+    assert!(told.iter().filter_map(|event| event.data.as_ref()?.get("userId")).all(|id| *id == one.get()));
+    let whole = Events::open(&service, "/changes?userId=7,8", None).await.until("caught-up").await;
+    assert_eq!(positions(&whole).len(), 2, "the newest states of the two");
+    service.stop().await;
+}
