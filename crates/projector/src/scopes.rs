@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use domain::UnixMillis;
 
@@ -103,7 +103,8 @@ pub struct Principal {
 impl Principal {
     /// Returns the principal of a service that lets everybody read everything.
     pub fn anonymous() -> Self {
-        Self { name: Arc::from("anonymous"), scopes: Scopes::ALL, until: None }
+        static NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("anonymous"));
+        Self { name: Arc::clone(&NAME), scopes: Scopes::ALL, until: None }
     }
 }
 

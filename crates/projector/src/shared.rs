@@ -4,6 +4,8 @@
 //! The follower replaces the readers and the channel of changes with each table, announces each commit after it is
 //! made, and says its phase. Everybody else reads.
 
+mod look;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,6 +32,7 @@ use crate::metrics::{Metrics, ResourceLabel};
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::store::{self, Resource, StoreReader, StoreReaders, Writer};
+use look::SlowDisk;
 
 /// How long the cluster may take to answer a question.
 pub(crate) const ASK_DEADLINE: Duration = Duration::from_secs(10);
@@ -68,6 +71,7 @@ pub(crate) struct Shared {
     /// Of the lines that say what the projection waits for.
     waits: Seldom,
     long_reads: Semaphore,
+    slow_disk: Mutex<SlowDisk>,
     /// The places of subscribers over HTTP.
     pub(crate) subscribers: Arc<Semaphore>,
     pub(crate) subscribers_refused: Seldom,
@@ -121,6 +125,7 @@ impl Shared {
             shutdown: Shutdown::new(),
             waits: Seldom::default(),
             long_reads: Semaphore::new(LONG_READS_MAX),
+            slow_disk: Mutex::default(),
         }
     }
 

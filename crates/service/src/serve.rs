@@ -94,6 +94,10 @@ pub struct Drained {
 
 /// The pause after a failed accept, for example for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How much of an answer the kernel takes that it cannot send yet: megabytes otherwise, of each subscriber that does not
+/// read.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// The time limit of a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
@@ -163,7 +167,7 @@ struct Server {
 
 impl Server {
     async fn connection(self, stream: TcpStream, peer: SocketAddr, acceptor: Option<Arc<SslAcceptor>>) {
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay(true).and_then(|()| bound_unsent(&stream)) {
             tracing::debug!(%peer, %error, "the connection ended before it began");
             return;
         }
@@ -250,6 +254,14 @@ impl Server {
         }
         note_end(peer, ended);
     }
+}
+
+/// Bounds what the kernel holds for a peer that does not read. Only the part that waits for its turn is bounded, not
+/// what is on the way, so a fast reader far away is as fast as before.
+fn bound_unsent(stream: &TcpStream) -> std::io::Result<()> {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    Ok(())
 }
 
 /// Returns the stream, which fails when the peer reads nothing for too long.

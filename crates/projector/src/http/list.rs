@@ -110,6 +110,12 @@ impl Source {
         self.projection.shared.read_of(&self.table, move |reader| reader.find(&filter, after, limit)).await
     }
 
+    /// Returns the first of them, where an index leads to all there are.
+    pub(super) async fn look(&self, limit: usize) -> Result<UserRows, Error> {
+        let filter = self.filter.clone();
+        self.projection.shared.look(&self.table, move |reader| reader.find(&filter, None, limit)).await
+    }
+
     pub(super) fn view(&self) -> View {
         let shared = &self.projection.shared;
         View { names: self.table.names(), now: shared.now(), as_of: shared.as_of(), shown: self.shown }

@@ -22,13 +22,12 @@ pub(super) struct DamagedEvent(pub(super) TopicPosition);
 /// The member with what an answer says of the user's state.
 const META: &str = "_meta";
 
-/// Returns the JSON of a stored user.
+/// Returns the stored event of a user, decoded.
 ///
 /// # Errors
-/// [`DamagedEvent`] when the stored event cannot be read.
-pub(super) fn user(row: &UserRow, view: &View) -> Result<Vec<u8>, DamagedEvent> {
-    let current = wire::decode_current(&row.event).map_err(|_| DamagedEvent(view.names.of(row.position)))?;
-    Ok(Rendered::new(&current, row, view).to_json())
+/// [`DamagedEvent`] when it cannot be read.
+pub(super) fn decoded<'r>(row: &'r UserRow, view: &View) -> Result<Current<'r>, DamagedEvent> {
+    wire::decode_current(&row.event).map_err(|_| DamagedEvent(view.names.of(row.position)))
 }
 
 /// Appends the JSON of users. None is left out of a list without a word.
@@ -40,8 +39,7 @@ pub(super) fn join(json: &mut Vec<u8>, users: &[UserRow], between: &[u8], view: 
         if index > 0 {
             json.extend(between);
         }
-        let current = wire::decode_current(&row.event).map_err(|_| DamagedEvent(view.names.of(row.position)))?;
-        Rendered::new(&current, row, view).write(json);
+        Rendered::new(&decoded(row, view)?, row, view).write(json);
     }
     Ok(())
 }
@@ -65,7 +63,7 @@ pub(super) struct Rendered<'e> {
 }
 
 impl<'e> Rendered<'e> {
-    fn new(current: &'e Current<'e>, row: &'e UserRow, view: &'e View) -> Self {
+    pub(super) fn new(current: &'e Current<'e>, row: &'e UserRow, view: &'e View) -> Self {
         let UserRow { position, ref gaps, unknown_since, .. } = *row;
         Self { current, position, gaps, unknown_since, view }
     }
@@ -300,7 +298,7 @@ mod tests {
         let user_id = UserId::new(180).unwrap();
         let row = UserRow { user_id, position: AT, event, gaps: Vec::new(), unknown_since: None };
         let is_named = |DamagedEvent(at): DamagedEvent| at.to_string() == NAMED;
-        assert!(user(&row, &view(RECEIVED)).is_err_and(is_named));
+        assert!(decoded(&row, &view(RECEIVED)).is_err_and(is_named));
         assert!(join(&mut Vec::new(), &[row], b",", &view(RECEIVED)).is_err_and(is_named), "not left out");
     }
 }

@@ -7,7 +7,8 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use domain::{UserId, wire};
+use domain::UserId;
+use domain::wire::Current;
 use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
@@ -20,8 +21,7 @@ use super::fields::Shown;
 use super::list::{STREAM_STEP, Source};
 use super::params::UserQuery;
 use super::refusal::Refusal;
-use super::render::{self, DamagedEvent, View};
-use crate::error::Error;
+use super::render::{self, Rendered, View};
 use crate::store::{Lookup, UserFilter, UserRow};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -68,7 +68,7 @@ pub(super) async fn one(
     let Path(id) = id?;
     let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
     let table = api.table()?;
-    match table.with(|reader| reader.get(user_id)).map_err(Error::from)? {
+    match api.projection.shared.look(&table, move |reader| reader.get(user_id)).await? {
         Lookup::Found(row) => found(&row, &known, &api.view(&table, shown)),
         Lookup::Forgotten(_) => Err(Refusal::ForgottenUser),
         Lookup::Unknown => Err(Refusal::UnknownUser),
@@ -76,25 +76,25 @@ pub(super) async fn one(
 }
 
 fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Refusal> {
-    let etag = etag(row, view)?;
+    let current = render::decoded(row, view)?;
+    let etag = etag(&current, view);
     let is_known = known.names(&etag);
     let etag = HeaderValue::try_from(etag).expect("base64, a UUID and quotes make a header");
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     }
-    let json = render::user(row, view)?;
+    let json = Rendered::new(&current, row, view).to_json();
     Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
 }
 
 /// Returns a weak tag: it is of the topic, the event that wins and the fields that are shown, so it covers the user,
 /// and not `_meta`. A table that was rebuilt and a replica give the same; the user of another topic has another.
-fn etag(row: &UserRow, View { names, shown, .. }: &View) -> Result<String, Refusal> {
-    let head = wire::decode_head(&row.event).map_err(|_| DamagedEvent(names.of(row.position)))?;
-    let (topic, event) = (names.topic(), head.event_id);
-    Ok(match shown.subset() {
+fn etag(current: &Current<'_>, View { names, shown, .. }: &View) -> String {
+    let (topic, event) = (names.topic(), current.event_id);
+    match shown.subset() {
         None => format!("W/\"{topic}/{event}\""),
         Some(shown) => format!("W/\"{topic}/{event}/{shown:x}\""),
-    })
+    }
 }
 
 /// Answers with all users that have this username.
@@ -168,7 +168,7 @@ async fn matching(
     let Path(value) = value?;
     let (table, filter) = (api.table()?, filter(value));
     let source = Source { projection: api.projection.clone(), table, filter, shown };
-    let page = source.find(None, STREAM_STEP).await?;
+    let page = source.look(STREAM_STEP).await?;
     if page.users.is_empty() {
         return Err(Refusal::UnknownUser);
     }

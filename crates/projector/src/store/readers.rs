@@ -8,7 +8,6 @@
 //!
 //! A read that is under way holds its snapshot, and an erasure has to wait for it: it is interrupted in the end.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,14 +46,15 @@ struct Pool {
     writes: u64,
     /// While a write is under way, and for ever once the writer is gone: no snapshot is kept then.
     writing: bool,
-    /// The reads that are under way, by number.
-    under_way: BTreeMap<u64, UnderWay>,
+    /// The reads that are under way: few at a time.
+    under_way: Vec<UnderWay>,
     /// How many reads there were.
     reads: u64,
 }
 
 #[derive(Debug)]
 struct UnderWay {
+    number: u64,
     began: Instant,
     interrupt: Arc<Interrupt>,
 }
@@ -131,13 +131,16 @@ impl StoreReaders {
     fn read<T>(&self, read: impl FnOnce(&StoreReader) -> Result<T, Error>) -> Result<T, Error> {
         let (idle, may_hold) = {
             let mut pool = self.pool.lock();
-            (pool.idle.pop(), (!pool.writing).then_some(pool.writes))
+            let idle = pool.idle.pop().map(|reader| (self.begin(&mut pool, &reader), reader));
+            (idle, (!pool.writing).then_some(pool.writes))
         };
-        let reader = match idle {
-            Some(reader) => reader,
-            None => self.open()?,
+        let (reading, reader) = match idle {
+            Some(idle) => idle,
+            None => {
+                let reader = self.open()?;
+                (self.begin(&mut self.pool.lock(), &reader), reader)
+            }
         };
-        let reading = self.begin(&reader);
         if !reader.holds() {
             reader.hold().map_err(|source| Error::of(&self.path, source))?;
         }
@@ -154,12 +157,10 @@ impl StoreReaders {
         if self.is_in_place() { opened } else { Err(Error::Removed { path: self.path.clone() }) }
     }
 
-    fn begin(&self, reader: &StoreReader) -> Reading<'_> {
-        let one = UnderWay { began: Instant::now(), interrupt: reader.interrupt() };
-        let mut pool = self.pool.lock();
+    fn begin(&self, pool: &mut Pool, reader: &StoreReader) -> Reading<'_> {
         pool.reads += 1;
         let number = pool.reads;
-        pool.under_way.insert(number, one);
+        pool.under_way.push(UnderWay { number, began: Instant::now(), interrupt: reader.interrupt() });
         Reading { readers: self, number }
     }
 
@@ -167,10 +168,10 @@ impl StoreReaders {
     /// longest, if there is one. Such reads are interrupted once they have lasted for `read_max`.
     pub(super) fn held_by(&self, read_max: Duration) -> HeldBy {
         let pool = self.pool.lock();
-        for read in pool.under_way.values().filter(|read| read.began.elapsed() >= read_max) {
+        for read in pool.under_way.iter().filter(|read| read.began.elapsed() >= read_max) {
             read.interrupt.now();
         }
-        let longest = pool.under_way.values().map(|read| read.began.elapsed()).max();
+        let longest = pool.under_way.iter().map(|read| read.began.elapsed()).max();
         longest.filter(|lasts| *lasts >= READERS_WAIT).map_or(HeldBy::AnotherProcess, HeldBy::OwnRead)
     }
 
@@ -210,7 +211,10 @@ impl StoreReaders {
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        self.readers.pool.lock().under_way.remove(&self.number);
+        let mut pool = self.readers.pool.lock();
+        if let Some(place) = pool.under_way.iter().position(|read| read.number == self.number) {
+            pool.under_way.swap_remove(place);
+        }
     }
 }
 

@@ -30,7 +30,11 @@ impl Events {
     }
 
     pub(crate) async fn with(service: &Service, path: &str, headers: &[(&str, &str)]) -> Self {
-        let stream = send(service.http, "GET", path, headers).await;
+        Self::of(send(service.http, "GET", path, headers).await)
+    }
+
+    /// Reads what comes from a connection on which a request was sent.
+    pub(crate) fn of(stream: TcpStream) -> Self {
         Self { stream, raw: Vec::new(), text: String::new(), in_body: false }
     }
 

@@ -36,3 +36,5 @@ mod forgotten;
 mod unread;
 
 mod registry;
+
+mod slow;

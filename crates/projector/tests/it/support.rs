@@ -48,6 +48,13 @@ impl Service {
         Self::run(config).await
     }
 
+    /// Starts a service in which so many changes wait for the slowest subscriber.
+    pub(crate) async fn start_waiting(kafka: &Log, store: &TempDir, changes_waiting_max: usize) -> Self {
+        let mut config = config(kafka, store, |_| {});
+        config.projection.changes_waiting_max = changes_waiting_max;
+        Self::run(config).await
+    }
+
     pub(crate) async fn start_with(kafka: &Log, store: &TempDir, change: impl FnOnce(&mut Raw)) -> Self {
         Self::run(config(kafka, store, change)).await
     }
