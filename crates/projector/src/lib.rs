@@ -11,8 +11,8 @@
 //! - [`rebuild`]: a table from the log; `start`: whether a stored table can go on.
 //! - `shared`: the state between the one that writes and those that read; `ends`, `announced`, [`Phase`], [`Error`].
 //! - `follow`: the loop. The only writer of the store and of `shared`.
-//! - [`Bookmark`], [`Changes`]: subscriptions without a gap or a repeat; `fan_out`: new changes for those who want them;
-//!   `kept_changes`: former ones.
+//! - [`Bookmark`], [`Changes`]: subscriptions without a gap or a repeat; `fan_out`: new changes for those who
+//!   want them; `kept_changes`: former ones.
 //! - [`Projection`]: the library's face.
 //! - [`Scopes`]: who may read what; [`Auth`]: who asks; `http`: all of it over HTTP; [`Config`], [`run`]: the service.
 //!

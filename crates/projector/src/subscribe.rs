@@ -304,7 +304,7 @@ impl Changes {
         let table = self.shared.readers()?;
         let from = &self.at.checkpoint;
         let is_other = self.at.topic.is_some_and(|topic| topic != table.topic());
-        let held = self.shared.read_of(&table, StoreReader::checkpoint).await?;
+        let held = self.shared.look(&table, StoreReader::checkpoint).await?;
         let starts_over = is_other || !table.names().is_of(from, &held) || self.shared.is_beyond_log(from).await;
         let checkpoint = if starts_over { Checkpoint::default() } else { from.clone() };
         // Nothing is decided before the last wait is over, for this may be dropped at each.
@@ -322,7 +322,7 @@ impl Changes {
 
     /// Begins to read the states that are beyond `from`.
     async fn latest(&self, from: &Checkpoint) -> Result<ReadStage, Ended> {
-        let checkpoint = self.shared.read(StoreReader::checkpoint).await?;
+        let checkpoint = self.shared.look(&self.shared.readers()?, StoreReader::checkpoint).await?;
         let left = checkpoint.iter().map(|(partition, _)| partition).collect();
         Ok(ReadStage::Latest { left, first: if from.is_empty() { checkpoint } else { Checkpoint::default() } })
     }

@@ -94,8 +94,8 @@ pub struct Drained {
 
 /// The pause after a failed accept, for example for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How much of an answer the kernel takes that it cannot send yet: megabytes otherwise, of each subscriber that does not
-/// read.
+/// How much of an answer the kernel takes that it cannot send yet. Without a limit it is megabytes, for each subscriber
+/// that does not read.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// The time limit of a TLS handshake.

@@ -25,8 +25,8 @@
 //! comes back with `Last-Event-ID` goes on there, here or at another replica. An id of another topic, of a log that was
 //! cut and has grown again, from beyond the end of the log, or that cannot be read starts over. Where the broker gives
 //! topics no id (the embedded one, Kafka before 2.8), a topic that was created again and has grown past the position is
-//! not detected. A heartbeat is a comment with an `id`, which moves the checkpoint of a reader along who wants nothing of
-//! what was announced.
+//! not detected. A heartbeat is a comment with an `id`, which moves the checkpoint of a quiet reader along, past what
+//! its filter keeps from it too.
 //!
 //! A slow reader is sent the rest of what waits in its connection, then `cut-off`, once it reads on. One that reads
 //! nothing at all for 30 seconds loses its connection without it: there is no way to tell it anything.
