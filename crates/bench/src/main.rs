@@ -12,7 +12,8 @@
 //! | `get.rs` | users answered in a second |
 //! | `live.rs` | changes on the topic, until a reader has them |
 //! | `fan_out.rs` | many subscribers at once, those who come back, and what stays of them in memory |
-//! | `memory.rs` | what a user takes in memory |
+//! | `memory.rs`, `gate_table.rs` | what a user takes in the memory of the services, and in the table of gate and keeper alone |
+//! | `shapes.rs` | the pipeline on the dearest bodies, without Kafka |
 //!
 //! | shared file | content |
 //! | --- | --- |
@@ -39,6 +40,7 @@ mod bodies;
 mod broker;
 mod connection;
 mod fan_out;
+mod gate_table;
 mod get;
 mod ingest;
 mod latency;
@@ -48,6 +50,7 @@ mod memory;
 mod process;
 mod rebuild;
 mod records;
+mod shapes;
 mod stream;
 mod table;
 mod usage;
@@ -71,6 +74,8 @@ enum Command {
     FanOut(fan_out::Args),
     Live(live::Args),
     Memory(memory::Args),
+    GateTable(gate_table::Args),
+    Shapes(shapes::Args),
     #[command(hide = true)]
     BareHttp(bare::HttpArgs),
 }
@@ -101,6 +106,8 @@ fn run(command: Command) -> Outcome<()> {
             Command::FanOut(args) => fan_out::run(args).await,
             Command::Live(args) => live::run(args).await,
             Command::Memory(args) => memory::run(args).await,
+            Command::GateTable(args) => gate_table::run(args),
+            Command::Shapes(args) => shapes::run(args),
             Command::BareHttp(args) => bare::serve(&args).await,
         }
     });

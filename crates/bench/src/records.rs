@@ -106,7 +106,7 @@ impl Records {
     }
 
     /// Returns the event of a number.
-    fn event(&self, number: u64) -> UserEvent {
+    pub(crate) fn event(&self, number: u64) -> UserEvent {
         let id = i64::try_from(self.user_of(number)).expect("fewer users than that");
         let round = i64::try_from(number / self.users).expect("fewer rounds than that");
         let user_id = UserId::new(id).expect("it is small");

@@ -110,3 +110,22 @@ fn memory_is_told_of_both_services() {
         assert!(number(&tables[0], row, "at most, MiB") >= number(&tables[0], row, "with all, MiB"), "{tables:?}");
     }
 }
+
+/// Runs a command that needs no broker and returns what it prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(arguments).output().expect("the command starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn the_table_of_the_gate_has_every_user() {
+    assert!(printed(&["gate-table", "--users", "1000"]).starts_with("1000 users: "));
+}
+
+#[test]
+fn every_shape_of_a_body_is_measured() {
+    let printed = printed(&["shapes", "--seconds", "0.0001"]);
+    assert!(printed.contains("base64 that no key decrypts"), "{printed}");
+    assert_eq!(printed.lines().count(), 21, "{printed}");
+}

@@ -8,8 +8,8 @@ use upkeep::Gate;
 const MIB: u64 = 1 << 20;
 /// What is needed without a user: the process, the queues of the Kafka clients while the topic is read, requests.
 const WITHOUT_USERS_BYTES: u64 = 192 * MIB;
-/// Of the table of gate and keeper for each user: 181 bytes as measured (the example `table_memory` of `upkeep`), and
-/// room for its map to grow.
+/// Of the table of gate and keeper for each user: 181 bytes as measured (`bench gate-table`), and room for its map to
+/// grow.
 const USER_BYTES: u64 = 256;
 /// The interval of looks at the table: a start reads some hundred thousand records in it.
 const INTERVAL: Duration = Duration::from_secs(1);

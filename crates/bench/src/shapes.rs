@@ -1,23 +1,19 @@
-//! Measures the whole pipeline on the dearest bodies that are known: µs for each KiB, from 1 to 256 KiB. Linear work is
-//! a flat line.
-//!
-//! ```text
-//! cargo run --release -p rollcall-ingest --example bench_shapes
-//! ```
-#![expect(clippy::disallowed_methods, reason = "a yardstick reads the clock")]
+//! `bench shapes`: the whole pipeline on the dearest bodies that are known. Linear work is a flat line.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::UnixMillis;
 use ingest::transport::{BodyCipher, BodyKey, BodyPolicy, RawRequest, SenderPolicy, authenticate};
 use ingest::{dead_letter, pipeline};
 use service::Secret;
+use tokio::time::Instant;
+
+use crate::Outcome;
+use crate::arguments::seconds;
 
 const SIZES_KIB: [usize; 5] = [1, 4, 16, 64, 256];
-/// A size is repeated until it has taken so long.
-const MEASURED_MIN: Duration = Duration::from_millis(200);
 const NOW: UnixMillis = UnixMillis::from_millis(1_600_000_000_000);
 
 /// A body of a given length: what it begins with, what is repeated, and what it ends with.
@@ -59,22 +55,35 @@ const SHAPES: [Shape; 20] = [
     Shape { name: "no base64", parts: ["", "\u{1}=", ""], is_encrypted: true },
 ];
 
-fn main() {
+/// Measures the pipeline on the dearest bodies that are known: µs for each KiB, from 1 to 256 KiB
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long each size is repeated at least
+    #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = seconds)]
+    seconds: Duration,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If OpenSSL lacks a cipher.
+pub(crate) fn run(args: Args) -> Outcome<()> {
     println!("µs for each KiB of a body of {SIZES_KIB:?} KiB; the last column is the largest by the smallest");
     let encrypted = BodyPolicy {
         keys: vec![BodyKey {
-            cipher: BodyCipher::named("aes-256-ctr").expect("OpenSSL has it"),
+            cipher: BodyCipher::named("aes-256-ctr").map_err(|_| "OpenSSL has no aes-256-ctr")?,
             key: Secret::new("the key of the yardstick"),
         }],
         ..BodyPolicy::default()
     };
     for shape in &SHAPES {
         let policy = if shape.is_encrypted { &encrypted } else { &BodyPolicy::default() };
-        let costs = SIZES_KIB.map(|kib| micros_per_kib(&shape.body(kib * 1024), kib, policy));
+        let costs = SIZES_KIB.map(|kib| micros_per_kib(&shape.body(kib * 1024), kib, policy, args.seconds));
         let ratio = costs[SIZES_KIB.len() - 1] / costs[0];
         let costs = costs.map(|cost| format!("{cost:8.2}")).join(" ");
         println!("{:<34} {costs}  {ratio:6.2}", shape.name);
     }
+    Ok(())
 }
 
 impl Shape {
@@ -85,9 +94,9 @@ impl Shape {
     }
 }
 
-fn micros_per_kib(body: &[u8], kib: usize, policy: &BodyPolicy) -> f64 {
+fn micros_per_kib(body: &[u8], kib: usize, policy: &BodyPolicy, measured_min: Duration) -> f64 {
     let (began, mut rounds) = (Instant::now(), 0_u32);
-    while began.elapsed() < MEASURED_MIN {
+    while began.elapsed() < measured_min {
         receive(body, policy);
         rounds += 1;
     }
