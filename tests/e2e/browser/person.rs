@@ -36,11 +36,15 @@ fn a_person_is_shown_whole_and_forgotten_before_eyes() {
         page.until_says("#person", "Outbound phone number").await;
         page.until_says("#person", &delivered.text("/eventId")).await;
         page.until_says("#person", &delivered.text("/position")).await;
+        page.until_says("#person .changes", "created").await;
+        page.until_says("#person .changes", "gap awaited").await;
+        page.until_says("#person .changes", "Monthly wage\t1000\t2000").await;
         page.browser.click("#copy-position").await;
         page.until_text("#copy-position", "Copied").await;
 
         // It is kept while it is looked at.
         vendor.says(180, json!({ "monthly": 3000 })).await;
+        page.until_says("#person .changes", "Monthly wage\t2000\t3000").await;
         page.until_text("#person [data-field='monthly'] dd", "3000").await;
         page.browser.press(ESCAPE).await;
         page.until("!document.getElementById('person').open").await;

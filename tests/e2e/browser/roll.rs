@@ -83,6 +83,15 @@ fn whoever_is_looked_for_is_found_and_a_pause_holds_still() {
         page.browser.press(ESCAPE).await;
         page.until_people(&[1, 2, 3]).await;
 
+        // By name, without case and accents; who comes is put in its place.
+        page.fill("#sort", "name").await;
+        vendor.says(4, json!({ "name": "ádám" })).await;
+        page.until_people(&[4, 1, 3, 2]).await;
+        vendor.says(4, json!({ "name": "Ánton" })).await;
+        page.until_people(&[1, 3, 4, 2]).await;
+        page.fill("#sort", "userId").await;
+        page.until_people(&[1, 2, 3, 4]).await;
+
         page.browser.click("#pause").await;
         vendor.says(1, json!({ "extension": "4711" })).await;
         page.until_text("#connection-text", "Paused: 1 changed").await;

@@ -22,8 +22,13 @@ fn the_system_says_how_it_is_and_what_to_do() {
         page.until_says("#system", "All is well").await;
         page.until("document.querySelectorAll('#system .plain tbody tr').length === 3").await;
         page.until_says("#system .figures", "People\n4").await;
+        page.until_says("#system .figures", "Subscribers\n1 of").await;
         page.until_says("#system", "Following the log").await;
 
+        // The tab has seen one delivery, of an event long ago.
+        vendor.says(4, json!({ "extension": "8" })).await;
+        page.until_text("#system .bar-row:last-child .figure", "1").await;
+        page.until("document.querySelectorAll('#system svg.chart .line').length > 0").await;
         vendor.keeps_to_itself(1, &json!({ "name": "Between" }));
         vendor.says(1, json!({ "extension": "9" })).await;
         page.until_says("#system", "Missing deliveries").await;

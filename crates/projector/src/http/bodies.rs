@@ -237,10 +237,19 @@ pub(super) struct StatusBody {
     /// Records that could not be read: broken ones, and those that are unknown to this release.
     pub(super) unreadable: UnreadableStatus,
     pub(super) unknown: UnknownStatus,
+    pub(super) subscribers: SubscriberStatus,
     /// When the table was last known to have all of the log: of the partition where that is longest ago. Null while
     /// a partition has never been read to its end.
     #[schema(format = DateTime)]
     pub(super) as_of: Option<String>,
+}
+
+/// The streams of `/changes`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SubscriberStatus {
+    pub(super) now: i64,
+    /// Further ones get no place.
+    pub(super) max: usize,
 }
 
 /// The present activity: `starting` (nothing can be answered), `stored` (the table of an earlier run is answered, and

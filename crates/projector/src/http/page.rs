@@ -16,7 +16,7 @@ use super::accept::{self, IfNoneMatch};
 const INDEX: PageFile = PageFile { name: "index.html", bytes: include_bytes!("page/index.html") };
 
 /// The other files, each below `/page/`.
-const FILES: [PageFile; 21] = [
+const FILES: [PageFile; 23] = [
     PageFile { name: "access.js", bytes: include_bytes!("page/access.js") },
     PageFile { name: "advice.js", bytes: include_bytes!("page/advice.js") },
     PageFile { name: "api.js", bytes: include_bytes!("page/api.js") },
@@ -24,7 +24,9 @@ const FILES: [PageFile; 21] = [
     PageFile { name: "connection.js", bytes: include_bytes!("page/connection.js") },
     PageFile { name: "dom.js", bytes: include_bytes!("page/dom.js") },
     PageFile { name: "filters.js", bytes: include_bytes!("page/filters.js") },
+    PageFile { name: "fold.js", bytes: include_bytes!("page/fold.js") },
     PageFile { name: "history.js", bytes: include_bytes!("page/history.js") },
+    PageFile { name: "hour.js", bytes: include_bytes!("page/hour.js") },
     PageFile { name: "icon.svg", bytes: include_bytes!("page/icon.svg") },
     PageFile { name: "labels.js", bytes: include_bytes!("page/labels.js") },
     PageFile { name: "main.js", bytes: include_bytes!("page/main.js") },

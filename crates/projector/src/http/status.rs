@@ -11,7 +11,7 @@ use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{
     ClusterStatus, GapStatus, IndexStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, PhaseBody, Refused,
-    StatusBody, UnknownStatus, UnreadableStatus,
+    StatusBody, SubscriberStatus, UnknownStatus, UnreadableStatus,
 };
 use super::fields::Shown;
 use super::guard::Held;
@@ -104,6 +104,10 @@ pub(super) async fn status(
                 .into_iter()
                 .map(|(user_id, since)| ListedUnknown { user_id: user_id.get(), since: since.to_string() })
                 .collect(),
+        },
+        subscribers: SubscriberStatus {
+            now: projection.shared.metrics.subscribers.get(),
+            max: projection.shared.options.subscribers_max,
         },
         as_of: facts.as_of().map(|at| at.to_string()),
     }))

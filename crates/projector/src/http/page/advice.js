@@ -27,6 +27,9 @@ function phase({ phase, phaseDetail }) {
         "Wait: it goes on by itself. Send readers to another replica until then."]];
     case "catching-up":
       return [["warn", "The table is not yet where the log ended at start.", "Wait: it goes on by itself."]];
+    case "indexing":
+      return [["warn", "Indexes are being made: searches, filters and the order of names have to wait for theirs.",
+        "Wait: it goes on by itself. People are shown by number meanwhile."]];
     case "failed":
       return [["bad", `The projector has failed: ${detail}.`, "Its log has the cause. Start it again once that is mended."]];
     case "ended":

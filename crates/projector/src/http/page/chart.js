@@ -21,9 +21,10 @@ export function lineChart(title, values, { from, to, unit = number }) {
     const points = values.slice(begin, end).map((value, offset) => `${x(begin + offset)} ${y(value)}`);
     drawing.append(
       s("path", { class: "area", d: `M${x(begin)} ${HEIGHT}L${points.join("L")}L${x(end - 1)} ${HEIGHT}Z` }),
-      s("path", { class: "line", d: `M${points.join("L")}` }));
+      // One point alone is a dot: a line of no length, with round ends.
+      s("path", { class: "line", d: `M${points.join("L")}h0` }));
   }
-  return h("div", { class: "card" }, h("h3", {}, title), drawing,
+  return h("section", { class: "card chart-card" }, h("h3", {}, title), drawing,
     h("p", { class: "legend" }, h("span", {}, from), h("span", {}, summary), h("span", {}, to)));
 }
 

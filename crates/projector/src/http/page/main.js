@@ -4,7 +4,7 @@
 //        │ events
 //   main.js ─▶ model.js ─▶ roll.js    the people, and the rows that are in sight
 //        ├──▶ person.js ─ history.js  one person
-//        ├──▶ system.js ─ chart.js    the system
+//        ├──▶ system.js ─ hour.js     the system, and its last hour
 //        └──▶ pulse.js, access.js     rate, latest changes, live region; token
 
 import { askForToken, hideAccess, lacking } from "./access.js";
@@ -12,6 +12,7 @@ import { Api, pauseMs, Refusal, sleep } from "./api.js";
 import { Connection } from "./connection.js";
 import { byId, counted, h, setText } from "./dom.js";
 import { Filters } from "./filters.js";
+import { Hour } from "./hour.js";
 import { Model } from "./model.js";
 import { PersonView } from "./person.js";
 import { Pulse } from "./pulse.js";
@@ -32,7 +33,8 @@ class Page {
   roll = new RollView(this.model, () => this.more());
   filters = new Filters(this.model, () => this.filtered());
   person = new PersonView(this.api, this.model, (id) => this.closed(id));
-  system = new SystemView(this.api, (refusal) => this.unauthorised(refusal));
+  hour = new Hour();
+  system = new SystemView(this.api, this.hour, (refusal) => this.unauthorised(refusal));
   stream = null;
   isPaused = false;
   /** Events that are not applied yet: the latest of each person. */
@@ -96,6 +98,7 @@ class Page {
 
   enter(token) {
     this.api.token = token;
+    this.hour.clear();
     this.api.atLeast = null;
     byId("leave").hidden = token === "";
     this.model.clear();
@@ -234,7 +237,9 @@ class Page {
     if (event.id !== null) this.api.atLeast = event.id;
     if (!["user", "changed", "forgotten"].includes(event.name)) return;
     this.pulse.count();
-    const id = /"userId":(\d+)/.exec(event.data)?.[1];
+    const { userId: id, _meta: meta } = JSON.parse(event.data);
+    // What the table sends to catch up is no delivery of now.
+    if (event.name !== "user") this.hour.hears(meta);
     // Two changes of one person in a frame are one to the eye.
     this.waiting.delete(id);
     this.waiting.set(id, event);

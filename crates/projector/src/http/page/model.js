@@ -1,5 +1,6 @@
 // The people that the table has: pages of the projector's list, kept current by the stream. No element is touched here.
 
+import { fold } from "./fold.js";
 import { isOlder, parsePosition } from "./position.js";
 
 /** How many people a page has: a few screens. */
@@ -241,7 +242,7 @@ export class Model {
 
 const ORDERS = {
   userId: (a, b) => a.id - b.id,
-  name: (a, b) => compare((a.name ?? "").toLowerCase(), (b.name ?? "").toLowerCase()) || a.id - b.id,
+  name: (a, b) => compare(a.sorted, b.sorted) || a.id - b.id,
 };
 
 const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
@@ -250,6 +251,7 @@ function rowOf(user) {
   return {
     id: user.userId,
     name: user.name,
+    sorted: fold(user.name ?? ""),
     username: user.username,
     extension: user.extension,
     state: user.state,

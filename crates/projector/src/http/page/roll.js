@@ -25,8 +25,6 @@ export class RollView {
   #coming = new Set();
   /** The person whose row takes the keys. */
   #active = null;
-  /** Called with the identifier of a person to show. */
-  total = null;
 
   /** `wantsMore()` is called when the end of what is here comes near. */
   constructor(model, wantsMore) {
@@ -53,7 +51,7 @@ export class RollView {
   }
 
   /** Shows what an event did. */
-  show({ kind, id, fields }) {
+  show({ kind, id }) {
     if (kind === "came") {
       this.#coming.add(id);
     } else if (kind === "left" || kind === "forgotten") {
@@ -62,7 +60,6 @@ export class RollView {
       this.#leaving.delete(id);
     }
     this.schedule();
-    return fields;
   }
 
   /** Lets a row go before eyes, then takes it out. */
@@ -156,10 +153,8 @@ export class RollView {
   }
 
   #tellCount() {
-    const { rows, hasMore, isFiltered } = this.#model;
-    const here = counted(rows.length, "person", "people");
-    let text = hasMore ? `${number(rows.length)}+ people` : here;
-    if (!isFiltered && hasMore && this.total !== null) text = `${number(rows.length)} of ${number(this.total)} people`;
+    const { rows, hasMore } = this.#model;
+    const text = hasMore ? `${number(rows.length)} people, and more` : counted(rows.length, "person", "people");
     setText(byId("count"), text);
   }
 

@@ -10,6 +10,7 @@ const EVERY_MS = 2_000;
 
 export class SystemView {
   #api;
+  #hour;
   #unauthorised;
   #root = byId("system");
   #timer = null;
@@ -17,8 +18,9 @@ export class SystemView {
   /** The positions of the state that is shown: none older follows. */
   #shown = null;
 
-  constructor(api, unauthorised) {
+  constructor(api, hour, unauthorised) {
     this.#api = api;
+    this.#hour = hour;
     this.#unauthorised = unauthorised;
   }
 
@@ -37,6 +39,7 @@ export class SystemView {
     try {
       const { body } = await this.#api.json("status", { signal: asking.signal, query: { at_least: this.#shown } });
       this.#shown = body.checkpoint;
+      this.#hour.asked(body);
       this.#paint(body);
     } catch (error) {
       if (!(error instanceof Refusal)) {
@@ -72,6 +75,8 @@ export class SystemView {
       verdict(level, text, advice),
       h("div", { class: "cards" },
         now(status),
+        indexes(status),
+        this.#hour.charts(),
         partitions(status),
         gaps(status.gaps),
         records("Unreadable records", status.unreadable.records, status.unreadable.listed,
@@ -109,14 +114,22 @@ function now(status) {
     ["Gaps lost", number(status.gaps.lost)],
     ["Unreadable", number(status.unreadable.records)],
     ["Unknown", number(status.unknown.users)],
+    ["Subscribers", `${number(status.subscribers.now)} of ${number(status.subscribers.max)}`],
   ];
-  if (status.subscribers) figures.push(["Subscribers", subscribersText(status.subscribers)]);
   return h("section", { class: "card full" }, h("h3", {}, "Now"),
     h("dl", { class: "figures" }, figures.map(([title, value]) => h("div", {}, h("dt", {}, title), h("dd", {}, value)))),
     h("p", { class: "muted advice" }, `${sentence(status.phaseDetail)}. Topic ${status.topic}, `, h("code", {}, status.topicId)));
 }
 
-const subscribersText = ({ now, max }) => (max === undefined ? number(now) : `${number(now)} of ${number(max)}`);
+/** Shows how far the indexes are, while they are made. */
+function indexes({ indexes }) {
+  if (indexes.every(({ share }) => share >= 1)) return null;
+  return h("section", { class: "card full" }, h("h3", {}, "Indexes"),
+    h("div", { class: "bars" }, indexes.map(({ index, share }) => h("div", { class: "bar-row" },
+      h("span", { class: "muted" }, index),
+      h("progress", { max: 1, value: share, "aria-label": `The index ${index}` }),
+      h("span", { class: "figure" }, `${Math.floor(share * 100)} %`)))));
+}
 
 function partitions({ partitions }) {
   const rows = partitions.map(({ partition, nextOffset, endOffset, lag, heldBack, erasedUpTo }) => [
