@@ -103,10 +103,11 @@ async fn series_of_both(broker: &Broker) -> String {
     projector.ready().await;
     // One request, so that there is a duration.
     projector.http.get("/users").await;
-    // It says only after a while which permissions there are.
-    let metrics = eventually("permissions are known", METRICS_MAX, async || {
+    // It says only after a while which permissions there are, and how many letters.
+    let asked = ["rollcall_missing_permission{", "rollcall_ingest_dead_letters_kept "];
+    let metrics = eventually("permissions and letters are known", METRICS_MAX, async || {
         let metrics = ingest.metrics().await;
-        metrics.contains("rollcall_missing_permission{").then_some(metrics)
+        asked.iter().all(|name| metrics.contains(name)).then_some(metrics)
     })
     .await;
     let series = metrics + &projector.metrics().await;

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use domain::topics::Names;
 use ingest::config::Webhook;
 use serde::Serialize;
+use serde_json::{Value, json};
+use service::config::{Fault, Faults};
 
 use crate::files;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::sources::Sources;
 use online::{Needs, Role};
 
@@ -29,6 +31,9 @@ pub(crate) struct CheckArgs {
     /// Also connects to Kafka and to the schema registry: checks the topics, and the permissions that the service needs
     #[arg(long)]
     online: bool,
+    /// Prints a JSON object, of the faults too
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints the configuration in force, from file, environment, flags and defaults, with secrets redacted
@@ -59,7 +64,8 @@ enum ServiceName {
 /// Runs the command.
 pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Check(CheckArgs { args, online }) => {
+        Command::Check(CheckArgs { args, online, json: true }) => return check_as_json(args, *online).await,
+        Command::Check(CheckArgs { args, online, json: false }) => {
             let (needs, ignored, cautions) = checked(args)?;
             for caution in cautions {
                 print(&format!("caution: {caution}\n"))?;
@@ -68,9 +74,18 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
             for variable in ignored {
                 print(&format!("note: {variable} is of the other service, and ignored\n"))?;
             }
-            if *online && !online::check(&needs).await? {
+            if !online {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let faults = online::faults(&needs).await?;
+            print(&format!("Kafka at {} can be used\n", needs.options.bootstrap))?;
+            for fault in &faults {
+                print(&format!("{fault}\n"))?;
+            }
+            if !faults.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
+            print("topics and registry are right\n")?;
         }
         Command::Show(ShowArgs { args: Args { service, sources }, json }) => print(&match service {
             ServiceName::Ingest => written(&ingest_in_force(sources)?, *json)?,
@@ -80,8 +95,35 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints one object, whatever is wrong.
+async fn check_as_json(args: &Args, online: bool) -> anyhow::Result<ExitCode> {
+    let (faults, cautions, ignored, online) = match checked(args) {
+        Ok((needs, ignored, cautions)) => {
+            let found = if online { Some(online::faults(&needs).await) } else { None };
+            // A cluster that cannot be used is a fault of its own.
+            let found = found.map(|found| found.unwrap_or_else(|error| vec![format!("{error:#}")]));
+            (Vec::new(), cautions, ignored, found)
+        }
+        Err(mut faults) => (faults.iter().cloned().collect(), faults.take_cautions(), Vec::new(), None),
+    };
+    let is_valid = faults.is_empty() && online.as_ref().is_none_or(Vec::is_empty);
+    let listed = |faults: &[Fault]| -> Vec<Value> {
+        let origin = |fault: &Fault| fault.origin.as_ref().map(ToString::to_string);
+        faults
+            .iter()
+            .map(|fault| json!({ "key": fault.key, "origin": origin(fault), "reason": fault.reason }))
+            .collect()
+    };
+    let outcome = json!({
+        "valid": is_valid, "faults": listed(&faults), "cautions": listed(&cautions), "ignored_variables": ignored,
+        "online_faults": online,
+    });
+    print_json(&outcome.to_string())?;
+    Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Returns what a valid configuration needs, the variables that it ignores, and its cautions.
-fn checked(Args { service, sources }: &Args) -> anyhow::Result<(Needs, Vec<String>, Vec<service::config::Fault>)> {
+fn checked(Args { service, sources }: &Args) -> Result<(Needs, Vec<String>, Vec<Fault>), Faults> {
     Ok(match service {
         ServiceName::Ingest => {
             let config = sources.ingest(|_| ())?;

@@ -46,8 +46,11 @@ pub(crate) enum Command {
         /// The beginning of its key, long enough to be unique
         key: String,
         /// Writes the body alone, byte by byte. Refused on a terminal, which control characters in it could steer
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         raw: bool,
+        /// Prints a JSON object; a body that is not UTF-8 as bodyBase64
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         sources: Sources,
     },
@@ -85,7 +88,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { choice, json, groups, sources } => list(&choice, json, groups, &sources).await,
-        Command::Show { key, raw, sources } => {
+        Command::Show { key, raw, json, sources } => {
             let is_safe = !raw || !stdout().is_terminal();
             anyhow::ensure!(is_safe, "--raw does not write to a terminal: use a file or a pipe");
             let Cluster { options, names, .. } = Cluster::reach(&sources).await?;
@@ -97,6 +100,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             if raw {
                 print_bytes(&kept.letter.body)?;
+            } else if json {
+                print_json(&choice::json_with_body(kept, topic))?;
             } else {
                 print(&escaped(&whole(kept, topic)))?;
             }

@@ -1,6 +1,10 @@
 //! `rollcall dev`: the whole system in one process, for demonstration and development.
 
+mod settings;
+
 mod broker;
+
+mod welcome;
 
 mod vendor;
 
@@ -9,15 +13,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use service::telemetry::{self, Format};
-use service::{Secret, Shutdown, resources};
-use tokio::net::TcpListener;
+use service::{Shutdown, resources, telemetry};
 
 use crate::command::filter;
 use crate::environment::now;
+use crate::files;
 use crate::listen::bind;
 use crate::output::print;
+use crate::sources::Sources;
 use broker::Broker;
+use settings::{Configs, Settings};
+use welcome::welcome;
 
 /// The default port of webhooks.
 const WEBHOOK_PORT: u16 = 8080;
@@ -25,19 +31,13 @@ const WEBHOOK_PORT: u16 = 8080;
 const QUERY_PORT: u16 = 8081;
 const INGEST_ADMIN_PORT: u16 = 8090;
 const PROJECTOR_ADMIN_PORT: u16 = 8091;
-/// The vendor's own sample of a User Created webhook.
-const SAMPLE: &str = include_str!("../../../schemas/golden/v1/user-created.json");
-/// The user of the sample.
-const SAMPLE_USER: i64 = 180;
-/// The length of the generated secret in bytes.
-const SECRET_BYTES: usize = 16;
 
 /// Runs the whole system in one process with an in-memory broker, for demonstration and development
 #[derive(Debug, clap::Args)]
+#[command(after_help = files::DEV)]
 pub(crate) struct Args {
-    /// Uses this Kafka cluster instead of an in-memory broker, and creates missing topics there
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap: Option<String>,
+    #[command(flatten)]
+    sources: Sources,
     /// Keeps the projector's table in this folder instead of a temporary one
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
@@ -56,32 +56,35 @@ pub(crate) struct Args {
     /// The admin port of the projector
     #[arg(long, value_name = "PORT", default_value_t = PROJECTOR_ADMIN_PORT)]
     port_projector_admin: u16,
-    /// The log level (info), or levels by target (warn,ingest=debug)
-    #[arg(long, value_name = "FILTER", default_value = "warn,librdkafka=error")]
-    log: String,
+    /// The log level (info), or levels by target (warn,ingest=debug); by default one line for each delivery
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
 }
 
 /// Runs until the shutdown.
 pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
-    telemetry::init(Format::Text, &filter(&args.log, verbose)).context("logging cannot start")?;
+    let settings = Settings::load(&args.sources)?;
+    let log = settings.log_filter(args.log.clone(), args.simulate);
+    telemetry::init(settings.log_format(), &filter(&log, verbose)).context("logging cannot start")?;
     resources::log_threads();
     let ports = Ports::bind(&args).await?;
-    let folder = TableFolder::open(args.data_dir.clone())?;
-    let broker = Broker::start(args.bootstrap.as_deref()).await?;
-    let secret = generated_secret()?;
+    let folder = TableFolder::open(args.data_dir.clone().or_else(|| settings.table_folder()))?;
+    let broker = Broker::start(&settings)?;
+    let mut configs = settings.configs(&broker, folder.path())?;
+    broker.prepare(&mut configs).await?;
+    let Configs { ingest, projector } = configs;
+    service::config::log_cautions(&ingest.cautions);
+    service::config::log_cautions(&projector.cautions);
 
-    let webhooks = ports.ingest.http.local_addr()?;
-    let queries = ports.projector.http.local_addr()?;
-    let webhook_url = format!("http://{webhooks}/webhooks/users?secret-key={}", secret.expose());
-    print(&welcome(&broker, &webhook_url, queries, &ports, &folder, args.simulate)?)?;
+    let webhook_url = settings.webhook_url(ports.ingest.http.local_addr()?)?;
+    print(&welcome(&settings, &broker, &webhook_url, &ports, &folder, args.simulate)?)?;
+    let vendor = if args.simulate { Some(vendor::post(&settings, &webhook_url)?) } else { None };
 
     let ingest_stop = Shutdown::new();
     let projector_stop = Shutdown::new();
-    let ingest = ingest::run(ingest_config(&broker, secret)?, ports.ingest, now, ingest_stop.clone());
-    let mut ingest = tokio::spawn(ingest);
-    let projector = projector::run(projector_config(&broker, folder.path())?, ports.projector, projector_stop.clone());
-    let mut projector = tokio::spawn(projector);
-    let vendor = args.simulate.then(|| tokio::spawn(vendor::play(webhook_url, shutdown.clone())));
+    let mut ingest = tokio::spawn(ingest::run(ingest, ports.ingest, now, ingest_stop.clone()));
+    let mut projector = tokio::spawn(projector::run(projector, ports.projector, projector_stop.clone()));
+    let vendor = vendor.map(|post| tokio::spawn(vendor::play(post, shutdown.clone())));
 
     // The services first: a service that ends stops everything, and its error is reported.
     let ended = tokio::select! {
@@ -150,72 +153,4 @@ impl TableFolder {
             Self::Temporary(folder) => folder.path().to_owned(),
         }
     }
-}
-
-fn generated_secret() -> anyhow::Result<Secret> {
-    let mut bytes = [0; SECRET_BYTES];
-    openssl::rand::rand_bytes(&mut bytes).context("no secret can be generated")?;
-    Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
-}
-
-fn ingest_config(broker: &Broker, secret: Secret) -> anyhow::Result<ingest::Config> {
-    let mut raw = ingest::config::Raw { kafka: broker.settings(), ..Default::default() };
-    raw.http.close_delay_ms = 0;
-    raw.security.secret_keys = vec![secret];
-    raw.topics.partitions = broker.partitions;
-    Ok(ingest::Config::try_from(raw)?)
-}
-
-fn projector_config(broker: &Broker, folder: PathBuf) -> anyhow::Result<projector::Config> {
-    let mut raw = projector::Raw { kafka: broker.settings(), ..Default::default() };
-    raw.http.close_delay_ms = 0;
-    raw.store.dir = folder;
-    raw.topics.partitions = broker.partitions;
-    let mut config = projector::Config::try_from(raw)?;
-    config.projection.clock = now;
-    Ok(config)
-}
-
-fn welcome(
-    broker: &Broker,
-    webhook_url: &str,
-    queries: SocketAddr,
-    ports: &Ports,
-    folder: &TableFolder,
-    simulated: bool,
-) -> anyhow::Result<String> {
-    let address = |listener: &TcpListener| listener.local_addr();
-    let sample: String = SAMPLE.lines().map(str::trim).collect();
-    let memory = match (broker.is_in_memory(), folder) {
-        (true, TableFolder::Temporary(_)) => {
-            "Everything is in memory or in a temporary folder: nothing outlives this process.\n"
-        }
-        (true, TableFolder::Given(_)) => "The broker is in memory: no event outlives this process.\n",
-        (false, TableFolder::Temporary(_)) => {
-            "The table is in a temporary folder, and rebuilt from the log each time.\n"
-        }
-        (false, TableFolder::Given(_)) => "",
-    };
-    Ok(format!(
-        "Rollcall {version}, for a look and for development. {memory}
-  page       http://{queries}/
-  webhooks   {webhook_url}
-  queries    http://{queries}/users
-  changes    http://{queries}/changes
-  admin      http://{ingest_admin}/metrics  http://{projector_admin}/metrics
-  Kafka      {bootstrap}
-             kcat -C -e -b {bootstrap} -t vcc.users -f '%p:%o %k %h\\n'
-
-The vendor's sample in, the user out:
-
-curl -sS -w '\\n' '{webhook_url}' -H 'content-type: application/json' -d '{sample}'
-{query}
-
-",
-        version = env!("CARGO_PKG_VERSION"),
-        ingest_admin = address(&ports.ingest.admin)?,
-        projector_admin = address(&ports.projector.admin)?,
-        bootstrap = broker.options.bootstrap,
-        query = broker.sample_query(SAMPLE_USER, queries, simulated),
-    ))
 }

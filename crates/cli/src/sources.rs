@@ -43,7 +43,7 @@ impl Sources {
     /// All faults.
     pub(crate) fn ingest(&self, adjust: impl FnOnce(&mut ingest::config::Raw)) -> Result<ingest::Config, Faults> {
         let (variables, _) = self.variables::<ingest::config::Raw, projector::Raw>();
-        config::load_valid(self.config.as_deref(), &variables, self.flags()?, adjust)
+        config::load_valid(&[], self.config.as_deref(), &variables, self.flags()?, adjust)
     }
 
     /// Returns the configuration of the projector.
@@ -52,7 +52,34 @@ impl Sources {
     /// All faults.
     pub(crate) fn projector(&self, adjust: impl FnOnce(&mut projector::Raw)) -> Result<projector::Config, Faults> {
         let (variables, _) = self.variables::<projector::Raw, ingest::config::Raw>();
-        config::load_valid(self.config.as_deref(), &variables, self.flags()?, adjust)
+        config::load_valid(&[], self.config.as_deref(), &variables, self.flags()?, adjust)
+    }
+
+    /// Returns the raw configuration of one service from sources of both: the sections of the other are ignored.
+    ///
+    /// # Errors
+    /// All faults that do not need validation.
+    pub(crate) fn raw_beside<Raw, Other>(&self) -> Result<Raw, Faults>
+    where
+        Raw: Default + Serialize + DeserializeOwned,
+        Other: Default + Serialize,
+    {
+        let (variables, others) = (environment::variables(), only_of_other::<Raw, Other>());
+        config::load_without(&others, self.config.as_deref(), &variables, self.flags()?)
+    }
+
+    /// Returns the configuration of one service from sources of both.
+    ///
+    /// # Errors
+    /// All faults.
+    pub(crate) fn config_beside<Raw, Other, Config>(&self, adjust: impl FnOnce(&mut Raw)) -> Result<Config, Faults>
+    where
+        Raw: Default + Serialize + DeserializeOwned,
+        Other: Default + Serialize,
+        Config: TryFrom<Raw, Error = Faults>,
+    {
+        let (variables, others) = (environment::variables(), only_of_other::<Raw, Other>());
+        config::load_valid(&others, self.config.as_deref(), &variables, self.flags()?, adjust)
     }
 
     /// Returns the raw configuration of one service.
@@ -111,12 +138,20 @@ where
     Raw: Default + Serialize,
     Other: Default + Serialize,
 {
-    let (own, other) = (sections::<Raw>(), sections::<Other>());
-    let is_of_other = |name: &str| {
-        config::section_of(name).is_some_and(|section| other.contains_key(&section) && !own.contains_key(&section))
-    };
+    let others = only_of_other::<Raw, Other>();
+    let is_of_other = |name: &str| config::section_of(name).is_some_and(|section| others.contains(&section));
     let (ignored, variables): (Vec<_>, _) = variables.into_iter().partition(|(name, _)| is_of_other(name));
     (variables, ignored.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Returns the sections that only the other configuration has.
+fn only_of_other<Raw, Other>() -> Vec<String>
+where
+    Raw: Default + Serialize,
+    Other: Default + Serialize,
+{
+    let own = sections::<Raw>();
+    sections::<Other>().into_iter().map(|(section, _)| section).filter(|section| !own.contains_key(section)).collect()
 }
 
 /// Returns the sections of a configuration.

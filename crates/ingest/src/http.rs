@@ -216,10 +216,9 @@ impl Receiver {
             self.refused.note(&stored);
         }
         let (status, position) = (Status::of(standing), stored.map_err(|error| users::refuse(&error))?);
-        if status == Status::Duplicate {
-            return Ok(Answer::new(status, event, position));
+        if status != Status::Duplicate {
+            self.counters.acknowledged(started.elapsed().as_secs_f64());
         }
-        self.counters.acknowledged(started.elapsed().as_secs_f64());
         tracing::debug!(
             event.id = %event.event_id,
             kafka.partition = position.position.partition,

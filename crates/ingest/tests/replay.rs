@@ -3,7 +3,7 @@
 
 use domain::roll::Standing;
 use domain::wire::Framing;
-use domain::{Letter, Original, UnixMillis, UserEvent, wire};
+use domain::{EventType, Letter, Original, UnixMillis, UserEvent, wire};
 use ingest::Rejection;
 use ingest::dead_letter::{Destination, Refusal, Sorted, sort};
 use ingest::pipeline;
@@ -184,4 +184,26 @@ async fn the_copy_of_a_record_is_not_replayed() {
     let reason = format!("it is a copy of the unreadable record at {POSITION}, and no delivery: ends early");
     assert_eq!(refused[0].to_string(), reason);
     assert_eq!((log.records("vcc.users").await.len(), kept(&log).await.len()), (0, 1), "it stays");
+}
+
+#[tokio::test]
+async fn a_letter_from_a_list_is_replayed_as_of_the_time_of_the_list() {
+    let log = Log::start(PARTITIONS);
+    let as_of = hours_later(-24);
+    let row = |id: i64| Letter { as_of: Some(as_of), ..letter(format!(r#"{{"userId":{id},"name":"Listed"}}"#)) };
+    keep(&log, &row(7)).await;
+    keep(&log, &row(180)).await;
+    // What a webhook has said of a user is better, whatever its time.
+    let told = log.event(&event_of(CREATED)).await;
+    let (fared, refused) = replay(&log, &clear(), hours_later(1)).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    for standing in [Standing::News, Standing::Older(told)] {
+        assert!(fared.contains(&(standing, 1)), "{fared:?}");
+    }
+    let records = log.records("vcc.users").await;
+    assert_eq!(records.len(), 2);
+    let imported = records.iter().find(|record| record.key.as_deref() == Some(b"7")).unwrap();
+    let event = wire::decode(imported.value.as_deref().unwrap()).unwrap();
+    assert_eq!((event.kind, event.occurred_at, event.user_id.get()), (EventType::Imported, as_of, 7));
+    assert!(kept(&log).await.is_empty(), "the letters are removed");
 }

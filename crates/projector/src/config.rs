@@ -206,12 +206,13 @@ impl TryFrom<Raw> for Config {
 /// # Errors
 /// The folder in which none can be made, and the reason.
 fn can_hold_store(dir: &Path) -> Result<(), (&Path, std::io::Error)> {
-    let parents = dir.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
-    let nearest = parents.into_iter().find(|path| path.exists()).unwrap_or(dir);
+    use std::io::ErrorKind::{AlreadyExists, QuotaExceeded, StorageFull};
+    let mut parents = dir.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let nearest = parents.find(|path| path.exists()).unwrap_or(dir);
     let trial = nearest.join(format!(".rollcall-trial-{}", std::process::id()));
     match fs::create_dir(&trial) {
-        // Whoever else tries removes it.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        // Whoever else tries removes it. A full disk can be emptied, and a store on it be answered from meanwhile.
+        Err(error) if matches!(error.kind(), AlreadyExists | StorageFull | QuotaExceeded) => Ok(()),
         made => made.and_then(|()| fs::remove_dir(&trial)).map_err(|error| (nearest, error)),
     }
 }

@@ -37,18 +37,32 @@ pub fn load<Raw: DeserializeOwned>(
     environment: &[(String, String)],
     flags: Table,
 ) -> Result<Raw, Faults> {
+    load_without(&[], file, environment, flags)
+}
+
+/// As [`load`], of sources that also have these sections, of another configuration: they are ignored.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_without<Raw: DeserializeOwned>(
+    sections: &[String],
+    file: Option<&Path>,
+    environment: &[(String, String)],
+    flags: Table,
+) -> Result<Raw, Faults> {
     let mut faults = Faults::default();
-    match read(file, environment, flags, &mut faults) {
+    match read(sections, file, environment, flags, &mut faults) {
         Some(raw) => faults.or(raw),
         None => Err(faults),
     }
 }
 
-/// Returns the validated configuration from `file`, `environment` and `flags`, as [`load`] reads them.
+/// Returns the validated configuration from `file`, `environment` and `flags`, as [`load_without`] reads them.
 ///
 /// # Errors
 /// The faults that [`load`] finds, and those that validation finds in the other values.
 pub fn load_valid<Raw, Config>(
+    without: &[String],
     file: Option<&Path>,
     environment: &[(String, String)],
     flags: Table,
@@ -59,7 +73,7 @@ where
     Config: TryFrom<Raw, Error = Faults>,
 {
     let mut faults = Faults::default();
-    let raw = read(file, environment, flags, &mut faults);
+    let raw = read(without, file, environment, flags, &mut faults);
     // Where the file is not TOML its values are missing: what validation then misses may be in it.
     let Some(mut raw) = raw.filter(|_| faults.iter().all(|fault| !fault.key.is_empty())) else { return Err(faults) };
     adjust(&mut raw);
@@ -74,6 +88,7 @@ where
 
 /// Returns the values without a fault, and adds the faults.
 fn read<Raw: DeserializeOwned>(
+    without: &[String],
     file: Option<&Path>,
     environment: &[(String, String)],
     flags: Table,
@@ -85,6 +100,7 @@ fn read<Raw: DeserializeOwned>(
     }
     layers.environment(environment);
     layers.add(&[], flags, &Origin::Flag);
+    layers.remove(without);
     layers.deserialize(faults)
 }
 

@@ -8,7 +8,6 @@ use service::permissions::Asked;
 use service::registry;
 
 use crate::cluster::{ANSWER_WAIT_MAX, asked, reach, schemas};
-use crate::output::print;
 
 /// What a service needs of the cluster and of the registry.
 pub(super) struct Needs {
@@ -28,30 +27,18 @@ pub(super) enum Role {
     Projector { late: Option<String> },
 }
 
-/// Connects, and prints each fault. Returns whether there is none.
+/// Connects, and returns each fault of the topics, the permissions and the registry.
 ///
 /// # Errors
 /// If the cluster cannot be used, with the reason and the remedy.
-pub(super) async fn check(needs: &Needs) -> anyhow::Result<bool> {
+pub(super) async fn faults(needs: &Needs) -> anyhow::Result<Vec<String>> {
     reach(&needs.options).await?;
-    print(&format!("Kafka at {} can be used\n", needs.options.bootstrap))?;
-    let mut is_right = true;
-    let missing = missing_permissions(needs).await.with_context(|| asked(&needs.options))?;
-    for line in missing.into_iter().chain(topic_faults(needs).await) {
-        is_right = false;
-        print(&format!("{line}\n"))?;
+    let mut faults = missing_permissions(needs).await.with_context(|| asked(&needs.options))?;
+    faults.extend(topic_faults(needs).await);
+    if let Err(error) = schemas(&needs.registry, &needs.names).await {
+        faults.push(format!("{error:#}"));
     }
-    match schemas(&needs.registry, &needs.names).await {
-        Ok(_) => {}
-        Err(error) => {
-            is_right = false;
-            print(&format!("{error:#}\n"))?;
-        }
-    }
-    if is_right {
-        print("topics and registry are right\n")?;
-    }
-    Ok(is_right)
+    Ok(faults)
 }
 
 /// Returns a line for each permission that the service lacks, by the questions that it asks while it runs.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{TopicId, UnixMillis};
-use serde_json::json;
+use serde_json::{Value, json};
 use upkeep::letters::Kept;
 
 /// The dead letters of a command: all, or those that every given condition holds of.
@@ -41,6 +41,20 @@ impl Choice {
 
 /// Returns the letter without its body as one line of JSON.
 pub(super) fn json(kept: &Kept, topic: TopicId) -> String {
+    described(kept, topic).to_string()
+}
+
+/// Returns the letter as one line of JSON, with its body: as text, or in base64 if it is none.
+pub(super) fn json_with_body(kept: &Kept, topic: TopicId) -> String {
+    let mut letter = described(kept, topic);
+    match std::str::from_utf8(&kept.letter.body) {
+        Ok(text) => letter["body"] = text.into(),
+        Err(_) => letter["bodyBase64"] = openssl::base64::encode_block(&kept.letter.body).into(),
+    }
+    letter.to_string()
+}
+
+fn described(kept: &Kept, topic: TopicId) -> Value {
     let letter = &kept.letter;
     json!({
         "key": kept.key,
@@ -53,7 +67,6 @@ pub(super) fn json(kept: &Kept, topic: TopicId) -> String {
         "asOf": letter.as_of.map(|at| at.to_string()),
         "bytes": letter.body.len(),
     })
-    .to_string()
 }
 
 /// Returns a line for each reason: how many letters, the times of the first and of the last, the beginning of a key.
@@ -107,6 +120,18 @@ mod tests {
         ] {
             assert_eq!(choice.takes(&letter), takes, "{choice:?}");
         }
+    }
+
+    #[test]
+    fn a_body_that_is_no_text_is_shown_in_base64() {
+        let topic = TopicId::from_bytes([0; 16]);
+        let shown = |body: &[u8]| -> Value {
+            let mut kept = kept("undecryptable", "x", 1);
+            kept.letter.body = body.to_vec();
+            serde_json::from_str(&json_with_body(&kept, topic)).unwrap()
+        };
+        assert_eq!((&shown(b"a b")["body"], shown(b"a b").get("bodyBase64")), (&"a b".into(), None));
+        assert_eq!((shown(&[0xff, 0]).get("body"), &shown(&[0xff, 0])["bodyBase64"]), (None, &"/wA=".into()));
     }
 
     #[test]

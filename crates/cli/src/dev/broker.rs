@@ -1,26 +1,25 @@
 //! The broker of `rollcall dev`: in memory, or an existing cluster.
 
-use std::net::SocketAddr;
-
 use anyhow::Context as _;
 use domain::Position;
 use domain::topics::{Names, Spec};
-use kafka::ClientOptions;
 use kafka::embedded::EmbeddedBroker;
 use kafka::placement::partition_for;
 use kafka::topics::{self, Severity};
+use service::settings::Kafka;
 
+use super::settings::{Configs, Settings};
 use crate::cluster::{ANSWER_WAIT_MAX, reach};
 
-/// Several, to show more than one.
-const PARTITIONS: i32 = 3;
+/// The partitions of the users topic where none are set: several, to show more than one.
+pub(super) const PARTITIONS: i32 = 3;
 
 /// The broker. The process keeps it alive.
 pub(super) struct Broker {
-    pub(super) options: ClientOptions,
-    /// The partitions of the users topic.
-    pub(super) partitions: i32,
+    /// The address for clients.
+    pub(super) bootstrap: String,
     embedded: Option<EmbeddedBroker>,
+    partitions: i32,
 }
 
 impl Broker {
@@ -28,52 +27,58 @@ impl Broker {
         self.embedded.is_some()
     }
 
-    /// Starts the in-memory broker, or creates the topics on the given cluster.
+    /// Starts the broker in memory with the topics, unless the settings name a cluster.
     ///
     /// # Errors
-    /// If the broker does not start, or the topics cannot be created.
-    pub(super) async fn start(bootstrap: Option<&str>) -> anyhow::Result<Self> {
-        let names = Names::default();
-        let Some(bootstrap) = bootstrap else {
-            let topics =
-                [(names.users.as_str(), PARTITIONS), (names.late.as_str(), 1), (names.dead_letter.as_str(), 1)];
-            let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
-            let options = embedded.client_options();
-            return Ok(Self { options, partitions: PARTITIONS, embedded: Some(embedded) });
-        };
-        let options = ClientOptions::new(bootstrap);
-        let faults = options.validate();
-        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
-        reach(&options).await?;
-        let specs = Spec::contract(&names, PARTITIONS, 1);
-        let unreachable = || format!("the topics could not be created on Kafka at {bootstrap}");
-        topics::create(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
-        let findings = topics::check(&options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+    /// If the broker does not start.
+    pub(super) fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let partitions = settings.partitions();
+        if let Some(bootstrap) = settings.cluster() {
+            return Ok(Self { bootstrap, embedded: None, partitions });
+        }
+        let Names { users, late, dead_letter, state } = settings.topics();
+        let state = state.iter().map(|state| (state.as_str(), partitions));
+        let topics = [(users.as_str(), partitions), (&late, 1), (&dead_letter, 1)].into_iter().chain(state);
+        let topics: Vec<(&str, i32)> = topics.collect();
+        let embedded = EmbeddedBroker::start(&topics).context("the broker in memory does not start")?;
+        Ok(Self { bootstrap: embedded.bootstrap(), embedded: Some(embedded), partitions })
+    }
+
+    /// Sets what clients of the broker in memory need.
+    pub(super) fn tune(&self, kafka: &mut Kafka) {
+        let Some(embedded) = &self.embedded else { return };
+        kafka.bootstrap.clone_from(&self.bootstrap);
+        for (name, value) in embedded.client_options().properties {
+            kafka.properties.entry(name).or_insert(value);
+        }
+    }
+
+    /// Creates the topics that are missing on a cluster, and takes over the partitions that the users topic has.
+    ///
+    /// # Errors
+    /// If the cluster cannot be used, or a topic on it.
+    pub(super) async fn prepare(&self, configs: &mut Configs) -> anyhow::Result<()> {
+        if self.is_in_memory() {
+            return Ok(());
+        }
+        let (options, names) = (&configs.ingest.kafka, &configs.ingest.topics);
+        reach(options).await?;
+        let specs = Spec::contract(names, self.partitions, 1);
+        let unreachable = || format!("the topics could not be created on Kafka at {}", self.bootstrap);
+        topics::create(options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+        let findings = topics::check(options, &specs, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
         let refused: Vec<String> =
             findings.iter().filter(|finding| finding.severity == Severity::Refuse).map(ToString::to_string).collect();
         anyhow::ensure!(refused.is_empty(), "{}", refused.join("; "));
-        let found = topics::describe(&options, &names.users, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
-        Ok(Self { options, partitions: found.partitions, embedded: None })
+        let found = topics::describe(options, &names.users, ANSWER_WAIT_MAX).await.with_context(unreachable)?;
+        configs.ingest.partitions = found.partitions;
+        configs.projector.projection.partitions = Some(found.partitions);
+        Ok(())
     }
 
-    /// Returns `[kafka]` for both services, with properties that tune clients to the in-memory broker.
-    pub(super) fn settings(&self) -> service::settings::Kafka {
-        let ClientOptions { bootstrap, client_id, group_prefix, properties, .. } = self.options.clone();
-        service::settings::Kafka { bootstrap, client_id, group_prefix, properties, ..Default::default() }
-    }
-
-    /// Returns the command that queries the sample's user. It finds the user even when it runs right after the sample.
-    pub(super) fn sample_query(&self, user: i64, queries: SocketAddr, simulated: bool) -> String {
-        let url = format!("http://{queries}/users/{user}");
-        if self.embedded.is_some() && !simulated {
-            // Nobody else writes to this broker, so the sample is the first record of its partition, and the query
-            // waits for it.
-            let partition = partition_for(user.to_string().as_bytes(), PARTITIONS);
-            format!("curl -sS -w '\\n' '{url}?at_least={}'", Position { partition, offset: 0 })
-        } else {
-            // The position of the record is unknown here, so the query is repeated silently until the projector has
-            // read the record.
-            format!("curl -s -w '\\n' --fail --retry 5 --retry-delay 1 --retry-all-errors '{url}'")
-        }
+    /// Returns the position of the user's record, if it is the first record of its partition of the broker in memory.
+    pub(super) fn first_position(&self, user: i64) -> Option<Position> {
+        let partition = partition_for(user.to_string().as_bytes(), self.partitions);
+        self.is_in_memory().then_some(Position { partition, offset: 0 })
     }
 }

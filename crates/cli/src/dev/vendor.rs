@@ -1,6 +1,7 @@
 //! `rollcall dev --simulate`: a small call centre beside the services, printed line by line.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use simulator::history::{History, Population};
 use simulator::post::{Answer, Post};
 use simulator::sender::{Desk, Fate, Habits};
 
+use super::settings::Settings;
 use crate::environment;
 use crate::output::print;
 
@@ -28,22 +30,29 @@ const REPEAT: f64 = 0.05;
 const MINUTE: Duration = Duration::from_secs(1);
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
+/// Returns what posts to the webhook, with the encryption that the settings ask for.
+///
+/// # Errors
+/// When the address, the certificate or the key cannot be used.
+pub(super) fn post(settings: &Settings, url: &str) -> anyhow::Result<Post> {
+    Ok(Post::new(url, settings.encryption()?, settings.certificate().map(PathBuf::as_path))?)
+}
+
 /// Simulates the vendor until the shutdown, and prints a line for each answer.
-pub(super) async fn play(url: String, shutdown: Shutdown) -> anyhow::Result<()> {
+pub(super) async fn play(post: Post, shutdown: Shutdown) -> anyhow::Result<()> {
     let population = Population {
         seed: 1,
         users: USERS,
         first_user: UserId::new(FIRST_USER).context("the first user's identifier")?,
         start: environment::now(),
         events_per_second: EVENTS_PER_SECOND,
-        // Bodies are not encrypted here, and the vendor sends passwords in encrypted bodies only.
+        // The vendor sends passwords in encrypted bodies only.
         passwords: false,
     };
     let habits =
         Habits { events_per_second: EVENTS_PER_SECOND, events: None, late: LATE, repeat: REPEAT, minute: MINUTE };
     let mut sender = Desk::new(habits, History::new(population), 1);
-    let post = Arc::new(Post::new(&url, None, None)?);
-    deliver(&mut sender, &post, CONCURRENCY, &shutdown, |line| {
+    deliver(&mut sender, &Arc::new(post), CONCURRENCY, &shutdown, |line| {
         // The reader of the output may have gone. The simulation continues.
         print(&format!("{}\n", shown(&line))).ok();
     })

@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use domain::topics::{REPLICAS_FOR_PRODUCTION, Spec};
 use kafka::publish::{Limits, Publisher};
 use kafka::topics::{self, Severity};
+use serde_json::{Value, json};
 use upkeep::copy::{Copied, copy};
 use upkeep::forget::Log;
 
 use crate::cluster::{ANSWER_WAIT_MAX, Cluster, asked, schemas};
 use crate::environment::now;
 use crate::files;
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::progress;
 use crate::sources::Sources;
 
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Replicas of each partition of a new topic; 1 on a cluster of one broker
     #[arg(long, default_value_t = REPLICAS_FOR_PRODUCTION, value_parser = clap::value_parser!(i32).range(1..))]
     replication: i32,
+    /// Prints the outcome as a JSON object, without the order of the switch
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     sources: Sources,
 }
@@ -47,7 +51,11 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for finding in topics::judge(&spec, Some(&description)) {
         let is_wrong = finding.severity == Severity::Refuse || description.partitions != args.partitions;
         anyhow::ensure!(!is_wrong, "{finding}; nothing was copied");
-        print(&format!("{finding}\n"))?;
+        if args.json {
+            eprintln!("{finding}");
+        } else {
+            print(&format!("{finding}\n"))?;
+        }
     }
     let publisher = Publisher::open(&options, Limits::default()).context("the Kafka client cannot be created")?;
     let log = Log { kafka: options.clone(), topics: names.clone(), schemas: schemas(&registry, &names).await? };
@@ -58,8 +66,20 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
     .await?;
     bar.finish_and_clear();
-    print(&report(&copied, from, to, args.partitions))?;
+    if args.json {
+        print_json(&json(&copied, from, to, args.partitions).to_string())?;
+    } else {
+        print(&report(&copied, from, to, args.partitions))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn json(copied: &Copied, from: &str, to: &str, partitions: i32) -> Value {
+    let Copied { users, forgotten, appended, unknown, unreadable, only_there } = copied;
+    json!({
+        "from": from, "to": to, "partitions": partitions, "users": users, "forgotten": forgotten,
+        "appended": appended, "unknown": unknown, "unreadable": unreadable, "only_there": only_there,
+    })
 }
 
 fn report(copied: &Copied, from: &str, to: &str, partitions: i32) -> String {
@@ -107,5 +127,10 @@ mod tests {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
         assert!(!text.contains("broken bytes") && !text.contains("only vcc.users.24"), "{text}");
+        let expected = serde_json::json!({
+            "from": "vcc.users", "to": "vcc.users.24", "partitions": 24, "users": 7, "forgotten": 2, "appended": 5,
+            "unknown": 1, "unreadable": 0, "only_there": 0,
+        });
+        assert_eq!(json(&copied, "vcc.users", "vcc.users.24", 24), expected);
     }
 }

@@ -49,6 +49,27 @@ fn completions_and_manual_pages_know_every_command() {
 }
 
 #[test]
+fn a_configuration_is_checked_as_json() {
+    let check = |settings: &[&str]| {
+        let output = run(&[&["config", "check", "ingest", "--json"], settings].concat());
+        let outcome: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.code(), outcome)
+    };
+    let (status, wrong) = check(&["--set", "http.listen=nowhere", "--set", "webhook.requests_max=many"]);
+    assert_eq!((status, &wrong["valid"], &wrong["online_faults"]), (Some(1), &false.into(), &Value::Null));
+    let keys: Vec<&str> =
+        wrong["faults"].as_array().unwrap().iter().map(|fault| fault["key"].as_str().unwrap()).collect();
+    assert!(keys.contains(&"webhook.requests_max") && keys.contains(&"http.listen"), "{wrong}");
+    assert_eq!(wrong["faults"][0]["origin"], "flag");
+    let open = ["--set", "security.allow_unauthenticated=true"];
+    assert_eq!(check(&open).1["valid"], true);
+    let away = [&open[..], &["--online", "--bootstrap", "127.0.0.1:1"]].concat();
+    let (status, away) = check(&away);
+    assert_eq!((status, &away["valid"], &away["faults"]), (Some(1), &false.into(), &serde_json::json!([])));
+    assert!(away["online_faults"][0].as_str().unwrap().contains("refuses the connection"), "{away}");
+}
+
+#[test]
 fn a_configuration_is_shown_as_json() {
     let setting = ["--set", "security.allow_unauthenticated=true", "--set", "http.connections_max=77"];
     let shown = stdout(&run(&[&["config", "show", "ingest", "--json"], &setting[..]].concat()));

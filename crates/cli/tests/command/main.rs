@@ -12,6 +12,10 @@ mod cluster;
 
 mod asked;
 
+mod dev;
+
+mod tour;
+
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -271,6 +275,8 @@ fn dead_letters_are_replayed_without_a_secret_and_by_keys_that_there_are() {
     assert_eq!(stdout(&letters(&["list", "--rejection", "ahead"])), "");
     let listed: Value = serde_json::from_str(&stdout(&letters(&["list", "--json"]))).unwrap();
     assert!(listed["key"].as_str().unwrap().starts_with(&key) && listed["pointer"] == "/new/userId", "{listed}");
+    let shown: Value = serde_json::from_str(&stdout(&letters(&["show", &key, "--json"]))).unwrap();
+    assert_eq!((&shown["key"], &shown["body"]), (&listed["key"], &r#"{"new":{"userId":"x"}}"#.into()));
     assert!(stdout(&letters(&["list", "--groups"])).starts_with("     1 not_an_event "));
     assert_eq!(letters(&["delete", "--yes"]).status.code(), Some(1), "without a condition");
     assert_eq!(stdout(&letters(&["delete", "--yes", "--rejection", "not_an_event"])), "1 dead letters deleted\n");

@@ -39,11 +39,21 @@ pub(crate) struct Dev {
 }
 
 impl Dev {
-    /// Starts it on free ports and reads its output.
-    pub(crate) fn start(args: &[&str]) -> Self {
+    /// Returns the arguments with which it takes free ports.
+    pub(crate) fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
         let ports =
             ["dev", "--port-webhooks=0", "--port-queries=0", "--port-ingest-admin=0", "--port-projector-admin=0"];
-        let mut child = rollcall(&[&ports[..], args].concat()).stdout(Stdio::piped()).spawn().unwrap();
+        [&ports[..], more].concat()
+    }
+
+    /// Starts it on free ports and reads its output.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::of(rollcall(&Self::arguments(args)))
+    }
+
+    /// Starts this command and reads its output.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut rest = BufReader::new(child.stdout.take().unwrap());
         let mut welcome = String::new();
         while welcome.lines().filter(|line| line.starts_with("curl ")).count() < 2 {
@@ -68,6 +78,15 @@ impl Dev {
     /// Runs the curl lines one by one, and returns the status codes and bodies of the answers.
     pub(crate) fn follow_curls(&self) -> Vec<(u16, String)> {
         self.welcome.lines().filter(|line| line.starts_with("curl ")).map(follow_curl).collect()
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Returns its standard error, which was asked for.
+    pub(crate) fn take_stderr(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().unwrap()
     }
 
     /// Sends the signal and waits for the end.
@@ -202,11 +221,11 @@ pub(crate) fn answering(texts: Vec<String>) -> String {
     format!("http://{address}")
 }
 
-/// Runs a curl line with single-quoted arguments: one address, and optionally a body.
+/// Runs a curl line with single-quoted arguments: one address, and optionally a body, which is the last.
 fn follow_curl(line: &str) -> (u16, String) {
     let quoted: Vec<&str> = line.split('\'').skip(1).step_by(2).collect();
     let url = quoted.iter().find(|text| text.starts_with("http://")).unwrap();
-    let body = quoted.iter().find(|text| text.starts_with('{'));
+    let body = quoted.last().filter(|_| line.contains(" -d '"));
     match body {
         Some(body) => request("POST", url, body),
         None => request("GET", url, ""),

@@ -120,7 +120,7 @@ impl From<GapState> for GapStateBody {
 #[schema(as = UserPage)]
 pub(super) struct UserPageBody {
     users: Vec<UserBody>,
-    /// The request for the next page; null on the last. Also the `Link` header's `next`.
+    /// The request for the next page, relative to this one; null on the last. Also the `Link` header's `next`.
     next: Option<String>,
 }
 

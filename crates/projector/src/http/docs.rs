@@ -39,6 +39,8 @@ const DOCUMENT: &str = "../openapi.json";
         status::status
     ),
     components(schemas(UserBody, UserPageBody, UserMatchesBody, ProblemBody)),
+    // Relative to the document's own address.
+    servers((url = ".")),
     modifiers(&EveryAnswer, &Bearer),
     security(("bearer" = []), ())
 )]
@@ -68,7 +70,8 @@ pub(super) async fn document() -> Response {
 }
 
 pub(super) async fn to_page() -> Redirect {
-    Redirect::permanent("/docs/")
+    // Relative, as every link: a proxy may put all of this below a path.
+    Redirect::permanent("docs/")
 }
 
 pub(super) async fn index() -> Response {

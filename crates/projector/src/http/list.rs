@@ -77,7 +77,7 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// Returns the same request for the users that follow.
+/// Returns the same request for the users that follow, relative to this one: a proxy may put both below a path.
 fn next_page(uri: &Uri, topic: TopicId, last: UserId) -> String {
     let kept = |pair: &&str| {
         !pair.is_empty() && !["after=", "at_least=", "wait_ms="].iter().any(|name| pair.starts_with(name))
@@ -85,7 +85,7 @@ fn next_page(uri: &Uri, topic: TopicId, last: UserId) -> String {
     let mut pairs: Vec<&str> = uri.query().unwrap_or_default().split('&').filter(kept).collect();
     let after = format!("after={topic}/{last}");
     pairs.push(&after);
-    format!("{}?{}", uri.path(), pairs.join("&"))
+    format!("users?{}", pairs.join("&"))
 }
 
 /// The next step of a stream.
@@ -154,9 +154,9 @@ mod tests {
     fn the_next_page_asks_the_same_of_those_that_follow() {
         let (topic, last) = (TopicId::from_bytes([0; 16]), UserId::new(7).unwrap());
         for (uri, next) in [
-            ("/users", "/users?after=AAAAAAAAAAAAAAAAAAAAAA/7"),
-            ("/users?limit=2&after=3", "/users?limit=2&after=AAAAAAAAAAAAAAAAAAAAAA/7"),
-            ("/users?q=a%26b&at_least=0:1&wait_ms=1", "/users?q=a%26b&after=AAAAAAAAAAAAAAAAAAAAAA/7"),
+            ("/users", "users?after=AAAAAAAAAAAAAAAAAAAAAA/7"),
+            ("/users?limit=2&after=3", "users?limit=2&after=AAAAAAAAAAAAAAAAAAAAAA/7"),
+            ("/users?q=a%26b&at_least=0:1&wait_ms=1", "users?q=a%26b&after=AAAAAAAAAAAAAAAAAAAAAA/7"),
         ] {
             assert_eq!(next_page(&uri.parse().unwrap(), topic, last), next);
         }

@@ -98,6 +98,14 @@ async fn a_position_on_no_partition_is_refused_at_once() {
     service.stop().await;
 }
 
+/// Returns the path that a relative reference in an answer for `path` means.
+fn below(path: &str, reference: &str) -> String {
+    assert!(!reference.starts_with('/') && !reference.contains("://"), "{reference} holds below no path of a proxy");
+    let (path, _query) = path.split_once('?').unwrap_or((path, ""));
+    let (folder, _last) = path.rsplit_once('/').unwrap();
+    format!("{folder}/{reference}")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_filtered_searched_and_paged() {
     let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
@@ -114,8 +122,12 @@ async fn lists_are_filtered_searched_and_paged() {
     while let Some(path) = next {
         let answer = service.get(&path).await;
         found.extend(ids(&answer));
-        next = answer.json()["next"].as_str().map(str::to_owned);
-        assert_eq!(answer.header("link").is_some(), next.is_some());
+        let relative = answer.json()["next"].as_str().map(str::to_owned);
+        assert_eq!(
+            answer.header("link").map(str::to_owned),
+            relative.as_ref().map(|next| format!("<{next}>; rel=\"next\""))
+        );
+        next = relative.map(|next| below(&path, &next));
     }
     assert_eq!(found, (1..=10).map(|half| half * 2).collect::<Vec<i64>>());
     assert_eq!(ids(&service.get("/users?privGroup=3").await), [3, 8, 13, 18]);
@@ -162,15 +174,21 @@ async fn what_was_committed_is_there_after_a_restart() {
 async fn the_document_and_its_page_are_there_without_any_other_network() {
     let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
     let service = Service::start(&kafka, &store).await;
-    assert!(service.get("/openapi.json").await.json()["paths"]["/users/{userId}"].is_object());
-    assert_eq!(service.get("/docs").await.header("location"), Some("/docs/"));
+    let document = service.get("/openapi.json").await.json();
+    assert!(document["paths"]["/users/{userId}"].is_object());
+    // Relative to the document, so that it holds below the path of a proxy.
+    assert_eq!(document["servers"], serde_json::json!([{ "url": "." }]));
+    assert_eq!(
+        service.get("/docs").await.header("location").map(|to| below("/x/docs", to)).as_deref(),
+        Some("/x/docs/")
+    );
     let page = service.get("/docs/").await;
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
     let sources: Vec<&str> =
         page.body_text().split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(!sources.is_empty());
     for source in sources {
-        assert!(!source.contains("://"), "{source}");
+        assert!(!source.contains("://") && !source.starts_with('/'), "{source}");
         assert_eq!(service.get(&format!("/docs/{}", source.trim_start_matches("./"))).await.status, 200, "{source}");
     }
     assert!(service.get("/docs/swagger-initializer.js").await.body_text().contains("/openapi.json"));

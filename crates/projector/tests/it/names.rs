@@ -29,6 +29,7 @@ async fn a_name_of_another_topic_is_refused_or_does_not_match() {
     for named in [&positions, &position] {
         assert_eq!(service.get(&format!("/users/1?at_least={named}")).await.status, 200, "{named}");
     }
+    let next = format!("/{next}");
     assert_eq!(service.get(&next).await.json()["users"][0]["userId"], 2);
     assert_eq!(get(service.http, "/users/1", &[("if-none-match", &tag)]).await.status, 304);
     service.stop().await;

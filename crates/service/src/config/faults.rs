@@ -56,7 +56,7 @@ impl Faults {
     }
 
     /// Adds the faults of `others` that are not of a key with a fault: such a value was replaced by its default.
-    pub(super) fn extend_with(&mut self, others: Self) {
+    pub fn extend_with(&mut self, others: Self) {
         let has_fault: Vec<String> = self.faults.iter().map(|fault| fault.key.clone()).collect();
         self.faults.extend(others.faults.into_iter().filter(|fault| !has_fault.contains(&fault.key)));
     }

@@ -85,6 +85,11 @@ impl Layers {
         put(&mut self.table, path, value);
     }
 
+    /// Removes whole sections.
+    pub(super) fn remove(&mut self, sections: &[String]) {
+        self.table.retain(|section, _| !sections.iter().any(|other| other == section));
+    }
+
     /// Deserializes. On an error it removes the faulty value and tries again, so that all faults are found. Returns the
     /// values without a fault, and adds the faults; `None` if a fault cannot be removed.
     pub(super) fn deserialize<Raw: DeserializeOwned>(mut self, faults: &mut Faults) -> Option<Raw> {
