@@ -18,6 +18,8 @@ mod late;
 
 mod look;
 
+mod pace;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -68,12 +68,20 @@ mod seen;
 
 mod late;
 
+mod positions;
+
+mod counts;
+
+mod checkpoints;
+
 mod tally;
 
 mod error;
 
 pub use batch::{Commit, Effects, LogBatch};
 pub(crate) use connection::to_make;
+pub use counts::Counts;
+pub(crate) use counts::write_counts;
 pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
 pub use error::{Error, Resource};
 pub(crate) use folder::StoreFolder;
@@ -85,9 +93,10 @@ pub(crate) use late::write_late;
 pub use log_names::LogNames;
 pub use meta::StoreMeta;
 pub(crate) use meta::write_epochs;
+pub(crate) use positions::fill_positions;
 pub use query::{Lookup, UserFilter, UserRows};
 pub(crate) use reader::Contents;
-pub use reader::{Counts, StoreReader};
+pub use reader::StoreReader;
 pub use readers::StoreReaders;
 pub use rows::UserRow;
 pub(crate) use rows::{differing, write_gaps};

@@ -17,6 +17,7 @@ use super::erase::Eraser;
 use super::indexing::Indexer;
 use super::late::LateTail;
 use super::look::{Looked, Looker};
+use super::pace::Pace;
 use crate::error::Error;
 use crate::phase::Phase;
 use crate::shared::{Shared, blocking};
@@ -40,6 +41,7 @@ pub(super) struct Follower<'s> {
     late: LateTail,
     eraser: Eraser,
     indexer: Indexer,
+    pace: Pace,
     damage: DamageWatch,
 }
 
@@ -54,8 +56,8 @@ impl<'s> Follower<'s> {
         let damage = DamageWatch::new(folder, &writer);
         let announcer = Announcer::new(shared, &writer, topic);
         let (log, late, eraser) = (topic.id.clone(), LateTail::default(), Eraser::default());
-        let indexer = Indexer::new(&writer, Duration::ZERO);
-        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser, indexer, damage };
+        let (indexer, pace) = (Indexer::new(&writer, Duration::ZERO), Pace::new(Instant::now()));
+        let mut follower = Self { shared, log, writer: Some(writer), announcer, late, eraser, indexer, pace, damage };
         follower.see_erasures();
         shared.stalled(BTreeSet::clear);
         follower
@@ -151,7 +153,7 @@ impl<'s> Follower<'s> {
                 }
             };
             let (batch, error) = match event {
-                Ok(event) => self.gather(event, tail, &mut looker),
+                Ok(event) => self.gather(event, tail, &mut looker).await,
                 Err(error) => (LogBatch::default(), Some(error)),
             };
             let Some(batch) = self.translated(batch, &mut looker).await? else { return Ok(Some(Stop::Shutdown)) };
@@ -164,8 +166,14 @@ impl<'s> Follower<'s> {
         }
     }
 
-    /// Takes the events that are there, up to the size of a commit, and the error that came after, if one did.
-    fn gather(&self, first: TailEvent, tail: &mut Tail, looker: &mut Looker) -> (LogBatch, Option<tail::Error>) {
+    /// Takes the events that are there or come before a commit is due, up to the size of a commit, and the error that
+    /// came after, if one did.
+    async fn gather(
+        &mut self,
+        first: TailEvent,
+        tail: &mut Tail,
+        looker: &mut Looker,
+    ) -> (LogBatch, Option<tail::Error>) {
         let (shared, mut batch) = (self.shared, LogBatch::default());
         let mut next = Some(Ok(first));
         while let Some(event) = next.take() {
@@ -186,7 +194,12 @@ impl<'s> Follower<'s> {
                 Err(error) => return (batch, Some(error)),
             }
             if batch.records.len() < RECORDS_PER_COMMIT {
-                next = tail.next().now_or_never();
+                next = match tail.next().now_or_never() {
+                    None if !batch.records.is_empty() => {
+                        tokio::time::timeout_at(self.pace.due(), tail.next()).await.ok()
+                    }
+                    next => next,
+                };
             }
         }
         (batch, None)
@@ -235,6 +248,7 @@ impl<'s> Follower<'s> {
         if batch.is_past(&shared.committed.borrow().checkpoint) {
             return Ok(None);
         }
+        self.pace.count(batch.records.len(), Instant::now());
         let batch = Arc::new(batch);
         loop {
             // The store keeps the later of this and the time that it has.

@@ -12,8 +12,8 @@ use super::progress::{Meter, Stage};
 use super::slot::KeySlot;
 use super::table::Table;
 use crate::store::{
-    Error, PutUser, StoreMeta, Unread, create_indexes, create_tables, facets_of, note_unreadable, put_forgotten,
-    to_make, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
+    Error, PutUser, StoreMeta, Unread, create_indexes, create_tables, facets_of, fill_positions, note_unreadable,
+    put_forgotten, to_make, write_counts, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
 };
 
 /// How many rows one thread hands to the other at once.
@@ -87,8 +87,10 @@ impl Loader {
     ) -> Result<(), Error> {
         let finish = || -> rusqlite::Result<()> {
             create_indexes(&self.connection)?;
+            fill_positions(&self.connection)?;
             let transaction = self.connection.unchecked_transaction()?;
             meta.write(&transaction)?;
+            write_counts(&transaction)?;
             note_unreadable(&transaction, unreadable, unreadable.len() as u64)?;
             // Single changes before this position are not known.
             for (partition, next, epoch) in checkpoint.entries() {

@@ -7,6 +7,7 @@ use domain::roll::Roll;
 use domain::{Checkpoint, Position, UnixMillis, UserId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::positions::OF_POSITION;
 use super::rows::{read_gaps, signed};
 use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
@@ -249,12 +250,15 @@ pub(super) fn latest(
 
 /// Returns the statement of [`latest`], for those who meet the condition `of`.
 fn latest_statement(of: &str, plus: &str) -> String {
+    // Those who are named have few rows, and are sorted.
+    let (from, in_order, offset) =
+        if plus.is_empty() { (OF_POSITION, "positions", "offset") } else { ("users", "users", "winner_offset") };
     format!(
-        "SELECT * FROM (SELECT winner_offset, user_id, 1, NULL, gaps, {UNKNOWN_SINCE} FROM users \
-           WHERE {plus}partition = ?1 AND winner_offset >= ?2 AND {of} AND {KNOWN_HERE} \
-             AND NOT EXISTS (SELECT 1 FROM seconds \
-             WHERE seconds.user_id = users.user_id AND seconds.partition = ?1 AND offset > winner_offset) \
-           ORDER BY winner_offset LIMIT ?3) \
+        "SELECT * FROM (SELECT winner_offset, users.user_id, 1, NULL, gaps, {UNKNOWN_SINCE} FROM {from} \
+           WHERE {in_order}.partition = ?1 AND {in_order}.{offset} >= ?2 AND {of} AND {KNOWN_HERE} \
+             AND NOT EXISTS (SELECT 1 FROM seconds WHERE seconds.user_id = users.user_id \
+               AND seconds.partition = ?1 AND seconds.offset > winner_offset) \
+           ORDER BY {in_order}.{offset} LIMIT ?3) \
          UNION ALL \
          SELECT * FROM (SELECT max(offset), user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
            FROM seconds JOIN users USING (user_id) \

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::Connection;
 
-use super::TempFolder;
 use super::connection::WRITER_CACHE_KIB;
+use super::{TempFolder, counts};
 
 /// An index of the table of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +145,7 @@ impl Indexes {
             return Ok(None);
         };
         let SecondaryIndex { name, sql } = SECONDARY[number];
-        let rows: i64 = connection.query_row("SELECT count(*) FROM users", [], |row| row.get(0))?;
-        let steps_all = u64::try_from(rows).unwrap_or_default().saturating_mul(STEPS_PER_ROW).max(1);
+        let steps_all = counts::read(connection)?.users.saturating_mul(STEPS_PER_ROW).max(1);
         let (shares, mut steps) = (Arc::clone(self), 0_u64);
         let note = move || {
             steps += u64::from(STEPS_PER_LOOK.unsigned_abs());

@@ -10,13 +10,14 @@ use kafka::Record;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::counts::Moved;
 use super::key_row::{FACET_COLUMNS, PutUser, facets_of, put_forgotten, read_facets};
 use super::late::{read_late, replace_late};
 use super::rows::{differing, read_gaps, replace_gaps, signed};
 use super::sealed::Sealed;
 use super::seconds::{read_seconds, replace_seconds};
 use super::unknown::{UnknownTail, read_unknown, replace_unknown};
-use super::{Change, Seen};
+use super::{Change, Seen, positions};
 
 /// One user during a transaction.
 pub(super) struct Key {
@@ -31,6 +32,7 @@ pub(super) struct Key {
     has_seconds_stored: bool,
     /// Rows had a state of the user, or traces of one.
     was_stored: bool,
+    was_forgotten: bool,
     /// An event of the state, or its marker, is in a record that was read since.
     has_moved: bool,
     followed: Followed,
@@ -49,6 +51,7 @@ impl Key {
             facets_stored: None,
             has_seconds_stored: false,
             was_stored: false,
+            was_forgotten: false,
             has_moved: false,
             followed: Followed::default(),
             unknown: read_unknown(connection, user_id)?,
@@ -57,6 +60,7 @@ impl Key {
         key.was_stored = key.load_events(connection)?;
         if !key.was_stored {
             key.state = read_forgotten(connection, user_id)?;
+            key.was_forgotten = key.state.is_some();
             key.was_stored = !key.lineage.is_empty();
         }
         Ok(key)
@@ -189,6 +193,20 @@ impl Key {
         &self.lineage.gaps
     }
 
+    /// Returns whether another record is the newest that carries the user's state.
+    pub(super) fn has_moved(&self) -> bool {
+        self.has_moved
+    }
+
+    /// Returns by how much the numbers of users and of forgotten users change.
+    pub(super) fn moved(&self) -> Moved {
+        let now = |is: bool, was: bool| i64::from(is) - i64::from(was);
+        Moved {
+            users: now(self.event().is_some(), self.facets_stored.is_some()),
+            forgotten: now(self.is_forgotten(), self.was_forgotten),
+        }
+    }
+
     /// Writes the rows that are to be another than they were.
     pub(super) fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
         if self.followed.gaps_changed {
@@ -207,7 +225,12 @@ impl Key {
             replace_seconds(connection, self.user_id, state, &self.events)?;
         }
         match self.event() {
-            Some(event) => self.store_user(connection, state.position(), event),
+            Some(event) => {
+                if self.has_moved {
+                    positions::note(connection, state.position(), self.user_id)?;
+                }
+                self.store_user(connection, state.position(), event)
+            }
             None => {
                 connection.prepare_cached("DELETE FROM users WHERE user_id = ?1")?.execute([self.user_id.get()])?;
                 put_forgotten(connection, self.user_id, state.position(), state.rank().time())

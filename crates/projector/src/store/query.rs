@@ -4,6 +4,7 @@ use domain::{Position, UnixMillis, UserId, wire};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
+use super::positions::OF_POSITION;
 use super::rows::{read_gaps, signed, user_id};
 use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
@@ -69,10 +70,10 @@ pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<
 
 /// Returns the latest receipt among the events that win with the last record of their partition.
 pub(super) fn last_event(connection: &Connection) -> rusqlite::Result<Option<UnixMillis>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT (SELECT event FROM users WHERE users.partition = checkpoint.partition \
-           ORDER BY winner_offset DESC LIMIT 1) FROM checkpoint",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT (SELECT event FROM {OF_POSITION} WHERE positions.partition = checkpoint.partition \
+           ORDER BY positions.offset DESC LIMIT 1) FROM checkpoint",
+    ))?;
     let mut rows = statement.query([])?;
     let mut receipts = Vec::new();
     while let Some(row) = rows.next()? {

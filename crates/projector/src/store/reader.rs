@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use super::connection::Interrupt;
 use super::history::{self, Change, Kept, KeptPlaces, Which};
 use super::{
-    Erasures, Error, Indexes, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, meta, query, rows,
-    tally, unknown, unreadable,
+    Counts, Erasures, Error, Indexes, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, counts, meta,
+    query, rows, tally, unknown, unreadable,
 };
 
 /// One connection that reads.
@@ -31,13 +31,6 @@ pub(crate) struct Contents {
     pub(crate) records_unreadable: u64,
     /// The receipt of the newest event.
     pub(crate) last_event: Option<UnixMillis>,
-}
-
-/// How much there is in the table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub users: u64,
-    pub forgotten: u64,
 }
 
 impl StoreReader {
@@ -142,23 +135,15 @@ impl StoreReader {
         self.read(StoreMeta::read)
     }
 
-    /// Counts users and forgotten users: a walk over an index, some ten milliseconds for a million users.
+    /// Returns how many users and forgotten users there are.
     ///
     /// # Errors
     /// As [`StoreReader::get`].
     pub fn counts(&self) -> Result<Counts, Error> {
-        self.read(|connection| {
-            let count = |table: &str| -> rusqlite::Result<u64> {
-                let count: i64 = connection
-                    .prepare_cached(&format!("SELECT count(*) FROM {table}"))?
-                    .query_row([], |row| row.get(0))?;
-                Ok(count.try_into().unwrap_or_default())
-            };
-            Ok(Counts { users: count("users")?, forgotten: count("forgotten")? })
-        })
+        self.read(counts::read)
     }
 
-    /// Returns what there is in the table: walks over two indexes.
+    /// Returns what there is in the table.
     ///
     /// # Errors
     /// As [`StoreReader::get`].

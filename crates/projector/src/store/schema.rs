@@ -4,11 +4,12 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub(crate) const SCHEMA_VERSION: i64 = 9;
+pub(crate) const SCHEMA_VERSION: i64 = 10;
 
 const TABLES: &str = "
 -- What the store is: topic, log (cluster id and topic id), late_log, rule_version, created_at and committed_at
--- (milliseconds since 1970, UTC), records_unreadable (how many there were in all).
+-- (milliseconds since 1970, UTC), records_unreadable (how many there were in all), users and forgotten (how many are in
+-- the tables of these names).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -56,6 +57,14 @@ CREATE TABLE users (
   -- As framed on the log (Avro, schemas/user-event.v1.avsc), then its CRC-32 in four bytes; as every event here.
   event         BLOB NOT NULL
 ) STRICT;
+
+-- The users in the order of winner_offset. Rows of positions that are no longer those of a user are removed later.
+CREATE TABLE positions (
+  partition INTEGER NOT NULL,
+  offset    INTEGER NOT NULL,
+  user_id   INTEGER NOT NULL,
+  PRIMARY KEY (partition, offset)
+) STRICT, WITHOUT ROWID;
 
 -- The other events of the winner's second, where there are any: one of them can win later.
 CREATE TABLE seconds (
@@ -152,7 +161,6 @@ CREATE TABLE unnamed_ids (
 /// The indexes without which no record is folded and no change is read. Those that look-ups and filters need are made
 /// later ([`super::indexes`]).
 const INDEXES: &str = "
-CREATE INDEX users_by_position ON users (partition, winner_offset);
 CREATE INDEX gaps_by_receipt ON gaps (received_at);
 CREATE INDEX unknown_by_position ON unknown (partition, offset);
 CREATE INDEX seconds_by_position ON seconds (partition, offset);

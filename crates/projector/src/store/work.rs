@@ -9,9 +9,11 @@ use domain::{Checkpoint, Position, UnixMillis, UserId};
 use kafka::Record;
 use rusqlite::{Connection, params};
 
+use super::counts::Moved;
 use super::key::Key;
+use super::positions::Sweep;
 use super::unreadable::note_unreadable;
-use super::{Commit, LogBatch, Seen, StoreMeta, Unread, history, meta};
+use super::{Commit, LogBatch, Seen, StoreMeta, Unread, counts, history, meta};
 
 /// A transaction on its way.
 pub(super) struct Work<'c> {
@@ -109,13 +111,19 @@ impl<'c> Work<'c> {
         self.commit.erasures.note(self.connection)
     }
 
-    pub(super) fn finish(mut self, meta: &StoreMeta, as_of: UnixMillis) -> rusqlite::Result<Commit> {
+    pub(super) fn finish(mut self, meta: &StoreMeta, sweep: &mut Sweep, as_of: UnixMillis) -> rusqlite::Result<Commit> {
         let connection = self.connection;
         let last = history::last(connection)?;
         self.remove_former()?;
+        let mut moved = Moved::default();
         for key in self.keys.values() {
             key.store(connection)?;
+            let Moved { users, forgotten } = key.moved();
+            moved.users += users;
+            moved.forgotten += forgotten;
         }
+        counts::add(connection, moved)?;
+        sweep.step(connection, self.keys.values().filter(|key| key.has_moved()).count())?;
         history::append(connection, last, &self.commit.changes)?;
         let mut statement = connection.prepare_cached(
             "INSERT INTO checkpoint VALUES (?1, ?2, 0, ?3) \

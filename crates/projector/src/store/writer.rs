@@ -7,8 +7,10 @@ use domain::{Checkpoint, LeaderEpochs, LogId, UnixMillis};
 use kafka::Record;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::checkpoints::LogMover;
 use super::connection::{Interrupt, LOG_BYTES_MAX};
 use super::erasure::{self, Erased, Erasures, HeldBy};
+use super::positions::Sweep;
 use super::readers::READ_MAX;
 use super::work::Work;
 use super::{
@@ -30,6 +32,9 @@ pub struct Writer {
     erasures: Erasures,
     /// The same, of the write-ahead log alone: the file has been written anew since.
     erasures_in_log: Erasures,
+    sweep: Sweep,
+    log_mover: LogMover,
+    log_bytes_max: u32,
     readers: Arc<StoreReaders>,
 }
 
@@ -61,7 +66,8 @@ impl Writer {
     }
 
     fn connect(path: &Path) -> rusqlite::Result<Self> {
-        let connection = connection::to_write(path)?;
+        let mut connection = connection::to_write(path)?;
+        let log_mover = LogMover::new(&mut connection, LOG_BYTES_MAX)?;
         let (checkpoint, meta) = (meta::read_checkpoint(&connection)?, StoreMeta::read(&connection)?);
         let (late_checkpoint, late_log) = (meta::read_late_checkpoint(&connection)?, meta::read_late_log(&connection)?);
         let epochs = meta::read_epochs(&connection)?;
@@ -78,6 +84,9 @@ impl Writer {
             meta,
             erasures,
             erasures_in_log,
+            sweep: Sweep::default(),
+            log_mover,
+            log_bytes_max: LOG_BYTES_MAX,
             readers,
         })
     }
@@ -141,6 +150,17 @@ impl Writer {
         set.map_err(|source| self.readers.fault(source))
     }
 
+    /// Lets the write-ahead log grow so far before it is moved into the file; it may stay as large.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be set.
+    pub fn limit_log(&mut self, bytes_max: u32) -> Result<(), Error> {
+        self.log_bytes_max = bytes_max;
+        self.log_mover.limit(bytes_max);
+        let set = self.connection.pragma_update(None, "journal_size_limit", bytes_max);
+        set.map_err(|source| self.readers.fault(source))
+    }
+
     /// Folds the batch into the table and moves the checkpoint past it, in one transaction.
     ///
     /// Records below the checkpoint are passed over: they have been folded before.
@@ -154,7 +174,7 @@ impl Writer {
         let mut work = Work::new(&transaction, self.checkpoint.clone());
         work.take(batch).map_err(fault)?;
         let as_of = as_of.max(self.meta.committed_at);
-        let commit = work.finish(&self.meta, as_of).map_err(fault)?;
+        let commit = work.finish(&self.meta, &mut self.sweep, as_of).map_err(fault)?;
         transaction.commit().map_err(fault)?;
         self.checkpoint = commit.checkpoint.clone();
         self.epochs.extend(&commit.epochs);
@@ -162,6 +182,11 @@ impl Writer {
         self.erasures.join(&commit.erasures);
         self.meta.committed_at = as_of;
         self.meta.records_unreadable += commit.unreadable.len() as u64;
+        if let Err(error) = self.log_mover.see(&self.connection, &self.path) {
+            // It is committed; the log is moved later.
+            let error = self.readers.fault(error);
+            tracing::debug!(error = &error as &dyn std::error::Error, "the write-ahead log is not moved");
+        }
         Ok(commit)
     }
 
@@ -203,6 +228,7 @@ impl Writer {
     }
 
     fn erase_anew(&mut self) -> rusqlite::Result<Erased> {
+        self.log_mover.wait().ok();
         let connection = &self.connection;
         if self.erasures_in_log.is_empty() && self.erasures.is_empty() {
             return Ok(Erased::Done);
@@ -232,10 +258,11 @@ impl Writer {
         let mut log = self.path.as_os_str().to_owned();
         log.push("-wal");
         let bytes = std::fs::metadata(&log).map_or(0, |found| found.len());
-        if bytes <= 2 * u64::from(LOG_BYTES_MAX) {
+        if bytes <= 2 * u64::from(self.log_bytes_max) {
             return Ok(None);
         }
         let _writing = self.readers.writing();
+        self.log_mover.wait().ok();
         let is_cut = erasure::truncate_log(&self.connection).map_err(|source| Error::of(&self.path, source))?;
         Ok((!is_cut).then(|| (self.readers.held_by(READ_MAX), bytes)))
     }
@@ -281,6 +308,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.log_mover.wait().ok();
         self.readers.retire();
     }
 }
