@@ -1,6 +1,6 @@
 //! Names derived from content: a user's version and an event's identifier.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -33,7 +33,9 @@ impl Version {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.0, &mut digits).expect("two digits for each byte");
+        f.write_str(std::str::from_utf8(&digits).expect("digits are ASCII"))
     }
 }
 
@@ -42,6 +44,9 @@ impl fmt::Debug for Version {
         write!(f, "Version({self})")
     }
 }
+
+/// The capacity for the five facts of an event: nearly all fit.
+const FACTS_BYTES: usize = 160;
 
 /// The identifier of an event: a UUID version 8 (RFC 9562) derived from the vendor's data. A repeated delivery has the
 /// same identifier.
@@ -67,8 +72,13 @@ impl EventId {
         version: Version,
         parent: Option<Version>,
     ) -> Self {
-        let parent = parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string());
-        Self::of_text(&format!("{user_id}\n{kind}\n{timestamp}\n{version}\n{parent}"))
+        let mut text = String::with_capacity(FACTS_BYTES);
+        write!(text, "{user_id}\n{kind}\n{timestamp}\n{version}\n").expect("a String takes every text");
+        match parent {
+            Some(parent) => write!(text, "{parent}").expect("a String takes every text"),
+            None => text.push('-'),
+        }
+        Self::of_text(&text)
     }
 
     pub(crate) fn from_uuid(uuid: Uuid) -> Self {

@@ -1,5 +1,6 @@
 //! Instants, as Kafka and Avro count them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -62,6 +63,7 @@ impl UnixMillis {
                 civil(&format!("{ANY_YEAR}{rest}"))?;
                 Err(error)
             }
+            Some(_) if text.as_bytes().get(4) == Some(&b'-') => civil(text),
             Some(Year { digits, rest, .. }) => civil(&format!("{digits:0>4}{rest}")),
         }
     }
@@ -102,10 +104,10 @@ fn civil(text: &str) -> Result<UnixMillis, TimestampError> {
     }
     let last_hour = text.split_once(['T', 't', ' ']).and_then(|(date, time)| Some((date, time.strip_prefix("24")?)));
     let (text, ends_day) = match last_hour {
-        Some((date, rest)) => (format!("{date}T00{rest}"), true),
-        None => (text.to_owned(), false),
+        Some((date, rest)) => (Cow::Owned(format!("{date}T00{rest}")), true),
+        None => (Cow::Borrowed(text), false),
     };
-    let pieces = Pieces::parse(&text).map_err(|_| NO)?;
+    let pieces = Pieces::parse(&*text).map_err(|_| NO)?;
     let (Some(time), Some(offset)) = (pieces.time(), pieces.to_numeric_offset()) else { return Err(NO) };
     if ends_day && time != Time::midnight() {
         return Err(NO);

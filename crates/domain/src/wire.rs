@@ -16,6 +16,8 @@ mod schema;
 
 mod v1;
 
+mod write;
+
 mod digest;
 
 mod head;

@@ -35,7 +35,7 @@ pub fn accept_listed(
     policy: &BodyPolicy,
     now: UnixMillis,
 ) -> Result<UserEvent, Rejection> {
-    not_ahead(validate_listed(parse(&Plaintext::of_list(user))?, as_of, &policy.omit, now)?)
+    not_ahead(validate_listed(parse(&Plaintext::received(user))?, as_of, &policy.omit, now)?)
 }
 
 /// Returns the event in a dead letter that is replayed. Its sender was checked when it was received.
@@ -49,7 +49,7 @@ pub fn accept_again(letter: &Letter, policy: &BodyPolicy, now: UnixMillis) -> Re
     }
 }
 
-fn read(plaintext: &Plaintext, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
+fn read(plaintext: &Plaintext<'_>, policy: &BodyPolicy, now: UnixMillis) -> Result<UserEvent, Rejection> {
     not_ahead(validate(parse(plaintext)?, &policy.omit, now)?)
 }
 

@@ -9,6 +9,7 @@ mod limits;
 mod outgoing;
 mod producer;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -48,21 +49,22 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`Error`]. A retry makes sense after all errors except [`Error::Refused`] and [`Error::Closed`].
-    pub async fn publish(&self, outgoing: Outgoing) -> Result<Position, Error> {
-        let (generation, reported) = self.slot.enqueue(&outgoing)?;
-        let Outgoing { topic, .. } = outgoing;
+    pub async fn publish(&self, outgoing: impl Borrow<Outgoing>) -> Result<Position, Error> {
+        let outgoing = outgoing.borrow();
+        let (generation, reported) = self.slot.enqueue(outgoing)?;
+        let topic = || outgoing.topic.clone();
         // librdkafka checks `message.timeout.ms` once a second; this timeout is exact.
         let Ok(report) = tokio::time::timeout(self.deadline, reported).await else {
-            self.mind_stall(generation, &topic).await;
-            return Err(Error::NotAcknowledged { topic, source: None });
+            self.mind_stall(generation, &outgoing.topic).await;
+            return Err(Error::NotAcknowledged { topic: topic(), source: None });
         };
         match report {
             Ok(Ok(position)) if position.offset >= 0 => Ok(position),
             // A broker that recognises a retry after it dropped the offset confirms it without an offset.
-            Ok(Ok(_)) => Err(Error::PositionUnknown { topic }),
-            Ok(Err(fault)) => Err(self.undelivered(&generation, topic, fault)),
+            Ok(Ok(_)) => Err(Error::PositionUnknown { topic: topic() }),
+            Ok(Err(fault)) => Err(self.undelivered(&generation, topic(), fault)),
             // The producer was dropped with the record in its queue.
-            Err(_) => Err(Error::NotAcknowledged { topic, source: None }),
+            Err(_) => Err(Error::NotAcknowledged { topic: topic(), source: None }),
         }
     }
 

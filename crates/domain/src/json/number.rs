@@ -25,7 +25,15 @@ impl<'t> Number<'t> {
     /// Returns the number of a JSON token. Returns `None` when the exponent, after trailing zeros are removed, does not
     /// fit `i32`.
     pub(super) fn new(token: &'t str) -> Option<Self> {
-        decimal(token).map(|_| Self(token))
+        let number = Self(token);
+        (number.plain().is_some() || decimal(token).is_some()).then_some(number)
+    }
+
+    /// Returns the value of a short number that is written as an integer: nearly all are.
+    fn plain(self) -> Option<i64> {
+        let digits = self.0.strip_prefix('-').unwrap_or(self.0);
+        let is_plain = digits.len() <= SAFE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_plain { self.0.parse().ok() } else { None }
     }
 
     /// Returns the number as it was sent.
@@ -35,11 +43,14 @@ impl<'t> Number<'t> {
 
     /// Returns whether the number is an integer, in any spelling: `4`, `4.0`, `40e-1`.
     pub fn is_integer(self) -> bool {
-        decimal(self.0).is_some_and(|decimal| decimal.exponent >= 0)
+        self.plain().is_some() || decimal(self.0).is_some_and(|decimal| decimal.exponent >= 0)
     }
 
     /// Returns the value of an integer with at most 38 digits.
     pub fn integer(self) -> Option<i128> {
+        if let Some(integer) = self.plain() {
+            return Some(integer.into());
+        }
         let Decimal { negative, digits, exponent } = decimal(self.0)?;
         let zeros = usize::try_from(exponent).ok()?;
         if digits.is_empty() {
@@ -55,9 +66,8 @@ impl<'t> Number<'t> {
     /// Appends the form that equal numbers share and that no other number has. An integer within ±(2^53 - 1) is its
     /// digits. Any other number is its sign, its digits without leading or trailing zeros, `e`, and the exponent.
     pub fn write_canonical(self, out: &mut String) {
-        let digits = self.0.strip_prefix('-').unwrap_or(self.0);
-        if digits.len() <= SAFE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return out.push_str(if digits == "0" { digits } else { self.0 });
+        if let Some(integer) = self.plain() {
+            return out.push_str(if integer == 0 { "0" } else { self.0 });
         }
         let Some(Decimal { negative, digits, exponent }) = decimal(self.0) else { return out.push_str(self.0) };
         match self.integer().and_then(|integer| i64::try_from(integer).ok()) {
@@ -74,9 +84,11 @@ impl<'t> Number<'t> {
 
 /// Appends an integer as [`Number::write_canonical`] does.
 pub(crate) fn write_integer(integer: i64, out: &mut String) {
-    let mut digits = String::new();
-    write!(digits, "{integer}").expect("a String takes every text");
-    Number(&digits).write_canonical(out);
+    if integer.unsigned_abs() <= SAFE_INTEGER_MAX.unsigned_abs() {
+        write!(out, "{integer}").expect("a String takes every text");
+    } else {
+        Number(&integer.to_string()).write_canonical(out);
+    }
 }
 
 /// Returns the value of a token. Returns `None` when its exponent does not fit `i32`.

@@ -4,10 +4,12 @@ pub(super) mod optional;
 
 use apache_avro::serde::bytes;
 use serde::de::{Deserializer, Error};
+#[cfg(test)]
 use serde::ser::Serializer;
 
 use crate::Version;
 
+#[cfg(test)]
 pub(super) fn serialize<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
     bytes::serialize(version.as_bytes(), serializer)
 }

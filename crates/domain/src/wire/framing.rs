@@ -1,6 +1,6 @@
 //! The bytes before the Avro binary, which name the schema that wrote it.
 
-use super::{DecodeError, schema, v1};
+use super::{DecodeError, schema, write};
 use crate::UserEvent;
 
 /// The two bytes that open a single-object encoding.
@@ -12,7 +12,7 @@ const CONFLUENT: u8 = 0;
 /// The length of that byte and the id.
 const CONFLUENT_LEN: usize = 5;
 /// The capacity for an event: most fit.
-const EVENT_BYTES: usize = 512;
+const EVENT_BYTES: usize = 768;
 
 /// How a writer names its schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Framing {
             Self::SingleObject => open_single_object(&mut bytes),
             Self::Registered(id) => open_registered(&mut bytes, id),
         }
-        v1::write(event, &mut bytes);
+        write::event(event, &mut bytes);
         bytes
     }
 }

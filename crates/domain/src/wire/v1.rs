@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Current, DecodeError, digest, schema};
 use crate::{EventId, EventType, Head, UnixMillis, User, UserEvent, UserId, Version};
 
+/// Appends the datum of an event by the library: what [`super::write`] is compared with.
+#[cfg(test)]
 pub(super) fn write(event: &UserEvent, bytes: &mut Vec<u8>) {
     let record = EventRecord {
         user_id: event.user_id,
@@ -81,7 +83,8 @@ fn avro(error: apache_avro::Error) -> DecodeError {
     DecodeError::Avro(Box::new(error))
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename = "UserEvent", rename_all = "camelCase")]
 struct EventRecord<'e> {
     user_id: UserId,

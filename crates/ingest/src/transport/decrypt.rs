@@ -39,30 +39,34 @@ pub struct BodyKey {
     pub key: Secret,
 }
 
-/// A body in clear text. It does not print, because it can contain a password, and it is wiped when it is dropped. Not
-/// wiped: a body that was received in clear text, in the buffers of the connection, and the texts that the parser makes
-/// of a body.
-pub struct Plaintext(Zeroizing<Vec<u8>>);
+/// A body in clear text. It does not print, because it can contain a password. What was decrypted is wiped when it is
+/// dropped. Not wiped: a body that was received in clear text, in the buffers of the connection, and the texts that the
+/// parser makes of a body.
+pub struct Plaintext<'b>(Text<'b>);
 
-impl Plaintext {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+enum Text<'b> {
+    Received(&'b [u8]),
+    Decrypted(Zeroizing<Vec<u8>>),
+}
+
+impl<'b> Plaintext<'b> {
+    /// Returns the text.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Received(text) => text,
+            Text::Decrypted(text) => text,
+        }
     }
 
-    /// Returns a text that never was encrypted: a user on a list.
-    pub(crate) fn of_list(user: &[u8]) -> Self {
-        Self(user.to_vec().into())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(body: &str) -> Self {
-        Self(body.as_bytes().to_vec().into())
+    /// Returns a text that never was encrypted.
+    pub(crate) fn received(text: &'b [u8]) -> Self {
+        Self(Text::Received(text))
     }
 }
 
-impl std::fmt::Debug for Plaintext {
+impl std::fmt::Debug for Plaintext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Plaintext({} bytes)", self.0.len())
+        write!(f, "Plaintext({} bytes)", self.bytes().len())
     }
 }
 
@@ -71,29 +75,29 @@ impl std::fmt::Debug for Plaintext {
 ///
 /// # Errors
 /// [`Rejection::Undecryptable`] when no key does, or when the body is clear text and that is not accepted.
-pub(crate) fn decrypt(authentic: &Authentic, policy: &BodyPolicy) -> Result<Plaintext, Rejection> {
-    decrypt_body(authentic.body(), authentic.iv(), policy).map(Plaintext)
+pub(crate) fn decrypt<'b>(authentic: &'b Authentic, policy: &BodyPolicy) -> Result<Plaintext<'b>, Rejection> {
+    decrypt_body(authentic.body(), authentic.iv(), policy)
 }
 
 /// Returns the clear text of a dead letter.
 ///
 /// # Errors
 /// As [`decrypt`].
-pub(crate) fn decrypt_letter(letter: &Letter, policy: &BodyPolicy) -> Result<Plaintext, Rejection> {
-    decrypt_body(&letter.body, letter.iv.as_deref(), policy).map(Plaintext)
+pub(crate) fn decrypt_letter<'b>(letter: &'b Letter, policy: &BodyPolicy) -> Result<Plaintext<'b>, Rejection> {
+    decrypt_body(&letter.body, letter.iv.as_deref(), policy)
 }
 
 /// Returns the clear text of `body`, given its vector in hexadecimal, for callers with a body and no request.
 ///
 /// # Errors
 /// [`Rejection::Undecryptable`], like the stage.
-pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Result<Zeroizing<Vec<u8>>, Rejection> {
+pub fn decrypt_body<'b>(body: &'b [u8], iv: Option<&str>, policy: &BodyPolicy) -> Result<Plaintext<'b>, Rejection> {
     if policy.keys.is_empty() {
-        return Ok(body.to_vec().into());
+        return Ok(Plaintext::received(body));
     }
     if looks_clear(body) {
         return if policy.clear_text_too {
-            Ok(body.to_vec().into())
+            Ok(Plaintext::received(body))
         } else {
             Err(Rejection::Undecryptable { reason: "it is clear text, and encryption is required" })
         };
@@ -108,6 +112,7 @@ pub fn decrypt_body(body: &[u8], iv: Option<&str>, policy: &BodyPolicy) -> Resul
     let cipher_text = decode_base64(body);
     keys.filter_map(|key| decipher(key, &iv, &cipher_text).ok())
         .find(|text| is_readable(text))
+        .map(|text| Plaintext(Text::Decrypted(text)))
         .ok_or(Rejection::Undecryptable { reason: "no live key decrypts it" })
 }
 

@@ -39,7 +39,7 @@ impl<'p> Delivery<'p> {
 ///
 /// # Errors
 /// [`Rejection::NotAnEvent`] when the text is not a JSON object, has a duplicate key, or nests too deep.
-pub(crate) fn parse(plaintext: &Plaintext) -> Result<Delivery<'_>, Rejection> {
+pub(crate) fn parse<'p>(plaintext: &'p Plaintext<'_>) -> Result<Delivery<'p>, Rejection> {
     let text = without_mark(plaintext.bytes());
     let value = json::read(text, DEPTH_MAX).map_err(|fault| match foreign(text) {
         Some(encoding) => {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn parsed(body: &str) -> Result<Delivery<'static>, Rejection> {
-        parse(Box::leak(Box::new(Plaintext::for_tests(body))))
+        parse(Box::leak(Box::new(Plaintext::received(body.to_owned().leak().as_bytes()))))
     }
 
     fn written(delivery: Delivery<'_>) -> String {

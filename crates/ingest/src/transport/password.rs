@@ -1,11 +1,15 @@
 //! Blanks readable passwords in a body that is kept.
 
+mod search;
+
 use std::fmt;
 
+use domain::User;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
 
 use super::decrypt::decode_base64;
 use super::encoding::{is_json, readable, without_mark};
+use search::{OF_NO_CODING, QUOTING, find, has_password_member, kinds, unescaped};
 
 /// Replaces a password in a kept body.
 const BLANK: &str = r#""[redacted]""#;
@@ -121,14 +125,15 @@ fn blank_json(body: &[u8], encodings: usize) -> Vec<u8> {
 /// Blanks a text that is JSON itself, within the remaining levels, or a piece of JSON. Returns `None` when nothing
 /// changes.
 fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
+    let found = kinds(text);
     let blanked = if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) && is_json(text) {
         match encodings.checked_sub(1) {
             Some(encodings) => blank_json(text, encodings),
             None => BLANK_TEXT.into(),
         }
-    } else if has_password_member(text) {
+    } else if found & QUOTING != 0 && has_password_member(text) {
         cut(text)
-    } else if text.len() > JSON_MIN && text.iter().all(|byte| is_of_coding(*byte)) {
+    } else if found & OF_NO_CODING == 0 && text.len() > JSON_MIN && !is_field(text) {
         decoded(text).find_map(|decoded| blank_decoded(&decoded, encodings)).map(|_| BLANK_TEXT.into())?
     } else {
         return None;
@@ -136,24 +141,9 @@ fn blank_within(text: &[u8], encodings: usize) -> Option<Vec<u8>> {
     (blanked != text).then_some(blanked)
 }
 
-/// Returns whether a byte is one of base64, also as in URLs and in lines.
-fn is_of_coding(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+/-_=\r\n".contains(&byte)
-}
-
-/// Returns whether `text` contains the name of a password as a member's name: followed by a quotation mark, possibly
-/// escaped, and a colon.
-fn has_password_member(text: &[u8]) -> bool {
-    let lower = unescaped(&text.to_ascii_lowercase());
-    let mut rest = lower.as_slice();
-    while let Some(at) = find(rest, NAME.as_bytes()) {
-        rest = &rest[at + NAME.len()..];
-        let unquoted = rest[rest.iter().take_while(|byte| **byte == b'\\').count()..].strip_prefix(b"\"");
-        if unquoted.is_some_and(|after| after.trim_ascii_start().starts_with(b":")) {
-            return true;
-        }
-    }
-    false
+/// Returns whether a text is the name of a field, which codes nothing: most texts behind no other character are.
+fn is_field(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(User::is_field)
 }
 
 /// The bytes of a string token, which need not be UTF-8.
@@ -202,39 +192,6 @@ fn value_length(json: &[u8]) -> usize {
     let mut values = serde_json::Deserializer::from_slice(json).into_iter::<IgnoredAny>();
     let valid = values.next().is_some_and(|value| value.is_ok());
     if valid { values.byte_offset() } else { json.len() }
-}
-
-fn find(text: &[u8], word: &[u8]) -> Option<usize> {
-    text.windows(word.len()).position(|window| window == word)
-}
-
-/// Returns `lower` with JSON's `\u00xx` (after any number of backslashes) and the `%xx` of forms decoded, and otherwise
-/// unchanged. Every byte is looked at a bounded number of times: a run of backslashes is taken as a whole.
-fn unescaped(lower: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(lower.len());
-    let mut rest = lower;
-    while let Some(byte) = rest.first() {
-        // The escapes of JSON in a string within JSON are escaped again at each level.
-        let backslashes = rest.iter().take_while(|byte| **byte == b'\\').count();
-        let (introducer, digits) = match byte {
-            b'\\' => (backslashes, rest[backslashes..].strip_prefix(b"u00")),
-            b'%' => (1, rest.get(1..)),
-            _ => (1, None),
-        };
-        let digits = digits.and_then(|digits| digits.split_at_checked(2));
-        let character = digits.and_then(|(digits, after)| Some((hex::decode(digits).ok()?, after)));
-        match character {
-            Some((character, after)) => {
-                decoded.extend(character.to_ascii_lowercase());
-                rest = after;
-            }
-            None => {
-                decoded.extend(&rest[..introducer]);
-                rest = &rest[introducer..];
-            }
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Destination<'_> {
     async fn append(&self, record: Outgoing) -> Result<TopicPosition, Error> {
         let mut before = self.log.clone();
         for _ in 0..ATTEMPTS_MAX {
-            let position = self.publisher.publish(record.clone()).await?;
+            let position = self.publisher.publish(&record).await?;
             match self.logs.now(IDENTIFY_DEADLINE).await {
                 Ok(log) if log == before => return Ok(log.topic.at(position)),
                 Ok(log) => before = log,

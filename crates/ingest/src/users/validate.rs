@@ -17,6 +17,7 @@
 //! kept as sent.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use domain::json::{Json, Number};
 use domain::{Facts, FactsError, FieldSource, SAFE_INTEGER_MAX, UnixMillis, User, UserEvent, UserId};
@@ -45,7 +46,7 @@ pub(crate) fn validate(delivery: Delivery<'_>, omit: &[String], now: UnixMillis)
     std::iter::once(&mut new).chain(&mut old).for_each(|user| user.omit(omit));
     let timestamp = match members.required("timestamp")? {
         Json::Text(timestamp) => timestamp.into_string(),
-        other => return Err(expected("/timestamp", "a string", &other)),
+        other => return Err(not_an_event("/timestamp", &expected("a string", &other))),
     };
     let extra = members.extra()?;
     let facts = Facts { old, new, timestamp, received_at: now, password_changed, extra, omitted: omit.to_vec() };
@@ -93,7 +94,7 @@ fn user(path: &'static str, value: Json<'_>) -> Result<User, Rejection> {
             }
             User::from_fields(&mut members)
         }
-        other => Err(expected(path, "an object", &other)),
+        other => Err(not_an_event(path, &expected("an object", &other))),
     }
 }
 
@@ -121,7 +122,7 @@ impl<'p> Members<'p> {
             let found = found.as_str();
             let name = names.iter().find(|name| found.eq_ignore_ascii_case(name) && found != **name);
             if let Some(name) = name {
-                return Err(not_an_event(&self.at(found), &format!("`{found}`: expected `{name}`")));
+                return Err(self.refused(found, &format!("`{found}`: expected `{name}`")));
             }
         }
         Ok(())
@@ -129,7 +130,11 @@ impl<'p> Members<'p> {
 
     fn required(&mut self, name: &str) -> Result<Json<'p>, Rejection> {
         let found = self.find(name).is_some();
-        self.take(name).ok_or_else(|| not_an_event(&self.at(name), if found { "is null" } else { "is missing" }))
+        self.take(name).ok_or_else(|| self.refused(name, if found { "is null" } else { "is missing" }))
+    }
+
+    fn refused(&self, name: &str, reason: &str) -> Rejection {
+        not_an_event(&self.at(name), reason)
     }
 
     fn at(&self, name: &str) -> String {
@@ -144,27 +149,30 @@ impl FieldSource<String> for Members<'_> {
         let mut id = None;
         for name in IDENTIFIERS {
             let Some(value) = self.take(name) else { continue };
-            let at = self.at(name);
-            let number = integer(&at, &value)?;
-            let read = UserId::new(number).map_err(|_| not_an_event(&at, "is out of range"))?;
+            let read = integer(&value)
+                .and_then(|number| UserId::new(number).map_err(|_| "is out of range".to_owned()))
+                .map_err(|reason| self.refused(name, &reason))?;
             if id.replace(read).is_some_and(|other| other != read) {
-                return Err(not_an_event(&at, "differs from userId"));
+                return Err(self.refused(name, "differs from userId"));
             }
         }
-        id.ok_or_else(|| not_an_event(&self.at(IDENTIFIERS[0]), "is missing"))
+        id.ok_or_else(|| self.refused(IDENTIFIERS[0], "is missing"))
     }
 
     fn text(&mut self, name: &'static str) -> Result<Option<String>, Rejection> {
         self.take(name)
             .filter(|value| !is_empty(value))
-            .map(|value| text(value).map_err(|value| expected(&self.at(name), "a string", &value)))
+            .map(|value| text(value).map_err(|value| self.refused(name, &expected("a string", &value))))
             .transpose()
     }
 
     fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Rejection> {
         match self.take(name) {
             Some(Json::Boolean(flag)) if name == FLAG => Ok(Some(flag.into())),
-            value => value.filter(|value| !is_nothing(value)).map(|value| integer(&self.at(name), &value)).transpose(),
+            Some(value) if !is_nothing(&value) => {
+                integer(&value).map(Some).map_err(|reason| self.refused(name, &reason))
+            }
+            Some(_) | None => Ok(None),
         }
     }
 
@@ -180,30 +188,37 @@ impl FieldSource<String> for Members<'_> {
     fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Rejection> {
         match self.take(name) {
             Some(Json::Boolean(boolean)) => Ok(Some(boolean)),
-            value => value.filter(|value| !is_nothing(value)).map(|value| boolean(&self.at(name), &value)).transpose(),
+            Some(value) if !is_nothing(&value) => {
+                boolean(&value).map(Some).map_err(|reason| self.refused(name, &reason))
+            }
+            Some(_) | None => Ok(None),
         }
     }
 
     /// PHP writes a list whose keys are not 0, 1, 2 … as an object with those keys. Digits are sorted by their value.
     fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Rejection> {
-        let items: Vec<(String, Json<'_>)> = match self.take(name) {
+        let value = self.take(name);
+        let item = |key: &dyn Display, item| {
+            let at = || format!("{}/{}", self.at(name), token(&key.to_string()));
+            short_text(item).map_err(|item| not_an_event(&at(), &expected("a string", &item)))
+        };
+        match value {
             Some(Json::Array(items)) => {
-                items.into_iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect()
+                items.into_iter().enumerate().map(|(index, value)| item(&index, value)).collect::<Result<_, _>>()
             }
-            Some(Json::Object(members)) => {
-                let mut items: Vec<_> = members.into_iter().map(|(key, item)| (key.into_string(), item)).collect();
-                if items.iter().all(|(key, _)| is_digits(key)) {
-                    items.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+            Some(Json::Object(mut members)) => {
+                if members.iter().all(|(key, _)| is_digits(key.as_str())) {
+                    members.sort_by(|(a, _), (b, _)| {
+                        let (a, b) = (a.as_str(), b.as_str());
+                        (a.len(), a).cmp(&(b.len(), b))
+                    });
                 }
-                items
+                members.into_iter().map(|(key, value)| item(&key.as_str(), value)).collect()
             }
-            Some(value) if !is_nothing(&value) => return Err(expected(&self.at(name), "an array", &value)),
+            Some(value) if !is_nothing(&value) => return Err(self.refused(name, &expected("an array", &value))),
             Some(_) | None => return Ok(None),
-        };
-        let item = |(key, item): (String, Json<'_>)| {
-            short_text(item).map_err(|item| expected(&format!("{}/{}", self.at(name), token(&key)), "a string", &item))
-        };
-        items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
+        }
+        .map(Some)
     }
 
     /// Returns the members that were not read: name to JSON text, as sent.
@@ -258,41 +273,46 @@ fn digits(number: Number<'_>) -> Option<String> {
     number.integer().filter(|integer| range.contains(integer)).map(|integer| integer.to_string())
 }
 
-fn integer(at: &str, value: &Json<'_>) -> Result<i64, Rejection> {
+/// # Errors
+/// The reason why the value is no integer.
+fn integer(value: &Json<'_>) -> Result<i64, String> {
     let number = match value {
-        Json::Number(number) if !number.is_integer() => return Err(not_an_event(at, "expected an integer")),
+        Json::Number(number) if !number.is_integer() => return Err("expected an integer".to_owned()),
         Json::Number(number) => number.integer().and_then(|integer| integer.try_into().ok()),
         Json::Text(text) => {
             let text = text.as_str();
             if !is_digits(text.strip_prefix('-').unwrap_or(text)) {
-                return Err(not_an_event(at, "expected an integer, found a string that is not an integer"));
+                return Err("expected an integer, found a string that is not an integer".to_owned());
             }
             text.parse().ok()
         }
-        other => return Err(expected(at, "an integer", other)),
+        other => return Err(expected("an integer", other)),
     };
     number
         .filter(|number| (-SAFE_INTEGER_MAX..=SAFE_INTEGER_MAX).contains(number))
-        .ok_or_else(|| not_an_event(at, "is out of range: an integer has 53 bits at most"))
+        .ok_or_else(|| "is out of range: an integer has 53 bits at most".to_owned())
 }
 
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn boolean(at: &str, value: &Json<'_>) -> Result<bool, Rejection> {
+/// # Errors
+/// The reason why the value is no boolean.
+fn boolean(value: &Json<'_>) -> Result<bool, String> {
     match value {
         Json::Number(number) if number.integer() == Some(0) => Ok(false),
         Json::Number(number) if number.integer() == Some(1) => Ok(true),
         Json::Text(text) if ["0", "false"].contains(&text.as_str()) => Ok(false),
         Json::Text(text) if ["1", "true"].contains(&text.as_str()) => Ok(true),
-        Json::Number(_) | Json::Text(_) => Err(not_an_event(at, "expected a boolean, or 0 or 1")),
-        other => Err(expected(at, "a boolean", other)),
+        Json::Number(_) | Json::Text(_) => Err("expected a boolean, or 0 or 1".to_owned()),
+        other => Err(expected("a boolean", other)),
     }
 }
 
-fn expected(at: &str, what: &str, found: &Json<'_>) -> Rejection {
-    not_an_event(at, &format!("expected {what}, found {}", type_name(found)))
+/// Returns the reason why a value is refused.
+fn expected(what: &str, found: &Json<'_>) -> String {
+    format!("expected {what}, found {}", type_name(found))
 }
 
 fn not_an_event(pointer: &str, reason: &str) -> Rejection {

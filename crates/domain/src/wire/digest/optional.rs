@@ -2,11 +2,13 @@
 
 use apache_avro::serde::bytes_opt;
 use serde::de::Deserializer;
+#[cfg(test)]
 use serde::ser::Serializer;
 
 use super::sixteen;
 use crate::Version;
 
+#[cfg(test)]
 pub(crate) fn serialize<S: Serializer>(version: &Option<Version>, serializer: S) -> Result<S::Ok, S::Error> {
     bytes_opt::serialize(&version.as_ref().map(|version| *version.as_bytes()), serializer)
 }

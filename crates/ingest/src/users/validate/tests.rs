@@ -9,7 +9,7 @@ use serde_json::json;
 const NOW: UnixMillis = UnixMillis::from_millis(1_496_739_300_000);
 
 fn read(body: &str) -> Result<UserEvent, Rejection> {
-    parse(&Plaintext::for_tests(body)).and_then(|delivery| validate(delivery, &[], NOW))
+    parse(&Plaintext::received(body.as_bytes())).and_then(|delivery| validate(delivery, &[], NOW))
 }
 
 fn created(new: &str) -> Result<UserEvent, Rejection> {
@@ -223,7 +223,7 @@ fn omitted_fields_are_in_no_user_and_in_no_digest() {
         let user = format!(r#"{{"userId":1,"hourly":{hourly},"Monthly":4}}"#);
         let body = format!(r#"{{"old":{user},"new":{user},"timestamp":"2017-06-06T10:53:43+02:00"}}"#);
         let omit: Vec<String> = omit.iter().map(|name| (*name).to_owned()).collect();
-        parse(&Plaintext::for_tests(&body)).and_then(|delivery| validate(delivery, &omit, NOW)).unwrap()
+        parse(&Plaintext::received(body.as_bytes())).and_then(|delivery| validate(delivery, &omit, NOW)).unwrap()
     };
     let omit = &["hourly", "monthly"];
     let event = accept(omit, "7");
