@@ -49,7 +49,7 @@ pub use effect::{Applied, Effect, Standing};
 pub use ends::{Ends, Tombstone};
 pub use join::{Member, Roll, SET_MAX};
 pub use key::KeyState;
-pub use read::{Reading, Unread, carrier_timestamp, dated, read};
+pub use read::{Reading, Unread, carrier_timestamp, dated, is_delivery, read};
 
 use std::cmp::Ordering;
 

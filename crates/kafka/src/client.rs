@@ -26,6 +26,7 @@ use rdkafka::producer::BaseProducer;
 
 use crate::Fault;
 use crate::native::authorize;
+use crate::tail::{COLLECTED_BYTES, COLLECTED_WAIT, Fetch};
 
 pub use crate::native::Permissions;
 pub use connect::connect;
@@ -160,9 +161,17 @@ impl ClientOptions {
         self.authorized(&config)
     }
 
-    /// Returns a client with manual assignment. Where clients need a token it has one, so the call can block.
-    pub(crate) fn reader(&self) -> Result<BaseConsumer<TracingContext>, Fault> {
-        self.authorized(&self.consumer(UNJOINED_GROUP))
+    /// Returns a client with manual assignment that fetches so, unless the operator has other settings. Where clients
+    /// need a token it has one, so the call can block.
+    pub(crate) fn reader(&self, fetch: Fetch) -> Result<BaseConsumer<TracingContext>, Fault> {
+        let mut config = self.consumer(UNJOINED_GROUP);
+        let (bytes, wait) = (COLLECTED_BYTES.to_string(), COLLECTED_WAIT.as_millis().to_string());
+        for (name, value) in [("fetch.min.bytes", bytes), ("fetch.wait.max.ms", wait)] {
+            if fetch == Fetch::Collected && config.get(name).is_none() {
+                config.set(name, value);
+            }
+        }
+        self.authorized(&config)
     }
 
     /// Returns a client for requests about topics. Where clients need a token it has one, so the call can block.

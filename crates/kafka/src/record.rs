@@ -41,13 +41,25 @@ impl Record {
     pub(crate) fn copy(message: Message<'_>) -> Self {
         let mut headers = Vec::new();
         message.for_each_header(|name, value| headers.push((name.to_owned(), value.to_vec())));
+        Self { headers, ..Self::copy_bare(message) }
+    }
+
+    /// Copies a record of the topic of users without the headers of a delivery, which its reader has no need of.
+    /// (librdkafka parses all headers of a record on the first access. That and their copies take longer than the
+    /// rest.)
+    pub(crate) fn copy_for_state(message: Message<'_>) -> Self {
+        let is_delivery = message.value().is_some_and(|value| roll::is_delivery(value, message.timestamp()));
+        if is_delivery { Self::copy_bare(message) } else { Self::copy(message) }
+    }
+
+    fn copy_bare(message: Message<'_>) -> Self {
         Self {
             position: message.position(),
             leader_epoch: message.leader_epoch(),
             timestamp: message.timestamp(),
             key: message.key().map(<[u8]>::to_vec),
             value: message.value().map(<[u8]>::to_vec),
-            headers,
+            headers: Vec::new(),
         }
     }
 

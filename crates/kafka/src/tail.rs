@@ -23,7 +23,7 @@ use crate::ClientOptions;
 
 pub(crate) use batch::Batch;
 pub use event::{Error, TailEvent};
-pub use limits::Limits;
+pub use limits::{COLLECTED_BYTES, COLLECTED_WAIT, Fetch, Limits};
 use reader::TailReader;
 pub(crate) use reader::{Verdict, verdict};
 pub(crate) use truncation::cut_at;

@@ -22,7 +22,7 @@ use domain::{Checkpoint, LogId, UnixMillis};
 use futures_util::future::BoxFuture;
 use kafka::ClientOptions;
 use kafka::publish::Publisher;
-use kafka::tail::{self, Limits, Tail};
+use kafka::tail::{self, Fetch, Limits, Tail};
 use kafka::topics::{self, LogProbe};
 use service::permissions::MissingPermissions;
 use service::readers::ReadersReopened;
@@ -169,7 +169,8 @@ impl Upkeep {
     /// Opens a tail and follows it until `shutdown`. The tail is closed in every case.
     async fn open(&self, shutdown: &Shutdown) -> Result<(), Error> {
         let opening = async {
-            let tail = Tail::open(&self.options, &self.topic, Checkpoint::default(), Limits::default()).await?;
+            let limits = Limits { fetch: Fetch::Collected, state_only: true, ..Limits::default() };
+            let tail = Tail::open(&self.options, &self.topic, Checkpoint::default(), limits).await?;
             // After the tail, which ends if these are of another log.
             let description = topics::describe(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;
             let ends = topics::watermarks(&self.options, &self.topic, DESCRIBE_DEADLINE).await?;

@@ -1,18 +1,20 @@
 //! The table: the state of every key of the topic, kept by one reader for gate and keeper. Pure: [`crate::Upkeep`]
 //! calls it, and the tests that model a replica.
 
-use std::collections::hash_map::Entry;
+mod keys;
+
 use std::collections::{BTreeMap, HashMap};
 
 use domain::roll::{Applied, Ends, KeyState, Unread};
 use domain::{Checkpoint, UserId};
 use kafka::Record;
 
+use keys::Keys;
+
 /// The state of every key, as far as the topic has been read.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// Boxed: a map with a million states inline needs three times their memory while it grows.
-    keys: HashMap<UserId, Box<KeyState>>,
+    keys: Keys,
     /// Keys without a record that can be read.
     stateless: HashMap<UserId, Ends>,
     read: Checkpoint,
@@ -42,12 +44,12 @@ impl Table {
             let count = self.unread.entry(record.position.partition).or_default();
             count.ignored_entries += i64::try_from(reading.ignored).unwrap_or(i64::MAX);
         }
-        let applied = match self.keys.entry(reading.user_id) {
-            Entry::Occupied(mut key) => key.get_mut().apply(&reading),
-            Entry::Vacant(vacant) => {
+        let applied = match self.keys.get_mut(reading.user_id) {
+            Some(key) => key.apply(&reading),
+            None => {
                 let ends = self.stateless.remove(&reading.user_id).unwrap_or_default();
                 let (key, applied) = KeyState::begin_after(ends, &reading);
-                vacant.insert(Box::new(key));
+                self.keys.insert(reading.user_id, key);
                 applied
             }
         };
@@ -58,7 +60,7 @@ impl Table {
         let count = self.unread.entry(record.position.partition).or_default();
         *(if unread.is_unknown() { &mut count.unknown } else { &mut count.unreadable }) += 1;
         let Some(user_id) = unread.user_id() else { return };
-        match self.keys.get_mut(&user_id) {
+        match self.keys.get_mut(user_id) {
             Some(key) => {
                 key.pass_over(record.position, record.timestamp, unread);
             }
@@ -76,12 +78,12 @@ impl Table {
 
     /// Returns the state of a key.
     pub fn key(&self, user_id: UserId) -> Option<&KeyState> {
-        self.keys.get(&user_id).map(Box::as_ref)
+        self.keys.get(user_id)
     }
 
     /// Yields the users that have a state.
     pub fn user_ids(&self) -> impl Iterator<Item = UserId> + '_ {
-        self.keys.keys().copied()
+        self.keys.user_ids()
     }
 
     /// Returns the progress of the reader.

@@ -9,12 +9,31 @@ use crate::{Position, UnixMillis};
 #[derive(Clone, Debug)]
 pub struct KeyState {
     pub roll: Roll,
-    /// The record of the key that was read last.
-    last: Position,
-    /// The partition whose last record of the key yields the state by itself.
-    clean: Option<i32>,
     /// `None` for a key that is on one partition and ends in a value: nearly all. Boxed: those pay one pointer.
     ends: Option<Box<Ends>>,
+    /// The position of the record of the key that was read last, without a position's padding: there are millions.
+    last_offset: i64,
+    last_partition: i32,
+    /// The partition whose last record of the key yields the state by itself.
+    clean: Partition,
+}
+
+/// A partition or none, in four bytes.
+#[derive(Clone, Copy, Debug)]
+struct Partition(i32);
+
+impl Partition {
+    const NONE: Self = Self(-1);
+
+    fn get(self) -> Option<i32> {
+        (self.0 >= 0).then_some(self.0)
+    }
+}
+
+impl From<Option<i32>> for Partition {
+    fn from(partition: Option<i32>) -> Self {
+        partition.map_or(Self::NONE, Self)
+    }
 }
 
 impl KeyState {
@@ -29,9 +48,10 @@ impl KeyState {
         let ((roll, applied), at) = (Roll::begin(reading), reading.position);
         let clean = reading.yields(&roll).then_some(at.partition);
         let ends = (!ends.is_empty()).then(|| Box::new(ends));
-        let mut key = Self { roll, last: at, clean: None, ends };
+        let (last_offset, last_partition) = (at.offset, at.partition);
+        let mut key = Self { roll, ends, last_offset, last_partition, clean: Partition::NONE };
         key.end(at, Last::of(reading));
-        (Self { clean, ..key }, applied)
+        (Self { clean: clean.into(), ..key }, applied)
     }
 
     /// Applies a further record of the key. Records of one partition must come in the order of their offsets. A record
@@ -41,9 +61,9 @@ impl KeyState {
         if !self.was_read(at) {
             self.end(at, Last::of(reading));
             if reading.yields(&self.roll) {
-                self.clean = Some(at.partition);
+                self.clean = Partition(at.partition);
             } else if applied.stored {
-                self.clean = None;
+                self.clean = Partition::NONE;
             }
         }
         applied
@@ -59,10 +79,11 @@ impl KeyState {
 
     /// Joins with the state after records of the key on other partitions.
     pub fn join(&mut self, other: Self) {
-        let (own_roll, own_clean) = (self.roll.clone(), self.clean);
+        let (own_roll, own_clean) = (self.roll.clone(), self.clean.get());
         self.roll.join(&other.roll);
         let is_whole = |roll: &Roll| roll.is_same(&self.roll);
-        self.clean = own_clean.filter(|_| is_whole(&own_roll)).or(other.clean.filter(|_| is_whole(&other.roll)));
+        let other_clean = other.clean.get().filter(|_| is_whole(&other.roll));
+        self.clean = own_clean.filter(|_| is_whole(&own_roll)).or(other_clean).into();
         self.join_ends(other.into_ends());
     }
 
@@ -79,29 +100,31 @@ impl KeyState {
 
     /// Makes the record at `position` the last one of the partition.
     fn end(&mut self, position: Position, last: Last) {
-        self.clean = self.clean.filter(|partition| *partition != position.partition);
-        if self.ends.is_some() || last != Last::Value || position.partition != self.last.partition {
+        if self.clean.get() == Some(position.partition) {
+            self.clean = Partition::NONE;
+        }
+        if self.ends.is_some() || last != Last::Value || position.partition != self.last_partition {
             self.ends_mut().set(position.partition, last);
         }
         self.ends.take_if(|ends| ends.is_one_value());
-        self.last = position;
+        (self.last_offset, self.last_partition) = (position.offset, position.partition);
     }
 
     fn ends_mut(&mut self) -> &mut Ends {
-        self.ends.get_or_insert_with(|| Box::new(Ends::of_value(self.last.partition)))
+        self.ends.get_or_insert_with(|| Box::new(Ends::of_value(self.last_partition)))
     }
 
     fn into_ends(self) -> Ends {
-        self.ends.map_or_else(|| Ends::of_value(self.last.partition), |ends| *ends)
+        self.ends.map_or_else(|| Ends::of_value(self.last_partition), |ends| *ends)
     }
 
     fn was_read(&self, position: Position) -> bool {
-        position.partition == self.last.partition && position.offset <= self.last.offset
+        position.partition == self.last_partition && position.offset <= self.last_offset
     }
 
     /// Returns the position of the last record of the key.
     pub fn last(&self) -> Position {
-        self.last
+        Position { partition: self.last_partition, offset: self.last_offset }
     }
 
     /// Returns whether compaction keeps the state. For a user who exists, the last record on one of the key's
@@ -110,7 +133,7 @@ impl KeyState {
     pub fn is_clean(&self) -> bool {
         let rank = self.roll.rank();
         if !rank.is_forgotten() {
-            return self.clean.is_some();
+            return self.clean.get().is_some();
         }
         self.ends.as_ref().is_some_and(|ends| ends.all_forget(rank.time()))
     }
@@ -127,7 +150,7 @@ impl KeyState {
         match &self.ends {
             _ if !self.roll.rank().is_forgotten() => Vec::new(),
             Some(ends) => ends.known().collect(),
-            None => vec![self.last.partition],
+            None => vec![self.last_partition],
         }
     }
 

@@ -127,6 +127,12 @@ pub fn read<'r>(
     Ok(reading)
 }
 
+/// Returns whether the record with this value and Kafka timestamp is certainly the delivery itself, whose headers say
+/// nothing that its value does not. False for one whose schema is named by an id: only a registry knows it.
+pub fn is_delivery(value: &[u8], timestamp: UnixMillis) -> bool {
+    wire::decode_head(value).is_ok_and(|head| head.received_at == timestamp)
+}
+
 /// Returns the Kafka timestamp of a record that is appended at `now` with `winner` as its value and may carry other
 /// events: any but the time of receipt, by which it would be taken for the delivery itself.
 pub fn carrier_timestamp(winner: &Member, now: UnixMillis) -> UnixMillis {
@@ -272,8 +278,9 @@ mod tests {
     fn a_delivery_carries_nothing_whatever_its_header_says() {
         let received_at = wire::decode_head(GOLDEN).unwrap().received_at;
         let read_at = |timestamp| read(AT, Some(b"180"), Some(GOLDEN), |_| Some(b"broken".as_slice()), timestamp);
-        assert!(read_at(received_at).is_ok());
-        assert!(read_at(NOW).is_err());
+        assert!(read_at(received_at).is_ok() && is_delivery(GOLDEN, received_at));
+        assert!(read_at(NOW).is_err() && !is_delivery(GOLDEN, NOW));
+        assert!(!is_delivery(&GOLDEN[..9], received_at) && !is_delivery(&[0, 0, 0, 0, 1, 2], received_at));
     }
 
     #[test]

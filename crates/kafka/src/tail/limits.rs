@@ -22,7 +22,25 @@ pub struct Limits {
     pub events_waiting: usize,
     pub open_deadline: Duration,
     pub stalled_after: Duration,
+    pub fetch: Fetch,
+    /// Whether headers are left out that decide nothing about the state of a user: those of deliveries.
+    pub state_only: bool,
 }
+
+/// How brokers answer fetches. The operator's own settings win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// As soon as there is a record.
+    AtOnce,
+    /// When there are [`COLLECTED_BYTES`], or after [`COLLECTED_WAIT`]: a small part of the work where records come one
+    /// by one.
+    Collected,
+}
+
+/// The bytes for which a fetch waits.
+pub const COLLECTED_BYTES: usize = 64 * 1024;
+/// The longest wait of a fetch for them.
+pub const COLLECTED_WAIT: Duration = Duration::from_millis(50);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -32,6 +50,8 @@ impl Default for Limits {
             events_waiting: EVENTS_WAITING,
             open_deadline: OPEN_DEADLINE,
             stalled_after: STALLED_AFTER,
+            fetch: Fetch::AtOnce,
+            state_only: false,
         }
     }
 }

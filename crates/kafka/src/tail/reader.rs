@@ -63,7 +63,7 @@ impl TailReader {
     ) -> Result<Self, Error> {
         // Before the client: one of older credentials is replaced.
         let revision = options.credentials.revision();
-        let consumer = options.reader().map_err(Unavailable::from)?;
+        let consumer = options.reader(limits.fetch).map_err(Unavailable::from)?;
         let watch = Watch::begin(options, &topic, limits.open_deadline)?;
         let log = topics::watermarks_of(options, &topic, limits.open_deadline)?;
         let watchdog = Watchdog::start(watch.client(), &topic, limits.stalled_after);
@@ -129,13 +129,14 @@ impl TailReader {
 
     /// Waits for the first item, then takes all items without waiting.
     fn poll(&mut self) -> ControlFlow<Error> {
-        let Self { intake, topic, cursors, batch, round, unchecked, check_at, .. } = self;
+        let Self { intake, topic, limits, cursors, batch, round, unchecked, check_at, .. } = self;
+        let copy = if limits.state_only { Record::copy_for_state } else { Record::copy };
         let ended = intake.take(POLL, |taken| {
             match taken {
                 Taken::Record(message) => {
                     unchecked.remove(&message.position().partition);
                     if cursors.pass(message.position(), message.leader_epoch()) {
-                        batch.push(Record::copy(message));
+                        batch.push(copy(message));
                     }
                     if batch.is_full() {
                         round.extend(batch.take().map(TailEvent::Records));
@@ -255,7 +256,7 @@ impl TailReader {
     /// deliver nothing of it even if it were assigned again. Needed after a stall too, where it has forgotten it, and
     /// for other credentials.
     fn reconnect(&mut self) -> Result<(), Error> {
-        let successor = Intake::new(self.options.reader().map_err(Unavailable::from)?);
+        let successor = Intake::new(self.options.reader(self.limits.fetch).map_err(Unavailable::from)?);
         let former = std::mem::replace(&mut self.intake, successor);
         self.former.close(move || drop(former));
         Ok(self.fetch(|_| true)?)

@@ -1,8 +1,10 @@
 //! Every record is delivered once, ends are reported, outages are survived, and a lost position is an error.
 
-use domain::{Checkpoint, Position};
+use domain::wire::Framing;
+use domain::{Checkpoint, Facts, Position, UnixMillis, User, UserEvent, UserId};
 use kafka::Unavailable;
-use kafka::tail::{Error, Limits, Tail};
+use kafka::publish::Outgoing;
+use kafka::tail::{Error, Fetch, Limits, Tail};
 use kafka::topics::watermarks;
 
 use crate::broker::{PATIENCE, TOPIC, broker, outgoing, publish_all, publisher, read, read_to_end, texts};
@@ -53,6 +55,39 @@ async fn from_a_checkpoint() {
     let (records, ends) = read_to_end(&mut tail, 2).await;
     assert_eq!(texts(&records), ["k=0-3", "k=0-4"]);
     assert_eq!(ends, [(0, 5), (1, 5)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_states_gets_the_headers_that_can_decide_about_one() {
+    let broker = broker(1);
+    let publisher = publisher(&broker);
+    let event = UserEvent::new(Facts {
+        old: None,
+        new: User::new(UserId::MIN),
+        timestamp: "2017-06-06T10:53:43Z".to_owned(),
+        received_at: UnixMillis::from_millis(1_496_746_423_000),
+        password_changed: false,
+        extra: Default::default(),
+        omitted: Vec::new(),
+    })
+    .unwrap();
+    let (delivery, now) = (Outgoing::event(&event, TOPIC, None), UnixMillis::from_millis(1_496_746_424_000));
+    let repair = Outgoing { timestamp: now, ..delivery.clone() };
+    let of_a_registry = Outgoing::framed(&event, Framing::Registered(7), TOPIC, None);
+    let tombstone = Outgoing::forgotten(UserId::MIN, TOPIC, now, now);
+    let written = [delivery, repair, of_a_registry, tombstone];
+    for record in &written {
+        publisher.publish(record.clone()).await.unwrap();
+    }
+    let limits = Limits { fetch: Fetch::Collected, state_only: true, ..Limits::default() };
+    let mut tail = Tail::open(&broker.client_options(), TOPIC, Checkpoint::default(), limits).await.unwrap();
+    let (records, _) = read_to_end(&mut tail, 1).await;
+    assert_eq!(records.len(), written.len());
+    for (at, (record, written)) in records.iter().zip(&written).enumerate() {
+        assert_eq!((&record.value, record.timestamp), (&written.value, written.timestamp), "{at}");
+        assert_eq!(record.headers, if at == 0 { Vec::new() } else { written.headers.clone() }, "{at}");
+    }
+    tail.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
