@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 use service::secret::Secret;
 use service::settings::{Admin, Http, Kafka, Log, Registry, StateTopic, Topics};
 
+/// The most requests in progress by default: as many as there are places for connections.
+const REQUESTS_MAX: usize = 1_024;
+/// The most memory of their bodies by default.
+const REQUESTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+const _: () = assert!(REQUESTS_MAX * BODY_BYTES_MAX <= REQUESTS_BYTES_MAX);
+
 /// The configuration as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -67,8 +73,7 @@ impl Default for Webhook {
             body_bytes_max: BODY_BYTES_MAX,
             body_read_ms: 10_000,
             publish_deadline_ms: 10_000,
-            // With bodies at their limit these hold 64 MiB.
-            requests_max: 256,
+            requests_max: REQUESTS_MAX,
             queue_records_max: kafka::publish::QUEUE_MESSAGES,
             queue_kib_max: kafka::publish::QUEUE_KBYTES,
             refused_is_ok: false,

@@ -24,9 +24,9 @@ use crate::client::{Renewable, TracingContext};
 use crate::former::Former;
 use crate::{ClientOptions, Fault};
 
-/// The time that a record waits for others in its batch. Under load batches fill anyway, because at most five requests
-/// are in flight. A single record should not wait.
-const LINGER_MS: &str = "1";
+/// The time that a record waits for others in its batch. Under load batches fill by themselves, because at most five
+/// requests are in flight. A single record should not wait.
+const LINGER_MS: &str = "0";
 /// The shortest time between two replacements: a cluster that fails every producer at once must not cause a busy loop.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
