@@ -51,8 +51,8 @@ pub(crate) struct Receiver {
     /// Limits the lines about members in another case.
     pub(crate) seldom: Seldom,
     pub(crate) refused: Arc<Refused>,
-    /// Limits the lines about requests of strangers, for each reason.
-    pub(crate) strangers: [Seldom; Rejection::LABELS.len()],
+    /// Limits the lines about refusals of which there may be any number, for each reason.
+    pub(crate) frequent: [Seldom; Rejection::LABELS.len()],
 }
 
 /// The limits of a request.
@@ -175,10 +175,11 @@ impl Receiver {
     }
 
     /// Logs a refusal in one line, with the address that was judged and without content. Strangers can send any number
-    /// of requests, so theirs are logged seldom; the metric counts them all.
+    /// of requests, and an overload refuses any number, so these are logged seldom; the metric counts them all.
     fn log_refusal(&self, parts: &Parts, rejection: &Rejection) {
-        let lines = Rejection::LABELS.iter().zip(&self.strangers).find(|(label, _)| **label == rejection.label());
-        if rejection.is_of_strangers() && !lines.is_some_and(|(_, seldom)| seldom.is_due()) {
+        let lines = Rejection::LABELS.iter().zip(&self.frequent).find(|(label, _)| **label == rejection.label());
+        let is_frequent = rejection.is_of_strangers() || *rejection == Rejection::Overloaded;
+        if is_frequent && !lines.is_some_and(|(_, seldom)| seldom.is_due()) {
             return;
         }
         let request = raw_request(parts).ok();

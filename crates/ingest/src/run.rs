@@ -167,7 +167,7 @@ fn receiver(
         budget,
         seldom: Seldom::default(),
         refused,
-        strangers: Default::default(),
+        frequent: Default::default(),
     }
 }
 
