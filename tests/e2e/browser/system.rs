@@ -1,11 +1,10 @@
 //! The state of the system, and what to do.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::in_browser;
 use super::page::Page;
 use super::vendor::Vendor;
-use crate::support::broker::Broker;
 use crate::support::system::System;
 
 #[test]
@@ -34,12 +33,48 @@ fn the_system_says_how_it_is_and_what_to_do() {
         page.until_says("#system", "Missing deliveries").await;
         page.until_says("#system .figures", "Gaps awaited\n1").await;
 
-        let Broker::Embedded(kafka) = broker else { unreachable!("these tests have the embedded broker") };
-        kafka.go_down().expect("the broker can go");
-        page.until_says("#system .verdict-card", "Kafka does not answer").await;
-        page.until_says("#system .verdict-card", "rollcall config check --online").await;
-        kafka.come_back().expect("the broker can come back");
-        page.until_says("#system", "All is well").await;
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+/// Returns what is changed of a status in which all is well, what the page then says, and what it advises.
+fn faults() -> [(&'static str, Value, &'static str, &'static str); 8] {
+    [
+        ("phase", json!("starting"), "Nothing can be answered yet", "Kafka can be reached"),
+        ("phase", json!("rebuilding"), "made again from the log: reading.", "another replica"),
+        ("phase", json!("indexing"), "Indexes are being made", "goes on by itself"),
+        ("cluster.answers", json!(false), "Kafka does not answer since", "rollcall config check --online"),
+        ("asOf", json!("2024-01-01T00:00:00Z"), "The table is", "no leader"),
+        ("partitions.0.heldBack", json!("since then"), "holds back partition 4", "kafka-transactions.sh"),
+        ("gaps.lost", json!(2), "2 deliveries are lost", "whole person"),
+        ("unreadable.records", json!(1), "1 record could not be read", "rollcall dead-letter list"),
+    ]
+}
+
+#[test]
+fn each_fault_is_said_with_what_to_do() {
+    in_browser("browser::system::each_fault_is_said_with_what_to_do", async |broker| {
+        let system = System::start(broker, 1).await;
+        let page = Page::live(&system.projector.url()).await;
+        let judge = "const [path, value, done] = arguments;
+            const status = { phase: 'following', phaseDetail: 'reading', asOf: new Date().toISOString(),
+                cluster: { answers: true, lastAnswer: new Date().toISOString() }, erasureHeldBack: null,
+                partitions: [{ partition: 4, endOffset: 1, heldBack: null }], gaps: { lost: 0 },
+                unreadable: { records: 0 }, unknown: { users: 0 } };
+            const names = path.split('.');
+            const last = names.pop();
+            names.reduce((part, name) => part[name], status)[last] = value;
+            import(new URL('page/advice.js', location.href)).then(({ judge }) => done(judge(status)));";
+        let well = page.browser.run_async(judge, json!(["phase", "following"])).await;
+        assert_eq!((&well["level"], &well["advice"]), (&json!("good"), &json!([])));
+        for (fault, value, what, todo) in faults() {
+            let judged = page.browser.run_async(judge, json!([fault, value])).await;
+            assert_eq!(judged["advice"].as_array().map(Vec::len), Some(1), "{fault}: {judged}");
+            let said = |place: usize| judged["advice"][0][place].as_str().unwrap_or_default().to_owned();
+            assert!(said(0).contains(what) && said(1).contains(todo), "{fault}: {judged}");
+            assert_ne!(judged["level"], "good", "{fault}");
+        }
         page.end().await;
         system.stop().await;
     });
