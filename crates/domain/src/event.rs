@@ -1,11 +1,13 @@
 //! An event: the content of one webhook, and the values derived from it.
 
+mod changed;
 mod kind;
 
 use std::collections::BTreeMap;
 
 use crate::{EventId, TimestampError, UnixMillis, User, UserId, Version};
 
+pub use changed::{FieldChange, FieldValue};
 pub use kind::EventType;
 
 /// One User Created or User Changed webhook. [`UserEvent::new`] derives the values that the vendor does not send.

@@ -77,7 +77,7 @@ pub mod letter;
 
 pub use access_token::{AccessToken, TokenError, TokenSource};
 pub use digest::{EventId, Version};
-pub use event::{EventType, Facts, FactsError, Head, UserEvent};
+pub use event::{EventType, Facts, FactsError, FieldChange, FieldValue, Head, UserEvent};
 pub use letter::{Letter, Original};
 pub use password_source::{PasswordError, PasswordSource};
 pub use position::{

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ──▶ hosts ──▶ authenticate ──▶ guard (scopes) ──▶ wait (at_least) ──┐
-//!       JSON, NDJSON or events ◀── render (fields) ◀── Projection ◀── users | changes | status
+//!       JSON, NDJSON or events ◀── render (fields) ◀── Projection ◀── users | history | changes | status
 //! ```
 //!
 //! `denial` has the answers to those who are denied, `params` the parameters of requests, `bodies` the documented
@@ -37,6 +37,8 @@ mod wait;
 mod render;
 
 mod users;
+
+mod history;
 
 mod list;
 
@@ -83,9 +85,10 @@ const ALLOWED: &str = "GET, HEAD";
 
 /// The routes that the OpenAPI document has.
 #[cfg(test)]
-const ROUTES: [&str; 7] = [
+const ROUTES: [&str; 8] = [
     "/users",
     "/users/{userId}",
+    "/users/{userId}/history",
     "/users/by-username/{username}",
     "/users/by-email/{email}",
     "/users/by-extension/{extension}",
@@ -127,6 +130,7 @@ fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route("/users", guarded(&[UsersRead], get(list::list)))
         .route("/users/{userId}", guarded(&[UsersRead], get(users::one)))
+        .route("/users/{userId}/history", guarded(&[UsersRead], get(history::history)))
         .route("/users/by-username/{username}", guarded(&[UsersRead], get(users::by_username)))
         .route("/users/by-email/{email}", guarded(&[UsersRead, UsersContact], get(users::by_email)))
         .route("/users/by-extension/{extension}", guarded(&[UsersRead], get(users::by_extension)))

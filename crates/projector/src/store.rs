@@ -85,7 +85,7 @@ pub(crate) use counts::write_counts;
 pub use erasure::{Erased, Erasures, HeldBy, PendingErasure};
 pub use error::{Error, Resource};
 pub(crate) use folder::StoreFolder;
-pub use history::{Change, Kept, KeptPlaces};
+pub use history::{Change, HISTORY_MAX, HistoryRow, Kept, KeptPlaces, PassedKind, UserHistory};
 pub use indexes::{IndexState, Unindexed};
 pub(crate) use indexes::{Indexes, create_secondary};
 pub(crate) use key_row::{PutUser, facets_of, put_forgotten};

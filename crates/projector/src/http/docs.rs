@@ -15,7 +15,8 @@ use utoipa_swagger_ui::{Config, serve};
 
 use super::answers::EveryAnswer;
 use super::bodies::{ProblemBody, UserBody, UserMatchesBody, UserPageBody};
-use super::{changes, list, status, users};
+use super::history::HistoryBody;
+use super::{changes, history, list, status, users};
 
 /// Where the document is, seen from the page: relative, so that both work below a path of a proxy.
 const DOCUMENT: &str = "../openapi.json";
@@ -35,10 +36,11 @@ const DOCUMENT: &str = "../openapi.json";
         users::by_username,
         users::by_email,
         users::by_extension,
+        history::history,
         changes::changes,
         status::status
     ),
-    components(schemas(UserBody, UserPageBody, UserMatchesBody, ProblemBody)),
+    components(schemas(UserBody, UserPageBody, UserMatchesBody, HistoryBody, ProblemBody)),
     // Relative to the document's own address.
     servers((url = ".")),
     modifiers(&EveryAnswer, &Bearer),
@@ -138,6 +140,7 @@ mod tests {
             "findUsersByUsername",
             "getStatus",
             "getUser",
+            "getUserHistory",
             "listUsers",
             "streamChanges",
         ];

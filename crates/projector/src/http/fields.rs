@@ -125,8 +125,12 @@ impl Shown {
 
     /// Returns whether the principal may hear of the member, asked for or not.
     pub(super) fn may_name(self, name: &str) -> bool {
-        let place = MEMBERS.iter().position(|(member, _)| *member == name).unwrap_or(EXTRA);
-        self.visible & 1 << place != 0
+        self.visible & 1 << place_of(name) != 0
+    }
+
+    /// Returns whether the member is shown; any name that is none of the vendor's table is of `extra`.
+    pub(super) fn shows(self, name: &str) -> bool {
+        self.may_name(name) && self.asked & 1 << place_of(name) != 0
     }
 
     /// Returns the members that are asked for and hidden, in alphabetical order.
@@ -145,6 +149,11 @@ impl Shown {
     fn has(self, place: usize) -> bool {
         self.visible & self.asked & 1 << place != 0
     }
+}
+
+/// Returns the place of the member in [`MEMBERS`], or that of `extra`.
+fn place_of(name: &str) -> usize {
+    MEMBERS.iter().position(|(member, _)| *member == name).unwrap_or(EXTRA)
 }
 
 /// Returns the set of the members that `is_in` names.

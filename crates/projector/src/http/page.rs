@@ -49,6 +49,7 @@ Rollcall, the projector: the users of a VCC Live call centre.
 GET /                                   the live page, in a browser
 GET /users                              all, by pages, with filters
 GET /users/{userId}                     one
+GET /users/{userId}/history             what changed when, as far as this table has seen it
 GET /users/by-username/{username}
 GET /users/by-email/{email}
 GET /users/by-extension/{extension}

@@ -105,7 +105,11 @@ fn members<M: SerializeMap>(user: &User<Cow<'_, str>>, shown: Shown, map: &mut M
     Ok(())
 }
 
-/// The text of JSON as it was sent.
+/// Returns what is written as that text of JSON, as it was sent.
+pub(super) fn raw(text: &str) -> impl Serialize {
+    Raw(text)
+}
+
 struct Raw<'t>(&'t str);
 
 impl Serialize for Raw<'_> {

@@ -1,5 +1,7 @@
 //! For every set of scopes and every route: no answer has a field that the principal's scopes hide.
 
+mod history;
+
 use std::collections::BTreeSet;
 
 use axum::body::Body;
@@ -179,9 +181,9 @@ impl Asked<'_> {
                     assert!(is_gap || !hidden.contains(name.as_str()), "{name} is hidden: {why}");
                     assert!(name != SKILLS || !hidden.contains("extra"), "{name} is hidden: {why}");
                     let named = value.as_array().filter(|_| name == "fields").into_iter().flatten();
-                    for name in named.map(|name| name.as_str().unwrap()) {
+                    for name in named.map(|field| field.as_str().or(field["name"].as_str()).unwrap()) {
                         let member = if [SKILLS, "_meta"].contains(&name) { "extra" } else { name };
-                        assert!(!hidden.contains(member), "a gap names {name}: {why}");
+                        assert!(!hidden.contains(member), "a gap or a change names {name}: {why}");
                     }
                     self.check_within(value, hidden, why);
                 }
@@ -202,10 +204,13 @@ impl Asked<'_> {
             names.iter().map(|name| name.as_str().unwrap()).collect()
         });
         assert_eq!(named, redacted, "{why}");
+        let history = user.get("changes").map(history::changed);
         for name in READ.into_iter().chain(CONTACT).chain(PAY) {
-            let is_there = match name {
-                "extra" => user.get(SKILLS).is_some() && user["_meta"].get("extra").is_some(),
-                name => user.get(name).is_some(),
+            let is_there = match (&history, name) {
+                (Some(changed), "extra") => changed.contains(SKILLS) && changed.contains("_meta"),
+                (Some(changed), name) => changed.contains(name),
+                (None, "extra") => user.get(SKILLS).is_some() && user["_meta"].get("extra").is_some(),
+                (None, name) => user.get(name).is_some(),
             };
             assert_eq!(is_there, is_asked(name) && !hidden.contains(name), "{name}: {why}");
         }
@@ -236,11 +241,12 @@ async fn text_until(body: &mut Body, end: &str) -> String {
 const CAUGHT_UP: &str = "event: caught-up";
 
 /// Every route that shows users, with the scopes that it demands.
-const ASKED: [(&str, &[Scope]); 10] = [
+const ASKED: [(&str, &[Scope]); 11] = [
     ("/users", &[Scope::UsersRead]),
     ("/users?q=current-name", &[Scope::UsersRead]),
     ("/users?state=current-state", &[Scope::UsersRead]),
     ("/users/180", &[Scope::UsersRead]),
+    ("/users/180/history", &[Scope::UsersRead]),
     ("/users/by-username/current-username", &[Scope::UsersRead]),
     ("/users/by-email/current-email", &[Scope::UsersRead, Scope::UsersContact]),
     ("/users/by-extension/current-extension", &[Scope::UsersRead]),
@@ -307,6 +313,7 @@ async fn what_is_no_user_hides_the_same() {
         for path in [
             "/status",
             "/users/181",
+            "/users/181/history",
             "/users/999",
             "/users/x",
             "/users?fields=pay",
@@ -376,7 +383,8 @@ async fn an_entity_tag_is_of_the_fields_that_are_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_a_principal_has_no_scopes() {
     let world = World::start().await;
-    for path in ["/users", "/users/180", "/users/by-email/x", "/changes", "/status?at_least=0:99&wait_ms=30000"] {
+    let paths = ["/users", "/users/180", "/users/180/history", "/users/by-email/x", "/changes"];
+    for path in paths.into_iter().chain(["/status?at_least=0:99&wait_ms=30000"]) {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let answer = routes(Arc::clone(&world.api)).oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path}, before anything is waited for");

@@ -1,4 +1,9 @@
-//! The newest changes, kept in order: a subscriber who was away is sent these first.
+//! The newest changes, kept in order: a subscriber who was away is sent these first. `of_user` reads those of one user,
+//! `passed` has the deliveries among them that changed nobody.
+
+mod of_user;
+
+mod passed;
 
 use std::sync::Arc;
 
@@ -12,6 +17,10 @@ use super::rows::{read_gaps, signed};
 use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
 use super::{STEP_BYTES_MAX, Seen, meta};
+pub(super) use of_user::of_user;
+pub use of_user::{HISTORY_MAX, HistoryRow, UserHistory};
+pub use passed::PassedKind;
+pub(super) use passed::{Closing, Passed};
 
 /// How many changes are kept: about a day of a large call centre, some 60 MB.
 pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
@@ -100,40 +109,88 @@ pub(super) fn last(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM changes")?.query_row([], |row| row.get(0))
 }
 
-/// Adds changes and lets the oldest go. The last change before the transaction had the number `last`, and may have been
-/// removed: its number is not given again.
-pub(super) fn append(connection: &Connection, mut last: i64, changes: &[Change]) -> rusqlite::Result<()> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO changes (partition, offset, user_id, event, forgotten_at, unknown_since, \
-           before, before_state, before_is_agent, before_priv_group, seq) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?;
-    for change in changes {
-        let Position { partition, offset } = change.position;
-        let at = change.forgotten_at.map(UnixMillis::millis);
-        let [before, state, is_agent, priv_group] = change.before.to_columns();
-        let (user_id, event) = (change.user_id.get(), change.event.as_deref().map(Sealed));
-        let unknown = change.unknown_since.map(UnixMillis::millis);
-        last += 1;
-        insert.execute(params![
-            partition, offset, user_id, event, at, unknown, before, state, is_agent, priv_group, last
-        ])?;
-    }
-    let first: i64 = connection.prepare_cached("SELECT min(seq) FROM changes")?.query_row([], |row| row.get(0))?;
-    if last - first > CHANGES_KEPT_MAX + CHANGES_SLACK {
-        trim(connection, last - CHANGES_KEPT_MAX)?;
-    }
-    Ok(())
+/// Rows to be added to the history, in one transaction.
+#[derive(Debug)]
+pub(super) struct Added<'a> {
+    pub(super) changes: &'a [Change],
+    pub(super) passed: &'a [Passed],
+    /// The gaps that the records of both have closed.
+    pub(super) closings: &'a [Closing],
+    /// What the table is as of then.
+    pub(super) seen_at: UnixMillis,
+    /// The number of the last row before the transaction, which may have removed it: the number is not given again.
+    pub(super) last: i64,
 }
 
-/// Removes the changes up to `seq`, and raises the mark from which on the history is whole.
+impl Added<'_> {
+    /// Adds the rows and lets the oldest go.
+    pub(super) fn append(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.changes.is_empty() && self.passed.is_empty() {
+            return Ok(());
+        }
+        let mut last = self.last;
+        for change in self.changes {
+            last += 1;
+            self.put_change(connection, last, change)?;
+        }
+        for passed in self.passed {
+            last += 1;
+            passed.put(connection, last, self.closed_by(passed.position), self.seen_at)?;
+        }
+        let first: i64 = connection.prepare_cached("SELECT min(seq) FROM changes")?.query_row([], |row| row.get(0))?;
+        if last - first > CHANGES_KEPT_MAX + CHANGES_SLACK {
+            trim(connection, last - CHANGES_KEPT_MAX)?;
+        }
+        Ok(())
+    }
+
+    fn put_change(&self, connection: &Connection, seq: i64, change: &Change) -> rusqlite::Result<()> {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO changes (partition, offset, user_id, kind, seen_at, gap_fields, gaps_closed, event, \
+               forgotten_at, unknown_since, before, before_state, before_is_agent, before_priv_group, seq) \
+             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?;
+        let Position { partition, offset } = change.position;
+        let gap = change.gaps.iter().find(|gap| gap.position == change.position);
+        let gap_fields = gap.map(|gap| serde_json::to_string(&gap.fields).expect("texts are JSON"));
+        let [before, state, is_agent, priv_group] = change.before.to_columns();
+        insert.execute(params![
+            partition,
+            offset,
+            change.user_id.get(),
+            self.seen_at.millis(),
+            gap_fields,
+            self.closed_by(change.position),
+            change.event.as_deref().map(Sealed),
+            change.forgotten_at.map(UnixMillis::millis),
+            change.unknown_since.map(UnixMillis::millis),
+            before,
+            state,
+            is_agent,
+            priv_group,
+            seq
+        ])?;
+        Ok(())
+    }
+
+    /// Returns the gaps that the record at `position` has closed, as JSON.
+    fn closed_by(&self, position: Position) -> Option<String> {
+        let closing = self.closings.iter().find(|closing| closing.by == position)?;
+        let places: Vec<(i32, i64)> = closing.gaps.iter().map(|gap| (gap.partition, gap.offset)).collect();
+        Some(serde_json::to_string(&places).expect("numbers are JSON"))
+    }
+}
+
+/// Removes the changes up to `seq`, raises the mark from which on all are there, and notes since when that is.
 fn trim(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     connection.execute(
         "UPDATE checkpoint SET history_offset = max(history_offset, coalesce((SELECT max(offset) + 1 FROM changes \
-         WHERE changes.partition = checkpoint.partition AND seq <= ?1), 0))",
+         WHERE changes.partition = checkpoint.partition AND seq <= ?1 AND kind <> ?2), 0))",
+        params![seq, PassedKind::Superseded.number()],
+    )?;
+    connection.execute(
+        "INSERT OR REPLACE INTO meta SELECT 'history_since', CAST(seen_at AS TEXT) FROM changes WHERE seq <= ?1 \
+         ORDER BY seq DESC LIMIT 1",
         [seq],
     )?;
     connection.execute("DELETE FROM changes WHERE seq <= ?1", [seq])?;
@@ -149,8 +206,8 @@ pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit:
         Which::Below(_) => ("seq >= ?1 AND ?2 = ''", String::new()),
         Which::Of(users) => ("user_id IN (SELECT value FROM json_each(?2)) AND seq >= ?1", json_list(users)),
     };
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM changes WHERE {condition} ORDER BY seq"))?;
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM changes WHERE kind = 0 AND {condition} ORDER BY seq"))?;
     let mut rows = statement.query(params![begin, value])?;
     let (floor, mut changes, mut next, mut bytes) = (meta::read_history_floor(connection)?, Vec::new(), begin, 0);
     while let Some(row) = rows.next()? {
@@ -189,8 +246,8 @@ fn read_change(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Optio
 
 /// Returns the positions of the changes from the number `begin` on.
 pub(super) fn places(connection: &Connection, begin: i64) -> rusqlite::Result<KeptPlaces> {
-    let mut statement =
-        connection.prepare_cached("SELECT seq, partition, offset FROM changes WHERE seq >= ?1 ORDER BY seq")?;
+    let mut statement = connection
+        .prepare_cached("SELECT seq, partition, offset FROM changes WHERE kind = 0 AND seq >= ?1 ORDER BY seq")?;
     let place = |row: &Row<'_>| Ok((row.get(0)?, Position { partition: row.get(1)?, offset: row.get(2)? }));
     let places = statement.query_map([begin], place)?.collect::<rusqlite::Result<_>>()?;
     Ok(KeptPlaces { places, at: meta::read_checkpoint(connection)? })

@@ -6,8 +6,9 @@ use domain::{Checkpoint, LogId, UnixMillis, UserId, Version};
 use kafka::Record;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::meta;
+use super::history::{self, Added, Closing, Passed, PassedKind};
 use super::rows::{read_gaps, replace_gaps, signed};
+use super::{StoreMeta, meta};
 
 /// Begins to read another log of late deliveries.
 pub(super) fn begin(connection: &Connection, log: &LogId) -> rusqlite::Result<()> {
@@ -17,13 +18,27 @@ pub(super) fn begin(connection: &Connection, log: &LogId) -> rusqlite::Result<()
 
 /// Notes late deliveries, closes the gaps that they bridge, and moves the checkpoint past them. Returns how many gaps
 /// closed.
-pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records: &[Record]) -> rusqlite::Result<u64> {
-    let mut closed = 0;
+pub(super) fn take(
+    connection: &Connection,
+    checkpoint: &mut Checkpoint,
+    records: &[Record],
+    meta: &StoreMeta,
+) -> rusqlite::Result<u64> {
+    let (mut closed, mut passed, mut closings) = (0, Vec::new(), Vec::new());
     for record in records {
-        if checkpoint.advance(record.position, record.leader_epoch).is_ok() {
-            closed += note(connection, record)?;
+        if checkpoint.advance(record.position, record.leader_epoch).is_ok()
+            && let Some(noted) = note(connection, record)?
+        {
+            closed += noted.closed;
+            // The history begins with the table, which has not seen what came before.
+            let is_seen = record.timestamp >= meta.created_at && !noted.passed.is_known(connection)?;
+            passed.extend(Some(noted.passed).filter(|_| is_seen));
+            closings.extend(noted.closing);
         }
     }
+    let (passed, closings) = (passed.as_slice(), closings.as_slice());
+    let (seen_at, last) = (meta.committed_at, history::last(connection)?);
+    Added { changes: &[], passed, closings, seen_at, last }.append(connection)?;
     let mut put = connection.prepare_cached("INSERT OR REPLACE INTO late_checkpoint VALUES (?1, ?2, ?3)")?;
     for (partition, next, epoch) in checkpoint.entries() {
         put.execute(params![partition, next, epoch])?;
@@ -31,9 +46,17 @@ pub(super) fn take(connection: &Connection, checkpoint: &mut Checkpoint, records
     Ok(closed)
 }
 
-fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
+/// What a late delivery did.
+struct Noted {
+    closed: u64,
+    passed: Passed,
+    closing: Option<Closing>,
+}
+
+/// Notes a late delivery; `None` when it cannot be read, or when what it says is to be forgotten.
+fn note(connection: &Connection, late: &Record) -> rusqlite::Result<Option<Noted>> {
     // A record that cannot be read closes nothing; `rollcall verify` reports it.
-    let Ok(reading) = late.read() else { return Ok(0) };
+    let (Ok(reading), Some(event)) = (late.read(), late.value.clone()) else { return Ok(None) };
     let user_id = reading.user_id;
     let forgotten_at: Option<i64> = connection
         .prepare_cached("SELECT forgotten_at FROM forgotten WHERE user_id = ?1")?
@@ -42,9 +65,10 @@ fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
     let marker = forgotten_at.map(|at| Roll::forgotten(UnixMillis::from_millis(at), late.position));
     // The states of a forgotten user are not to be remembered.
     if marker.is_some_and(|marker| marker.supersedes(reading.says())) {
-        return Ok(0);
+        return Ok(None);
     }
-    let mut lineage = Lineage { gaps: read_gaps(connection, user_id)?, late: read_late(connection, user_id)? };
+    let before = read_gaps(connection, user_id)?;
+    let mut lineage = Lineage { gaps: before.clone(), late: read_late(connection, user_id)? };
     let edges = reading.says().members().iter().filter_map(Member::edge);
     let followed = edges.map(|edge| lineage.note(edge)).fold(Followed::default(), Followed::then);
     if followed.late_changed {
@@ -56,7 +80,11 @@ fn note(connection: &Connection, late: &Record) -> rusqlite::Result<u64> {
             .prepare_cached("UPDATE users SET gaps = ?2 WHERE user_id = ?1")?
             .execute(params![user_id.get(), signed(lineage.gaps.len())])?;
     }
-    Ok(followed.closed as u64)
+    Ok(Some(Noted {
+        closed: followed.closed as u64,
+        passed: Passed { kind: PassedKind::Superseded, position: late.position, user_id, event },
+        closing: Closing::between(late.position, &before, &lineage.gaps),
+    }))
 }
 
 /// Returns the late events of a user, those seen last at the end.

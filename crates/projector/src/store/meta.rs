@@ -121,3 +121,10 @@ pub(super) fn read_late_log(connection: &Connection) -> rusqlite::Result<Option<
     let text: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
     Ok(text.and_then(|text| text.parse().ok()))
 }
+
+/// Returns when the newest of the changes was seen that are no longer kept; `None` while all are.
+pub(super) fn read_history_since(connection: &Connection) -> rusqlite::Result<Option<UnixMillis>> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = 'history_since'")?;
+    let text: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    Ok(text.and_then(|text| text.parse().ok()).map(UnixMillis::from_millis))
+}

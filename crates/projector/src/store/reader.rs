@@ -8,7 +8,7 @@ use domain::{Checkpoint, UnixMillis, UserId};
 use rusqlite::Connection;
 
 use super::connection::Interrupt;
-use super::history::{self, Change, Kept, KeptPlaces, Which};
+use super::history::{self, Change, Kept, KeptPlaces, UserHistory, Which};
 use super::{
     Counts, Erasures, Error, Indexes, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, counts, meta,
     query, rows, tally, unknown, unreadable,
@@ -102,6 +102,14 @@ impl StoreReader {
     /// As [`StoreReader::get`].
     pub fn kept_places(&self, begin: i64) -> Result<KeptPlaces, Error> {
         self.read(|connection| history::places(connection, begin))
+    }
+
+    /// Returns what is known of a user, and the newest of what this table has seen of it.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub fn history(&self, user_id: UserId) -> Result<(Lookup, UserHistory), Error> {
+        self.read(|connection| Ok((query::get(connection, user_id)?, history::of_user(connection, user_id)?)))
     }
 
     /// Returns the users whose winning record on `partition` is at `offset` or later, at most `limit`, and the

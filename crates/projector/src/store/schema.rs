@@ -9,7 +9,8 @@ pub(crate) const SCHEMA_VERSION: i64 = 10;
 const TABLES: &str = "
 -- What the store is: topic, log (cluster id and topic id), late_log, rule_version, created_at and committed_at
 -- (milliseconds since 1970, UTC), records_unreadable (how many there were in all), users and forgotten (how many are in
--- the tables of these names).
+-- the tables of these names), history_since (milliseconds: when the newest of the changes was seen that are no longer
+-- kept).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -127,14 +128,21 @@ CREATE TABLE unknown (
   PRIMARY KEY (user_id, partition)
 ) STRICT, WITHOUT ROWID;
 
--- The newest changes in the order of their commits, so that a subscriber who was away misses none. Of a user who was
--- forgotten, those before are removed.
+-- The newest changes in the order of their commits, so that a subscriber who was away misses none and a user has a
+-- history, with the deliveries that changed nobody. Of a user who was forgotten, those before are removed.
 CREATE TABLE changes (
   seq          INTEGER PRIMARY KEY,
   partition    INTEGER NOT NULL,
-  offset       INTEGER NOT NULL,   -- the record that made the change
+  offset       INTEGER NOT NULL,   -- the record
   user_id      INTEGER NOT NULL,
-  event        BLOB,               -- the event that wins with this record; NULL when the user was forgotten
+  -- 0 a change; a delivery that changed nobody: 1 late, 2 late and on the topic of late deliveries, 3 of the winner's
+  -- second, 4 repeated.
+  kind         INTEGER NOT NULL,
+  seen_at      INTEGER NOT NULL,   -- what the table was as of with this record: milliseconds since 1970, UTC
+  gap_fields   TEXT,               -- JSON array, where the record showed a gap: as fields in gaps
+  gaps_closed  TEXT,               -- JSON array of [partition, offset]: the gaps that the record has closed
+  -- The event that wins with this record, or that changed nobody; NULL when the user was forgotten.
+  event        BLOB,
   forgotten_at INTEGER,
   unknown_since INTEGER,           -- as in unknown, with this record
   -- What there was of the user before: 0 nothing, 1 what could not be read, 2 a user with what follows.

@@ -10,10 +10,11 @@ use kafka::Record;
 use rusqlite::{Connection, params};
 
 use super::counts::Moved;
+use super::history::{self, Added, Closing, Passed};
 use super::key::Key;
 use super::positions::Sweep;
 use super::unreadable::note_unreadable;
-use super::{Commit, LogBatch, Seen, StoreMeta, Unread, counts, history, meta};
+use super::{Commit, LogBatch, Seen, StoreMeta, Unread, counts, meta};
 
 /// A transaction on its way.
 pub(super) struct Work<'c> {
@@ -21,6 +22,9 @@ pub(super) struct Work<'c> {
     keys: BTreeMap<UserId, Key>,
     /// Those who were forgotten on the way.
     forgotten: BTreeMap<UserId, Forgotten>,
+    /// The deliveries that changed nobody, each with the number of changes before it.
+    passed: Vec<(usize, Passed)>,
+    closings: Vec<Closing>,
     commit: Commit,
 }
 
@@ -36,7 +40,14 @@ struct Forgotten {
 impl<'c> Work<'c> {
     pub(super) fn new(connection: &'c Connection, checkpoint: Checkpoint) -> Self {
         let commit = Commit { checkpoint, ..Commit::default() };
-        Self { connection, keys: BTreeMap::new(), forgotten: BTreeMap::new(), commit }
+        Self {
+            connection,
+            keys: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            passed: Vec::new(),
+            closings: Vec::new(),
+            commit,
+        }
     }
 
     pub(super) fn take(&mut self, batch: &LogBatch) -> rusqlite::Result<()> {
@@ -61,7 +72,7 @@ impl<'c> Work<'c> {
         };
         let user_id = reading.user_id;
         let key = loaded(&mut self.keys, self.connection, user_id)?;
-        let before = Seen::of(key.event());
+        let (before, gaps_before) = (Seen::of(key.event()), key.gaps().to_vec());
         let (applied, followed) = key.apply(&reading);
         let is_known_again = key.note_known(record.position);
         let commit = &mut self.commit;
@@ -70,6 +81,13 @@ impl<'c> Work<'c> {
         if let Effect::Newer { gap: Some(_) } = applied.effect {
             let found = key.gaps().last().is_some_and(|gap| gap.position == record.position);
             commit.gaps_found += u64::from(found);
+        }
+        if followed.closed > 0 {
+            self.closings.extend(Closing::between(record.position, &gaps_before, key.gaps()));
+        }
+        if !applied.changed && key.event().is_some() {
+            let passed = Passed::of(record, user_id, applied.effect);
+            self.passed.extend(passed.map(|passed| (commit.changes.len(), passed)));
         }
         if applied.changed && key.is_forgotten() {
             let first = Forgotten { tombstone: record.position, since: record.timestamp, change: 0 };
@@ -102,6 +120,9 @@ impl<'c> Work<'c> {
             number += 1;
             !is_former
         });
+        self.passed.retain(|(number, passed)| {
+            forgotten.get(&passed.user_id).is_none_or(|forgotten| *number > forgotten.change)
+        });
         for (user_id, Forgotten { tombstone, since, .. }) in forgotten {
             let changes = history::remove(self.connection, *user_id)?;
             if changes > 0 || self.keys.get(user_id).is_some_and(Key::was_stored) {
@@ -124,7 +145,9 @@ impl<'c> Work<'c> {
         }
         counts::add(connection, moved)?;
         sweep.step(connection, self.keys.values().filter(|key| key.has_moved()).count())?;
-        history::append(connection, last, &self.commit.changes)?;
+        let passed: Vec<Passed> = self.passed.into_iter().map(|(_, passed)| passed).collect();
+        let (changes, closings) = (self.commit.changes.as_slice(), self.closings.as_slice());
+        Added { changes, passed: &passed, closings, seen_at: as_of, last }.append(connection)?;
         let mut statement = connection.prepare_cached(
             "INSERT INTO checkpoint VALUES (?1, ?2, 0, ?3) \
              ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, leader_epoch = excluded.leader_epoch",

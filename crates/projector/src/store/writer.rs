@@ -286,7 +286,7 @@ impl Writer {
         if !is_same {
             late::begin(&transaction, log).map_err(fault)?;
         }
-        let closed = late::take(&transaction, &mut checkpoint, records).map_err(fault)?;
+        let closed = late::take(&transaction, &mut checkpoint, records, &self.meta).map_err(fault)?;
         transaction.commit().map_err(fault)?;
         self.late_checkpoint = checkpoint;
         self.late_log = Some(log.clone());

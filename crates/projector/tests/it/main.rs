@@ -31,6 +31,8 @@ mod names;
 
 mod gaps;
 
+mod history;
+
 mod forgotten;
 
 mod unread;
