@@ -93,6 +93,7 @@ impl Flow<'_> {
         let pace = Pace { rate, duration: self.args.seconds };
         let ranges = ranges(self.broker, self.names).await?;
         let consumer = assigned(self.broker, self.names, &ranges)?;
+        self.warm_up(rate).await?;
         let dues = self.due(pace);
         let reading = tokio::task::spawn_blocking({
             let (dues, count, patience) = (Arc::clone(&dues), pace.count(), pace.duration + SEEN_WAIT_MAX);
@@ -111,8 +112,7 @@ impl Flow<'_> {
         stream.caught_up().await?;
         let from = stream.last_id.clone();
         let stream = Stream::open(service.http, "", &from).await?;
-        let warm_up = Pace { rate, duration: self.args.warm_up };
-        self.write(warm_up, Arc::new(Dues::new(0, 0))).await?;
+        self.warm_up(rate).await?;
         let pace = Pace { rate, duration: self.args.seconds };
         let dues = self.due(pace);
         let reading = tokio::spawn(stream.delays(Arc::clone(&dues), pace.count(), pace.duration + SEEN_WAIT_MAX));
@@ -120,6 +120,11 @@ impl Flow<'_> {
         self.write(pace, dues).await?;
         let delays = reading.await??;
         Ok(row(&delays, watch.end(), true))
+    }
+
+    /// Writes changes that are not measured.
+    async fn warm_up(&mut self, rate: f64) -> Outcome<()> {
+        self.write(Pace { rate, duration: self.args.warm_up }, Arc::new(Dues::new(0, 0))).await
     }
 
     fn due(&self, pace: Pace) -> Arc<Dues> {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::topics::Names;
+use domain::topics::{Names, PARTITIONS_DEFAULT};
 use domain::wire;
 use kafka::scan::{self, Range};
 
@@ -18,8 +18,6 @@ use crate::usage::{MIB, Watch, memory_of};
 
 /// The time of a broker without an answer after which reading fails.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// As many partitions as two readers share evenly.
-const PARTITIONS: i32 = 6;
 /// What a projector that has its table answers for a user.
 const ANSWERED: [u16; 2] = [200, 404];
 
@@ -72,7 +70,7 @@ pub(crate) async fn run(args: Args) -> Outcome<()> {
 
 /// Returns the topics of that size, filled when they are not there: a second run on one cluster finds them.
 pub(crate) async fn filled(broker: &Broker, records: u64, users: u64) -> Outcome<Names> {
-    let names = broker.make_topics_named(&format!("bench.users.{records}.{users}"), PARTITIONS).await?;
+    let names = broker.make_topics_named(&format!("bench.users.{records}.{users}"), PARTITIONS_DEFAULT).await?;
     let found: u64 = ranges(broker, &names).await?.iter().map(|range| range.end.abs_diff(range.start)).sum();
     match found {
         0 => Records::new(users).fill(broker, &names, 0..records).await?,

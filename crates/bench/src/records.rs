@@ -198,7 +198,7 @@ fn send(producer: &BaseProducer, outgoing: &Outgoing) -> Outcome<()> {
         record.payload = outgoing.value.as_ref();
         match producer.send(record) {
             Ok(()) => break,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => drop(producer.poll(POLL)),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => producer.poll(POLL),
             Err((error, _)) => return Err(error.into()),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::Outcome;
 use crate::load::histogram;
@@ -23,6 +24,8 @@ const ARRIVING: usize = 64;
 const QUIET_MAX: Duration = Duration::from_secs(60);
 /// The same where some were cut off: what is due to those does not come.
 const QUIET_MAX_AFTER_CUT_OFF: Duration = Duration::from_secs(5);
+/// What has not been sent so long after the last change counts as not sent.
+const SENT_WAIT_MAX: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a subscriber wants to be sent.
@@ -110,10 +113,11 @@ impl Crowd {
         numbers.map(wanting).sum()
     }
 
-    /// Waits until all have been sent what is due, or nothing is sent any more.
+    /// Waits until all have been sent what is due, or nothing is sent any more, or it takes too long.
     pub(super) async fn until_served(&self, due: u64) {
         let (mut last, mut quiet, mut quiet_max) = (0, Duration::ZERO, QUIET_MAX);
-        while last < due && quiet < quiet_max {
+        let until = Instant::now() + SENT_WAIT_MAX;
+        while last < due && quiet < quiet_max && Instant::now() < until {
             if self.heard.cut_off.load(Ordering::Relaxed) > 0 {
                 quiet_max = QUIET_MAX_AFTER_CUT_OFF;
             }
