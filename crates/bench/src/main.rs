@@ -60,6 +60,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The allocator of the command, which this executable is as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a measurement comes to, or why it cannot be made.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
