@@ -22,9 +22,9 @@ const ROWS_PER_HAND: usize = 512;
 const HANDS_WAITING: usize = 8;
 /// Page cache of the load, in KiB, negative as SQLite wants it: rows come in order, so that few pages are in use.
 const CACHE_KIB: i64 = -8 * 1024;
-/// A page of the file. Of twice SQLite's default: as many rows in half as many writes, when they are loaded and when an
-/// index reads them; larger ones would make each commit of the live path write more.
-const PAGE_BYTES: i64 = 8 * 1024;
+/// A page of the file, as large as one that the disk writes: a commit of the live path writes one or two for each
+/// event. Pages of twice the size would spare the load some writes, and double those.
+const PAGE_BYTES: i64 = 4 * 1024;
 
 /// A store that is being loaded; nobody else sees it.
 #[derive(Debug)]
