@@ -26,6 +26,8 @@ mod fields;
 
 mod at_least;
 
+mod cursor;
+
 mod params;
 
 mod bodies;

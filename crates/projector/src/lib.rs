@@ -7,7 +7,7 @@
 //! ```
 //!
 //! From the bottom to the top:
-//! - [`store`]: the tables, the one that writes them and those that read them.
+//! - `fold`: texts as they are searched. [`store`]: the tables, the one that writes them and those that read them.
 //! - [`rebuild`]: a table from the log; `start`: whether a stored table can go on.
 //! - `shared`: the state between the one that writes and those that read; `ends`, `announced`, [`Phase`], [`Error`].
 //! - `follow`: the loop. The only writer of the store and of `shared`.
@@ -96,6 +96,8 @@ mod facts;
 mod follow;
 
 mod start;
+
+mod fold;
 
 pub mod rebuild;
 

@@ -15,7 +15,7 @@ use crate::follow;
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::shared::Shared;
-use crate::store::{self, Lookup, StoreFolder, StoreReader, UserFilter, UserRow, UserRows};
+use crate::store::{self, Lookup, Place, StoreFolder, StoreReader, UserFilter, UserRow, UserRows};
 use crate::subscribe::Changes;
 
 /// How many users one step of an iteration reads.
@@ -88,13 +88,12 @@ impl Projection {
         Ok(self.shared.readers()?.with(|reader| reader.get(user_id))?)
     }
 
-    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their
-    /// identifiers.
+    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of the filter.
     ///
     /// # Errors
     /// As [`Projection::get`].
-    pub async fn find(&self, filter: UserFilter, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
-        self.read(move |reader| reader.find(&filter, after, limit)).await
+    pub async fn find(&self, filter: UserFilter, after: Option<Place>, limit: usize) -> Result<UserRows, Error> {
+        self.shared.find_of(&self.shared.readers()?, filter, after, limit).await
     }
 
     /// Calls `each` with all users in the order of their identifiers, a page at a time, until it returns false.

@@ -40,8 +40,10 @@ pub(crate) const ASK_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest wait before another try while a resource is used up: a rebuild reads the whole log at each.
 const EXHAUSTED_RETRY_MAX: Duration = Duration::from_secs(120);
-/// How many long reads (pages, snapshots) run at once; further ones wait their turn.
+/// How many long reads (searches, snapshots) run at once; further ones wait their turn.
 const LONG_READS_MAX: usize = 8;
+/// How many short reads (look-ups, pages of filters) run at once, whatever long ones there are.
+const SHORT_READS_MAX: usize = 16;
 
 /// The state that follower and readers share.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     /// Of the lines that say what the projection waits for.
     waits: Seldom,
+    short_reads: Semaphore,
     long_reads: Semaphore,
     slow_disk: Mutex<SlowDisk>,
     /// The places of subscribers over HTTP.
@@ -124,6 +127,7 @@ impl Shared {
             metrics: Metrics::default(),
             shutdown: Shutdown::new(),
             waits: Seldom::default(),
+            short_reads: Semaphore::new(SHORT_READS_MAX),
             long_reads: Semaphore::new(LONG_READS_MAX),
             slow_disk: Mutex::default(),
         }
@@ -212,8 +216,8 @@ impl Shared {
         readers: &Arc<StoreReaders>,
         read: impl FnOnce(&StoreReader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let readers = Arc::clone(readers);
         let _turn = self.long_reads.acquire().await.map_err(|_| Error::Ended)?;
+        let readers = Arc::clone(readers);
         Ok(blocking(move || readers.with(read)).await??)
     }
 

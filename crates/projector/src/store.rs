@@ -62,6 +62,12 @@ mod log_names;
 
 mod query;
 
+mod matches;
+
+mod names;
+
+mod search;
+
 mod history;
 
 mod seen;
@@ -94,13 +100,14 @@ pub use log_names::LogNames;
 pub use meta::StoreMeta;
 pub(crate) use meta::write_epochs;
 pub(crate) use positions::fill_positions;
-pub use query::{Lookup, UserFilter, UserRows};
+pub use query::{Lookup, Order, Place, UserFilter, UserRows};
 pub(crate) use reader::Contents;
 pub use reader::StoreReader;
 pub use readers::StoreReaders;
 pub use rows::UserRow;
 pub(crate) use rows::{differing, write_gaps};
 pub(crate) use schema::{SCHEMA_VERSION, create_indexes, create_tables};
+pub(crate) use search::{FillSearch, Texts};
 pub(crate) use seconds::write_seconds;
 pub use seen::{Seen, Traits};
 pub use tally::Tally;

@@ -1,16 +1,21 @@
 //! The parameters of lists and subscriptions. Values are taken as text, so that a refusal names the parameter.
 
+use std::collections::BTreeSet;
+
 use domain::{SAFE_INTEGER_MAX, TopicId, UserId};
 use serde::Deserialize;
+use utoipa::openapi::KnownFormat::Int64;
 use utoipa::openapi::RefOr;
+use utoipa::openapi::SchemaFormat;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::cursor::{Cursor, Query};
 use super::fields::{FieldNames, Shown};
 use super::refusal::Refusal;
 use crate::change_filter::ChangeFilter;
 use crate::scopes::{Scope, Scopes};
-use crate::store::{Traits, UserFilter};
+use crate::store::{Order, Place, Traits, UserFilter};
 
 /// How many users a page has by default.
 const PAGE_DEFAULT: usize = 100;
@@ -18,6 +23,8 @@ const PAGE_DEFAULT: usize = 100;
 pub(super) const PAGE_MAX: usize = 1_000;
 /// How many user ids a filter names at most: as many of the longest fit into a request's head, whatever its limit.
 const USER_IDS_MAX: usize = 400;
+/// How many groups a list names at most: each is a search of its own.
+const PRIV_GROUPS_MAX: usize = 100;
 
 /// The parameters of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -27,9 +34,17 @@ pub(super) struct ListQuery {
     state: Option<String>,
     #[param(value_type = Option<bool>)]
     is_agent: Option<String>,
-    priv_group: Option<i64>,
-    /// The beginning of the username, name, extension or, with the scope `users:contact`, e-mail address.
+    /// One or several, parted by commas: users of one of these.
+    #[param(value_type = Option<PrivGroups>, inline, style = Form, explode = false)]
+    priv_group: Option<String>,
+    /// The whole e-mail address; the case of ASCII letters does not matter. Takes the scope `users:contact`.
+    email: Option<String>,
+    /// A text within the username, name, extension or, with the scope `users:contact`, e-mail address. Case and accents
+    /// do not matter: `jose` finds José.
     q: Option<String>,
+    /// The order: of identifiers, or of names without case and accents.
+    #[param(value_type = Option<Sort>, inline)]
+    sort: Option<String>,
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
     #[param(value_type = Option<FieldNames>, inline, style = Form, explode = false)]
@@ -37,9 +52,9 @@ pub(super) struct ListQuery {
     /// How many users at most. Without it a page has 100, and NDJSON all. A page has no more than 1000 in any case.
     #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     limit: Option<usize>,
-    /// Only users with a larger identifier: the cursor in `next`, `<topic id>/<userId>`, or a bare identifier. A cursor
-    /// of another topic is 409.
-    #[param(pattern = r"^([A-Za-z0-9_-]{21}[AQgw]/)?(0|[1-9][0-9]{0,14})$")]
+    /// Only users behind this one: the cursor in `next`, or in the order of identifiers a bare one. A cursor of another
+    /// topic is 409, and one of another query 400: filters and order must be the same.
+    #[param(pattern = r"^([A-Za-z0-9_-]{21}[AQgw]/[0-9a-f]{8}/)?(0|[1-9][0-9]{0,14})(/([0-9a-f]{2})*)?$")]
     after: Option<String>,
     /// [`super::at_least`] has read them.
     #[serde(rename = "at_least")]
@@ -97,13 +112,22 @@ impl ListQuery {
     /// Returns which users are listed for a principal with these scopes.
     pub(super) fn filter(&self, scopes: Scopes) -> Result<UserFilter, Refusal> {
         let is_agent = parse_is_agent(self.is_agent.as_deref())?;
-        let begins = self.q.clone().filter(|q| !q.is_empty());
+        let sees_email = scopes.contains(Scope::UsersContact);
+        if self.email.is_some() && !sees_email {
+            return Err(Refusal::Scope(Scope::UsersContact));
+        }
         Ok(UserFilter {
             state: self.state.clone(),
             is_agent,
-            priv_group: self.priv_group,
-            begins,
-            without_email: !scopes.contains(Scope::UsersContact),
+            priv_groups: self.priv_groups()?,
+            contains: self.q.clone().filter(|q| !q.is_empty()),
+            without_email: !sees_email,
+            email: self.email.clone(),
+            order: match self.sort.as_deref() {
+                None | Some("userId") => Order::UserId,
+                Some("name") => Order::Name,
+                Some(_) => return Err(Refusal::Parameter("sort: expected userId or name".to_owned())),
+            },
             ..UserFilter::default()
         })
     }
@@ -112,16 +136,32 @@ impl ListQuery {
         Shown::asked(scopes, self.fields.as_deref())
     }
 
-    /// Returns after which user the page begins, of a table of the topic `held`.
-    pub(super) fn after(&self, held: TopicId) -> Result<Option<UserId>, Refusal> {
+    /// Returns the groups in order, each once, so that the same query has the same cursors.
+    fn priv_groups(&self) -> Result<Vec<i64>, Refusal> {
+        let Some(groups) = &self.priv_group else { return Ok(Vec::new()) };
+        let parse = |group: &str| group.trim().parse().ok();
+        let groups: Option<BTreeSet<i64>> = groups.split(',').map(parse).collect();
+        let groups = groups.filter(|groups| groups.len() <= PRIV_GROUPS_MAX);
+        let unexpected = || format!("privGroup: expected up to {PRIV_GROUPS_MAX} whole numbers, parted by commas");
+        Ok(groups.ok_or_else(|| Refusal::Parameter(unexpected()))?.into_iter().collect())
+    }
+
+    /// Returns where the page begins, of a table of the topic `held` and of a list by this filter.
+    pub(super) fn after(&self, held: TopicId, filter: &UserFilter) -> Result<Option<Place>, Refusal> {
         let Some(after) = &self.after else { return Ok(None) };
         let parameter = |error: &dyn std::fmt::Display| Refusal::Parameter(format!("after: {error}"));
-        let (topic, id) = after.split_once('/').map_or((None, after.as_str()), |(topic, id)| (Some(topic), id));
-        let topic: Option<TopicId> = topic.map(str::parse).transpose().map_err(|error| parameter(&error))?;
-        if let Some(named) = topic.filter(|topic| *topic != held) {
+        if !after.contains('/') && filter.order == Order::UserId {
+            let user_id: UserId = after.parse().map_err(|error: domain::UserIdError| parameter(&error))?;
+            return Ok(Some(user_id.into()));
+        }
+        let Cursor { topic: named, query, place } = after.parse().map_err(|error: String| parameter(&error))?;
+        if named != held {
             return Err(Refusal::OtherTopic { named, held });
         }
-        id.parse().map(Some).map_err(|error| parameter(&error))
+        if query != Query::of(filter) {
+            return Err(parameter(&"the cursor is of another query: filters and order must be the same"));
+        }
+        Ok(Some(place))
     }
 
     /// Returns how many users a page has.
@@ -180,6 +220,29 @@ impl PartialSchema for UserIds {
 }
 
 impl ToSchema for UserIds {}
+
+/// The documentation of a list of groups.
+struct PrivGroups;
+
+impl PartialSchema for PrivGroups {
+    fn schema() -> RefOr<Schema> {
+        let group = ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(Int64)));
+        ArrayBuilder::new().items(group).min_items(Some(1)).max_items(Some(PRIV_GROUPS_MAX)).into()
+    }
+}
+
+impl ToSchema for PrivGroups {}
+
+/// The documentation of an order.
+struct Sort;
+
+impl PartialSchema for Sort {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["userId", "name"])).into()
+    }
+}
+
+impl ToSchema for Sort {}
 
 /// Reads `isAgent` as people and PHP write it.
 fn parse_is_agent(text: Option<&str>) -> Result<Option<bool>, Refusal> {

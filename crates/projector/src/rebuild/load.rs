@@ -12,8 +12,9 @@ use super::progress::{Meter, Stage};
 use super::slot::KeySlot;
 use super::table::Table;
 use crate::store::{
-    Error, PutUser, StoreMeta, Unread, create_indexes, create_tables, facets_of, fill_positions, note_unreadable,
-    put_forgotten, to_make, write_counts, write_epochs, write_gaps, write_late, write_seconds, write_unknown,
+    Error, FillSearch, PutUser, StoreMeta, Texts, Unread, create_indexes, create_tables, facets_of, fill_positions,
+    note_unreadable, put_forgotten, to_make, write_counts, write_epochs, write_gaps, write_late, write_seconds,
+    write_unknown,
 };
 
 /// How many rows one thread hands to the other at once.
@@ -36,12 +37,13 @@ pub(super) struct Loader {
 /// A key and where it is: the number of its table, and the slot.
 type Place = (i64, u32, u32);
 
-/// A user on the way from one thread to the other: the event that wins, with its facets.
+/// A user on the way from one thread to the other: the event that wins, with its facets and their folded texts.
 struct Row<'t> {
     table: &'t Table,
     slot: &'t KeySlot,
     event: &'t [u8],
     facets: Facets<'t>,
+    texts: Texts,
 }
 
 impl Loader {
@@ -134,7 +136,9 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
         let decode = move || {
             for places in places.chunks(ROWS_PER_HAND) {
                 let rows = places.iter().map(found).filter_map(|(table, slot)| {
-                    table.winner(slot).map(|event| Row { table, slot, event, facets: facets_of(event) })
+                    let event = table.winner(slot)?;
+                    let facets = facets_of(event);
+                    Some(Row { table, slot, event, texts: Texts::of(&facets), facets })
                 });
                 if meter.is_stopped() || sender.send(rows.collect()).is_err() {
                     return;
@@ -142,13 +146,15 @@ fn insert_all(connection: &Connection, tables: &[Table], places: &[Place], meter
             }
         };
         thread::Builder::new().spawn_scoped(scope, decode).map_err(|error| no_thread(&error))?;
-        let mut put = PutUser::new(connection)?;
+        let (mut put, mut search) = (PutUser::new(connection)?, FillSearch::new(connection));
         for rows in receiver {
             meter.load(rows.len() as u64);
             for row in rows {
                 insert(connection, &mut put, &row)?;
+                search.put(row.slot.user_id, &row.texts)?;
             }
         }
+        search.finish()?;
         for (user_id, tail) in tables.iter().flat_map(Table::unknown) {
             write_unknown(connection, user_id, tail)?;
         }
@@ -168,9 +174,9 @@ fn no_thread(error: &std::io::Error) -> rusqlite::Error {
 }
 
 fn insert(connection: &Connection, put: &mut PutUser<'_>, row: &Row<'_>) -> rusqlite::Result<()> {
-    let Row { table, slot, event, facets } = row;
+    let Row { table, slot, event, facets, texts } = row;
     let lineage = slot.lineage.as_deref();
-    put.put(slot.user_id, slot.roll.position(), lineage.map_or(0, |lineage| lineage.gaps.len()), facets, event)?;
+    put.put(slot.user_id, slot.roll.position(), lineage.map_or(0, |lineage| lineage.gaps.len()), facets, texts, event)?;
     if let Some(lineage) = lineage {
         write_gaps(connection, slot.user_id, &lineage.gaps)?;
         write_late(connection, slot.user_id, &lineage.late)?;

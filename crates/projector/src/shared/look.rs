@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Shared, blocking};
 use crate::error::Error;
-use crate::store::{self, StoreReader, StoreReaders};
+use crate::store::{self, Place, StoreReader, StoreReaders, UserFilter, UserRows};
 
 /// How long a look takes at most while its pages are in memory, with much to spare.
 const LOOK_MAX: Duration = Duration::from_millis(2);
@@ -43,6 +43,25 @@ impl Shared {
         };
         self.slow_disk.lock().note(began + took, took);
         Ok(answer?)
+    }
+
+    /// Finds users of this table. A page that takes searches of indexes alone, some milliseconds, never waits for
+    /// longer reads.
+    pub(crate) async fn find_of(
+        &self,
+        readers: &Arc<StoreReaders>,
+        filter: UserFilter,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<UserRows, Error> {
+        let is_short = filter.is_short();
+        let find = move |reader: &StoreReader| reader.find(&filter, after.as_ref(), limit);
+        if !is_short {
+            return self.read_of(readers, find).await;
+        }
+        let _turn = self.short_reads.acquire().await.map_err(|_| Error::Ended)?;
+        let readers = Arc::clone(readers);
+        Ok(blocking(move || readers.with(find)).await??)
     }
 }
 

@@ -15,9 +15,10 @@ use super::key_row::{FACET_COLUMNS, PutUser, facets_of, put_forgotten, read_face
 use super::late::{read_late, replace_late};
 use super::rows::{differing, read_gaps, replace_gaps, signed};
 use super::sealed::Sealed;
+use super::search::Texts;
 use super::seconds::{read_seconds, replace_seconds};
 use super::unknown::{UnknownTail, read_unknown, replace_unknown};
-use super::{Change, Seen, positions};
+use super::{Change, Seen, positions, search};
 
 /// One user during a transaction.
 pub(super) struct Key {
@@ -232,7 +233,10 @@ impl Key {
                 self.store_user(connection, state.position(), event)
             }
             None => {
-                connection.prepare_cached("DELETE FROM users WHERE user_id = ?1")?.execute([self.user_id.get()])?;
+                if self.facets_stored.is_some() {
+                    connection.prepare_cached("DELETE FROM users WHERE user_id = ?1")?.execute([self.user_id.get()])?;
+                    search::remove(connection, self.user_id)?;
+                }
                 put_forgotten(connection, self.user_id, state.position(), state.rank().time())
             }
         }
@@ -243,7 +247,11 @@ impl Key {
         let (id, gaps, facets) = (self.user_id.get(), self.lineage.gaps.len(), facets_of(event));
         if self.facets_stored.as_ref() != Some(&facets) {
             connection.prepare_cached("DELETE FROM forgotten WHERE user_id = ?1")?.execute([id])?;
-            return PutUser::new(connection)?.put(self.user_id, position, gaps, &facets, event);
+            let texts = Texts::of(&facets);
+            if self.facets_stored.as_ref().map(Texts::of).as_ref() != Some(&texts) {
+                search::put(connection, self.user_id, &texts)?;
+            }
+            return PutUser::new(connection)?.put(self.user_id, position, gaps, &facets, &texts, event);
         }
         connection
             .prepare_cached(

@@ -9,6 +9,7 @@ use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::rows::signed;
 use super::sealed::Sealed;
+use super::search::Texts;
 
 /// The columns that queries can ask for, in the order of [`read_facets`].
 pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
@@ -37,17 +38,19 @@ pub(crate) struct PutUser<'c>(CachedStatement<'c>);
 
 impl<'c> PutUser<'c> {
     pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let sql = "INSERT OR REPLACE INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        let sql = "INSERT OR REPLACE INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
         connection.prepare_cached(sql).map(Self)
     }
 
-    /// Writes the row of a user: where the event that wins is, the number of open gaps, and the event with its facets.
+    /// Writes the row of a user: where the event that wins is, the number of open gaps, and the event with its facets
+    /// and the folded texts of those.
     pub(crate) fn put(
         &mut self,
         user_id: UserId,
         position: Position,
         gaps: usize,
         facets: &Facets<'_>,
+        texts: &Texts,
         event: &[u8],
     ) -> rusqlite::Result<()> {
         self.0.execute(params![
@@ -62,6 +65,7 @@ impl<'c> PutUser<'c> {
             facets.state,
             facets.is_agent,
             facets.priv_group,
+            texts.sort_name(),
             Sealed(event)
         ])?;
         Ok(())

@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use super::connection::Interrupt;
 use super::history::{self, Change, Kept, KeptPlaces, UserHistory, Which};
 use super::{
-    Counts, Erasures, Error, Indexes, Lookup, StoreMeta, Tally, Unread, UserFilter, UserRows, connection, counts, meta,
-    query, rows, tally, unknown, unreadable,
+    Counts, Erasures, Error, Indexes, Lookup, Place, StoreMeta, Tally, Unread, UserFilter, UserRows, connection,
+    counts, meta, query, rows, tally, unknown, unreadable,
 };
 
 /// One connection that reads.
@@ -63,12 +63,11 @@ impl StoreReader {
         self.read(|connection| query::get(connection, user_id))
     }
 
-    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of their
-    /// identifiers.
+    /// Returns up to `limit` users that the filter lets through, those after `after`, in the order of the filter.
     ///
     /// # Errors
     /// As [`StoreReader::get`]; [`Error::Unindexed`] while an index that the filter needs is still to be made.
-    pub fn find(&self, filter: &UserFilter, after: Option<UserId>, limit: usize) -> Result<UserRows, Error> {
+    pub fn find(&self, filter: &UserFilter, after: Option<&Place>, limit: usize) -> Result<UserRows, Error> {
         self.indexes.need(&filter.needs())?;
         self.read(|connection| query::find(connection, filter, after, limit))
     }

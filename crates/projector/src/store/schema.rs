@@ -49,12 +49,13 @@ CREATE TABLE users (
   winner_offset INTEGER NOT NULL,  -- the newest record that carries the event, as its value or in a header
   gaps          INTEGER NOT NULL,  -- number of the user's rows in gaps
   username      TEXT COLLATE NOCASE,
-  name          TEXT COLLATE NOCASE,
+  name          TEXT,
   email         TEXT COLLATE NOCASE,
   extension     TEXT COLLATE NOCASE,
   state         TEXT,
   is_agent      INTEGER,
   priv_group    INTEGER,
+  sort_name     TEXT NOT NULL,     -- the beginning of the name, without case and accents
   -- As framed on the log (Avro, schemas/user-event.v1.avsc), then its CRC-32 in four bytes; as every event here.
   event         BLOB NOT NULL
 ) STRICT;
@@ -66,6 +67,14 @@ CREATE TABLE positions (
   user_id   INTEGER NOT NULL,
   PRIMARY KEY (partition, offset)
 ) STRICT, WITHOUT ROWID;
+
+-- What users are searched by: their names, usernames and extensions, and their e-mail addresses, without case and
+-- accents, of 64 users in one row.
+CREATE TABLE search (
+  block  INTEGER PRIMARY KEY,      -- user_id divided by 64
+  names  BLOB NOT NULL,
+  emails BLOB NOT NULL
+) STRICT;
 
 -- The other events of the winner's second, where there are any: one of them can win later.
 CREATE TABLE seconds (

@@ -1,0 +1,405 @@
+//! The texts that `q` is searched in: folded, of 64 users in one row. A walk over the table of a million users reads some
+//! 16,000 rows, and looks for the text in each at the speed of memory.
+//!
+//! (Tried first: a row for each user costs SQLite four times as much to walk, whatever is found in it. An FTS5 index by
+//! trigrams finds rare texts at once, but not those of one or two letters; it is three times as large as the texts, each
+//! commit writes to several of its pages, and what was deleted stays in it until its parts are merged.)
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use domain::UserId;
+use domain::wire::Facets;
+use memchr::memmem::Finder;
+use rusqlite::types::Type;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
+
+use crate::fold::fold;
+
+/// How many users a row has: the bits of a set of them.
+const USERS_PER_BLOCK: i64 = 64;
+/// By how much of the folded name users are sorted, in bytes: what a cursor carries.
+const SORT_NAME_BYTES_MAX: usize = 64;
+/// Ends each text. No byte of UTF-8 is like it, so that nothing is found across two texts.
+const END: u8 = 0xFF;
+/// The bytes of an entry's head: which user of the block, and the length of its texts.
+const HEAD: usize = 1 + size_of::<u32>();
+
+/// The folded texts of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Texts {
+    /// Name, username and extension, each with its end.
+    names: Vec<u8>,
+    /// Apart, since not everybody may see it.
+    email: Vec<u8>,
+}
+
+/// A row of the table while it is written.
+#[derive(Debug)]
+struct Block {
+    block: i64,
+    names: BTreeMap<u8, Vec<u8>>,
+    emails: BTreeMap<u8, Vec<u8>>,
+}
+
+/// Fills the table in the order of the users.
+pub(crate) struct FillSearch<'c> {
+    connection: &'c Connection,
+    block: Option<Block>,
+}
+
+/// The users whose texts contain a text, in the order of their identifiers.
+pub(super) struct Search<'c> {
+    statement: CachedStatement<'c>,
+    sought: Finder<'static>,
+    with_email: bool,
+    /// The row where somebody was found last; `None` before the first and after the last.
+    block: Option<i64>,
+    /// Those who were found in it.
+    found: u64,
+    has_ended: bool,
+    /// The names of the row, and where the name by which each user is sorted is in them.
+    names: Vec<u8>,
+    sort_names: [(usize, usize); USERS_PER_BLOCK as usize],
+    for_sort: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the texts of a block of users are damaged")]
+struct Damaged;
+
+impl Texts {
+    pub(crate) fn of(facets: &Facets<'_>) -> Self {
+        let mut texts = Self::default();
+        for text in [&facets.name, &facets.username, &facets.extension] {
+            texts.names.extend(fold(text.as_deref().unwrap_or_default()).bytes());
+            texts.names.push(END);
+        }
+        if let Some(email) = facets.email.as_deref().filter(|email| !email.is_empty()) {
+            texts.email.extend(fold(email).bytes());
+            texts.email.push(END);
+        }
+        texts
+    }
+
+    /// Returns the beginning of the folded name, by which users are sorted.
+    pub(super) fn sort_name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(sort_name(&self.names))
+    }
+}
+
+/// Cuts the first of the texts to as much of it as users are sorted by.
+fn sort_name(names: &[u8]) -> &[u8] {
+    let name = names.split(|byte| *byte == END).next().unwrap_or_default();
+    let is_begin = |at: &usize| name.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
+    let end = (0..=SORT_NAME_BYTES_MAX.min(name.len())).rev().find(is_begin).unwrap_or_default();
+    &name[..end]
+}
+
+/// Returns the row of a user, and the place in it.
+fn place(user_id: i64) -> (i64, u8) {
+    let place = u8::try_from(user_id.rem_euclid(USERS_PER_BLOCK)).expect("a place is below 64");
+    (user_id.div_euclid(USERS_PER_BLOCK), place)
+}
+
+/// Writes the texts of a user, in place of those that may be there.
+pub(super) fn put(connection: &Connection, user_id: UserId, texts: &Texts) -> rusqlite::Result<()> {
+    let (block, place) = place(user_id.get());
+    let mut block = Block::load(connection, block)?;
+    block.put(place, texts);
+    block.store(connection)
+}
+
+/// Removes the texts of a user.
+pub(super) fn remove(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    let (block, place) = place(user_id.get());
+    let mut block = Block::load(connection, block)?;
+    block.names.remove(&place);
+    block.emails.remove(&place);
+    block.store(connection)
+}
+
+impl<'c> FillSearch<'c> {
+    pub(crate) fn new(connection: &'c Connection) -> Self {
+        Self { connection, block: None }
+    }
+
+    pub(crate) fn put(&mut self, user_id: UserId, texts: &Texts) -> rusqlite::Result<()> {
+        let (number, place) = place(user_id.get());
+        if self.block.as_ref().is_none_or(|block| block.block != number) {
+            self.finish()?;
+        }
+        let block = match &mut self.block {
+            Some(block) => block,
+            none => none.insert(Block::load(self.connection, number)?),
+        };
+        block.put(place, texts);
+        Ok(())
+    }
+
+    /// Writes the last row.
+    pub(crate) fn finish(&mut self) -> rusqlite::Result<()> {
+        self.block.take().map_or(Ok(()), |block| block.store(self.connection))
+    }
+}
+
+impl Block {
+    fn load(connection: &Connection, block: i64) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare_cached("SELECT names, emails FROM search WHERE block = ?1")?;
+        let owned = |row: &Row<'_>, column| -> rusqlite::Result<BTreeMap<u8, Vec<u8>>> {
+            Ok(entries(row, column)?.map(|(place, texts)| (place, texts.to_vec())).collect())
+        };
+        let stored =
+            statement.query_row([block], |row| Ok(Self { block, names: owned(row, 0)?, emails: owned(row, 1)? }));
+        Ok(stored.optional()?.unwrap_or_else(|| Self { block, names: BTreeMap::new(), emails: BTreeMap::new() }))
+    }
+
+    fn put(&mut self, place: u8, texts: &Texts) {
+        self.names.insert(place, texts.names.clone());
+        if texts.email.is_empty() {
+            self.emails.remove(&place);
+        } else {
+            self.emails.insert(place, texts.email.clone());
+        }
+    }
+
+    fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.names.is_empty() {
+            connection.prepare_cached("DELETE FROM search WHERE block = ?1")?.execute([self.block])?;
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO search VALUES (?1, ?2, ?3)")?;
+        statement.execute(params![self.block, written(&self.names), written(&self.emails)])?;
+        Ok(())
+    }
+}
+
+/// Writes the texts of a row's users: how many they are, the head of each, and then all texts in one piece.
+fn written(entries: &BTreeMap<u8, Vec<u8>>) -> Vec<u8> {
+    let mut bytes = vec![u8::try_from(entries.len()).expect("a row has 64 users")];
+    for (place, texts) in entries {
+        bytes.push(*place);
+        bytes.extend(u32::try_from(texts.len()).expect("an event is shorter").to_le_bytes());
+    }
+    bytes.extend(entries.values().flatten());
+    bytes
+}
+
+/// Returns the heads of the entries, and all their texts.
+fn parts(bytes: &[u8]) -> Option<(&[[u8; HEAD]], &[u8])> {
+    let (count, rest) = bytes.split_first()?;
+    let (heads, texts) = rest.split_at_checked(usize::from(*count) * HEAD)?;
+    let (heads, _) = heads.as_chunks();
+    let length: usize = heads.iter().map(|head| length(*head)).sum();
+    (length == texts.len() && heads.iter().all(|head| i64::from(head[0]) < USERS_PER_BLOCK)).then_some((heads, texts))
+}
+
+fn length([_, length @ ..]: [u8; HEAD]) -> usize {
+    usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX)
+}
+
+/// Returns the texts of each user in a column.
+fn entries<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<impl Iterator<Item = (u8, &'r [u8])>> {
+    let (heads, texts) = parts(row.get_ref(column)?.as_blob()?).ok_or_else(|| damaged(column))?;
+    let mut rest = texts;
+    Ok(heads.iter().map(move |head| {
+        let (texts, others) = rest.split_at(length(*head));
+        rest = others;
+        (head[0], texts)
+    }))
+}
+
+fn damaged(column: usize) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(Damaged))
+}
+
+/// Returns the set of the users whose texts contain what is sought.
+fn found(bytes: &[u8], sought: &Finder<'_>) -> Option<u64> {
+    let (heads, texts) = parts(bytes)?;
+    let (mut found, mut from) = (0, 0);
+    let mut ends = heads.iter().scan(0, |end, head| {
+        *end += length(*head);
+        Some((head[0], *end))
+    });
+    while let Some(at) = sought.find(&texts[from..]).map(|at| from + at) {
+        let Some((place, end)) = ends.find(|(_, end)| at < *end) else { break };
+        found |= 1 << place;
+        from = end;
+    }
+    Some(found)
+}
+
+impl<'c> Search<'c> {
+    /// Prepares to look for a folded text. An empty one is in the texts of everybody.
+    pub(super) fn new(
+        connection: &'c Connection,
+        sought: &str,
+        with_email: bool,
+        for_sort: bool,
+    ) -> rusqlite::Result<Self> {
+        let statement =
+            connection.prepare_cached("SELECT block, names, emails FROM search WHERE block >= ?1 ORDER BY block")?;
+        Ok(Self {
+            statement,
+            sought: Finder::new(sought).into_owned(),
+            with_email,
+            block: None,
+            found: 0,
+            has_ended: false,
+            names: Vec::new(),
+            sort_names: [(0, 0); USERS_PER_BLOCK as usize],
+            for_sort,
+        })
+    }
+
+    /// Returns the first of the users from `from` on. Each call must ask for the same or a later one.
+    pub(super) fn seek(&mut self, from: i64) -> rusqlite::Result<Option<i64>> {
+        let (block, place) = place(from);
+        while !self.has_ended {
+            let Some(here) = self.block.filter(|here| *here >= block) else {
+                self.go_on(block)?;
+                continue;
+            };
+            let found = if here > block { self.found } else { self.found & u64::MAX << place };
+            if found != 0 {
+                return Ok(Some(here * USERS_PER_BLOCK + i64::from(found.trailing_zeros())));
+            }
+            self.go_on(here + 1)?;
+        }
+        Ok(None)
+    }
+
+    /// Goes on to the next row that has one of the users.
+    fn go_on(&mut self, from: i64) -> rusqlite::Result<()> {
+        let mut rows = self.statement.query([from])?;
+        while let Some(row) = rows.next()? {
+            let blob = |column| -> rusqlite::Result<&[u8]> { Ok(row.get_ref(column)?.as_blob()?) };
+            let mut users = found(blob(1)?, &self.sought).ok_or_else(|| damaged(1))?;
+            if self.with_email {
+                users |= found(blob(2)?, &self.sought).ok_or_else(|| damaged(2))?;
+            }
+            if users == 0 {
+                continue;
+            }
+            (self.block, self.found) = (Some(row.get(0)?), users);
+            if self.for_sort {
+                self.names.clear();
+                for (place, texts) in entries(row, 1)? {
+                    let name = sort_name(texts);
+                    self.sort_names[usize::from(place)] = (self.names.len(), self.names.len() + name.len());
+                    self.names.extend(name);
+                }
+            }
+            return Ok(());
+        }
+        (self.block, self.has_ended) = (None, true);
+        Ok(())
+    }
+
+    /// Returns the name by which the user is sorted that was found last.
+    pub(super) fn sort_name(&self, user_id: i64) -> &[u8] {
+        let (begin, end) = self.sort_names[usize::from(place(user_id).1)];
+        &self.names[begin..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::store::create_tables;
+
+    fn texts(name: &str, username: &str, email: &str) -> Texts {
+        let text = |text| Some(Cow::Borrowed(text));
+        Texts::of(&Facets { name: text(name), username: text(username), email: text(email), ..Facets::default() })
+    }
+
+    fn table() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        create_tables(&connection).unwrap();
+        connection
+    }
+
+    fn all(connection: &Connection, sought: &str, with_email: bool) -> Vec<i64> {
+        let mut search = Search::new(connection, sought, with_email, false).unwrap();
+        let (mut found, mut from) = (Vec::new(), 0);
+        while let Some(user_id) = search.seek(from).unwrap() {
+            found.push(user_id);
+            from = user_id + 1;
+        }
+        found
+    }
+
+    #[test]
+    fn a_text_is_found_within_one_text_and_not_across_two() {
+        let connection = table();
+        let (first, last) = (UserId::MIN, UserId::new(domain::SAFE_INTEGER_MAX).unwrap());
+        put(&connection, first, &texts("Ann", "Bea", "ann@example.com")).unwrap();
+        put(&connection, UserId::new(1).unwrap(), &texts("Anna", "", "")).unwrap();
+        put(&connection, last, &texts("Bea Anna", "", "annanna@example.com")).unwrap();
+        assert_eq!(all(&connection, "ann", false), [0, 1, last.get()]);
+        assert_eq!(all(&connection, "", false), [0, 1, last.get()]);
+        assert_eq!(all(&connection, "anna", false), [1, last.get()]);
+        assert_eq!(all(&connection, "bea", false), [0, last.get()]);
+        for nobody in ["nb", "ab", "annan", "0", "\u{1}", "example"] {
+            assert!(all(&connection, nobody, false).is_empty(), "{nobody:?}");
+        }
+        assert_eq!(all(&connection, "example", true), [0, last.get()]);
+        assert_eq!(all(&connection, "annan", true), [last.get()]);
+    }
+
+    #[test]
+    fn one_who_goes_leaves_nothing() {
+        let (connection, user_id) = (table(), UserId::new(70).unwrap());
+        put(&connection, user_id, &texts("Ann", "", "ann@example.com")).unwrap();
+        put(&connection, user_id, &texts("Bea", "", "")).unwrap();
+        assert!(all(&connection, "ann", true).is_empty());
+        remove(&connection, user_id).unwrap();
+        let rows: i64 = connection.query_row("SELECT count(*) FROM search", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0);
+        remove(&connection, user_id).unwrap();
+    }
+
+    #[test]
+    fn what_is_filled_in_order_is_what_is_put_one_by_one() {
+        let (filled, single) = (table(), table());
+        let rows = |connection: &Connection| -> Vec<(i64, Vec<u8>, Vec<u8>)> {
+            let mut statement = connection.prepare("SELECT * FROM search ORDER BY block").unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        // A load in several passes goes on within a row.
+        for ids in [0..100, 100..130, 4_000..4_003] {
+            let mut fill = FillSearch::new(&filled);
+            for id in ids {
+                let (user_id, texts) = (UserId::new(id).unwrap(), texts(&format!("Name {id}"), "", "e"));
+                fill.put(user_id, &texts).unwrap();
+                put(&single, user_id, &texts).unwrap();
+            }
+            fill.finish().unwrap();
+        }
+        assert_eq!(rows(&filled), rows(&single));
+        assert_eq!(rows(&filled).len(), 4);
+    }
+
+    #[test]
+    fn a_name_is_cut_between_letters() {
+        for (name, kept) in [("x".repeat(70), 64), (format!("x{}", "ж".repeat(40)), 63), ("Ann".to_owned(), 3)] {
+            assert_eq!(texts(&name, "u", "").sort_name().len(), kept, "{name}");
+        }
+        assert_eq!(Texts::of(&Facets::default()).sort_name(), "");
+    }
+
+    #[test]
+    fn a_damaged_row_is_noticed() {
+        let connection = table();
+        put(&connection, UserId::MIN, &texts("Ann", "", "")).unwrap();
+        for damaged in ["x''", "x'0200'", "x'0100090000004e'", "x'01400100000041'"] {
+            connection.execute_batch(&format!("UPDATE search SET names = {damaged}")).unwrap();
+            let mut search = Search::new(&connection, "a", false, false).unwrap();
+            assert!(search.seek(0).is_err(), "{damaged}");
+            assert!(remove(&connection, UserId::MIN).is_err(), "{damaged}");
+        }
+    }
+}
