@@ -96,9 +96,10 @@ impl Model {
         let mut found: Vec<&User> = self.users.values().filter(passes).collect();
         if filter.order == Order::Name {
             let sort_name = |user: &User| {
-                let mut name = folded(user.name.as_deref().unwrap_or_default());
-                name.truncate(name.floor_char_boundary(64));
-                name
+                let name = folded(user.name.as_deref().unwrap_or_default());
+                let ends = name.char_indices().map(|(at, letter)| at + letter.len_utf8());
+                let end = ends.take_while(|end| *end <= 64).last().unwrap_or_default();
+                name.get(..end).unwrap_or_default().to_owned()
             };
             found.sort_by_key(|user| (sort_name(user), user.user_id));
         }

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(response.headers()[RETRY_AFTER], "1");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let detail = "the index users_by_email is still to be made: 0 % of it is, and 0 of 7 indexes are";
+        let detail = "the index users_by_email is still to be made: 0 % of it is, and 0 of 6 indexes are";
         assert_eq!(problem["detail"], detail);
     }
 }

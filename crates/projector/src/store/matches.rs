@@ -1,8 +1,8 @@
 //! The users that a filter lets through, in the order of their identifiers, by searches of indexes alone.
 //!
 //! Two indexes serve every set of filters: `users_by_state` (state, is_agent) and `users_by_priv_group` (priv_group,
-//! state, is_agent). Behind equal columns an index has the users in order. Where a filter leaves a column open, there is
-//! an *arm* for each of its values, which are few, and the arms are merged. Conditions of different indexes, and the
+//! state, is_agent). Behind equal columns an index has the users in order. Where a filter leaves a column open, there
+//! is an *arm* for each of its values, which are few, and the arms are merged. Conditions of different indexes, and the
 //! search for a text, are walked side by side: each is asked for its next user from where the others are, so that what
 //! lies between is passed over.
 
@@ -106,8 +106,8 @@ impl<'c> Matches<'c> {
         self.conditions.is_empty() && self.search.is_none()
     }
 
-    /// Returns the first user from `from` on that all conditions let through. Each call must ask for the same or a later
-    /// one.
+    /// Returns the first user from `from` on that all conditions let through. Each call must ask for the same or a
+    /// later one.
     pub(super) fn seek(&mut self, mut from: i64) -> rusqlite::Result<Option<i64>> {
         loop {
             let begin = from;

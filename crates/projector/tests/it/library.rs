@@ -1,9 +1,11 @@
 //! The projection as a library.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Checkpoint, Position, UserId};
-use projector::store::Lookup;
+use parking_lot::Mutex;
+use projector::store::{Lookup, UserFilter};
 use projector::{Ended, Item, Options, Projection};
 use tempfile::TempDir;
 use testkit::broker::Log;
@@ -42,6 +44,55 @@ async fn a_table_of_one_s_own() {
     table.close().await.unwrap();
     assert!(table.get(UserId::new(3).unwrap()).is_err(), "a closed table does not answer");
     Projection::open(options(&kafka, &store)).unwrap().close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_does_not_wait_for_long_reads() {
+    const LONG_READS: usize = 20;
+    let (kafka, store) = (Log::start(1), tempfile::tempdir().unwrap());
+    kafka.event(&event(None, user(7, "Ann"), 1)).await;
+    let table = Projection::open(options(&kafka, &store)).unwrap();
+    table.ready().await.unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let long = (0..LONG_READS).map(|_| {
+        let (table, held, begun) = (table.clone(), Arc::clone(&held), begun.clone());
+        tokio::spawn(async move {
+            table
+                .read(move |reader| {
+                    begun.send(()).unwrap();
+                    held.lock().recv().unwrap();
+                    reader.checkpoint()
+                })
+                .await
+        })
+    });
+    let long: Vec<_> = long.collect();
+    // As many as run at once.
+    for _ in 0..8 {
+        begins.recv().await.unwrap();
+    }
+    let asked = |contains: Option<&str>| UserFilter {
+        email: Some("user7@example.com".to_owned()),
+        contains: contains.map(str::to_owned),
+        ..UserFilter::default()
+    };
+    let found = tokio::time::timeout(PATIENCE, table.find(asked(None), None, 10)).await.unwrap().unwrap();
+    assert_eq!(found.users.len(), 1);
+    let search = tokio::spawn({
+        let (table, filter) = (table.clone(), asked(Some("ANN")));
+        async move { table.find(filter, None, 10).await }
+    });
+    assert!(!search.is_finished(), "a search is a long read");
+    for _ in 0..LONG_READS {
+        release.send(()).unwrap();
+    }
+    for read in long {
+        read.await.unwrap().unwrap();
+    }
+    assert_eq!(search.await.unwrap().unwrap().users.len(), 1);
+    table.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

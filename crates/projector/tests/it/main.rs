@@ -27,6 +27,8 @@ mod steps;
 
 mod library;
 
+mod lists;
+
 mod names;
 
 mod gaps;
