@@ -58,6 +58,8 @@ async fn each_change_has_its_fields_and_each_delivery_that_changed_nothing_says_
     append(&kafka, &change).await;
     // Delivered late, and appended all the same; then one that ingest has set aside.
     append(&kafka, &event(Some(named("Ray", "active")), first.clone(), 9)).await;
+    // The two topics are read beside each other.
+    history(&service, 4).await;
     kafka.late(&event(Some(named("Roy", "active")), named("Ray", "active"), 8)).await;
     let body = history(&service, 5).await;
     let expected = [
