@@ -135,7 +135,7 @@ impl Added<'_> {
         }
         for passed in self.passed {
             last += 1;
-            passed.put(connection, last, self.closed_by(passed.position), self.seen_at)?;
+            passed.put(connection, last, self.closed_by(passed.position).as_deref(), self.seen_at)?;
         }
         let first: i64 = connection.prepare_cached("SELECT min(seq) FROM changes")?.query_row([], |row| row.get(0))?;
         if last - first > CHANGES_KEPT_MAX + CHANGES_SLACK {

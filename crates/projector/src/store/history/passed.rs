@@ -76,7 +76,7 @@ impl Passed {
         &self,
         connection: &Connection,
         seq: i64,
-        gaps_closed: Option<String>,
+        gaps_closed: Option<&str>,
         seen_at: UnixMillis,
     ) -> rusqlite::Result<()> {
         let mut insert = connection.prepare_cached(
