@@ -107,9 +107,7 @@ impl Service {
     pub(crate) async fn metric(&self, name: &str) -> Outcome<f64> {
         let mut connection = Connection::open(self.admin).await?;
         connection.exchange(&get("/metrics")).await?;
-        let text = String::from_utf8_lossy(connection.body()).into_owned();
-        let values = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' ')?.1.parse::<f64>().ok());
-        Ok(values.sum())
+        Ok(sum_of(name, &String::from_utf8_lossy(connection.body())))
     }
 
     /// Waits until a metric has a value that is wanted, and returns when that was.
@@ -162,6 +160,27 @@ impl Drop for Service {
     }
 }
 
+/// Returns the sum of a metric in an exposition. The name of another one can begin with its name.
+fn sum_of(name: &str, exposition: &str) -> f64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let is_its_own = rest.starts_with([' ', '{']);
+        if is_its_own { rest.rsplit_once(' ')?.1.parse::<f64>().ok() } else { None }
+    };
+    exposition.lines().filter_map(value).sum()
+}
+
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_not_one_whose_name_begins_with_its_name() {
+        let exposition = "# TYPE lag gauge\nlag{partition=\"0\"} 2\nlag{partition=\"1\"} 3\nlag_max 70\nlag 1\n";
+        assert_eq!(sum_of("lag", exposition), 6.0);
+    }
 }
