@@ -78,9 +78,9 @@ mod tests {
         for round in 0..20 {
             for id in 0..USERS {
                 let at = Position { partition: i32::try_from(id % 3).unwrap(), offset };
-                let sql = "INSERT OR REPLACE INTO users (user_id, partition, winner_offset, gaps, event) \
-                           VALUES (?1, ?2, ?3, 0, '')";
-                connection.execute(&sql.replace("''", "x''"), params![id, at.partition, offset]).unwrap();
+                let sql = "INSERT OR REPLACE INTO users (user_id, partition, winner_offset, gaps, sort_name, event) \
+                           VALUES (?1, ?2, ?3, 0, '', x'')";
+                connection.execute(sql, params![id, at.partition, offset]).unwrap();
                 note(&connection, at, UserId::new(id).unwrap()).unwrap();
                 sweep.step(&connection, 1).unwrap();
                 offset += 1;
