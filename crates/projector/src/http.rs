@@ -65,7 +65,7 @@ use domain::headers::TRACEPARENT;
 use http::header::{ACCEPT, AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method};
 use service::hosts::AllowedHosts;
-use service::{Problem, Shutdown};
+use service::{Problem, Readiness, Shutdown};
 use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -103,6 +103,7 @@ const ROUTES: [&str; 8] = [
 pub(crate) fn router(
     projection: Projection,
     shutdown: Shutdown,
+    readiness: Readiness,
     gate: Gate,
     allowed: AllowedHosts,
     cors_origins: &[String],
@@ -113,7 +114,7 @@ pub(crate) fn router(
         move |within| Authenticate { gate: Arc::clone(&gate), within }
     });
     // Page and documentation are for everybody: their files show nobody's data.
-    let routes = routes(Arc::new(Api { projection, shutdown })).route_layer(authenticate).merge(documents());
+    let routes = routes(Arc::new(Api { projection, shutdown, readiness })).route_layer(authenticate).merge(documents());
     let routes = routes
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
         .fallback(|| async { Problem::not_found() });

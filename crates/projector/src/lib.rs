@@ -93,6 +93,8 @@ mod shared;
 mod contents;
 mod facts;
 
+mod hour;
+
 mod follow;
 
 mod start;

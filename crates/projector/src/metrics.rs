@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::hour::LATENESS;
 use crate::start::RebuildReason;
 use crate::store::{Effects, Erasures, Resource};
 
@@ -38,6 +39,7 @@ pub(crate) struct Metrics {
     pub(crate) gaps_found: Counter,
     pub(crate) gaps_closed_late: Counter,
     pub(crate) commit: Histogram,
+    lateness: Histogram,
     pub(crate) stalled: Gauge,
     pub(crate) subscribers: Gauge,
     pub(crate) subscribers_cut_off: Counter,
@@ -62,6 +64,7 @@ impl Default for Metrics {
             gaps_found: Counter::default(),
             gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
+            lateness: Histogram::new(LATENESS.map(|(bound_ms, _)| seconds(bound_ms))),
             stalled: Gauge::default(),
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
@@ -96,6 +99,12 @@ impl Metrics {
         registry.register("rollcall_projector_gaps_closed_late", "Gaps that a late delivery has closed", closed);
         let commit = self.commit.clone();
         registry.register_with_unit("rollcall_projector_commit", "Time of a commit", Unit::Seconds, commit);
+        registry.register_with_unit(
+            "rollcall_projector_lateness",
+            "From the occurrence of a delivery on the topic of users to its receipt",
+            Unit::Seconds,
+            self.lateness.clone(),
+        );
         registry.register(
             "rollcall_projector_stalled_partitions",
             "Partitions that the Kafka client had stopped to fetch, until they are read to their end",
@@ -144,6 +153,12 @@ impl Metrics {
         self.erasures_pending_since.set(since.as_secs_f64());
     }
 
+    pub(crate) fn observe_lateness(&self, lateness_ms: &[i64]) {
+        for late in lateness_ms {
+            self.lateness.observe(seconds(*late));
+        }
+    }
+
     pub(crate) fn count_rebuild(&self, reason: &RebuildReason) {
         self.rebuilds.get_or_create(&ReasonLabel { reason: reason.name() }).inc();
     }
@@ -153,6 +168,11 @@ impl Metrics {
             self.records.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
         }
     }
+}
+
+/// Returns milliseconds in seconds. A clock that is ahead of its receipt is not late.
+fn seconds(milliseconds: i64) -> f64 {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default()).as_secs_f64()
 }
 
 /// Counts one more in a gauge until it is dropped.

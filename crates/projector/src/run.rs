@@ -96,7 +96,8 @@ pub async fn run_watched(
     let watching = cluster_watch(&projection, &readiness, &metrics)?.run(stop.clone());
     parts.spawn(watching.map(Ok));
 
-    let router = http::router(projection.clone(), stop.clone(), gate, config.hosts, &config.cors_origins);
+    let router =
+        http::router(projection.clone(), stop.clone(), readiness.clone(), gate, config.hosts, &config.cors_origins);
     let preferred = config.preferred;
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let last = async { projection.close().await.map_err(Error::Projection) };

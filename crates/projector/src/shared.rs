@@ -27,6 +27,7 @@ use crate::change_filter::ChangeFilter;
 use crate::error::Error;
 use crate::facts::{Answer, Facts};
 use crate::fan_out::{FanOut, Listener};
+use crate::hour::Hour;
 use crate::kept_changes::KeptChanges;
 use crate::metrics::{Metrics, ResourceLabel};
 use crate::options::Options;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) changes: RwLock<Option<Arc<FanOut>>>,
     /// How far the table is from the end of the log.
     pub(crate) facts: Arc<Mutex<Facts>>,
+    pub(crate) hour: Mutex<Hour>,
     pub(crate) ends: EndsProbe,
     asked: tokio::sync::Mutex<AskedEnds>,
     /// How many commits there were that forgot somebody.
@@ -121,6 +123,7 @@ impl Shared {
             phase: watch::Sender::new(Phase::Starting { waits_for: "the cluster".to_owned() }),
             committed: watch::Sender::new(Arc::default()),
             facts: Arc::default(),
+            hour: Mutex::default(),
             asked: tokio::sync::Mutex::default(),
             forgettings: AtomicU64::new(0),
             erasure_held_back: Mutex::default(),
@@ -318,12 +321,20 @@ impl Shared {
     /// Notes that the cluster has answered where the log ends.
     pub(crate) fn ends_answered(&self, answer: &Answer) {
         self.learn(|facts| facts.answered(answer));
+        self.note_minute();
     }
 
     /// Notes that it has not.
     pub(crate) fn ends_unanswered(&self, error: &(dyn std::error::Error + 'static)) {
         tracing::debug!(error, "the cluster does not answer where the log ends");
         self.learn(Facts::unanswered);
+        self.note_minute();
+    }
+
+    /// Notes in the last hour how it is now.
+    fn note_minute(&self) {
+        let lag = self.facts.lock().distances().map(|distance| distance.lag()).sum();
+        self.hour.lock().look(self.now(), lag, self.metrics.subscribers.get());
     }
 
     /// Waits for `work`; `None` when the shutdown came first.

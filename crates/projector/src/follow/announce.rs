@@ -61,7 +61,7 @@ impl<'s> Announcer<'s> {
     /// Announces a commit: first the position, so that whoever waits for it can read, then the changes, then the
     /// metrics.
     pub(super) fn commit(&mut self, commit: Commit) {
-        let Commit { checkpoint, changes, effects, gaps_found, gaps_closed, unreadable, .. } = commit;
+        let Commit { checkpoint, changes, effects, lateness_ms, gaps_found, gaps_closed, unreadable, .. } = commit;
         self.erase(&changes);
         self.shared.committed.send_replace(Committed::new(self.readers.topic(), checkpoint.clone()));
         if let Some(subscribers) = &*self.shared.changes.read() {
@@ -69,6 +69,8 @@ impl<'s> Announcer<'s> {
         }
         let metrics = &self.shared.metrics;
         metrics.count(effects);
+        metrics.observe_lateness(&lateness_ms);
+        self.shared.hour.lock().read(self.shared.now(), &lateness_ms);
         metrics.gaps_found.inc_by(gaps_found);
         metrics.gaps_closed_late.inc_by(gaps_closed);
         for unread in &unreadable {

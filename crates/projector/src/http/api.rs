@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use service::Shutdown;
+use service::{Readiness, Shutdown};
 
 use super::fields::Shown;
 use super::refusal::Refusal;
@@ -16,6 +16,8 @@ pub(super) struct Api {
     pub(super) projection: Projection,
     /// Ends the streams, which would go on for ever.
     pub(super) shutdown: Shutdown,
+    /// As the admin port answers it.
+    pub(super) readiness: Readiness,
 }
 
 impl Api {

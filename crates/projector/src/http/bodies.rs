@@ -4,6 +4,7 @@ use domain::gap::GapState;
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use super::status::{LatenessBucket, MinuteStatus, ReadyStatus, RebuildStatus, SubscriberStatus};
 use crate::phase::Phase;
 
 /// A user by the vendor's field names. Members that the vendor has added since follow them as they were sent.
@@ -220,6 +221,14 @@ pub(super) struct StatusBody {
     pub(super) phase: PhaseBody,
     /// The phase in words, and whether the table is cut off from the cluster.
     pub(super) phase_detail: String,
+    pub(super) ready: ReadyStatus,
+    /// Null when there is none.
+    pub(super) rebuild: Option<RebuildStatus>,
+    pub(super) subscribers: SubscriberStatus,
+    pub(super) lateness: Vec<LatenessBucket>,
+    /// The last hour by the minute, the oldest first; nothing from before the process started.
+    #[schema(max_items = 60)]
+    pub(super) recent: Vec<MinuteStatus>,
     pub(super) cluster: ClusterStatus,
     pub(super) topic: String,
     /// Kafka's id of the topic; a topic that was created again has another.
@@ -237,19 +246,10 @@ pub(super) struct StatusBody {
     /// Records that could not be read: broken ones, and those that are unknown to this release.
     pub(super) unreadable: UnreadableStatus,
     pub(super) unknown: UnknownStatus,
-    pub(super) subscribers: SubscriberStatus,
     /// When the table was last known to have all of the log: of the partition where that is longest ago. Null while
     /// a partition has never been read to its end.
     #[schema(format = DateTime)]
     pub(super) as_of: Option<String>,
-}
-
-/// The streams of `/changes`.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SubscriberStatus {
-    pub(super) now: i64,
-    /// Further ones get no place.
-    pub(super) max: usize,
 }
 
 /// The present activity: `starting` (nothing can be answered), `stored` (the table of an earlier run is answered, and

@@ -1,5 +1,7 @@
 //! `GET /status`: partitions, positions, lag, counts, gaps, records that are not in the table.
 
+mod system;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,13 +13,15 @@ use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
 use super::bodies::{
     ClusterStatus, GapStatus, IndexStatus, ListedGap, ListedRecord, ListedUnknown, PartitionStatus, PhaseBody, Refused,
-    StatusBody, SubscriberStatus, UnknownStatus, UnreadableStatus,
+    StatusBody, UnknownStatus, UnreadableStatus,
 };
 use super::fields::Shown;
 use super::guard::Held;
 use super::refusal::Refusal;
 use super::render::View;
-use crate::store::IndexState;
+use crate::store::{IndexState, Unread};
+
+pub(super) use system::{LatenessBucket, MinuteStatus, ReadyStatus, RebuildStatus, SubscriberStatus};
 
 /// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -55,7 +59,7 @@ pub(super) async fn status(
     let indexes = table.indexes().states();
     let (view, topic) = (api.view(&table, Shown::of(scopes)), table.topic());
     let phase = projection.phase().borrow().clone();
-    let facts = projection.shared.facts.lock().clone();
+    let (facts, hour) = (projection.shared.facts.lock().clone(), projection.shared.hour.lock().clone());
     let (answers, answered_at) = facts.cluster();
     let partitions = facts.distances().map(|distance| {
         let partition = distance.partition;
@@ -73,6 +77,11 @@ pub(super) async fn status(
     Ok(Json(StatusBody {
         phase: PhaseBody::from(&phase),
         phase_detail: facts.with_trouble(&phase),
+        ready: ReadyStatus::of(&api.readiness),
+        rebuild: RebuildStatus::of(&phase),
+        subscribers: SubscriberStatus::of(&projection.shared),
+        lateness: system::lateness(&hour),
+        recent: system::recent(&hour, now),
         cluster: ClusterStatus { answers, last_answer: answered_at.map(|at| at.to_string()) },
         topic: meta.topic,
         topic_id: topic.to_string(),
@@ -90,13 +99,7 @@ pub(super) async fn status(
         },
         unreadable: UnreadableStatus {
             records: meta.records_unreadable,
-            listed: unreadable
-                .into_iter()
-                .map(|record| ListedRecord {
-                    position: view.names.of(record.position).to_string(),
-                    reason: record.reason,
-                })
-                .collect(),
+            listed: unreadable.into_iter().map(|record| unread(record, &view)).collect(),
         },
         unknown: UnknownStatus {
             users: tally.users_unknown,
@@ -105,12 +108,12 @@ pub(super) async fn status(
                 .map(|(user_id, since)| ListedUnknown { user_id: user_id.get(), since: since.to_string() })
                 .collect(),
         },
-        subscribers: SubscriberStatus {
-            now: projection.shared.metrics.subscribers.get(),
-            max: projection.shared.options.subscribers_max,
-        },
         as_of: facts.as_of().map(|at| at.to_string()),
     }))
+}
+
+fn unread(Unread { position, reason, .. }: Unread, view: &View) -> ListedRecord {
+    ListedRecord { position: view.names.of(position).to_string(), reason }
 }
 
 fn listed(user_id: UserId, gap: OpenGap, View { names, now, shown, .. }: &View) -> ListedGap {
@@ -128,7 +131,7 @@ mod tests {
     use std::time::Duration;
 
     use kafka::embedded::EmbeddedBroker;
-    use service::Shutdown;
+    use service::{Readiness, Shutdown};
     use testkit::eventually;
 
     use super::*;
@@ -156,7 +159,7 @@ mod tests {
             Options { kafka: broker.client_options(), look_interval: PAUSE, ..Options::new("", TOPIC, store.path()) };
         let projection = Projection::open(options).unwrap();
         projection.ready().await.unwrap();
-        let api = Arc::new(Api { projection, shutdown: Shutdown::new() });
+        let api = Arc::new(Api { projection, shutdown: Shutdown::new(), readiness: Readiness::new(&[]) });
         assert_eq!(until(&api, true).await.phase_detail, "following the log");
 
         broker.go_down().unwrap();

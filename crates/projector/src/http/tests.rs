@@ -116,7 +116,8 @@ impl World {
         let missed = marked("missed", 771_000_400);
         let last = kafka.event(&event(Some(missed), current, 30)).await;
         projection.wait_for(last, PATIENCE).await.unwrap();
-        let api = Arc::new(Api { projection: projection.clone(), shutdown: Shutdown::new() });
+        let api =
+            Arc::new(Api { projection: projection.clone(), shutdown: Shutdown::new(), readiness: Readiness::new(&[]) });
         let mut world = Self { _kafka: kafka, _store: store, projection, api, first: String::new() };
         let topic = world.api.table().unwrap().topic();
         world.first = Positions { topic, checkpoint: "0:1".parse().unwrap() }.to_string();

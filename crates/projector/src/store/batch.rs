@@ -36,6 +36,8 @@ pub struct Commit {
     /// Every change of a user, in the order of the records; of one who was forgotten, none before that.
     pub changes: Vec<Change>,
     pub effects: Effects,
+    /// From occurrence to receipt, in milliseconds, of each delivery.
+    pub lateness_ms: Vec<i64>,
     pub gaps_found: u64,
     /// Gaps that late events have closed.
     pub gaps_closed: u64,

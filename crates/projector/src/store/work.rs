@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use domain::roll::{Effect, Unread as Fault};
+use domain::headers::REASSERTED;
+use domain::roll::{Effect, Reading, Unread as Fault};
 use domain::wire::Ids;
 use domain::{Checkpoint, Position, UnixMillis, UserId};
 use kafka::Record;
@@ -77,6 +78,7 @@ impl<'c> Work<'c> {
         let is_known_again = key.note_known(record.position);
         let commit = &mut self.commit;
         commit.effects.count(applied.effect);
+        commit.lateness_ms.extend(lateness_ms(record, &reading));
         commit.gaps_closed += followed.closed as u64;
         if let Effect::Newer { gap: Some(_) } = applied.effect {
             let found = key.gaps().last().is_some_and(|gap| gap.position == record.position);
@@ -173,4 +175,11 @@ fn loaded<'k>(
         Entry::Occupied(key) => Ok(key.into_mut()),
         Entry::Vacant(vacant) => Ok(vacant.insert(Key::load(connection, user_id)?)),
     }
+}
+
+/// Returns the time from occurrence to receipt, in milliseconds; `None` for no delivery: a tombstone, or a record that
+/// was appended again.
+fn lateness_ms(record: &Record, reading: &Reading<'_>) -> Option<i64> {
+    let winner = reading.says().winner().filter(|_| record.header(REASSERTED).is_none())?;
+    Some(winner.received_at.millis().saturating_sub(reading.says().rank().time().millis()))
 }

@@ -9,6 +9,8 @@ mod http;
 
 mod page;
 
+mod system;
+
 mod auth;
 
 mod changes;
