@@ -9,8 +9,8 @@ const HEIGHT = 80;
 export function lineChart(title, values, { from, to, unit = number }) {
   const known = values.filter((value) => value !== null);
   const high = Math.max(...known, 0);
-  const latest = known.at(-1) ?? null;
-  const summary = known.length === 0 ? "nothing known yet" : `now ${unit(latest)}, at most ${unit(high)}`;
+  const last = values.at(-1) === null ? "last" : "now";
+  const summary = known.length === 0 ? "nothing known yet" : `${last} ${unit(known.at(-1))}, at most ${unit(high)}`;
   const x = (index) => ((index / Math.max(1, values.length - 1)) * WIDTH).toFixed(1);
   const y = (value) => (HEIGHT - (high === 0 ? 0 : (value / high) * (HEIGHT - 4))).toFixed(1);
   const drawing = s("svg", {
@@ -22,7 +22,7 @@ export function lineChart(title, values, { from, to, unit = number }) {
     drawing.append(
       s("path", { class: "area", d: `M${x(begin)} ${HEIGHT}L${points.join("L")}L${x(end - 1)} ${HEIGHT}Z` }),
       // One point alone is a dot: a line of no length, with round ends.
-      s("path", { class: "line", d: `M${points.join("L")}h0` }));
+      s("path", { class: end - begin === 1 ? "line dot" : "line", d: `M${points.join("L")}h0` }));
   }
   return h("section", { class: "card chart-card" }, h("h3", {}, title), drawing,
     h("p", { class: "legend" }, h("span", {}, from), h("span", {}, summary), h("span", {}, to)));

@@ -36,6 +36,9 @@ export const number = (value) => (value == null ? "unknown" : WHOLE.format(value
 /** Returns a count with its noun: `1 person`, `2 people`. */
 export const counted = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 
+/** Returns a text as a sentence. */
+export const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.…!?]$/.test(text) ? "" : "."}`;
+
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 

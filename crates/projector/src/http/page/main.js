@@ -10,9 +10,8 @@
 import { askForToken, hideAccess, lacking } from "./access.js";
 import { Api, pauseMs, Refusal, sleep } from "./api.js";
 import { Connection } from "./connection.js";
-import { byId, counted, h, setText } from "./dom.js";
+import { byId, counted, h, sentence, setText } from "./dom.js";
 import { Filters } from "./filters.js";
-import { Hour } from "./hour.js";
 import { Model } from "./model.js";
 import { PersonView } from "./person.js";
 import { Pulse } from "./pulse.js";
@@ -33,8 +32,7 @@ class Page {
   roll = new RollView(this.model, () => this.more());
   filters = new Filters(this.model, () => this.filtered());
   person = new PersonView(this.api, this.model, (id) => this.closed(id));
-  hour = new Hour();
-  system = new SystemView(this.api, this.hour, (refusal) => this.unauthorised(refusal));
+  system = new SystemView(this.api, (refusal) => this.unauthorised(refusal));
   stream = null;
   isPaused = false;
   /** Events that are not applied yet: the latest of each person. */
@@ -98,7 +96,6 @@ class Page {
 
   enter(token) {
     this.api.token = token;
-    this.hour.clear();
     this.api.atLeast = null;
     byId("leave").hidden = token === "";
     this.model.clear();
@@ -237,9 +234,7 @@ class Page {
     if (event.id !== null) this.api.atLeast = event.id;
     if (!["user", "changed", "forgotten"].includes(event.name)) return;
     this.pulse.count();
-    const { userId: id, _meta: meta } = JSON.parse(event.data);
-    // What the table sends to catch up is no delivery of now.
-    if (event.name !== "user") this.hour.hears(meta);
+    const { userId: id } = JSON.parse(event.data);
     // Two changes of one person in a frame are one to the eye.
     this.waiting.delete(id);
     this.waiting.set(id, event);
@@ -302,7 +297,5 @@ class Page {
     }
   }
 }
-
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.…!?]$/.test(text) ? "" : "."}`;
 
 new Page().start();

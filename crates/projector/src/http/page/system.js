@@ -3,14 +3,14 @@
 import { lacking } from "./access.js";
 import { judge } from "./advice.js";
 import { Refusal } from "./api.js";
-import { byId, duration, h, number, when } from "./dom.js";
+import { byId, counted, duration, h, number, sentence, when } from "./dom.js";
+import { charts } from "./hour.js";
 
 /** How often the state is asked for while it is looked at. */
 const EVERY_MS = 2_000;
 
 export class SystemView {
   #api;
-  #hour;
   #unauthorised;
   #root = byId("system");
   #timer = null;
@@ -18,9 +18,8 @@ export class SystemView {
   /** The positions of the state that is shown: none older follows. */
   #shown = null;
 
-  constructor(api, hour, unauthorised) {
+  constructor(api, unauthorised) {
     this.#api = api;
-    this.#hour = hour;
     this.#unauthorised = unauthorised;
   }
 
@@ -39,7 +38,6 @@ export class SystemView {
     try {
       const { body } = await this.#api.json("status", { signal: asking.signal, query: { at_least: this.#shown } });
       this.#shown = body.checkpoint;
-      this.#hour.asked(body);
       this.#paint(body);
     } catch (error) {
       if (!(error instanceof Refusal)) {
@@ -74,9 +72,10 @@ export class SystemView {
       heading(),
       verdict(level, text, advice),
       h("div", { class: "cards" },
+        rebuild(status),
         now(status),
         indexes(status),
-        this.#hour.charts(),
+        charts(status),
         partitions(status),
         gaps(status.gaps),
         records("Unreadable records", status.unreadable.records, status.unreadable.listed,
@@ -115,10 +114,28 @@ function now(status) {
     ["Unreadable", number(status.unreadable.records)],
     ["Unknown", number(status.unknown.users)],
     ["Subscribers", `${number(status.subscribers.now)} of ${number(status.subscribers.max)}`],
+    ["Cut off as slow", number(status.subscribers.cutOff)],
+    ["Found no place", number(status.subscribers.refused)],
   ];
   return h("section", { class: "card full" }, h("h3", {}, "Now"),
     h("dl", { class: "figures" }, figures.map(([title, value]) => h("div", {}, h("dt", {}, title), h("dd", {}, value)))),
-    h("p", { class: "muted advice" }, `${sentence(status.phaseDetail)}. Topic ${status.topic}, `, h("code", {}, status.topicId)));
+    h("p", { class: "muted advice" }, `${sentence(status.phaseDetail)} Topic ${status.topic}, `, h("code", {}, status.topicId)));
+}
+
+/** Shows how far a rebuild is. */
+function rebuild({ rebuild }) {
+  if (rebuild === null) return null;
+  const { stage, pass, share, records, users, elapsedMs } = rebuild;
+  const isReading = stage === "reading";
+  // How long loading takes, nobody knows: a bar without a value.
+  return h("section", { class: "card full", id: "rebuild" }, h("h3", {}, "Rebuild from the log"),
+    h("div", { class: "bars" }, h("div", { class: "bar-row" },
+      h("span", { class: "muted" }, `${stage}${pass > 1 ? `, pass ${pass}` : ""}`),
+      h("progress", { max: 1, value: isReading ? share : null, "aria-label": "The rebuild" }),
+      h("span", { class: "figure" }, isReading ? `${Math.floor(share * 100)} %` : ""))),
+    h("p", { class: "muted advice" },
+      `${counted(records, "record", "records")} read, ${counted(users, "person", "people")} loaded, ` +
+      `in ${duration(elapsedMs)}.`));
 }
 
 /** Shows how far the indexes are, while they are made. */
@@ -167,4 +184,3 @@ export function table(headings, rows, figures = 0) {
 }
 
 const person = (id) => h("a", { href: `#users/${id}` }, `Person ${id}`);
-const sentence = (text) => text[0].toUpperCase() + text.slice(1);
