@@ -55,11 +55,12 @@ impl Probe {
         let client = Arc::clone(&self.client);
         let topic = Arc::clone(&self.topic);
         tokio::task::spawn_blocking(move || {
-            let client = client.get()?;
-            authorize(client.client())?;
-            let answer = client.fetch_metadata(Some(&topic), deadline);
+            let inquirer = client.get()?;
+            authorize(inquirer.client())?;
+            let answer = inquirer.fetch_metadata(Some(&topic), deadline).map_err(Fault::from);
             // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
-            while client.poll(Duration::ZERO).is_some() {}
+            while inquirer.poll(Duration::ZERO).is_some() {}
+            client.heard(!answer.as_ref().is_err_and(Fault::is_transient));
             let metadata = answer?;
             let described = metadata.topics().first().ok_or(Code::UnknownTopicOrPartition)?;
             match described.error() {

@@ -81,6 +81,7 @@ impl Probe {
         let answer = log_of(&client, &self.topic, deadline);
         // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
         while client.poll(Duration::ZERO).is_some() {}
+        self.client.heard(!answer.as_ref().is_err_and(Error::is_transient));
         answer
     }
 }

@@ -94,6 +94,7 @@ impl Watch {
         let asked = authorized.and_then(|()| question(&client));
         // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
         while client.poll(Duration::ZERO).is_some() {}
+        self.client.heard(!asked.as_ref().is_err_and(Error::is_transient));
         asked
     }
 

@@ -93,14 +93,16 @@ impl Asker {
         if partitions.is_empty() || authorize(client.client()).is_err() {
             return BTreeMap::new();
         }
-        match self.ask_together(&client, partitions) {
+        let ends = match self.ask_together(&client, partitions) {
             Ok(ends) => ends,
             // One partition without a leader fails the question for all.
             Err(_) => {
                 let running = partitions.iter().take_while(|_| self.stop.try_recv() == Err(TryRecvError::Empty));
                 running.filter_map(|partition| Some((*partition, self.ask_alone(&client, *partition)?))).collect()
             }
-        }
+        };
+        self.client.heard(!ends.is_empty());
+        ends
     }
 
     fn ask_together(&self, client: &Client, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Fault> {
