@@ -55,6 +55,7 @@ fn a_person_is_shown_whole_and_forgotten_before_eyes() {
 
         forget(&system.options, &system.names.users, 180).await;
         page.until_says("#person", "This person was forgotten.").await;
+        page.until_says("#person", "is not kept in this projector").await;
         // Nothing is left of the name, once the row has gone.
         page.until("!document.body.innerText.includes('Rachel')").await;
         page.browser.press(ESCAPE).await;

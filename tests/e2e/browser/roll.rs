@@ -74,7 +74,13 @@ fn whoever_is_looked_for_is_found_and_a_pause_holds_still() {
         page.until_people(&[1, 2, 3]).await;
         page.fill("#privGroup", "2").await;
         page.until_people(&[2]).await;
+        page.fill("#privGroup", "1, 3").await;
+        page.until_people(&[1, 3]).await;
+        page.fill("#privGroup", "sales").await;
+        page.until_says("#group-fault", "whole numbers, parted by commas").await;
         page.fill("#privGroup", "").await;
+        page.until_text("#group-fault", "").await;
+        page.until_text("#count", "3 people").await;
         page.fill("#isAgent", "false").await;
         page.until_says("#notice", "Nobody matches").await;
         page.fill("#isAgent", "").await;

@@ -72,6 +72,7 @@ fn a_restart_is_said_and_leaves_no_gap() {
         projector.stop().await.expect("the projector ends well");
         page.until_text("#connection-text", "Reconnecting").await;
         page.until_says("#trouble", "What is shown is as of").await;
+        page.browser.click("#try-now").await;
         vendor.says(1, json!({ "extension": "101" })).await;
         vendor.says(2, json!({})).await;
         let projector = Projector::start(&options, &names, store.path(), |_| {}).await;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::in_browser;
 use super::page::Page;
 use super::vendor::Vendor;
+use crate::support::broker::Broker;
 use crate::support::system::System;
 
 #[test]
@@ -80,6 +81,26 @@ fn a_rebuild_is_a_bar_and_the_words_are_those_of_the_projector() {
         page.until_says("#rebuild", "reading, pass 2").await;
         page.until_says("#rebuild", "25 %").await;
         page.until_says("#rebuild", "1,234 records read, 1 person loaded, in 5 s.").await;
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+#[test]
+fn a_table_that_kafka_does_not_keep_up_is_not_called_live() {
+    in_browser("browser::system::a_table_that_kafka_does_not_keep_up_is_not_called_live", async |broker| {
+        let Broker::Embedded(embedded) = broker else { panic!("the browser looks at the embedded broker") };
+        let system = System::start(broker, 1).await;
+        let page = Page::live(&system.projector.url()).await;
+        embedded.go_down().expect("the embedded broker goes down");
+        page.until("document.getElementById('connection').dataset.kind === 'behind'").await;
+        page.until_says("#trouble", "Kafka does not answer.").await;
+        page.until_says("#connection-text", "As of ").await;
+        page.browser.click("#to-system").await;
+        page.until_says("#trouble", "Kafka does not answer.").await;
+        embedded.come_back().expect("the embedded broker comes back");
+        page.until_text("#connection-text", "Live").await;
+        page.until("document.getElementById('trouble').hidden").await;
         page.end().await;
         system.stop().await;
     });

@@ -56,11 +56,12 @@ export class Api {
     throw await refusalOf(answer);
   }
 
-  /** Returns the body of an answer and the positions that it is as of. */
+  /** Returns the body of an answer, and the positions and the time that it is as of. */
   async json(path, options = {}) {
     const answer = await this.open(path, options);
     try {
-      return { body: await answer.json(), positions: answer.headers.get("rollcall-positions") };
+      const [positions, asOf] = ["rollcall-positions", "rollcall-as-of"].map((name) => answer.headers.get(name));
+      return { body: await answer.json(), positions, asOf };
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Refusal(0, "The answer of the projector broke off.");
@@ -72,7 +73,7 @@ async function refusalOf(answer) {
   const problem = await answer.json().catch(() => ({}));
   const challenge = answer.headers.get("www-authenticate") ?? "";
   const seconds = Number(answer.headers.get("retry-after"));
-  return new Refusal(answer.status, problem.detail ?? problem.title ?? `status ${answer.status}`, {
+  return new Refusal(answer.status, problem.detail ?? problem.title ?? `the answer has status ${answer.status}`, {
     scope: /scope="([^"]+)"/.exec(challenge)?.[1] ?? null,
     retryAfterMs: seconds > 0 ? seconds * 1000 : null,
   });
@@ -88,10 +89,22 @@ export function pauseMs(failures) {
   return longest / 2 + (Math.random() * longest) / 2;
 }
 
-/** Waits, or until the signal. */
+const impatience = new EventTarget();
+
+/** Ends all pauses between attempts. */
+export const tryNow = () => impatience.dispatchEvent(new Event("now"));
+
+/** Pauses between attempts: for a time, until the signal, or until the reader wants to try now. */
 export function sleep(ms, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    const end = () => {
+      clearTimeout(timer);
+      impatience.removeEventListener("now", end);
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    impatience.addEventListener("now", end);
+    signal?.addEventListener("abort", end);
   });
 }

@@ -1,6 +1,7 @@
 // Whether what is shown is current, in one word, and what is wrong in a sentence.
 
-import { byId, clock, duration, number, setText } from "./dom.js";
+import { Refusal } from "./api.js";
+import { byId, clock, duration, number, sentence, setText, when } from "./dom.js";
 
 const WORDS = {
   connecting: "Connecting",
@@ -13,10 +14,17 @@ const WORDS = {
   locked: "Locked",
 };
 
+/** How often the projector is asked whether its table is kept up, while the page is in sight. */
+const ASKED_EVERY_MS = 5_000;
+/** The time that answers are as of moves with each look at the log; after this long it stands still. */
+const STILL_MS = 20_000;
+
 export class Connection {
   #pulse;
   #state = { kind: "connecting" };
   #paused = null;
+  /** Why what is shown is not current although the stream is: `{ asOf, why }`. */
+  #trouble = null;
 
   constructor(pulse) {
     this.#pulse = pulse;
@@ -39,18 +47,97 @@ export class Connection {
     this.#paint();
   }
 
+  /** Takes why the table is not kept up; null when it is. */
+  kept(trouble) {
+    const before = this.#trouble;
+    this.#trouble = trouble;
+    this.#paint();
+    if (trouble?.why !== before?.why && this.#state.kind === "live") this.#pulse.say(trouble?.why ?? "Live again");
+  }
+
   #paint() {
     const { kind, since, detail, at } = this.#state;
+    const isBehind = kind === "live" && this.#trouble !== null;
     const isPaused = this.#paused !== null && kind === "live";
-    byId("connection").dataset.kind = isPaused ? "paused" : kind;
+    byId("connection").dataset.kind = isPaused ? "paused" : isBehind ? "behind" : kind;
     const held = this.#paused > 0 ? `: ${number(this.#paused)} changed` : "";
-    setText(byId("connection-text"), isPaused ? `Paused${held}` : WORDS[kind]);
+    const word = isBehind ? `As of ${clock(new Date(this.#trouble.asOf))}` : WORDS[kind];
+    setText(byId("connection-text"), isPaused ? `Paused${held}` : word);
     const isTrouble = ["reconnecting", "busy", "not-ready", "denied"].includes(kind) && Boolean(detail);
-    byId("trouble").hidden = !isTrouble;
+    byId("trouble").hidden = !isTrouble && !isBehind;
+    byId("try-now").hidden = !isTrouble || at === undefined;
+    if (isBehind) {
+      const { asOf, why } = this.#trouble;
+      setText(byId("trouble-text"), `As of ${when(asOf).textContent}: ${why}. What changed since is not shown yet.`);
+    }
     if (!isTrouble) return;
     const left = at - Date.now();
     const again = at === undefined ? "" : left > 1500 ? ` Next attempt in ${duration(left)}.` : " Trying again now.";
     const shown = since === undefined ? "" : ` What is shown is as of ${clock(new Date(since))}.`;
-    setText(byId("trouble"), `${WORDS[kind]}. ${detail}${kind === "not-ready" ? "" : shown}${again}`);
+    setText(byId("trouble-text"), `${WORDS[kind]}. ${sentence(detail)}${kind === "not-ready" ? "" : shown}${again}`);
+  }
+}
+
+/** Asks whether the table is kept up with the log: of a projector that Kafka does not answer, the stream alone is as if
+ *  nothing happened. */
+export class Upkeep {
+  #api;
+  #tells;
+  #timer = null;
+  #asking = new AbortController();
+  #maySeeStatus = true;
+  #asOf = null;
+  /** Since when this page knows that time. */
+  #since = 0;
+
+  /** `tells({ trouble, users })`: why the table is not kept up, and how many people it has; each may be null. */
+  constructor(api, tells) {
+    this.#api = api;
+    this.#tells = tells;
+  }
+
+  /** Begins anew, with the present token. */
+  begin() {
+    this.end();
+    this.#asking = new AbortController();
+    [this.#maySeeStatus, this.#asOf] = [true, null];
+    this.#tells({ trouble: null, users: null });
+    this.#timer = setInterval(() => document.hidden || this.#ask(), ASKED_EVERY_MS);
+    this.#ask();
+  }
+
+  end() {
+    clearInterval(this.#timer);
+    this.#asking.abort();
+  }
+
+  async #ask() {
+    const { signal } = this.#asking;
+    try {
+      const { asOf, answers, users } = this.#maySeeStatus ? await this.#status(signal) : await this.#answer(signal);
+      if (asOf !== this.#asOf) [this.#asOf, this.#since] = [asOf, performance.now()];
+      const isStill = performance.now() - this.#since > STILL_MS;
+      const why = !answers ? "Kafka does not answer" : isStill ? "the table is not kept up with the log" : null;
+      this.#tells({ trouble: why && asOf ? { asOf, why } : null, users });
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof Refusal)) throw error;
+      // What else is refused, the stream and the list are too, and they say so.
+      if (error.status !== 403) return;
+      if (!this.#maySeeStatus) return this.end();
+      this.#maySeeStatus = false;
+      this.#ask();
+    }
+  }
+
+  async #status(signal) {
+    const { body } = await this.#api.json("status", { signal });
+    return { asOf: body.asOf, answers: body.cluster.answers, users: body.users };
+  }
+
+  /** For a token that may not see the state of the system: any answer has the time that it is as of. */
+  async #answer(signal) {
+    const { asOf } = await this.#api.json("users", { signal, query: { limit: 1, fields: "name" } });
+    return { asOf, answers: true, users: null };
   }
 }

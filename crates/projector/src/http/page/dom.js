@@ -52,6 +52,10 @@ export function when(text) {
 
 export const clock = (date) => CLOCK.format(date);
 
+/** Returns the reader's zone, in which all times of the page are. */
+export const zone = () =>
+  new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts().find(({ type }) => type === "timeZoneName").value;
+
 /** Returns a duration in words, with one unit. */
 export function duration(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;

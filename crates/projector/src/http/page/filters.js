@@ -1,6 +1,6 @@
 // Search, filters and order.
 
-import { byId } from "./dom.js";
+import { byId, setText } from "./dom.js";
 
 /** A search begins when nothing was typed for this long. */
 const TYPED_MS = 180;
@@ -23,6 +23,8 @@ export class Filters {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#take(), TYPED_MS);
     });
+    // Who fills in a form for the reader may send this one alone.
+    form.addEventListener("change", () => this.#take());
     form.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && event.target.id === "q") {
         byId("q").value = "";
@@ -40,13 +42,19 @@ export class Filters {
   #take() {
     clearTimeout(this.#timer);
     const filters = Object.fromEntries(NAMES.map((name) => [name, byId(name).value.trim()]));
-    if (!/^-?\d*$/.test(filters.privGroup) || filters.privGroup === "-") {
-      byId("privGroup").setAttribute("aria-invalid", "true");
-      return;
-    }
-    byId("privGroup").removeAttribute("aria-invalid");
+    const groups = groupsOf(filters.privGroup);
+    byId("privGroup").setAttribute("aria-invalid", String(groups === null));
+    setText(byId("group-fault"), groups === null ? "Group takes whole numbers, parted by commas, such as 4,7." : "");
+    if (groups === null) return;
+    filters.privGroup = groups;
     if (NAMES.every((name) => this.#model.filters[name] === filters[name])) return;
     this.#model.filters = filters;
     this.#changed();
   }
+}
+
+/** Returns groups as the projector takes them; null where the text is no list of whole numbers. */
+function groupsOf(text) {
+  const items = text.split(",").map((item) => item.trim()).filter((item) => item !== "");
+  return items.every((item) => /^-?\d+$/.test(item)) ? items.map((item) => String(BigInt(item))).join(",") : null;
 }

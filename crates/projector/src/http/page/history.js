@@ -2,7 +2,7 @@
 
 import { lacking } from "./access.js";
 import { Refusal } from "./api.js";
-import { h, when } from "./dom.js";
+import { h, when, zone } from "./dom.js";
 import { labelOf, valueText } from "./labels.js";
 
 /** Each kind of entry: a word, how it is coloured, and what it means. */
@@ -25,28 +25,37 @@ export function changesList(history) {
     const why = history.status === 403 ? lacking(history) : `The changes cannot be shown now: ${history.message}.`;
     return [h("p", { class: "muted" }, why)];
   }
+  const isRedacted = history._meta.redacted?.length > 0;
   const since = ["Since ", when(history.historySince), history.beginsWith === "table"
     ? ", when this table was made from the log. What was before is not known here."
     : ". Older changes are no longer kept."];
   return [
-    history.changes.length > 0 && h("ol", { class: "changes" }, history.changes.map(entry)),
-    h("p", { class: "muted" }, history.hasMore ? "Older changes than these are not listed. " : null, since,
-      history._meta.redacted ? " Changes of hidden fields are not listed." : null),
+    history.changes.length > 0 && h("ol", { class: "changes" }, history.changes.map((change) => entry(change, isRedacted))),
+    h("p", { class: "muted" }, history.hasMore ? `Older changes than these ${history.changes.length} are not listed. ` : null,
+      since, isRedacted ? " What changed in hidden fields is not listed." : null, ` Times are in ${zone()}.`),
   ];
 }
 
-function entry(change) {
+function entry(change, isRedacted) {
   const [word, colour, meaning] = KINDS[change.kind] ?? [change.kind, "", null];
   return h("li", { "data-kind": change.kind },
     h("p", { class: "entry" },
       h("span", { class: `tag ${colour}` }, change.kind === "changed" ? TYPES[change.type] ?? word : word),
-      h("span", {}, "occurred ", when(change.occurredAt)),
+      h("span", {}, "occurred ", occurred(change)),
       change.receivedAt && h("span", { class: "muted" }, "received ", when(change.receivedAt))),
     meaning && h("p", { class: "muted" }, meaning),
     fieldsOf(change),
+    isRedacted && change.kind === "changed" && change.fields.length === 0 &&
+      h("p", { class: "muted" }, "The change is in fields hidden from this token, if in any."),
     change.gapOpened && gapOpened(change.gapOpened),
     change.gapsClosed?.length > 0 && h("p", {}, h("span", { class: "tag good" }, "gap closed"),
       " It is the delivery that was missing."));
+}
+
+/** Returns when an event occurred; of one that was received before that, by whose clock. */
+export function occurred({ occurredAt, receivedAt }) {
+  const isAhead = Date.parse(occurredAt) > Date.parse(receivedAt);
+  return [when(occurredAt), isAhead && h("span", { class: "muted" }, " (by the sender's clock)")];
 }
 
 function fieldsOf({ kind, comparedWith, fields }) {

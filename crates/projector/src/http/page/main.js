@@ -9,8 +9,8 @@
 
 import { askForToken, hideAccess, lacking } from "./access.js";
 import { Api, pauseMs, Refusal, sleep } from "./api.js";
-import { Connection } from "./connection.js";
-import { byId, counted, h, sentence, setText } from "./dom.js";
+import { Connection, Upkeep } from "./connection.js";
+import { byId, counted, h, sentence, setText, zone } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Model } from "./model.js";
 import { PersonView } from "./person.js";
@@ -33,6 +33,7 @@ class Page {
   filters = new Filters(this.model, () => this.filtered());
   person = new PersonView(this.api, this.model, (id) => this.closed(id));
   system = new SystemView(this.api, (refusal) => this.unauthorised(refusal));
+  upkeep = new Upkeep(this.api, (state) => this.kept(state));
   stream = null;
   isPaused = false;
   /** Events that are not applied yet: the latest of each person. */
@@ -43,6 +44,8 @@ class Page {
   start() {
     addEventListener("hashchange", () => this.route());
     byId("pause").addEventListener("click", () => this.pause(!this.isPaused));
+    byId("try-now").addEventListener("click", () => this.stream.tryNow());
+    setText(byId("zone"), `Times in ${zone()}`);
     byId("leave").addEventListener("click", () => this.enter(""));
     addEventListener("keydown", (event) => this.key(event));
     setInterval(() => this.settle(), SETTLE_MS);
@@ -92,6 +95,15 @@ class Page {
     this.tells({ kind: "connecting" });
     this.notice(h("p", {}, "Loading people…"));
     stream.start();
+    this.upkeep.begin();
+  }
+
+  /** Takes whether the table is kept up, and how many people are in it. */
+  kept({ trouble, users }) {
+    this.connection.kept(trouble);
+    if (users === this.model.total) return;
+    this.model.total = users;
+    if (this.isLoaded) this.roll.tellCount();
   }
 
   enter(token) {
@@ -109,6 +121,7 @@ class Page {
   unauthorised(refusal) {
     if (!byId("access").hidden) return;
     this.stream?.end();
+    this.upkeep.end();
     this.person.close();
     this.model.clear();
     this.roll.reset();

@@ -33,6 +33,8 @@ export class Model {
   #next = null;
   #loading = null;
   #asked = new Set();
+  /** How many people there are, as far as this token may know. */
+  total = null;
   filters = { q: "", state: "", isAgent: "", privGroup: "", sort: "userId" };
 
   constructor(api) {
@@ -62,6 +64,7 @@ export class Model {
     this.#byId.clear();
     this.#seen.clear();
     this.#next = null;
+    this.total = null;
   }
 
   /** Loads the first page; what was there stays until it comes. Returns its positions; null if another load came in
@@ -211,7 +214,7 @@ export class Model {
     return (
       (state === "" || row.state === state) &&
       (isAgent === "" || String(row.isAgent) === isAgent) &&
-      (privGroup === "" || String(row.privGroup) === privGroup)
+      (privGroup === "" || privGroup.split(",").includes(String(row.privGroup)))
     );
   }
 

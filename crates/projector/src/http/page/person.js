@@ -4,7 +4,7 @@ import { lacking } from "./access.js";
 import { Refusal } from "./api.js";
 import { byId, copy, h, setText, when } from "./dom.js";
 import { labelOf, LABELS, valueText } from "./labels.js";
-import { changesList, gapsList } from "./history.js";
+import { changesList, gapsList, occurred } from "./history.js";
 import { isOlder, parsePosition } from "./position.js";
 
 /** Changes in quick succession are asked for together. */
@@ -92,8 +92,8 @@ export class PersonView {
     if (error.status === 410) {
       this.#paint(`Person ${id}`, [
         h("p", { class: "forgotten" }, h("strong", {}, "This person was forgotten.")),
-        h("p", {}, "Name, fields and history are erased from this projector, and are not kept anywhere behind this " +
-          "page. A later change at the vendor would bring the person back to the roll."),
+        h("p", {}, "The person is not kept in this projector; the log removes the events at its next compaction. A " +
+          "later change at the vendor would bring the person back to the roll."),
       ]);
     } else if (error.status === 404) {
       this.#paint(`Person ${id}`, [h("p", {}, "Nobody with this number has ever been on this roll.")]);
@@ -170,7 +170,7 @@ function pair(field, value) {
 
 function source(meta) {
   return h("dl", { class: "fields single" },
-    line("Occurred", when(meta.occurredAt)),
+    line("Occurred", occurred(meta)),
     line("Received", when(meta.receivedAt)),
     line("Position", copied("position", meta.position)),
     line("Event", copied("event", meta.eventId)),

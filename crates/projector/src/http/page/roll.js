@@ -104,7 +104,7 @@ export class RollView {
     const length = this.#model.hasMore ? -1 : rows.length + 1;
     byId("people").setAttribute("aria-rowcount", length);
     this.#tabStop(first, last);
-    this.#tellCount();
+    this.tellCount();
     if (this.#model.hasMore && last > rows.length - AHEAD) this.#wantsMore();
     if (this.#height === FALLBACK_ROW_PX && last > first) this.#measure();
   }
@@ -152,10 +152,12 @@ export class RollView {
     });
   }
 
-  #tellCount() {
-    const { rows, hasMore } = this.#model;
-    const text = hasMore ? `${number(rows.length)} people, and more` : counted(rows.length, "person", "people");
-    setText(byId("count"), text);
+  /** Tells how many people there are; of a search with more pages, how many are here. */
+  tellCount() {
+    const { rows, hasMore, isFiltered, total } = this.#model;
+    const isKnown = !hasMore || (!isFiltered && total !== null);
+    const count = hasMore ? Math.max(total, rows.length) : rows.length;
+    setText(byId("count"), isKnown ? counted(count, "person", "people") : `${number(rows.length)} shown, more below`);
   }
 
   #measure() {

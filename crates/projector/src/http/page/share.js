@@ -2,6 +2,7 @@
 // stream holds one. The tab that has the lock reads, and passes on what it reads. The name of lock and channel is a
 // digest of the token, so a tab with another token hears nothing; the token itself is never sent.
 
+import { tryNow } from "./api.js";
 import { follow } from "./stream.js";
 
 /** The stream, whichever tab reads it. Tells its owner:
@@ -40,6 +41,12 @@ export class SharedStream {
     } catch (error) {
       if (error.name !== "AbortError") throw error;
     }
+  }
+
+  /** Ends the pause before the next attempt, in whichever tab reads. */
+  tryNow() {
+    tryNow();
+    this.#channel?.postMessage({ kind: "try-now" });
   }
 
   end() {
@@ -99,6 +106,7 @@ export class SharedStream {
       this.#post({ kind: "state", state: this.#state });
       return;
     }
+    if (message.kind === "try-now") return tryNow();
     if (this.leads) return;
     const isNext = this.#reader === message.from && this.#sent + 1 === message.number;
     const isKnown = this.#reader === message.from;
