@@ -1,7 +1,6 @@
 //! A headless Chromium, and the WebDriver protocol to it: JSON over HTTP, of which these tests need few commands, half
 //! of them Chromium's own.
 
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, Http, eventually};
 
-use crate::support::engine::free_port;
+use crate::support::engine::{afterwards, free_port};
 
 /// How long the browser may take to start on a machine that compiles and tests at the same time.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -165,16 +164,8 @@ struct Driver {
 
 static DRIVER: LazyLock<Driver> = LazyLock::new(|| {
     let port = free_port();
-    // The shell has a process group of its own, in which driver and browsers are too. Its input ends with this process.
-    let script = format!("chromedriver --port={port} --silent & cat >/dev/null; kill -KILL 0");
-    let shell = Command::new("sh")
-        .args(["-c", &script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .expect("there is a shell");
+    // Both are in the shell's process group, and so are the browsers.
+    let shell = afterwards(&format!("chromedriver --port={port} --silent &"), "kill -KILL 0");
     Driver { port, _shell: shell }
 });
 

@@ -133,9 +133,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// Removes what this run has started once this process is gone, however it ended.
 ///
-/// A container in a static is never dropped, and a killed process drops nothing. So a child waits for the end of its
-/// standard input, which comes when this process, the only one to hold the other end, is no more. It has a process
-/// group of its own: the Ctrl-C that ends the tests must not end it.
+/// A container in a static is never dropped, and a killed process drops nothing.
 struct Reaper {
     run: String,
     _child: Child,
@@ -144,20 +142,25 @@ struct Reaper {
 static REAPER: LazyLock<Reaper> = LazyLock::new(|| {
     let run = std::process::id().to_string();
     let script = format!(
-        "cat >/dev/null
-         docker ps --all --quiet --filter label={RUN_LABEL}={run} | xargs -r docker rm --force --volumes
+        "docker ps --all --quiet --filter label={RUN_LABEL}={run} | xargs -r docker rm --force --volumes
          docker network ls --quiet --filter label={RUN_LABEL}={run} | xargs -r docker network rm"
     );
-    let child = Command::new("sh")
-        .args(["-c", &script])
+    Reaper { run, _child: afterwards("", &script) }
+});
+
+/// Runs `begin` in a shell, and `end` when this process is gone, however it ended: the shell waits for the end of its
+/// standard input, whose other end nobody else holds. It has a process group of its own: the Ctrl-C that ends the tests
+/// must not end it.
+pub(crate) fn afterwards(begin: &str, end: &str) -> Child {
+    Command::new("sh")
+        .args(["-c", &format!("{begin}\ncat >/dev/null\n{end}")])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .expect("there is a shell");
-    Reaper { run, _child: child }
-});
+        .expect("there is a shell")
+}
 
 /// Leaves out a test for which something of Kafka's ecosystem is missing, and says so; with
 /// `ROLLCALL_REQUIRE_ECOSYSTEM=1` it fails.

@@ -3,10 +3,13 @@
 
 use std::convert::Infallible;
 
+use axum::body::Body;
 use axum::extract::FromRequestParts;
-use http::header::{ACCEPT, IF_NONE_MATCH};
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use sha2::{Digest as _, Sha256};
 
 pub(super) const NDJSON: &str = "application/x-ndjson";
 /// The other ranges that take JSON, the most specific first.
@@ -55,11 +58,26 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
 }
 
 impl IfNoneMatch {
+    /// Answers with the whole, or with 304 to a client that has it already (RFC 9110, 13.1.2).
+    pub(super) fn answer(&self, etag: String, media: &'static str, whole: impl FnOnce() -> Body) -> Response {
+        let is_known = self.names(&etag);
+        let etag = [(ETAG, HeaderValue::try_from(etag).expect("an entity tag makes a header"))];
+        if is_known {
+            return (StatusCode::NOT_MODIFIED, etag).into_response();
+        }
+        (etag, [(CONTENT_TYPE, HeaderValue::from_static(media))], whole()).into_response()
+    }
+
     /// Returns whether it names the tag: RFC 9110 compares weakly there.
-    pub(super) fn names(&self, etag: &str) -> bool {
+    fn names(&self, etag: &str) -> bool {
         let etag = opaque(etag);
         members(&self.0).any(|tag| tag == "*" || opaque(tag) == etag)
     }
+}
+
+/// Returns a strong entity tag, of the bytes alone.
+pub(super) fn etag_of(bytes: &[u8]) -> String {
+    format!("\"{}\"", hex::encode(&Sha256::digest(bytes)[..16]))
 }
 
 /// Returns the tag without the mark of a weak one.

@@ -9,15 +9,13 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use domain::gap::{GapState, OpenGap};
 use domain::{FieldChange, FieldValue, TopicPosition, UnixMillis, UserEvent, UserId, wire};
-use http::header::{CONTENT_TYPE, ETAG};
-use http::{HeaderValue, StatusCode};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use sha2::{Digest as _, Sha256};
 
-use super::accept::IfNoneMatch;
+use super::accept::{self, IfNoneMatch};
 use super::api::Api;
 use super::at_least::AtLeast;
 use super::bodies::{ProblemBody, Refused};
@@ -25,12 +23,11 @@ use super::fields::Shown;
 use super::params::UserQuery;
 use super::refusal::Refusal;
 use super::render::{View, raw};
+use super::users::user_id;
 use crate::store::{HistoryRow, Lookup, PassedKind, UserHistory};
 use body::{Beginning, ChangedField, Compared, EntryKind, HistoryEntry, HistoryMeta, OpenedGap, OpenedGapState};
 
 pub(super) use body::HistoryBody;
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Answers with what changed of a user, and when.
 #[utoipa::path(
@@ -70,8 +67,7 @@ pub(super) async fn history(
     shown: Shown,
     known: IfNoneMatch,
 ) -> Result<Response, Refusal> {
-    let Path(id) = id?;
-    let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
+    let user_id = user_id(id)?;
     let table = api.table()?;
     let (found, history) = api.projection.shared.read_of(&table, move |reader| reader.history(user_id)).await?;
     let gaps = match found {
@@ -80,22 +76,19 @@ pub(super) async fn history(
         Lookup::Unknown => return Err(Refusal::UnknownUser),
     };
     let view = api.view(&table, shown);
-    answer(&body(user_id, &history, &gaps, &view), &known)
+    Ok(answer(&body(user_id, &history, &gaps, &view), &known))
 }
 
 /// The entity tag covers all but the time of the answer.
-fn answer(body: &HistoryBody, known: &IfNoneMatch) -> Result<Response, Refusal> {
+fn answer(body: &HistoryBody, known: &IfNoneMatch) -> Response {
     let HistoryBody { user_id, history_since, begins_with, changes, has_more, meta } = body;
     let covered = (user_id, history_since, begins_with, changes, has_more, &meta.redacted);
-    let digest = Sha256::digest(serde_json::to_vec(&covered).expect("texts and numbers are JSON"));
-    let etag = format!("W/\"{}\"", hex::encode(&digest[..16]));
-    let is_known = known.names(&etag);
-    let etag = HeaderValue::try_from(etag).expect("hexadecimal digits and quotes make a header");
-    if is_known {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
-    }
-    let json = serde_json::to_vec(body).expect("texts and numbers are JSON");
-    Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
+    let etag = format!("W/{}", accept::etag_of(&bytes(&covered)));
+    known.answer(etag, "application/json", || bytes(body).into())
+}
+
+fn bytes(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("texts and numbers are JSON")
 }
 
 fn body(user_id: UserId, history: &UserHistory, gaps: &[OpenGap], view: &View) -> HistoryBody {

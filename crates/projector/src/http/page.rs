@@ -3,12 +3,12 @@
 //!
 //! Every address in the files is relative, so that the page works below a path of a proxy too.
 
+use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderValue};
 use service::Problem;
-use sha2::{Digest as _, Sha256};
 
 use super::accept::{self, IfNoneMatch};
 
@@ -80,22 +80,9 @@ impl PageFile {
         }
     }
 
-    /// Returns a strong entity tag, of the bytes alone.
-    fn etag(&self) -> String {
-        let digest = Sha256::digest(self.bytes);
-        format!("\"{}\"", hex::encode(&digest[..16]))
-    }
-
     fn answer(&self, known: &IfNoneMatch) -> Response {
-        let etag = self.etag();
-        let is_known = known.names(&etag);
-        let etag = HeaderValue::try_from(etag).expect("hexadecimal digits and quotes make a header");
-        let headers = [(CACHE_CONTROL, REVALIDATED), (ETAG, etag)];
-        if is_known {
-            return (StatusCode::NOT_MODIFIED, headers).into_response();
-        }
-        let media = [(CONTENT_TYPE, HeaderValue::from_static(self.media()))];
-        (headers, media, self.bytes).into_response()
+        let whole = known.answer(accept::etag_of(self.bytes), self.media(), || Body::from(self.bytes));
+        ([(CACHE_CONTROL, REVALIDATED)], whole).into_response()
     }
 }
 

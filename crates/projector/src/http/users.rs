@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use domain::UserId;
 use domain::wire::Current;
 use futures_util::{StreamExt as _, stream};
-use http::header::{CONTENT_TYPE, ETAG};
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 
 use super::accept::IfNoneMatch;
 use super::api::Api;
@@ -65,8 +65,7 @@ pub(super) async fn one(
     shown: Shown,
     known: IfNoneMatch,
 ) -> Result<Response, Refusal> {
-    let Path(id) = id?;
-    let user_id: UserId = id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))?;
+    let user_id = user_id(id)?;
     let table = api.table()?;
     match api.projection.shared.look(&table, move |reader| reader.get(user_id)).await? {
         Lookup::Found(row) => found(&row, &known, &api.view(&table, shown)),
@@ -75,16 +74,16 @@ pub(super) async fn one(
     }
 }
 
+/// Returns the user's identifier as the path has it.
+pub(super) fn user_id(path: Result<Path<String>, PathRejection>) -> Result<UserId, Refusal> {
+    let Path(id) = path?;
+    id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))
+}
+
 fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Refusal> {
     let current = render::decoded(row, view)?;
-    let etag = etag(&current, view);
-    let is_known = known.names(&etag);
-    let etag = HeaderValue::try_from(etag).expect("base64, a UUID and quotes make a header");
-    if is_known {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
-    }
-    let json = Rendered::new(&current, row, view).to_json();
-    Ok(([(CONTENT_TYPE, JSON), (ETAG, etag)], json).into_response())
+    let json = || Rendered::new(&current, row, view).to_json().into();
+    Ok(known.answer(etag(&current, view), "application/json", json))
 }
 
 /// Returns a weak tag: it is of the topic, the event that wins and the fields that are shown, so it covers the user,
