@@ -95,14 +95,16 @@ impl ClientOptions {
             // A client with the security of such a mechanism could be refused for the same reason.
             others.properties.retain(|name, _| !properties::is_security(name));
         }
-        // Of a client the library tells only the first fault: that of its security must not hide another.
-        let part = |is_security: bool| {
-            let mut part = others.clone();
-            part.properties.retain(|name, _| properties::is_security(name) == is_security);
-            whole_client_fault(&part)
-        };
-        let of_parts: Vec<String> = [true, false].into_iter().filter_map(part).collect();
-        faults.extend(if of_parts.is_empty() { Vec::from_iter(whole_client_fault(&others)) } else { of_parts });
+        if let Some(first) = whole_client_fault(&others) {
+            // Of a client the library tells only the first fault: that of its security must not hide another.
+            let part = |is_security: bool| {
+                let mut part = others.clone();
+                part.properties.retain(|name, _| properties::is_security(name) == is_security);
+                whole_client_fault(&part)
+            };
+            let of_parts: Vec<String> = [true, false].into_iter().filter_map(part).collect();
+            faults.extend(if of_parts.is_empty() { vec![first] } else { of_parts });
+        }
         faults
     }
 

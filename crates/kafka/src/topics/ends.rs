@@ -105,7 +105,8 @@ impl EndsProbe {
         let probe = Arc::clone(&self.0);
         let asked = tokio::task::spawn_blocking(move || {
             let asker = probe.asker.get().map_err(Error::Client)?;
-            let asked = asker.authorize().and_then(|()| asker.ends(&probe.topic, deadline));
+            asker.authorize()?;
+            let asked = asker.ends(&probe.topic, deadline);
             probe.asker.heard(match &asked {
                 Ok(ends) => ends.is_empty() || ends.values().any(Result::is_ok),
                 Err(error) => !error.is_transient(),

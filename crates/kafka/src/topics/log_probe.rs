@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use domain::LogId;
 use parking_lot::Mutex;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 use tokio::time::Instant;
 
 use super::Error;
 use super::admin::log_of;
+use super::watch::ask;
 use crate::ClientOptions;
 use crate::client::{Renewed, TracingContext};
-use crate::native::authorize;
 
 /// Asks which log a topic's name stands for; clones share the connection and the answers. The connection is made with
 /// the first question.
@@ -75,14 +75,7 @@ impl LogProbe {
 
 impl Probe {
     fn ask(&self, deadline: Duration) -> Result<LogId, Error> {
-        let client = self.client.get().map_err(Error::Client)?;
-        // It may be long since the last question.
-        authorize(client.client()).map_err(Error::Client)?;
-        let answer = log_of(&client, &self.topic, deadline);
-        // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
-        while client.poll(Duration::ZERO).is_some() {}
-        self.client.heard(!answer.as_ref().is_err_and(Error::is_transient));
-        answer
+        ask(&self.client, |client| log_of(client, &self.topic, deadline))
     }
 }
 

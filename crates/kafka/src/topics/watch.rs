@@ -84,18 +84,8 @@ impl Watch {
     /// # Errors
     /// If it is another one, or has been missing for too long.
     pub(crate) fn confirm(&mut self) -> Result<Confirmed, Changed> {
-        let asked = self.ask(|client| log_of(client, &self.topic, DEADLINE));
+        let asked = ask(&self.client, |client| log_of(client, &self.topic, DEADLINE));
         self.seen.judge(&self.topic, asked, Instant::now())
-    }
-
-    fn ask<A>(&self, question: impl Fn(&BaseConsumer<TracingContext>) -> Result<A, Error>) -> Result<A, Error> {
-        let client = self.client.get().map_err(Error::Client)?;
-        let authorized = authorize(client.client()).map_err(Error::Client);
-        let asked = authorized.and_then(|()| question(&client));
-        // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
-        while client.poll(Duration::ZERO).is_some() {}
-        self.client.heard(!asked.as_ref().is_err_and(Error::is_transient));
-        asked
     }
 
     /// Returns the number of partitions if a check was due and the cluster answered.
@@ -113,11 +103,25 @@ impl Watch {
             // The reader handles an outage.
             Confirmed::NotYet => Ok(None),
             Confirmed::Yes => {
-                let shape = self.ask(|client| shape_of(client, &self.topic, DEADLINE));
+                let shape = ask(&self.client, |client| shape_of(client, &self.topic, DEADLINE));
                 Ok(shape.ok().map(|shape| shape.partitions))
             }
         }
     }
+}
+
+/// Puts a question to the cluster, with a token that is valid: it may be long since the last question.
+pub(super) fn ask<A>(
+    client: &Renewed<BaseConsumer<TracingContext>>,
+    question: impl FnOnce(&BaseConsumer<TracingContext>) -> Result<A, Error>,
+) -> Result<A, Error> {
+    let asked = client.get().map_err(Error::Client)?;
+    authorize(asked.client()).map_err(Error::Client)?;
+    let answer = question(&asked);
+    // librdkafka queues its log lines and errors on the client. Without polling they would accumulate.
+    while asked.poll(Duration::ZERO).is_some() {}
+    client.heard(!answer.as_ref().is_err_and(Error::is_transient));
+    answer
 }
 
 impl Seen {
