@@ -34,13 +34,11 @@ pub(crate) struct Answers {
     pub(crate) busy: Histogram<u64>,
     /// The number of all other answers.
     pub(crate) other: u64,
-    /// Requests of an open loop that no connection was free for until the end.
-    pub(crate) unsent: u64,
 }
 
 impl Answers {
     pub(crate) fn new() -> Outcome<Self> {
-        Ok(Self { good: histogram()?, busy: histogram()?, other: 0, unsent: 0 })
+        Ok(Self { good: histogram()?, busy: histogram()?, other: 0 })
     }
 
     fn count(&mut self, status: u16, since_due: Duration, since_sent: Duration) {
@@ -55,7 +53,6 @@ impl Answers {
         self.good.add(&other.good)?;
         self.busy.add(&other.busy)?;
         self.other += other.other;
-        self.unsent += other.unsent;
         Ok(())
     }
 
@@ -131,7 +128,6 @@ pub(crate) async fn open(
                 let Some(due_at) = next else { return Ok(answers) };
                 let sent = Instant::now();
                 if until_end && sent >= end {
-                    answers.unsent += 1;
                     continue;
                 }
                 request.clear();

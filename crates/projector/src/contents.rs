@@ -16,7 +16,7 @@ use crate::facts::seconds;
 use crate::shared::Shared;
 use crate::store::{Contents, Tally};
 
-/// Counts the table in use, by a walk over its indexes: it blocks.
+/// Counts the table in use: it reads from the file, so it blocks.
 #[derive(Debug)]
 pub(crate) struct ContentsCollector(pub(crate) Arc<Shared>);
 

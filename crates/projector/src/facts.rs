@@ -176,7 +176,7 @@ impl Facts {
     }
 }
 
-/// Returns a time as metrics have it.
+/// Returns a time as metrics have it, not below 0.
 pub(crate) fn seconds(at: UnixMillis) -> f64 {
     Duration::from_millis(u64::try_from(at.millis()).unwrap_or_default()).as_secs_f64()
 }

@@ -89,7 +89,7 @@ impl KeptChanges {
         let begin = match begin {
             Some(begin) => begin,
             None => {
-                if !covers(&known.marks.at, came) {
+                if !known.marks.at.covers_all(came) {
                     let next = known.marks.next;
                     let places = shared.read_of(&self.table, move |reader| reader.kept_places(next)).await?;
                     known.marks.extend(places);
@@ -99,7 +99,7 @@ impl KeptChanges {
         };
         let forgettings = self.forgettings.load(Ordering::Acquire);
         let is_good = |piece: &Arc<Piece>| {
-            piece.forgettings == forgettings && piece.end.as_ref().is_none_or(|end| covers(end, came))
+            piece.forgettings == forgettings && piece.end.as_ref().is_none_or(|end| end.covers_all(came))
         };
         if let Some(piece) = known.pieces.get(&begin).and_then(Weak::upgrade).filter(is_good) {
             return Ok(piece);
@@ -138,18 +138,13 @@ impl Marks {
 
     /// Returns the number from which on there may be changes that `from` does not cover.
     fn begin(&self, from: &Checkpoint) -> i64 {
-        let covered = self.before.partition_point(|before| covers(from, before));
+        let covered = self.before.partition_point(|before| from.covers_all(before));
         (self.first + i64::try_from(covered).unwrap_or(i64::MAX).saturating_sub(1).max(0)) * PIECE
     }
 
     fn len(&self) -> i64 {
         i64::try_from(self.before.len()).unwrap_or(i64::MAX)
     }
-}
-
-/// Returns whether everything that `other` covers is covered.
-pub(crate) fn covers(checkpoint: &Checkpoint, other: &Checkpoint) -> bool {
-    other.iter().all(|(partition, next)| next <= checkpoint.next(partition).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The numbers of a projection.
 
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
+use domain::UnixMillis;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::facts::seconds;
 use crate::hour::LATENESS;
 use crate::start::RebuildReason;
 use crate::store::{Effects, Erasures, Resource};
@@ -64,7 +65,7 @@ impl Default for Metrics {
             gaps_found: Counter::default(),
             gaps_closed_late: Counter::default(),
             commit: service::metrics::duration_histogram(),
-            lateness: Histogram::new(LATENESS.map(|(bound_ms, _)| seconds(bound_ms))),
+            lateness: Histogram::new(LATENESS.map(|(bound_ms, _)| seconds(UnixMillis::from_millis(bound_ms)))),
             stalled: Gauge::default(),
             subscribers: Gauge::default(),
             subscribers_cut_off: Counter::default(),
@@ -148,14 +149,13 @@ impl Metrics {
 
     pub(crate) fn see_erasures(&self, erasures: &Erasures) {
         self.erasures_pending.set(i64::try_from(erasures.tombstones()).unwrap_or(i64::MAX));
-        let since = erasures.since().map_or(0, |since| since.millis().max(0));
-        let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
-        self.erasures_pending_since.set(since.as_secs_f64());
+        self.erasures_pending_since.set(erasures.since().map_or(0.0, seconds));
     }
 
     pub(crate) fn observe_lateness(&self, lateness_ms: &[i64]) {
         for late in lateness_ms {
-            self.lateness.observe(seconds(*late));
+            // A clock that is ahead of its receipt is not late.
+            self.lateness.observe(seconds(UnixMillis::from_millis(*late)));
         }
     }
 
@@ -168,11 +168,6 @@ impl Metrics {
             self.records.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
         }
     }
-}
-
-/// Returns milliseconds in seconds. A clock that is ahead of its receipt is not late.
-fn seconds(milliseconds: i64) -> f64 {
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default()).as_secs_f64()
 }
 
 /// Counts one more in a gauge until it is dropped.

@@ -1,7 +1,7 @@
 //! The state between the one that writes the table ([`crate::follow`]) and those that read it: projection and
 //! subscriptions.
 //!
-//! The follower replaces the readers and the channel of changes with each table, announces each commit after it is
+//! The follower replaces the readers and the fan-out of changes with each table, announces each commit after it is
 //! made, and says its phase. Everybody else reads.
 
 mod look;
@@ -219,9 +219,7 @@ impl Shared {
         readers: &Arc<StoreReaders>,
         read: impl FnOnce(&StoreReader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _turn = self.long_reads.acquire().await.map_err(|_| Error::Ended)?;
-        let readers = Arc::clone(readers);
-        Ok(blocking(move || readers.with(read)).await??)
+        look::in_turn(&self.long_reads, readers, read).await
     }
 
     /// Listens to the changes of the table in use from now on.
@@ -234,11 +232,10 @@ impl Shared {
     /// behind its readers, so where the table does not reach, the cluster is asked; while it does not answer, the
     /// reader is believed.
     pub(crate) async fn is_beyond_log(&self, checkpoint: &Checkpoint) -> bool {
-        let is_beyond = |ends: &Checkpoint| checkpoint.iter().any(|(id, next)| next > ends.next(id).unwrap_or(0));
-        if !is_beyond(&self.facts.lock().seen_ends()) {
+        if self.facts.lock().seen_ends().covers_all(checkpoint) {
             return false;
         }
-        self.ends_now().await.is_some_and(|ends| is_beyond(&ends))
+        self.ends_now().await.is_some_and(|ends| !ends.covers_all(checkpoint))
     }
 
     /// Returns whether the topic may have a partition. An unknown one may have been added a moment ago, so the cluster

@@ -25,7 +25,7 @@ use crate::bookmark::Bookmark;
 use crate::change_filter::ChangeFilter;
 use crate::error::Error;
 use crate::fan_out::Listener;
-use crate::kept_changes::{Piece, covers};
+use crate::kept_changes::Piece;
 use crate::shared::Shared;
 use crate::store::{Seen, StoreReader, StoreReaders};
 
@@ -199,7 +199,7 @@ impl Changes {
             return None;
         }
         let is_level = self.last.is_some()
-            || announced.after().is_some_and(|after| covers(&after.checkpoint, &self.at.checkpoint));
+            || announced.after().is_some_and(|after| after.checkpoint.covers_all(&self.at.checkpoint));
         if is_level {
             self.last = Some(Arc::clone(&announced));
         } else {
@@ -282,7 +282,7 @@ impl Changes {
             let read = piece.insert(read);
             (read.changes.clone(), read.floor.clone(), read.next, read.end.clone())
         };
-        if !covers(from, &floor) {
+        if !from.covers_all(&floor) {
             let from = from.clone();
             self.stage = self.latest(&from).await?;
             return Ok(());

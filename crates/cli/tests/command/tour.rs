@@ -64,6 +64,9 @@ fn the_tour_is_what_is_printed_and_answered() {
     assert_eq!(of_every_run(stored), of_every_run(block("**A webhook in.**")));
     assert_eq!(of_every_run(user), of_every_run(block("**The user out.**")));
 
+    // Before the repeats, of which those are stored that come before the gate has read the record.
+    check_record(dev.address("Kafka"), block("**The record itself**"));
+
     // Once the gate has read the record.
     let webhooks = dev.address("webhooks");
     let sample = include_str!("../../../../schemas/golden/v1/user-created.json");
@@ -72,8 +75,6 @@ fn the_tour_is_what_is_printed_and_answered() {
     assert_eq!(duplicate["position"], serde_json::from_str::<Value>(stored).unwrap()["position"]);
     let (_, said) = README.split_once("**The same webhook again**").unwrap();
     assert!(said.lines().next().unwrap().contains("`{\"status\":\"duplicate\", …,\"position\":"), "{said}");
-
-    check_record(dev.address("Kafka"), block("**The record itself**"));
 
     let refusal = block("**An invalid body**");
     let lines: Vec<&str> = refusal.lines().collect();

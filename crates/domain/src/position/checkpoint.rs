@@ -82,6 +82,11 @@ impl Checkpoint {
         }
     }
 
+    /// Returns whether every record below `other` is below this checkpoint.
+    pub fn covers_all(&self, other: &Self) -> bool {
+        other.iter().all(|(partition, next)| next <= self.next(partition).unwrap_or(0))
+    }
+
     /// Yields each partition with the offset of its next record, ordered by partition.
     pub fn iter(&self) -> impl Iterator<Item = (i32, i64)> + '_ {
         self.0.iter().map(|(partition, next)| (*partition, next.offset))

@@ -89,7 +89,7 @@ impl<'s> Announcer<'s> {
         let committed = Arc::clone(&self.shared.committed.borrow());
         let committed = &committed.checkpoint;
         self.shared.learn(|facts| facts.read(committed));
-        let reached = self.goal.iter().all(|(partition, high)| committed.next(partition) >= Some(high));
+        let reached = committed.covers_all(&self.goal);
         let phase = self.shared.phase.borrow().clone();
         if !reached || !matches!(phase, Phase::CatchingUp | Phase::Indexing { .. }) {
             return;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{Shared, blocking};
@@ -54,15 +55,20 @@ impl Shared {
         after: Option<Place>,
         limit: usize,
     ) -> Result<UserRows, Error> {
-        let is_short = filter.is_short();
-        let find = move |reader: &StoreReader| reader.find(&filter, after.as_ref(), limit);
-        if !is_short {
-            return self.read_of(readers, find).await;
-        }
-        let _turn = self.short_reads.acquire().await.map_err(|_| Error::Ended)?;
-        let readers = Arc::clone(readers);
-        Ok(blocking(move || readers.with(find)).await??)
+        let turns = if filter.is_short() { &self.short_reads } else { &self.long_reads };
+        in_turn(turns, readers, move |reader| reader.find(&filter, after.as_ref(), limit)).await
     }
+}
+
+/// Waits for one of so many turns, and reads on a thread that may block.
+pub(super) async fn in_turn<T: Send + 'static>(
+    turns: &Semaphore,
+    readers: &Arc<StoreReaders>,
+    read: impl FnOnce(&StoreReader) -> Result<T, store::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let _turn = turns.acquire().await.map_err(|_| Error::Ended)?;
+    let readers = Arc::clone(readers);
+    Ok(blocking(move || readers.with(read)).await??)
 }
 
 impl SlowDisk {

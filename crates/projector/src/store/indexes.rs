@@ -67,12 +67,6 @@ pub struct IndexState {
     pub share: f64,
 }
 
-impl IndexState {
-    pub fn is_made(&self) -> bool {
-        self.share >= 1.0
-    }
-}
-
 /// A look-up or a filter needs an index that is still to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Unindexed {
@@ -200,7 +194,7 @@ mod tests {
         let mut connection = Connection::open(&path).unwrap();
         let indexes = Arc::new(Indexes::read(&connection).unwrap());
         assert_eq!(indexes.made(), 2);
-        assert!(indexes.states()[..2].iter().all(IndexState::is_made));
+        assert!(indexes.states()[..2].iter().all(|index| index.share >= 1.0));
         while indexes.make_next(&mut connection).unwrap().is_some() {}
         assert!(indexes.are_made());
     }

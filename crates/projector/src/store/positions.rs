@@ -41,6 +41,9 @@ pub(crate) fn fill_positions(connection: &Connection) -> rusqlite::Result<()> {
 impl Sweep {
     /// Removes the rows of no user among the next ones, for so many users that were moved.
     pub(super) fn step(&mut self, connection: &Connection, moved: usize) -> rusqlite::Result<()> {
+        if moved == 0 {
+            return Ok(());
+        }
         let looks = moved * LOOKS_PER_MOVE;
         let (partition, offset) = self.after.unwrap_or((i32::MIN, i64::MIN));
         let mut next = connection.prepare_cached(
@@ -83,6 +86,8 @@ mod tests {
                 connection.execute(sql, params![id, at.partition, offset]).unwrap();
                 note(&connection, at, UserId::new(id).unwrap()).unwrap();
                 sweep.step(&connection, 1).unwrap();
+                // A commit that moves nobody does not send the sweep back.
+                sweep.step(&connection, 0).unwrap();
                 offset += 1;
             }
             assert!(count() <= 3 * USERS, "round {round}: {}", count());

@@ -1,7 +1,7 @@
 // Requests to this projector, with the reader's token.
 
 /** Where the page is: every route is below it, so that a proxy may serve it at a path of its own. */
-export const BASE = new URL(".", location.href.split(/[?#]/)[0]);
+const BASE = new URL(".", location.href.split(/[?#]/)[0]);
 
 /** An answer that is not what was asked for. `status` 0: none came. */
 export class Refusal extends Error {

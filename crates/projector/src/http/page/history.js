@@ -38,7 +38,7 @@ export function changesList(history) {
 
 function entry(change, isRedacted) {
   const [word, colour, meaning] = KINDS[change.kind] ?? [change.kind, "", null];
-  return h("li", { "data-kind": change.kind },
+  return h("li", {},
     h("p", { class: "entry" },
       h("span", { class: `tag ${colour}` }, change.kind === "changed" ? TYPES[change.type] ?? word : word),
       h("span", {}, "occurred ", occurred(change)),

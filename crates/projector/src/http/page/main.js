@@ -229,7 +229,7 @@ class Page {
   }
 
   tells(state) {
-    this.connection.show(this.isPaused ? { ...state, paused: this.waiting.size } : state);
+    this.connection.show(state);
     if (state.kind === "started-over") {
       this.model.clear();
       this.api.atLeast = null;

@@ -21,7 +21,7 @@ export const COLUMNS = [
 ];
 const FIELDS = COLUMNS.map((column) => column.field).join(",");
 
-export const typeText = (isAgent) => (isAgent == null ? "" : isAgent ? "Agent" : "Not an agent");
+const typeText = (isAgent) => (isAgent == null ? "" : isAgent ? "Agent" : "Not an agent");
 
 export class Model {
   #api;
@@ -94,8 +94,7 @@ export class Model {
     if (this.#next === null || this.#loading) return false;
     const mine = (this.#loading = new AbortController());
     try {
-      const query = { ...Object.fromEntries(new URLSearchParams(this.#next)), at_least: this.#api.atLeast };
-      const { body } = await this.#api.json("users", { signal: mine.signal, query });
+      const { body } = await this.#api.json(this.#next, { signal: mine.signal, query: { at_least: this.#api.atLeast } });
       if (this.#loading !== mine) return false;
       this.#take(body);
       return true;
@@ -119,8 +118,7 @@ export class Model {
         this.#byId.set(row.id, row);
       }
     }
-    // The path in it is the projector's own; a proxy may have another.
-    this.#next = next === null ? null : next.slice(next.indexOf("?") + 1);
+    this.#next = next;
   }
 
   /** Returns the state to show of a person: never one older than was shown. */

@@ -40,7 +40,7 @@ export class Pulse {
     const { kind, id, row, fields } = change;
     const what = wordsFor(kind, fields);
     const name = (kind !== "forgotten" && row?.name) || `Person ${id}`;
-    this.#feed.unshift({ at: new Date(), id, name, what, kind });
+    this.#feed.unshift({ at: new Date(), id, name, what });
     this.#feed.length = Math.min(this.#feed.length, FEED_MAX);
     this.#told[kind === "forgotten" || kind === "came" ? kind : "changed"] += 1;
     if (this.#isFeedDue) return;
@@ -91,8 +91,8 @@ export class Pulse {
   #paintFeed() {
     byId("feed-none").hidden = this.#feed.length > 0;
     byId("feed").replaceChildren(
-      ...this.#feed.map(({ at, id, name, what, kind }) =>
-        h("li", { "data-kind": kind },
+      ...this.#feed.map(({ at, id, name, what }) =>
+        h("li", {},
           h("time", { datetime: at.toISOString() }, clock(at)),
           h("a", { href: `#users/${id}` }, name),
           h("span", {}, what)),

@@ -163,8 +163,7 @@ export class RollView {
   #measure() {
     const row = this.#body.querySelector("tr[data-id]");
     const height = row?.getBoundingClientRect().height;
-    if (!height) return this.schedule();
-    if (height === this.#height) return this.schedule();
+    if (!height || height === this.#height) return this.schedule();
     const top = this.#scroll.scrollTop / this.#height;
     this.#height = height;
     this.#scroll.scrollTop = top * height;

@@ -9,7 +9,7 @@ const SILENCE_MAX_MS = 40_000;
 const GOOD_MS = 10_000;
 
 /** The members of a user that a row shows, and the e-mail address, by which the search also finds. */
-export const ROW_FIELDS = "name,username,extension,state,isAgent,privGroup,email";
+const ROW_FIELDS = "name,username,extension,state,isAgent,privGroup,email";
 
 /** Reads from the id on until the signal. `hears(event)` has each event, `tells(state)` how the stream is. Returns
  *  what ended it for good: `"started-over"`, a `Refusal` of 401 or 403, or null after the signal. */

@@ -90,7 +90,7 @@ const heading = () => h("h2", { class: "offscreen" }, "System");
 
 /** Shows what the probes say in words, each with what to do. */
 function verdict(level, text, advice) {
-  return h("section", { class: "card verdict-card", "data-level": level, "aria-label": "Verdict" },
+  return h("section", { class: "card verdict-card", "aria-label": "Verdict" },
     h("p", { class: "verdict" }, h("span", { class: `tag ${level}` }, level === "good" ? "ready" : level === "warn" ? "look" : "act"),
       h("strong", {}, text)),
     advice.map(([what, todo]) => h("p", { class: "advice" }, what, " ", h("span", { class: "muted" }, code(todo)))));
@@ -175,7 +175,7 @@ function records(title, count, listed, row) {
 }
 
 /** Returns a table whose first `figures` columns are numbers. */
-export function table(headings, rows, figures = 0) {
+function table(headings, rows, figures = 0) {
   const kind = (place) => (place < figures ? { class: "figure" } : {});
   return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": headings.join(", ") },
     h("table", { class: "plain" },
