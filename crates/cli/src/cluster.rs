@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use domain::topics::Names;
 use ingest::config::Webhook;
 use kafka::ClientOptions;
-use kafka::client::{Credentials, connect};
+use kafka::client::{Credentials, OptionFault, connect};
 use serde::Deserialize;
 use service::config::Faults;
 use service::registry::{self, Patience, Schemas};
@@ -70,26 +70,30 @@ impl Cluster {
     /// # Errors
     /// All faults of these sections, or the reason why the cluster cannot be used.
     pub(crate) async fn reach(sources: &Sources) -> anyhow::Result<Self> {
-        let cluster = Self::load(sources)?;
+        let cluster: Self = sources.valid::<Raw, _>()?;
         reach(&cluster.options).await?;
         Ok(cluster)
     }
+}
 
-    fn load(sources: &Sources) -> anyhow::Result<Self> {
-        let Raw { kafka, topics, registry, state_topic, webhook } = sources.load()?;
+impl TryFrom<Raw> for Cluster {
+    type Error = Faults;
+
+    fn try_from(raw: Raw) -> Result<Self, Faults> {
+        let Raw { kafka, topics, registry, state_topic, webhook } = raw;
         let mut faults = Faults::default();
         // A password that cannot be read is a fault already.
         let credentials = Credentials::open(kafka.password(&mut faults)).unwrap_or_default();
         let settings::Kafka { bootstrap, client_id, group_prefix, properties, sasl_password_file: _, oauth } = kafka;
         let tokens = oauth.tokens(&mut faults);
         let options = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens, credentials };
-        options.validate().into_iter().for_each(|fault| faults.push("kafka", fault));
+        for OptionFault { key, reason } in options.validate() {
+            faults.push(format!("kafka.{key}"), reason);
+        }
         topics.check(&mut faults);
         let registry = registry.options(&mut faults);
         let partitions = topics.partitions;
-        let names = Names { state: state_topic.name(&mut faults), ..topics.into() };
-        faults.or(())?;
-        let body_bytes_max = webhook.body_bytes_max;
-        Ok(Self { options, names, partitions, registry, body_bytes_max })
+        let names = Names { state: state_topic.name(&topics, &mut faults), ..topics.into() };
+        faults.or(Self { options, names, partitions, registry, body_bytes_max: webhook.body_bytes_max })
     }
 }

@@ -37,6 +37,19 @@ impl Sources {
         config::load(self.config.as_deref(), &environment::variables(), self.flags()?)
     }
 
+    /// Returns what a command needs of the configuration of either service.
+    ///
+    /// # Errors
+    /// All faults, each with the place where it was set.
+    pub(crate) fn valid<Raw, Config>(&self) -> Result<Config, Faults>
+    where
+        Raw: DeserializeOwned,
+        Config: TryFrom<Raw, Error = Faults>,
+    {
+        let variables = environment::variables();
+        config::load_valid::<Raw, _>(&[], self.config.as_deref(), &variables, self.flags()?, |_| ())
+    }
+
     /// Returns the configuration of ingest.
     ///
     /// # Errors

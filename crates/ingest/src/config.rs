@@ -11,7 +11,7 @@ use domain::User;
 use domain::topics::Names;
 use ipnet::IpNet;
 use kafka::ClientOptions;
-use kafka::client::Credentials;
+use kafka::client::{Credentials, OptionFault};
 use service::config::{Fault, Faults};
 use service::hosts::AllowedHosts;
 use service::registry;
@@ -72,8 +72,8 @@ impl TryFrom<Raw> for Config {
         let Kafka { bootstrap, client_id, group_prefix, properties, sasl_password_file: _, oauth } = kafka;
         let tokens = oauth.tokens(&mut faults);
         let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens, credentials };
-        for fault in kafka.validate() {
-            faults.push("kafka", fault);
+        for OptionFault { key, reason } in kafka.validate() {
+            faults.push(format!("kafka.{key}"), reason);
         }
         topics.check(&mut faults);
         log.check(&mut faults);
@@ -94,7 +94,7 @@ impl TryFrom<Raw> for Config {
             http,
             kafka,
             partitions: topics.partitions,
-            topics: Names { state: state_topic.name(&mut faults), ..topics.into() },
+            topics: Names { state: state_topic.name(&topics, &mut faults), ..topics.into() },
             registry: registry.options(&mut faults),
             undecryptable_per_minute: security.undecryptable_per_minute,
             policy: security::policy(security, omitted(event, &mut faults), &mut faults),
@@ -211,7 +211,7 @@ mod tests {
         .unwrap_err()
         .to_string();
         for key in [
-            "kafka: ",
+            "kafka.bootstrap: ",
             "topics.late: ",
             "log.filter: ",
             "http.listen: ",

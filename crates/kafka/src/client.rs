@@ -12,6 +12,7 @@ mod permissions;
 mod probe;
 mod properties;
 mod renewed;
+mod validate;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,6 @@ use domain::TokenSource;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::producer::BaseProducer;
 
 use crate::Fault;
 use crate::native::authorize;
@@ -35,6 +35,7 @@ pub use credentials::Credentials;
 pub(crate) use credentials::Renewable;
 pub use probe::Probe;
 pub(crate) use renewed::Renewed;
+pub use validate::OptionFault;
 pub use watch::CredentialsWatch;
 
 /// The first pause before a reconnection. librdkafka doubles it with some randomness.
@@ -74,38 +75,6 @@ impl ClientOptions {
         let group_prefix = GROUP_PREFIX.to_owned();
         let (bootstrap, properties, credentials) = (bootstrap.into(), BTreeMap::new(), Credentials::default());
         Self { bootstrap, client_id, group_prefix, properties, tokens: None, credentials }
-    }
-
-    /// Returns all faults of the options. Each names its property, and none contains a value.
-    pub fn validate(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        faults.extend(connect::bootstrap_fault(&self.bootstrap).map(str::to_owned));
-        if self.client_id.trim().is_empty() {
-            faults.push("client_id: must not be empty".to_owned());
-        }
-        if self.group_prefix.trim().is_empty() {
-            faults.push("group_prefix: must not be empty".to_owned());
-        }
-        let of_properties = properties::faults(&self.properties);
-        let mut others = self.clone();
-        others.properties.retain(|name, _| !of_properties.contains_key(name.as_str()));
-        faults.extend(of_properties.into_values());
-        if let Some(fault) = properties::mechanism_fault(&self.properties, self.tokens.is_some()) {
-            faults.push(fault);
-            // A client with the security of such a mechanism could be refused for the same reason.
-            others.properties.retain(|name, _| !properties::is_security(name));
-        }
-        if let Some(first) = whole_client_fault(&others) {
-            // Of a client the library tells only the first fault: that of its security must not hide another.
-            let part = |is_security: bool| {
-                let mut part = others.clone();
-                part.properties.retain(|name, _| properties::is_security(name) == is_security);
-                whole_client_fault(&part)
-            };
-            let of_parts: Vec<String> = [true, false].into_iter().filter_map(part).collect();
-            faults.extend(if of_parts.is_empty() { vec![first] } else { of_parts });
-        }
-        faults
     }
 
     /// Returns the name of a consumer group, by its name within Rollcall.
@@ -241,18 +210,6 @@ pub fn library_version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }
 
-/// Returns the fault that librdkafka reports only when it creates a client: missing files, a mechanism that the build
-/// lacks, contradicting settings. The client has no address to connect to, and is dropped.
-fn whole_client_fault(options: &ClientOptions) -> Option<String> {
-    let [mut producer, mut consumer] = [options.producer(), options.consumer(UNJOINED_GROUP)];
-    for config in [&mut producer, &mut consumer] {
-        config.remove("bootstrap.servers").set_log_level(RDKafkaLogLevel::Emerg);
-    }
-    // Without the context: a client asks for a token even when it is dropped.
-    let made = producer.create::<BaseProducer>().and_then(|_| consumer.create::<BaseConsumer>().map(drop));
-    made.err().map(|error| format!("properties: {}", options.context().redact(&error.to_string())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,114 +218,6 @@ mod tests {
         let mut options = ClientOptions::new("localhost:9092");
         options.properties.insert(name.to_owned(), value.to_owned());
         options
-    }
-
-    #[test]
-    fn what_is_refused() {
-        for (name, value) in [
-            ("acks", "1"),
-            ("enable.idempotence", "false"),
-            ("partitioner", "random"),
-            ("group.id", "mine"),
-            ("auto.offset.reset", "latest"),
-            ("bootstrap.servers", "elsewhere:9092"),
-            ("sasl.oauthbearer.method", "oidc"),
-            ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
-            ("no.such.property", "1"),
-            ("linger.ms", "soon"),
-        ] {
-            let faults = with(name, value).validate();
-            assert_eq!(faults.len(), 1, "{name}: {faults:?}");
-            assert!(faults.iter().all(|fault| fault.contains(name)), "{faults:?}");
-        }
-    }
-
-    #[test]
-    fn what_only_a_whole_client_shows() {
-        for (properties, part) in [
-            (&[("security.protocol", "SSL"), ("ssl.ca.location", "/no/such/file.pem")][..], "ssl.ca.location"),
-            (&[("security.protocol", "SASL_SSL")], "GSSAPI"),
-            (&[("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "GSSAPI")], "GSSAPI"),
-            (&[("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "hunter2")], "SASL mechanism"),
-            (&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "OAUTHBEARER")], "set `kafka.oauth.token_url`"),
-            (&[("max.in.flight", "9")], "max.in.flight"),
-        ] {
-            let mut options = ClientOptions::new("localhost:9092");
-            options.properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            let faults = options.validate();
-            assert!(faults.len() == 1 && faults.iter().all(|fault| fault.contains(part)), "{properties:?}: {faults:?}");
-        }
-        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
-            let mut options = with("sasl.mechanism", mechanism);
-            let more = [("security.protocol", "SASL_SSL"), ("sasl.username", "u"), ("sasl.password", "p")];
-            options.properties.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
-            assert_eq!(options.validate(), Vec::<String>::new(), "{mechanism}");
-        }
-    }
-
-    /// A source that is never asked: a client that is only made needs no token.
-    #[derive(Debug)]
-    struct Unasked;
-
-    impl TokenSource for Unasked {
-        fn token(&self) -> Result<domain::AccessToken, domain::TokenError> {
-            panic!("a token was asked for")
-        }
-    }
-
-    #[test]
-    fn tokens_are_for_one_mechanism() {
-        for (mechanism, part) in
-            [(Some("OAUTHBEARER"), None), (Some("PLAIN"), Some("OAUTHBEARER only")), (None, Some("OAUTHBEARER only"))]
-        {
-            let mut options = with("security.protocol", "SASL_SSL");
-            options.tokens = Some(Arc::new(Unasked));
-            options.properties.extend(mechanism.map(|name| ("sasl.mechanism".to_owned(), name.to_owned())));
-            let faults = options.validate();
-            assert_eq!(faults.len(), part.iter().len(), "{faults:?}");
-            assert!(faults.iter().zip(part).all(|(fault, part)| fault.contains(part)), "{faults:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_passed_through() {
-        for (name, value) in [
-            ("security.protocol", "SSL"),
-            ("sasl.mechanism", "SCRAM-SHA-512"),
-            ("sasl.password", "hunter2"),
-            ("linger.ms", "20"),
-            ("fetch.wait.max.ms", "10"),
-            ("compression.type", "zstd"),
-        ] {
-            assert_eq!(with(name, value).validate(), Vec::<String>::new(), "{name}");
-        }
-    }
-
-    #[test]
-    fn all_faults_are_reported_together() {
-        let mut options = with("acks", "1");
-        options.bootstrap = String::new();
-        options.properties.insert("nonsense".to_owned(), "1".to_owned());
-        assert_eq!(options.validate().len(), 3);
-    }
-
-    #[test]
-    fn no_fault_of_the_properties_hides_another() {
-        let mut options = ClientOptions::new("http://127.0.0.1:9092");
-        let properties = [
-            ("acks", "1"),
-            ("max.in.flight", "9"),
-            ("security.protocol", "SASL_SSL"),
-            ("ssl.ca.location", "/no/such/ca.pem"),
-            ("ssl.key.location", "/no/such/key.pem"),
-        ];
-        options.properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let faults = options.validate();
-        let parts = ["bootstrap: ", "acks", "ssl.ca.location", "ssl.key.location", "GSSAPI", "max.in.flight"];
-        assert_eq!(faults.len(), parts.len(), "{faults:#?}");
-        for (fault, part) in faults.iter().zip(parts) {
-            assert!(fault.contains(part), "{part}: {fault}");
-        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use kafka::ClientOptions;
-use kafka::client::Credentials;
+use kafka::client::{Credentials, OptionFault};
 use serde::{Deserialize, Serialize};
 use service::cgroup;
 use service::config::{Fault, Faults};
@@ -140,8 +140,8 @@ impl TryFrom<Raw> for Config {
         let Kafka { bootstrap, client_id, group_prefix, properties, sasl_password_file: _, oauth } = kafka;
         let tokens = oauth.tokens(&mut faults);
         let kafka = ClientOptions { bootstrap, client_id, group_prefix, properties, tokens, credentials };
-        for fault in kafka.validate() {
-            faults.push("kafka", fault);
+        for OptionFault { key, reason } in kafka.validate() {
+            faults.push(format!("kafka.{key}"), reason);
         }
         // Without a name the late deliveries are not followed.
         let late = if topics.late.is_empty() { Topics::default().late } else { topics.late.clone() };

@@ -43,6 +43,7 @@ impl Projection {
     pub fn open(options: Options) -> Result<Self, Error> {
         let faults = options.kafka.validate();
         if !faults.is_empty() {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             return Err(Error::Options(faults.join("; ")));
         }
         let folder = StoreFolder::take(&options.store)?;

@@ -51,7 +51,7 @@ pub fn load_without<Raw: DeserializeOwned>(
     flags: Table,
 ) -> Result<Raw, Faults> {
     let mut faults = Faults::default();
-    match read(sections, file, environment, flags, &mut faults) {
+    match read(sections, file, environment, flags, &mut faults).deserialize(&mut faults) {
         Some(raw) => faults.or(raw),
         None => Err(faults),
     }
@@ -73,27 +73,29 @@ where
     Config: TryFrom<Raw, Error = Faults>,
 {
     let mut faults = Faults::default();
-    let raw = read(without, file, environment, flags, &mut faults);
+    let mut layers = read(without, file, environment, flags, &mut faults);
+    let raw = layers.deserialize(&mut faults);
     // Where the file is not TOML its values are missing: what validation then misses may be in it.
     let Some(mut raw) = raw.filter(|_| faults.iter().all(|fault| !fault.key.is_empty())) else { return Err(faults) };
     adjust(&mut raw);
     match Config::try_from(raw) {
         Ok(config) => faults.or(config),
-        Err(found) => {
+        Err(mut found) => {
+            found.locate(|key| layers.origin(key));
             faults.extend_with(found);
             Err(faults)
         }
     }
 }
 
-/// Returns the values without a fault, and adds the faults.
-fn read<Raw: DeserializeOwned>(
+/// Returns the values of the sources, and adds the fault of a file that has none.
+fn read(
     without: &[String],
     file: Option<&Path>,
     environment: &[(String, String)],
     flags: Table,
     faults: &mut Faults,
-) -> Option<Raw> {
+) -> Layers {
     let mut layers = Layers::default();
     if let Some(Err(fault)) = file.map(|path| layers.file(path)) {
         faults.add(fault);
@@ -101,7 +103,7 @@ fn read<Raw: DeserializeOwned>(
     layers.environment(environment);
     layers.add(&[], flags, &Origin::Flag);
     layers.remove(without);
-    layers.deserialize(faults)
+    layers
 }
 
 #[cfg(test)]
@@ -180,14 +182,16 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_together_with_where_they_were_set() {
-        let (_folder, path) = file("retries = 'hunter2'\ntypo = 1\n[http]\nlissen = 'x'\nconnections_max = -1\n");
+        let (_folder, path) =
+            file("retries = 'hunter2'\ntypo = 1\n[other]\nx = 1\n[http]\nlissen = 'x'\nconnections_max = -1\n");
         let environment = variables(&[("ROLLCALL_KAFKA__BOOTSTRAPP", "x")]);
         let faults = load::<Raw>(Some(&path), &environment, Table::new()).unwrap_err();
         let shown = faults.to_string();
-        assert_eq!(faults.iter().count(), 5, "{shown}");
+        assert_eq!(faults.iter().count(), 6, "{shown}");
         for key in [
             "retries (",
             "typo (",
+            "other (",
             "http.lissen (",
             "http.connections_max (",
             "kafka.bootstrapp (ROLLCALL_KAFKA__BOOTSTRAPP)",
@@ -195,6 +199,41 @@ mod tests {
             assert!(shown.contains(key), "{key} is missing in\n{shown}");
         }
         assert!(!shown.contains("hunter2"), "a value is never shown: {shown}");
+    }
+
+    /// Refuses every value.
+    #[derive(Debug)]
+    struct Refusing;
+
+    impl TryFrom<Raw> for Refusing {
+        type Error = Faults;
+
+        fn try_from(_: Raw) -> Result<Self, Faults> {
+            let mut faults = Faults::default();
+            for key in ["name", "http.listen", "kafka.bootstrap", "kafka.properties.acks", "keys.0.x", "retries"] {
+                faults.push(key, "refused");
+            }
+            Err(faults)
+        }
+    }
+
+    #[test]
+    fn a_value_that_validation_refuses_is_named_with_where_it_was_set() {
+        let (_folder, path) = file("name = 'x'\nkeys = ['a']\n[http]\nlisten = 'x'\n[kafka.properties]\nacks = 1\n");
+        let environment = variables(&[("ROLLCALL_KAFKA__BOOTSTRAP", "x"), ("ROLLCALL_NAME", "y")]);
+        let flags = "[http]\nlisten = 'y'".parse().unwrap();
+        let faults = load_valid::<Raw, Refusing>(&[], Some(&path), &environment, flags, |_| ()).unwrap_err();
+        let of_file = path.display();
+        let expected = [
+            "name (ROLLCALL_NAME): refused",
+            "http.listen (flag): refused",
+            "kafka.bootstrap (ROLLCALL_KAFKA__BOOTSTRAP): refused",
+            &format!("kafka.properties.acks ({of_file}): refused"),
+            &format!("keys.0.x ({of_file}): refused"),
+            // Nobody has set it.
+            "retries: refused",
+        ];
+        assert_eq!(faults.to_string().lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

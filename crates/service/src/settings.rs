@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
+use domain::position::PARTITIONS_MAX;
 use domain::topics::{Names, PARTITIONS_DEFAULT};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -58,16 +59,35 @@ impl From<Topics> for Names {
 const TOPIC_NAME_MAX: usize = 249;
 
 impl Topics {
-    /// Adds a fault for each name that Kafka does not accept, and for a number that no topic has.
+    /// Adds a fault for each name that Kafka does not accept or that another topic has, and for a number of partitions
+    /// that readers refuse.
     pub fn check(&self, faults: &mut Faults) {
-        if self.partitions < 1 {
-            faults.push("topics.partitions", "expected at least 1");
+        if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
+            let reason = format!("expected 1 to {PARTITIONS_MAX}: readers name a position of each in one header");
+            faults.push("topics.partitions", reason);
         }
-        for (key, name) in
-            [("topics.users", &self.users), ("topics.late", &self.late), ("topics.dead_letter", &self.dead_letter)]
-        {
+        let named = self.named();
+        for (index, (key, name)) in named.into_iter().enumerate() {
             check_topic(key, name, faults);
+            check_distinct(key, name, named.iter().take(index), faults);
         }
+    }
+
+    /// Returns the names with their keys.
+    fn named(&self) -> [(&'static str, &str); 3] {
+        [("topics.users", &self.users), ("topics.late", &self.late), ("topics.dead_letter", &self.dead_letter)]
+    }
+}
+
+/// Adds a fault of `key` for a name that one of the others has.
+fn check_distinct<'n>(
+    key: &str,
+    name: &str,
+    others: impl IntoIterator<Item = &'n (&'static str, &'n str)>,
+    faults: &mut Faults,
+) {
+    if let Some((other, _)) = others.into_iter().find(|(_, other)| *other == name && !name.is_empty()) {
+        faults.push(key, format!("expected another name than that of {other}: each is a topic of its own"));
     }
 }
 
@@ -96,9 +116,15 @@ impl Default for StateTopic {
 }
 
 impl StateTopic {
-    /// Returns the name of the topic if it is written. Adds a fault for a name that Kafka does not accept.
-    pub fn name(self, faults: &mut Faults) -> Option<String> {
-        check_topic("state_topic.topic", &self.topic, faults);
+    const KEY: &str = "state_topic.topic";
+
+    /// Returns the name of the topic if it is written. Adds a fault for a name that Kafka does not accept, or that one
+    /// of the others has.
+    pub fn name(self, others: &Topics, faults: &mut Faults) -> Option<String> {
+        check_topic(Self::KEY, &self.topic, faults);
+        if self.enabled {
+            check_distinct(Self::KEY, &self.topic, &others.named(), faults);
+        }
         self.enabled.then_some(self.topic)
     }
 }
@@ -188,7 +214,7 @@ mod tests {
     fn names_of_topics_are_those_that_kafka_takes() {
         let long = "x".repeat(250);
         for (name, taken) in [
-            ("vcc.users", true),
+            ("vcc.people", true),
             ("VCC_users-2", true),
             (long.get(1..).unwrap(), true),
             ("", false),
@@ -203,6 +229,32 @@ mod tests {
             Topics { late: name.to_owned(), ..Topics::default() }.check(&mut faults);
             let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
             assert_eq!(keys, if taken { vec![] } else { vec!["topics.late"] }, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn each_topic_has_a_name_of_its_own_and_partitions_that_fit_a_header() {
+        let keys_of = |topics: &Topics, state: StateTopic| {
+            let mut faults = Faults::default();
+            topics.check(&mut faults);
+            state.name(topics, &mut faults);
+            faults.iter().map(|fault| fault.key.clone()).collect::<Vec<_>>()
+        };
+        let named = |users: &str, late: &str, dead_letter: &str| Topics {
+            users: users.to_owned(),
+            late: late.to_owned(),
+            dead_letter: dead_letter.to_owned(),
+            ..Topics::default()
+        };
+        let state = |enabled| StateTopic { enabled, topic: "a".to_owned() };
+        assert_eq!(keys_of(&named("a", "b", "c"), state(false)), [""; 0]);
+        assert_eq!(keys_of(&named("a", "b", "c"), state(true)), ["state_topic.topic"]);
+        assert_eq!(keys_of(&named("a", "a", "c"), state(false)), ["topics.late"]);
+        assert_eq!(keys_of(&named("a", "b", "b"), state(false)), ["topics.dead_letter"]);
+        assert_eq!(keys_of(&named("b", "b", "b"), state(true)), ["topics.late", "topics.dead_letter"]);
+        for (partitions, taken) in [(0, false), (1, true), (PARTITIONS_MAX, true), (PARTITIONS_MAX + 1, false)] {
+            let keys = keys_of(&Topics { partitions, ..Topics::default() }, StateTopic::default());
+            assert_eq!(keys.is_empty(), taken, "{partitions}: {keys:?}");
         }
     }
 

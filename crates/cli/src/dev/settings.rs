@@ -45,10 +45,13 @@ impl Settings {
     /// Returns what the sources say.
     ///
     /// # Errors
-    /// All faults that do not need validation.
+    /// All faults of both services, if one of them does not need validation.
     pub(super) fn load(sources: &Sources) -> anyhow::Result<Self> {
-        let ingest: ingest::config::Raw = sources.raw_beside::<_, projector::Raw>()?;
-        let projector: projector::Raw = sources.raw_beside::<_, ingest::config::Raw>()?;
+        let raw = both(
+            sources.raw_beside::<ingest::config::Raw, projector::Raw>(),
+            sources.raw_beside::<projector::Raw, ingest::config::Raw>(),
+        );
+        let (ingest, projector) = raw.map_err(|faults| all_faults(sources).unwrap_or(faults))?;
         let set = sources.load()?;
         let Security { secret_keys, secret_key_files, allow_unauthenticated, .. } = &ingest.security;
         let has_secret = !secret_keys.is_empty() || !secret_key_files.is_empty() || *allow_unauthenticated;
@@ -114,17 +117,9 @@ impl Settings {
             shared(&mut raw.http, &mut raw.admin, &mut raw.kafka, &mut raw.topics.partitions);
             raw.store.dir = folder;
         });
-        match (ingest, projector) {
-            (Ok(ingest), Ok(mut projector)) => {
-                projector.projection.clock = now;
-                Ok(Configs { ingest, projector })
-            }
-            (Err(mut faults), Err(others)) => {
-                faults.extend_with(others);
-                Err(faults)
-            }
-            (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults),
-        }
+        let (ingest, mut projector) = both(ingest, projector)?;
+        projector.projection.clock = now;
+        Ok(Configs { ingest, projector })
     }
 
     /// Returns the file of the certificate, where the services speak TLS.
@@ -179,6 +174,39 @@ impl Settings {
         };
         Ok(Some(Encryption::new(cipher, key.expose())?))
     }
+}
+
+/// Returns the results of both services.
+///
+/// # Errors
+/// The faults of both.
+fn both<I, P>(ingest: Result<I, Faults>, projector: Result<P, Faults>) -> Result<(I, P), Faults> {
+    match (ingest, projector) {
+        (Ok(ingest), Ok(projector)) => Ok((ingest, projector)),
+        (Err(mut faults), Err(others)) => {
+            faults.extend_with(others);
+            Err(faults)
+        }
+        (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults),
+    }
+}
+
+/// Returns the faults of both services, those of validation too. What `dev` has of its own is no fault: the secret, the
+/// folder of the table, the addresses.
+fn all_faults(sources: &Sources) -> Option<Faults> {
+    let ingest = sources.config_beside::<ingest::config::Raw, projector::Raw, ingest::Config>(|raw| {
+        raw.http.listen.clear();
+        if raw.security.secret_keys.is_empty() && raw.security.secret_key_files.is_empty() {
+            raw.security.allow_unauthenticated = true;
+        }
+    });
+    let projector = sources.config_beside::<projector::Raw, ingest::config::Raw, projector::Config>(|raw| {
+        raw.http.listen.clear();
+        if raw.store.dir == projector::Raw::default().store.dir {
+            raw.store.dir = std::env::temp_dir();
+        }
+    });
+    both(ingest, projector).err()
 }
 
 fn read_secret(path: &std::path::Path) -> anyhow::Result<Secret> {

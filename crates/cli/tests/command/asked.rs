@@ -55,12 +55,17 @@ fn a_configuration_is_checked_as_json() {
         let outcome: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
         (output.status.code(), outcome)
     };
-    let (status, wrong) = check(&["--set", "http.listen=nowhere", "--set", "webhook.requests_max=many"]);
+    let faulty =
+        ["http.listen=nowhere", "webhook.requests_max=many", "kafka.bootstrap=a:1,,b:1", "topics.partitions=301"];
+    let (status, wrong) = check(&faulty.map(|setting| ["--set", setting]).concat());
     assert_eq!((status, &wrong["valid"], &wrong["online_faults"]), (Some(1), &false.into(), &Value::Null));
     let keys: Vec<&str> =
         wrong["faults"].as_array().unwrap().iter().map(|fault| fault["key"].as_str().unwrap()).collect();
-    assert!(keys.contains(&"webhook.requests_max") && keys.contains(&"http.listen"), "{wrong}");
-    assert_eq!(wrong["faults"][0]["origin"], "flag");
+    for key in ["webhook.requests_max", "http.listen", "kafka.bootstrap", "topics.partitions"] {
+        assert!(keys.contains(&key), "{key}: {wrong}");
+    }
+    let set = wrong["faults"].as_array().unwrap().iter().filter(|fault| fault["origin"] == "flag");
+    assert_eq!(set.count(), faulty.len(), "{wrong}");
     let open = ["--set", "security.allow_unauthenticated=true"];
     assert_eq!(check(&open).1["valid"], true);
     let away = [&open[..], &["--online", "--bootstrap", "127.0.0.1:1"]].concat();

@@ -64,7 +64,15 @@ fn faults_of_both_services_are_told_at_once() {
     ]));
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
-    assert!(said.contains("typo"), "{said}");
+    for key in ["typo", "webhook.requests_max", "changes.subscribers_max"] {
+        let of_key = said.lines().filter(|line| line.trim_start_matches("rollcall: ").starts_with(key));
+        assert_eq!(of_key.count(), 1, "{key}: {said}");
+    }
+    assert!(!said.contains("security.secret_keys"), "dev makes up a secret: {said}");
+    // Form faults of both: neither of these values is a number.
+    let forms = ["--set", "webhook.requests_max=many", "--set", "changes.subscribers_max=many"];
+    let said = stderr(&run(&Dev::arguments(&forms)));
+    assert!(said.contains("webhook.requests_max (flag)") && said.contains("changes.subscribers_max (flag)"), "{said}");
     let output = run(&Dev::arguments(&["--set", "webhook.requests_max=0", "--set", "changes.subscribers_max=0"]));
     let said = stderr(&output);
     assert!(said.contains("webhook.requests_max") && said.contains("changes.subscribers_max"), "{said}");

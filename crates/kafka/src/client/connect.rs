@@ -170,20 +170,22 @@ impl<'o> Seen<'o> {
 /// The protocols that an address may begin with, as in `advertised.listeners`.
 const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
-/// Returns the fault of a list of addresses.
+/// Returns the fault of a list of addresses. A comma may follow the last one.
 pub(super) fn bootstrap_fault(bootstrap: &str) -> Option<&'static str> {
-    let mut each = bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()).peekable();
-    if each.peek().is_none() {
-        return Some("bootstrap: at least one host:port is needed");
+    let list = bootstrap.trim_end();
+    let list = list.strip_suffix(',').unwrap_or(list);
+    if list.trim().is_empty() {
+        return Some("at least one host:port is needed");
     }
-    each.find_map(|address| {
+    list.split(',').map(str::trim).find_map(|address| {
+        if address.is_empty() {
+            return Some("one of the addresses is empty: expected host:port, several separated by commas");
+        }
         let (protocol, address) = address.split_once("://").unwrap_or((PROTOCOLS[0], address));
         if !PROTOCOLS.iter().any(|known| known.eq_ignore_ascii_case(protocol)) {
-            return Some(
-                "bootstrap: expected host:port, as in kafka.example:9092, and not the URL of another protocol",
-            );
+            return Some("expected host:port, as in kafka.example:9092, and not the URL of another protocol");
         }
-        (!is_address(address)).then_some("bootstrap: expected host:port, several separated by commas")
+        (!is_address(address)).then_some("expected host:port, several separated by commas")
     })
 }
 
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn addresses_have_ports() {
-        let found = addresses("a, SASL_SSL://b:1,,[::1]:9093 ");
+        let found = addresses("a, SASL_SSL://b:1,[::1]:9093 ,");
         assert_eq!(found, ["a:9092", "b:1", "[::1]:9093"]);
     }
 
@@ -226,6 +228,9 @@ mod tests {
         for (refused, part) in [
             ("", "at least one"),
             (" , ", "at least one"),
+            ("kafka:1,,b:2", "is empty"),
+            (",b:2", "is empty"),
+            ("a:1,,", "is empty"),
             ("http://127.0.0.1:9092", "not the URL"),
             ("a:1,kafka://b:1", "not the URL"),
             ("h:port", "expected host:port, several"),

@@ -6,6 +6,8 @@ use domain::client_property::is_secret;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
+use super::OptionFault;
+
 /// Properties that a guarantee of Rollcall depends on, each with the guarantee or with the setting that replaces it.
 const OWNED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set `bootstrap` instead"),
@@ -42,36 +44,56 @@ const FILES: [&str; 5] =
 /// The value of `ssl.ca.location` that names no file.
 const PROBE: &str = "probe";
 
-/// Returns one sentence, by its name, for each property that may not be set, that librdkafka refuses, or that names a
-/// file which cannot be read.
-pub(super) fn faults(properties: &BTreeMap<String, String>) -> BTreeMap<&str, String> {
-    let protocol = properties.get("security.protocol");
-    let is_tls = protocol.is_some_and(|protocol| protocol.to_ascii_uppercase().ends_with("SSL"));
-    let each = properties.iter();
-    each.filter_map(|(name, value)| fault(name, value, is_tls).map(|fault| (name.as_str(), fault))).collect()
+/// The property that says whether connections are secured, and whether clients log in.
+const PROTOCOL: &str = "security.protocol";
+/// The values of it without TLS.
+const WITHOUT_TLS: [&str; 2] = ["PLAINTEXT", "SASL_PLAINTEXT"];
+/// How the values of it with a login begin.
+const WITH_LOGIN: &str = "SASL_";
+/// The property with the mechanism of the login.
+const MECHANISM: &str = "sasl.mechanism";
+/// Its names.
+const MECHANISM_NAMES: [&str; 2] = [MECHANISM, "sasl.mechanisms"];
+/// Its values that the client library is built with.
+const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", OAUTHBEARER];
+const OAUTHBEARER: &str = "OAUTHBEARER";
+
+/// Returns a fault, by the name, for each property that may not be set, that librdkafka refuses, or that names a file
+/// which cannot be read.
+pub(super) fn faults(properties: &BTreeMap<String, String>) -> BTreeMap<&str, OptionFault> {
+    // A protocol with a fault may be meant to have TLS.
+    let reads_files = protocol(properties).is_some_and(|protocol| !WITHOUT_TLS.contains(&protocol.as_str()));
+    let found = |name: &str, value: &str| {
+        let reason = fault(name, value, reads_files)?;
+        Some(OptionFault::new(format!("properties.{name}"), reason))
+    };
+    properties.iter().filter_map(|(name, value)| Some((name.as_str(), found(name, value)?))).collect()
 }
 
-fn fault(name: &str, value: &str, is_tls: bool) -> Option<String> {
+/// Returns the reason why a property cannot be used.
+fn fault(name: &str, value: &str, reads_files: bool) -> Option<String> {
     if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-        return Some(format!("properties.{name}: reserved by Rollcall: {why}"));
+        return Some(format!("reserved by Rollcall: {why}"));
     }
-    if is_tls
+    if reads_files
         && FILES.contains(&name)
         && value != PROBE
         && let Err(error) = std::fs::File::open(value)
     {
-        return Some(format!("properties.{name}: the file cannot be read: {error}"));
+        return Some(format!("the file cannot be read: {error}"));
     }
     let mut config = ClientConfig::new();
     config.set(name, value);
     match config.create_native_config() {
         Ok(_) => None,
-        Err(KafkaError::ClientConfig(_, reason, _, _)) if !is_secret(name) => {
-            Some(format!("properties.{name}: {reason}"))
-        }
+        Err(KafkaError::ClientConfig(_, reason, _, _)) if !is_secret(name) => Some(reason),
         // librdkafka's reason quotes the value.
-        Err(_) => Some(format!("properties.{name}: the client library refuses the value")),
+        Err(_) => Some("the client library refuses the value".to_owned()),
     }
+}
+
+fn protocol(properties: &BTreeMap<String, String>) -> Option<String> {
+    properties.get(PROTOCOL).map(|protocol| protocol.to_ascii_uppercase())
 }
 
 /// Returns whether the property is about the security of connections.
@@ -79,23 +101,41 @@ pub(super) fn is_security(name: &str) -> bool {
     ["security.", "sasl.", "ssl.", "enable.ssl.", "enable.sasl."].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the fault of a mechanism that needs tokens without a source of them, or of a source for another mechanism.
-pub(super) fn mechanism_fault(properties: &BTreeMap<String, String>, has_tokens: bool) -> Option<String> {
-    let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| properties.get(*name));
-    match (mechanism.is_some_and(|mechanism| mechanism == "OAUTHBEARER"), has_tokens) {
-        // librdkafka would accept the mechanism and wait forever for a token.
-        (true, false) => Some(
-            "properties.sasl.mechanism: OAUTHBEARER needs tokens: set `kafka.oauth.token_url`, `client_id` and \
-             `client_secret_file` (or `client_secret`)"
-                .to_owned(),
-        ),
-        (false, true) => Some(
-            "oauth: tokens are used with OAUTHBEARER only: set `sasl.mechanism` = \"OAUTHBEARER\" in \
-             `kafka.properties`, and `security.protocol` = \"SASL_SSL\""
-                .to_owned(),
-        ),
-        (true, true) | (false, false) => None,
+/// Removes the login, and leaves whether connections are secured.
+pub(super) fn remove_login(properties: &mut BTreeMap<String, String>) {
+    properties.retain(|name, _| !["sasl.", "enable.sasl."].iter().any(|prefix| name.starts_with(prefix)));
+    if let Some(protocol) = protocol(properties)
+        && let Some(without) = protocol.strip_prefix(WITH_LOGIN)
+    {
+        properties.insert(PROTOCOL.to_owned(), without.to_owned());
     }
+}
+
+/// Returns the fault of a login: no mechanism, or one that the client library is built without; a mechanism that needs
+/// tokens without a source of them, or a source for another mechanism.
+pub(super) fn mechanism_fault(properties: &BTreeMap<String, String>, has_tokens: bool) -> Option<OptionFault> {
+    let mechanism = MECHANISM_NAMES.iter().find_map(|name| properties.get(*name)).map(String::as_str);
+    let logs_in = protocol(properties).is_some_and(|protocol| protocol.starts_with(WITH_LOGIN));
+    let [plain, scram, longer, oauth] = MECHANISMS;
+    let known = format!("{plain}, {scram}, {longer} or {oauth}");
+    let reason = match (mechanism, has_tokens) {
+        (Some(mechanism), _) if !MECHANISMS.contains(&mechanism) => {
+            format!("expected {known}: the client library is built without GSSAPI (Kerberos) and other mechanisms")
+        }
+        // librdkafka would accept the mechanism and wait forever for a token.
+        (Some(OAUTHBEARER), false) => "OAUTHBEARER needs tokens: set `kafka.oauth.token_url`, `client_id` and \
+                                       `client_secret_file` (or `client_secret`)"
+            .to_owned(),
+        (Some(OAUTHBEARER), true) => return None,
+        (_, true) => {
+            let reason = "tokens are used with OAUTHBEARER only: set `sasl.mechanism` = \"OAUTHBEARER\" in \
+                          `kafka.properties`, and `security.protocol` = \"SASL_SSL\"";
+            return Some(OptionFault::new("oauth", reason));
+        }
+        (None, false) if logs_in => format!("expected beside `security.protocol`, which asks for a login: {known}"),
+        (Some(_) | None, false) => return None,
+    };
+    Some(OptionFault::new(format!("properties.{MECHANISM}"), reason))
 }
 
 /// Returns the values that must not be printed.

@@ -6,7 +6,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ClientOptions, Credentials, whole_client_fault};
+use super::validate::whole_client_fault;
+use super::{ClientOptions, Credentials};
 
 /// The interval of looks at the files.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -81,8 +82,8 @@ impl CredentialsWatch {
         };
         let credentials = Credentials::of(now.password.clone());
         let candidate = ClientOptions { credentials, ..self.options.clone() };
-        if let Some(reason) = whole_client_fault(&candidate) {
-            return Found::Unusable(reason);
+        if let Some(fault) = whole_client_fault(&candidate) {
+            return Found::Unusable(fault.to_string());
         }
         if let Err(fault) = self.options.credentials.renew(now.password.clone()) {
             return Found::Unusable(format!("a client cannot be replaced: {fault}"));

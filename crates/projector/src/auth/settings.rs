@@ -118,7 +118,7 @@ impl Auth {
         if let Some(file) = &token_file {
             check_permissions("auth.token_file", file, faults);
             if let Err(fault) = TokenTable::read(file) {
-                faults.push("auth.token_file", chain(&fault));
+                faults.push("auth.token_file", format!("{}: {}", file.display(), chain(&fault)));
             }
         }
         match (token_file.is_some() || has_jwt, self.allow_anonymous) {
@@ -176,7 +176,7 @@ impl Jwt {
             faults.push("auth.jwt.jwks_url", "expected either jwks_url or jwks_file");
         }
         if has_file && let Err(fault) = Keys::read(&self.jwks_file) {
-            faults.push("auth.jwt.jwks_file", chain(&fault));
+            faults.push("auth.jwt.jwks_file", format!("{}: {}", self.jwks_file.display(), chain(&fault)));
         }
         if has_url && !is_private(&self.jwks_url) {
             let reason = "expected https://, or the loopback: who changes the keys on their way may read all";
@@ -273,6 +273,12 @@ mod tests {
             (&format!("{whole}\nscope_claim = ''"), "auth.jwt.scope_claim"),
         ] {
             assert_eq!(faults_of(text, EVERYWHERE), [key], "{text}");
+        }
+        for text in ["token_file = '/no/such/file'", "[jwt]\njwks_file = '/no/such/file'"] {
+            let mut faults = Faults::default();
+            toml::from_str::<Auth>(text).unwrap().access(EVERYWHERE.parse().unwrap(), &mut faults);
+            let shown = faults.to_string();
+            assert!(shown.contains("_file: /no/such/file: it cannot be read: "), "{shown}");
         }
         let all = "[jwt]\nissuer = 'i'\njwks_url = 'http://idp/keys'\njwks_file = '/no/such/file'\nca_file = '/none'";
         let expected =

@@ -59,6 +59,16 @@ impl Faults {
     pub fn extend_with(&mut self, others: Self) {
         let has_fault: Vec<String> = self.faults.iter().map(|fault| fault.key.clone()).collect();
         self.faults.extend(others.faults.into_iter().filter(|fault| !has_fault.contains(&fault.key)));
+        self.cautions.extend(others.cautions);
+    }
+
+    /// Adds where the value was set to each fault that validation found.
+    pub(super) fn locate<'o>(&mut self, origin: impl Fn(&str) -> Option<&'o Origin>) {
+        for fault in self.faults.iter_mut().chain(&mut self.cautions) {
+            if fault.origin.is_none() {
+                fault.origin = origin(&fault.key).cloned();
+            }
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {

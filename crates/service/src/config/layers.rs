@@ -1,6 +1,7 @@
 //! The sources of a configuration, layered, and the configuration they give together.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -92,7 +93,7 @@ impl Layers {
 
     /// Deserializes. On an error it removes the faulty value and tries again, so that all faults are found. Returns the
     /// values without a fault, and adds the faults; `None` if a fault cannot be removed.
-    pub(super) fn deserialize<Raw: DeserializeOwned>(mut self, faults: &mut Faults) -> Option<Raw> {
+    pub(super) fn deserialize<Raw: DeserializeOwned>(&mut self, faults: &mut Faults) -> Option<Raw> {
         loop {
             let error = match serde_path_to_error::deserialize(Value::Table(self.table.clone())) {
                 Ok(raw) => return Some(raw),
@@ -112,11 +113,25 @@ impl Layers {
                 continue;
             }
             let removed = remove(&mut self.table, &path);
-            faults.add(Fault { origin: self.origins.get(&key).cloned(), key, reason: expected::of(&message) });
+            let origin = self.origin(&key).or_else(|| self.origin_within(&key)).cloned();
+            faults.add(Fault { origin, key, reason: expected::of(&message) });
             if !removed {
                 return None;
             }
         }
+    }
+
+    /// Returns where the value of `key` was set: itself, or the nearest of the values that contain it.
+    pub(super) fn origin(&self, key: &str) -> Option<&Origin> {
+        let mut containing = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(section, _)| section));
+        containing.find_map(|key| self.origins.get(key))
+    }
+
+    /// Returns where the first value of the section `key` was set.
+    fn origin_within(&self, key: &str) -> Option<&Origin> {
+        let (section, no_bound) = (format!("{key}."), Bound::Unbounded);
+        let (first, origin) = self.origins.range::<str, _>((Bound::Excluded(section.as_str()), no_bound)).next()?;
+        first.starts_with(&section).then_some(origin)
     }
 
     /// Replaces a value from the environment by its other form: its text, or the list from its commas.

@@ -103,12 +103,14 @@ pub(super) fn source(key: &str, text: Option<&Secret>, file: &Path, faults: &mut
         }
     };
     if let Some(SecretSource::File(path)) = &source {
-        check_permissions(&format!("{key}_file"), path, faults);
-    }
-    match source.as_ref().map(SecretSource::read) {
-        Some(Err(error)) => faults.push(format!("{key}_file"), format!("cannot be read: {error}")),
-        Some(Ok(secret)) if secret.is_empty() && text.is_none() => faults.push(format!("{key}_file"), "is empty"),
-        Some(Ok(_)) | None => {}
+        let key = format!("{key}_file");
+        check_permissions(&key, path, faults);
+        let path = path.display();
+        match source.as_ref().map(SecretSource::read) {
+            Some(Err(error)) => faults.push(key, format!("{path} cannot be read: {error}")),
+            Some(Ok(secret)) if secret.is_empty() => faults.push(key, format!("{path} is empty")),
+            Some(Ok(_)) | None => {}
+        }
     }
     source
 }
@@ -132,6 +134,8 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_key() {
+        let missing = options("token_file = '/no/such/file'").unwrap_err().to_string();
+        assert!(missing.starts_with("registry.token_file: /no/such/file cannot be read: "), "{missing}");
         for (text, key) in [
             ("ids = { 17 = 2 }", "registry.ids.17"),
             ("ids = { x = 1 }", "registry.ids"),

@@ -60,7 +60,7 @@ fn a_new_password_is_for_clients_that_are_there_and_for_new_ones() {
     let login =
         [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "SCRAM-SHA-256"), ("sasl.username", "rollcall")];
     let options = options(&login, credentials);
-    assert_eq!(options.validate(), Vec::<String>::new());
+    assert_eq!(options.validate(), []);
     let (counting, mut watch) = (registered(&options), CredentialsWatch::begin(&options));
     let password = || options.producer().get("sasl.password").map(str::to_owned);
 
@@ -104,7 +104,7 @@ fn a_certificate_is_used_once_its_key_is_there_too() {
         ("ssl.ca.location", &authority),
     ];
     let options = options(&tls, Credentials::default());
-    assert_eq!(options.validate(), Vec::<String>::new());
+    assert_eq!(options.validate(), []);
     let (counting, mut watch) = (registered(&options), CredentialsWatch::begin(&options));
 
     assert_eq!(watch.look(), Found::Same);
