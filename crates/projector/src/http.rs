@@ -1,7 +1,7 @@
 //! The HTTP side: routes, and the way of a request through them.
 //!
 //! ```text
-//! request ──▶ hosts ──▶ authenticate ──▶ guard (scopes) ──▶ wait (at_least) ──┐
+//! request ──▶ hosts ──▶ gzip ──▶ authenticate ──▶ guard (scopes) ──▶ wait (at_least) ──┐
 //!       JSON, NDJSON or events ◀── render (fields) ◀── Projection ◀── users | history | changes | status
 //! ```
 //!
@@ -33,6 +33,8 @@ mod params;
 mod bodies;
 
 mod accept;
+
+mod gzip;
 
 mod wait;
 
@@ -74,6 +76,7 @@ use crate::scopes::Scope;
 use api::Api;
 use authenticate::Authenticate;
 use guard::Guard;
+use gzip::Gzip;
 use hosts::Hosts;
 use wait::Wait;
 
@@ -119,7 +122,12 @@ pub(crate) fn router(
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed(ALLOWED) })
         .fallback(|| async { Problem::not_found() });
     let routes = if cors_origins.is_empty() { routes } else { routes.layer(cors(cors_origins)) };
-    routes.layer(layer_fn(move |within| Hosts { allowed: allowed.clone(), gate: Arc::clone(&gate), within }))
+    let compressing = gzip::places();
+    routes.layer(layer_fn(move |within| Hosts {
+        allowed: allowed.clone(),
+        gate: Arc::clone(&gate),
+        within: Gzip { places: Arc::clone(&compressing), within },
+    }))
 }
 
 /// Returns the routes for whichever principal the request has.

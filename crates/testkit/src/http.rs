@@ -70,9 +70,17 @@ impl Http {
     /// # Errors
     /// If no complete answer came.
     pub async fn get_as(&self, path: &str, accept: &str) -> Result<Answer, Failed> {
-        let request = Request::get(format!("http://{}{path}", self.server)).header("accept", accept);
-        let request = request.body(Full::default()).expect("the test writes a well-formed request");
-        self.whole(request).await
+        self.get_with(path, &[("accept", accept)]).await
+    }
+
+    /// Gets a path with these header fields.
+    ///
+    /// # Errors
+    /// If no complete answer came.
+    pub async fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> Result<Answer, Failed> {
+        let request = Request::get(format!("http://{}{path}", self.server));
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.whole(request.body(Full::default()).expect("the test writes a well-formed request")).await
     }
 
     async fn whole(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failed> {

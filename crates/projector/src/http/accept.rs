@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -25,6 +25,14 @@ pub(super) fn wants_ndjson(headers: &HeaderMap) -> bool {
 /// Returns whether a page is to be answered rather than text.
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {
     prefers(headers, "text/html", TEXT_RANGES)
+}
+
+/// Returns whether an answer is to be compressed: gzip is not refused, and the plain text not liked better (RFC 9110,
+/// 12.5.3).
+pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
+    let quality = |coding| members(headers.get_all(ACCEPT_ENCODING)).find_map(|member| quality(member, coding));
+    let gzip = ["gzip", "x-gzip", "*"].into_iter().find_map(quality);
+    gzip.is_some_and(|gzip| gzip > 0.0 && gzip >= quality("identity").unwrap_or_default())
 }
 
 /// Returns whether a media type is to be answered rather than the usual one: it is named, not refused, and the other,
@@ -75,9 +83,9 @@ impl IfNoneMatch {
     }
 }
 
-/// Returns a strong entity tag, of the bytes alone.
+/// Returns an entity tag of the bytes alone. It is weak, since it is of all codings of them.
 pub(super) fn etag_of(bytes: &[u8]) -> String {
-    format!("\"{}\"", hex::encode(&Sha256::digest(bytes)[..16]))
+    format!("W/\"{}\"", hex::encode(&Sha256::digest(bytes)[..16]))
 }
 
 /// Returns the tag without the mark of a weak one.
@@ -135,6 +143,37 @@ mod tests {
             &["application/json, application/x-ndjson;q=0.1"],
             &["application/x-ndjson;q=0.1", "*/*"],
             &["application/x-ndjson-like"],
+        ] {
+            assert!(!wants(no), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        let wants = |lines: &[&'static str]| {
+            wants_gzip(&lines.iter().map(|line| (ACCEPT_ENCODING, HeaderValue::from_static(line))).collect())
+        };
+        for yes in [
+            &["gzip"][..],
+            &["gzip, deflate, br, zstd"],
+            &["br", "GZIP;q=0.1"],
+            &["x-gzip"],
+            &["*"],
+            &["gzip;q=0.5, identity;q=0.5"],
+            &["identity;q=0, *;q=0.5"],
+        ] {
+            assert!(wants(yes), "{yes:?}");
+        }
+        for no in [
+            &[][..],
+            &[""],
+            &["identity"],
+            &["br, deflate"],
+            &["gzip;q=0"],
+            &["gzip;q=0, *"],
+            &["*;q=0"],
+            &["gzip;q=0.5, identity"],
+            &["gzipped"],
         ] {
             assert!(!wants(no), "{no:?}");
         }

@@ -29,6 +29,9 @@ fn complete(status: &str, response: &mut Response) {
             add("Rollcall-Positions", text(positions));
             let as_of = "when the table was last known to have all of the log (RFC 3339); absent while that is unknown";
             add("Rollcall-As-Of", text(as_of));
+            if status == "200" {
+                add("Content-Encoding", text("`gzip` where `Accept-Encoding` takes it and the answer is not short"));
+            }
         }
         "401" => {
             add("WWW-Authenticate", text("the ways to authenticate"));

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
@@ -13,9 +14,11 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, serve};
 
+use super::accept::{self, IfNoneMatch};
 use super::answers::EveryAnswer;
 use super::bodies::{ProblemBody, UserBody, UserMatchesBody, UserPageBody};
 use super::history::HistoryBody;
+use super::page::REVALIDATED;
 use super::{changes, history, list, status, users};
 
 /// Where the document is, seen from the page: relative, so that both work below a path of a proxy.
@@ -63,12 +66,13 @@ impl Modify for Bearer {
     }
 }
 
-pub(super) async fn document() -> Response {
+pub(super) async fn document(known: IfNoneMatch) -> Response {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
         let text = Document::openapi().to_json().expect("a document made by a derive is JSON");
         Bytes::from(text)
     });
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], TEXT.clone()).into_response()
+    static TAG: LazyLock<String> = LazyLock::new(|| accept::etag_of(&TEXT));
+    (REVALIDATED, known.answer(TAG.clone(), "application/json", || Body::from(TEXT.clone()))).into_response()
 }
 
 pub(super) async fn to_page() -> Redirect {
@@ -92,7 +96,7 @@ fn file(name: &str) -> Response {
             let Ok(media) = HeaderValue::from_str(&file.content_type) else {
                 return Problem::not_found().into_response();
             };
-            ([(CONTENT_TYPE, media)], file.bytes.into_owned()).into_response()
+            (REVALIDATED, [(CONTENT_TYPE, media)], file.bytes.into_owned()).into_response()
         }
         Ok(None) | Err(_) => Problem::not_found().into_response(),
     }

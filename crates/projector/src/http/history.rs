@@ -83,7 +83,7 @@ pub(super) async fn history(
 fn answer(body: &HistoryBody, known: &IfNoneMatch) -> Response {
     let HistoryBody { user_id, history_since, begins_with, changes, has_more, meta } = body;
     let covered = (user_id, history_since, begins_with, changes, has_more, &meta.redacted);
-    let etag = format!("W/{}", accept::etag_of(&bytes(&covered)));
+    let etag = accept::etag_of(&bytes(&covered));
     known.answer(etag, "application/json", || bytes(body).into())
 }
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, VARY};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use service::Problem;
 
 use super::accept::{self, IfNoneMatch};
@@ -58,9 +58,10 @@ GET /status                             how far the table is
 GET /openapi.json, /docs                all of this in detail
 ";
 
-/// A browser asks each time whether its copy is still the file of the running version.
-const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
-const VARY_BY_ACCEPT: HeaderValue = HeaderValue::from_static("accept");
+/// What is said of each file: a browser asks each time whether its copy is still that of the running version.
+pub(super) const REVALIDATED: [(HeaderName, HeaderValue); 2] =
+    [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (VARY, HeaderValue::from_static("accept-encoding"))];
+const VARY_BY_ACCEPT: HeaderValue = HeaderValue::from_static("accept-encoding, accept");
 
 /// One file of the page.
 struct PageFile {
@@ -82,13 +83,14 @@ impl PageFile {
 
     fn answer(&self, known: &IfNoneMatch) -> Response {
         let whole = known.answer(accept::etag_of(self.bytes), self.media(), || Body::from(self.bytes));
-        ([(CACHE_CONTROL, REVALIDATED)], whole).into_response()
+        (REVALIDATED, whole).into_response()
     }
 }
 
 /// Answers with the page to browsers, and to others with a list of the routes.
 pub(super) async fn index(headers: HeaderMap, known: IfNoneMatch) -> Response {
-    let mut answer = if accept::wants_html(&headers) { INDEX.answer(&known) } else { LISTING.into_response() };
+    let mut answer =
+        if accept::wants_html(&headers) { INDEX.answer(&known) } else { (REVALIDATED, LISTING).into_response() };
     answer.headers_mut().insert(VARY, VARY_BY_ACCEPT);
     answer
 }

@@ -7,6 +7,8 @@ mod events;
 
 mod http;
 
+mod gzip;
+
 mod page;
 
 mod system;

@@ -38,7 +38,7 @@ async fn the_root_is_a_page_for_browsers_and_a_list_for_others() {
     assert_eq!(list.header("content-type"), Some("text/plain; charset=utf-8"));
     assert!(list.body_text().contains("GET /users/{userId}"));
     for answer in [&page, &list] {
-        assert_eq!(answer.header("vary"), Some("accept"), "no cache gives one for the other");
+        assert_eq!(answer.header("vary"), Some("accept-encoding, accept"), "no cache gives one for the other");
     }
     assert_eq!(service.get("/users").await.status, 401, "the page shows nobody's data");
     service.stop().await;
