@@ -116,3 +116,33 @@ fn deliveries_that_changed_nothing_are_erased_with_the_user() {
     table.events(&[newest], at(110));
     assert!(table.history(1).rows.iter().all(|row| row.event.is_none()));
 }
+
+#[test]
+fn a_history_is_whole_where_only_a_part_of_the_changes_is_indexed() {
+    let mut table = Table::new();
+    // Ten times as many changes as are left without an index at most, and some more.
+    for round in 0..41 {
+        table.events(&[changed(1, &format!("{round}"), &format!("{}", round + 1), 10 + round)], at(10 + round));
+        let others: Vec<UserEvent> = (0..512).map(|nth| created(1_000 + round * 512 + nth, "other", 10)).collect();
+        table.events(&others, at(10 + round));
+    }
+    let connection = Connection::open(table.writer.path()).unwrap();
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let changes = "SELECT count(*) FROM changes WHERE user_id = 1";
+    let indexed = "SELECT count(*) FROM changes_of WHERE user_id = 1";
+    assert_eq!((count(changes), count(indexed)), (41, 40));
+    let seconds: Vec<i64> = table.history(1).rows.iter().map(|row| row.position.offset / 513).collect();
+    assert_eq!(seconds, (0..41).rev().collect::<Vec<_>>());
+    let of_two = table.writer.readers().with(|reader| reader.kept_of(&[user_id(1), user_id(1_600)], 0, 100)).unwrap();
+    assert_eq!(of_two.changes.len(), 42);
+    let plan = "EXPLAIN QUERY PLAN SELECT event FROM changes WHERE seq IN \
+                (SELECT seq FROM user_changes WHERE user_id = 1)";
+    let mut plan = connection.prepare(plan).unwrap();
+    let steps: Vec<String> =
+        plan.query_map([], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+    assert!(!steps.iter().any(|step| step.starts_with("SCAN changes")), "{steps:?}");
+
+    table.commit(vec![(1, None)], at(100));
+    assert_eq!((count(changes), count(indexed)), (1, 0), "the marker is left");
+    assert_eq!(table.history(1).rows.len(), 1);
+}

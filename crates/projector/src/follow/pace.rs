@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_millis(20);
-/// How long a commit waits, for each record a second: at 500 a second 5 ms, from 2,000 on the longest.
-const WAIT_PER_RATE: Duration = Duration::from_micros(10);
+/// The rate from which on commits wait longest. Below, the wait is as the square of the rate: at 500 a second 5 ms.
+const RATE_FULL: f64 = 1_000.0;
 /// The time over which the rate is taken: longer than the waits, so that a few records at once are no rate.
 const WINDOW: Duration = Duration::from_millis(200);
 
@@ -37,7 +37,7 @@ impl Pace {
 
     /// Returns when the next commit is to begin if records are there: so long after the last one.
     pub(super) fn due(&self) -> Instant {
-        self.at + WAIT_PER_RATE.mul_f64(self.rate).min(WAIT_MAX)
+        self.at + WAIT_MAX.mul_f64((self.rate / RATE_FULL).powi(2).min(1.0))
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn the_more_records_there_are_the_more_share_a_commit() {
         for (per_second, wait_ms_max, together_min) in
-            [(1, 0, 1), (50, 1, 1), (500, 6, 2), (1_000, 12, 8), (5_000, 21, 80)]
+            [(1, 0, 1), (50, 1, 1), (500, 6, 2), (1_000, 21, 16), (5_000, 21, 80)]
         {
             let (longest, together) = run(per_second);
             assert!(longest <= Duration::from_millis(wait_ms_max), "{per_second} a second wait for {longest:?}");

@@ -12,7 +12,7 @@ use domain::roll::Roll;
 use domain::{Checkpoint, Position, UnixMillis, UserId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::positions::OF_POSITION;
+use super::positions::of_position;
 use super::rows::{read_gaps, signed};
 use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
@@ -101,7 +101,10 @@ impl Change {
 
 /// Removes the changes of a user. Returns how many there were.
 pub(super) fn remove(connection: &Connection, user_id: UserId) -> rusqlite::Result<usize> {
-    connection.prepare_cached("DELETE FROM changes WHERE user_id = ?1")?.execute([user_id.get()])
+    let sql = "DELETE FROM changes WHERE seq IN (SELECT seq FROM user_changes WHERE user_id = ?1)";
+    let removed = connection.prepare_cached(sql)?.execute([user_id.get()])?;
+    connection.prepare_cached("DELETE FROM changes_of WHERE user_id = ?1")?.execute([user_id.get()])?;
+    Ok(removed)
 }
 
 /// Returns the number of the last change; 0 without one.
@@ -137,6 +140,7 @@ impl Added<'_> {
             last += 1;
             passed.put(connection, last, self.closed_by(passed.position).as_deref(), self.seen_at)?;
         }
+        of_user::index(connection, last)?;
         let first: i64 = connection.prepare_cached("SELECT min(seq) FROM changes")?.query_row([], |row| row.get(0))?;
         if last - first > CHANGES_KEPT_MAX + CHANGES_SLACK {
             trim(connection, last - CHANGES_KEPT_MAX)?;
@@ -194,6 +198,7 @@ fn trim(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
         [seq],
     )?;
     connection.execute("DELETE FROM changes WHERE seq <= ?1", [seq])?;
+    connection.execute("DELETE FROM changes_of WHERE seq <= ?1", [seq])?;
     Ok(())
 }
 
@@ -203,11 +208,14 @@ pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit:
     const COLUMNS: &str = "seq, partition, offset, user_id, event, forgotten_at, unknown_since, before, before_state, \
          before_is_agent, before_priv_group";
     let (condition, value) = match which {
-        Which::Below(_) => ("seq >= ?1 AND ?2 = ''", String::new()),
-        Which::Of(users) => ("user_id IN (SELECT value FROM json_each(?2)) AND seq >= ?1", json_list(users)),
+        Which::Below(_) => ("?2 = ''", String::new()),
+        Which::Of(users) => {
+            let of = "seq IN (SELECT seq FROM user_changes WHERE user_id IN (SELECT value FROM json_each(?2)))";
+            (of, json_list(users))
+        }
     };
     let mut statement = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM changes WHERE kind = 0 AND {condition} ORDER BY seq"))?;
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM changes WHERE kind = 0 AND seq >= ?1 AND {condition} ORDER BY seq"))?;
     let mut rows = statement.query(params![begin, value])?;
     let (floor, mut changes, mut next, mut bytes) = (meta::read_history_floor(connection)?, Vec::new(), begin, 0);
     while let Some(row) = rows.next()? {
@@ -307,15 +315,25 @@ pub(super) fn latest(
 
 /// Returns the statement of [`latest`], for those who meet the condition `of`.
 fn latest_statement(of: &str, plus: &str) -> String {
-    // Those who are named have few rows, and are sorted.
-    let (from, in_order, offset) =
-        if plus.is_empty() { (OF_POSITION, "positions", "offset") } else { ("users", "users", "winner_offset") };
+    let winners = |from: &str, partition: &str, offset: &str| {
+        format!(
+            "SELECT * FROM (SELECT winner_offset, users.user_id, 1, NULL, gaps, {UNKNOWN_SINCE} FROM {from} \
+               WHERE {partition} = ?1 AND {offset} >= ?2 AND {of} AND {KNOWN_HERE} \
+                 AND NOT EXISTS (SELECT 1 FROM seconds WHERE seconds.user_id = users.user_id \
+                   AND seconds.partition = ?1 AND seconds.offset > winner_offset) \
+               ORDER BY {offset} LIMIT ?3)"
+        )
+    };
+    // Those who are named have few rows, and are sorted. One who has moved may be in its place already.
+    let winners = if plus.is_empty() {
+        let in_place = winners(&of_position("positions"), "positions.partition", "positions.offset");
+        let moved = winners(&of_position("moved"), "moved.partition", "moved.offset");
+        format!("{in_place} UNION {moved}")
+    } else {
+        winners("users", "users.partition", "users.winner_offset")
+    };
     format!(
-        "SELECT * FROM (SELECT winner_offset, users.user_id, 1, NULL, gaps, {UNKNOWN_SINCE} FROM {from} \
-           WHERE {in_order}.partition = ?1 AND {in_order}.{offset} >= ?2 AND {of} AND {KNOWN_HERE} \
-             AND NOT EXISTS (SELECT 1 FROM seconds WHERE seconds.user_id = users.user_id \
-               AND seconds.partition = ?1 AND seconds.offset > winner_offset) \
-           ORDER BY {in_order}.{offset} LIMIT ?3) \
+        "{winners} \
          UNION ALL \
          SELECT * FROM (SELECT max(offset), user_id, 1, NULL, gaps, {UNKNOWN_SINCE} \
            FROM seconds JOIN users USING (user_id) \

@@ -4,7 +4,7 @@ use domain::{Position, UnixMillis, UserId, wire};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::matches::Matches;
-use super::positions::OF_POSITION;
+use super::positions::of_position;
 use super::rows::{read_gaps, user_id};
 use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
@@ -93,9 +93,16 @@ pub(super) fn get(connection: &Connection, user_id: UserId) -> rusqlite::Result<
 
 /// Returns the latest receipt among the events that win with the last record of their partition.
 pub(super) fn last_event(connection: &Connection) -> rusqlite::Result<Option<UnixMillis>> {
+    let last = |table: &str| {
+        format!(
+            "SELECT * FROM (SELECT event, winner_offset FROM {} WHERE {table}.partition = checkpoint.partition \
+               ORDER BY {table}.offset DESC LIMIT 1)",
+            of_position(table)
+        )
+    };
+    let (settled, moved) = (last("positions"), last("moved"));
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT (SELECT event FROM {OF_POSITION} WHERE positions.partition = checkpoint.partition \
-           ORDER BY positions.offset DESC LIMIT 1) FROM checkpoint",
+        "SELECT (SELECT event FROM ({settled} UNION ALL {moved}) ORDER BY winner_offset DESC LIMIT 1) FROM checkpoint",
     ))?;
     let mut rows = statement.query([])?;
     let mut receipts = Vec::new();

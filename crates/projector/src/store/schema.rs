@@ -4,13 +4,13 @@
 use rusqlite::Connection;
 
 /// Version of the tables, in `PRAGMA user_version`. A store of another version is made again from the log.
-pub(crate) const SCHEMA_VERSION: i64 = 10;
+pub(crate) const SCHEMA_VERSION: i64 = 11;
 
 const TABLES: &str = "
 -- What the store is: topic, log (cluster id and topic id), late_log, rule_version, created_at and committed_at
 -- (milliseconds since 1970, UTC), records_unreadable (how many there were in all), users and forgotten (how many are in
 -- the tables of these names), history_since (milliseconds: when the newest of the changes was seen that are no longer
--- kept).
+-- kept), changes_indexed (the last of the changes that are in changes_of).
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -60,13 +60,22 @@ CREATE TABLE users (
   event         BLOB NOT NULL
 ) STRICT;
 
--- The users in the order of winner_offset. Rows of positions that are no longer those of a user are removed later.
+-- The users in the order of winner_offset, but for those in moved. Rows of positions that are no longer those of a user
+-- are removed later.
 CREATE TABLE positions (
   partition INTEGER NOT NULL,
   offset    INTEGER NOT NULL,
   user_id   INTEGER NOT NULL,
   PRIMARY KEY (partition, offset)
 ) STRICT, WITHOUT ROWID;
+
+-- The users that have moved last, in the order of the commits. They are put into positions many at once.
+CREATE TABLE moved (
+  nth       INTEGER PRIMARY KEY,
+  partition INTEGER NOT NULL,
+  offset    INTEGER NOT NULL,
+  user_id   INTEGER NOT NULL
+) STRICT;
 
 -- What users are searched by: their names, usernames and extensions, and their e-mail addresses, without case and
 -- accents, of 64 users in one row.
@@ -161,6 +170,20 @@ CREATE TABLE changes (
   before_priv_group INTEGER
 ) STRICT;
 
+-- The changes of each user, up to changes_indexed.
+CREATE TABLE changes_of (
+  user_id INTEGER NOT NULL,
+  seq     INTEGER NOT NULL,
+  PRIMARY KEY (user_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The same with the changes after that.
+CREATE VIEW user_changes AS
+  SELECT user_id, seq FROM changes_of
+  UNION ALL
+  SELECT user_id, seq FROM changes
+    WHERE seq > coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'changes_indexed'), 0);
+
 -- Records that could not be read: they stay in the log, and are listed here (the newest of them).
 CREATE TABLE unreadable (
   partition INTEGER NOT NULL,
@@ -181,7 +204,6 @@ const INDEXES: &str = "
 CREATE INDEX gaps_by_receipt ON gaps (received_at);
 CREATE INDEX unknown_by_position ON unknown (partition, offset);
 CREATE INDEX seconds_by_position ON seconds (partition, offset);
-CREATE INDEX changes_by_user ON changes (user_id);
 CREATE INDEX forgotten_by_position ON forgotten (partition, winner_offset);
 ";
 

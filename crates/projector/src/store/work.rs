@@ -15,7 +15,7 @@ use super::history::{self, Added, Closing, Passed};
 use super::key::Key;
 use super::positions::Sweep;
 use super::unreadable::note_unreadable;
-use super::{Commit, LogBatch, Seen, StoreMeta, Unread, counts, meta};
+use super::{Commit, LogBatch, Seen, StoreMeta, Unread, counts, meta, positions};
 
 /// A transaction on its way.
 pub(super) struct Work<'c> {
@@ -147,6 +147,7 @@ impl<'c> Work<'c> {
         }
         counts::add(connection, moved)?;
         sweep.step(connection, self.keys.values().filter(|key| key.has_moved()).count())?;
+        positions::settle(connection)?;
         let passed: Vec<Passed> = self.passed.into_iter().map(|(_, passed)| passed).collect();
         let (changes, closings) = (self.commit.changes.as_slice(), self.closings.as_slice());
         Added { changes, passed: &passed, closings, seen_at: as_of, last }.append(connection)?;

@@ -11,6 +11,12 @@ use super::passed::PassedKind;
 /// event more.
 pub const HISTORY_MAX: usize = 100;
 
+/// How many changes are found by their users without an index: a walk over them takes less than a millisecond. An index
+/// that each commit wrote to would cost it a page for each change.
+const UNINDEXED_MAX: i64 = 2_048;
+/// The fact that says up to which change they are indexed.
+const INDEXED: &str = "changes_indexed";
+
 /// The history of one user: changes, and deliveries that changed nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserHistory {
@@ -48,7 +54,7 @@ pub struct HistoryRow {
 pub(crate) fn of_user(connection: &Connection, user_id: UserId) -> rusqlite::Result<UserHistory> {
     let mut statement = connection.prepare_cached(
         "SELECT partition, offset, kind, event, forgotten_at, unknown_since, gap_fields, gaps_closed, seq \
-         FROM changes WHERE user_id = ?1 ORDER BY seq DESC",
+         FROM changes WHERE seq IN (SELECT seq FROM user_changes WHERE user_id = ?1) ORDER BY seq DESC",
     )?;
     let mut found = statement.query([user_id.get()])?;
     let (mut rows, mut bytes, mut oldest, mut has_more) = (Vec::new(), 0, i64::MAX, false);
@@ -63,7 +69,8 @@ pub(crate) fn of_user(connection: &Connection, user_id: UserId) -> rusqlite::Res
     }
     let held: Option<Option<Sealed<Vec<u8>>>> = connection
         .prepare_cached(
-            "SELECT event FROM changes WHERE user_id = ?1 AND kind = 0 AND seq < ?2 ORDER BY seq DESC LIMIT 1",
+            "SELECT event FROM changes WHERE seq IN (SELECT seq FROM user_changes WHERE user_id = ?1 AND seq < ?2) \
+               AND kind = 0 ORDER BY seq DESC LIMIT 1",
         )?
         .query_row(params![user_id.get(), oldest], |row| row.get(0))
         .optional()?;
@@ -79,6 +86,23 @@ pub(crate) fn of_user(connection: &Connection, user_id: UserId) -> rusqlite::Res
         is_trimmed: trimmed.is_some(),
         late_log: meta::read_late_log(connection)?,
     })
+}
+
+/// Indexes the changes up to `last` by their users, once there are many: so a page of the index is written for many.
+pub(super) fn index(connection: &Connection, last: i64) -> rusqlite::Result<()> {
+    let indexed: Option<String> = connection
+        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+        .query_row([INDEXED], |row| row.get(0))
+        .optional()?;
+    let indexed: i64 = indexed.and_then(|number| number.parse().ok()).unwrap_or_default();
+    if last - indexed < UNINDEXED_MAX {
+        return Ok(());
+    }
+    connection.execute(
+        "INSERT INTO changes_of SELECT user_id, seq FROM changes WHERE seq > ?1 AND seq <= ?2 ORDER BY user_id, seq",
+        [indexed, last],
+    )?;
+    meta::put(connection, INDEXED, &last.to_string())
 }
 
 fn history_row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {

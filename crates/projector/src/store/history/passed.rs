@@ -92,8 +92,8 @@ impl Passed {
     /// Returns whether the history has it already: the topic of late deliveries may be read again.
     pub(crate) fn is_known(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let mut statement = connection.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM changes \
-               WHERE user_id = ?1 AND kind = ?2 AND partition = ?3 AND offset = ?4)",
+            "SELECT EXISTS (SELECT 1 FROM changes WHERE seq IN (SELECT seq FROM user_changes WHERE user_id = ?1) \
+               AND kind = ?2 AND partition = ?3 AND offset = ?4)",
         )?;
         let Position { partition, offset } = self.position;
         statement.query_row(params![self.user_id.get(), self.kind.number(), partition, offset], |row| row.get(0))
