@@ -110,8 +110,10 @@ impl Loader {
 /// Returns every key once, in order. One that has records on partitions of two threads, because the topic was given
 /// more of them, is joined into the first table that has it.
 fn sorted(tables: &mut [Table]) -> Vec<Place> {
-    let keys = |(number, table): (u32, &Table)| table.keys().map(move |(key, place)| (key, number, place)).collect();
-    let mut places: Vec<Place> = (0..).zip(&*tables).flat_map(|table| -> Vec<Place> { keys(table) }).collect();
+    let mut places: Vec<Place> = Vec::with_capacity(tables.iter().map(Table::len).sum());
+    for (number, table) in (0..).zip(&mut *tables) {
+        places.extend(table.take_keys().map(|(key, place)| (key, number, place)));
+    }
     places.sort_unstable();
     places.dedup_by(|(key, table, place), (kept_key, kept_table, kept_place)| {
         if key != kept_key {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// Size of a piece. Small ones would come from the heap and stay there.
 const PIECE: usize = 1 << 20;
 /// Strings are kept in steps of this many bytes: the next event of a user then mostly fits where the last one was.
-const STEP: usize = 64;
+const STEP: usize = 16;
 
 /// Where a string is.
 #[derive(Clone, Copy, Debug)]

@@ -175,9 +175,10 @@ impl Table {
         slot.span(member).map(|span| self.values.get(span))
     }
 
-    /// Yields every key with the place of its slot, in no order.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (i64, u32)> + '_ {
-        self.index.iter().map(|(key, place)| (*key, *place))
+    /// Yields every key with the place of its slot, in no order, and lets go of the index: the table takes no further
+    /// records.
+    pub(super) fn take_keys(&mut self) -> impl Iterator<Item = (i64, u32)> + use<> {
+        std::mem::take(&mut self.index).into_iter()
     }
 
     /// Returns the key in the middle: about half of all are below it.
@@ -244,7 +245,7 @@ mod tests {
         table.remove_from(bound);
         assert_eq!(table.len(), 5_000);
         forget(&mut table, 17, 20_000);
-        for (key, place) in table.keys() {
+        for (key, place) in table.take_keys() {
             let slot = table.slot(place);
             assert_eq!(slot.user_id.get(), key);
             assert_eq!(slot.roll.position().offset, if key == 17 { 20_000 } else { key });
