@@ -138,8 +138,7 @@ fn a_history_is_whole_where_only_a_part_of_the_changes_is_indexed() {
     let plan = "EXPLAIN QUERY PLAN SELECT event FROM changes WHERE seq IN \
                 (SELECT seq FROM user_changes WHERE user_id = 1)";
     let mut plan = connection.prepare(plan).unwrap();
-    let steps: Vec<String> =
-        plan.query_map([], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+    let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
     assert!(!steps.iter().any(|step| step.starts_with("SCAN changes")), "{steps:?}");
 
     table.commit(vec![(1, None)], at(100));

@@ -214,8 +214,9 @@ pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit:
             (of, json_list(users))
         }
     };
-    let mut statement = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM changes WHERE kind = 0 AND seq >= ?1 AND {condition} ORDER BY seq"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM changes WHERE kind = 0 AND seq >= ?1 AND {condition} ORDER BY seq"
+    ))?;
     let mut rows = statement.query(params![begin, value])?;
     let (floor, mut changes, mut next, mut bytes) = (meta::read_history_floor(connection)?, Vec::new(), begin, 0);
     while let Some(row) = rows.next()? {

@@ -14,6 +14,10 @@ const NAME_BYTES: usize = 16 * 1024;
 /// How much the reader's end of the connection takes in.
 const READER_BYTES: u32 = 16 * 1024;
 const WAITING_MAX: usize = 8;
+const USERS: i64 = 200;
+/// How many users of a snapshot may be on their way to a reader: by their size half a mebibyte. The stream takes 16 KiB
+/// and one event at once, the server's buffers some tens of KiB, and the two ends of the connection as much.
+const ON_THE_WAY_MAX: i64 = 32;
 
 /// Subscribes over a connection whose near end takes in little.
 async fn subscribe_slowly(service: &Service) -> TcpStream {
@@ -52,5 +56,25 @@ async fn a_slow_reader_is_sent_what_is_on_its_way_then_cut_off_and_goes_on_witho
     told.sort();
     published.sort();
     assert_eq!(told, published);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_written_as_its_reader_takes_it() {
+    let (kafka, store) = (Log::start(2), tempfile::tempdir().unwrap());
+    for id in 0..USERS {
+        kafka.event(&event(None, user(id, &"x".repeat(NAME_BYTES)), 1)).await;
+    }
+    let service = Service::start(&kafka, &store).await;
+    service.ready().await;
+    let mut slow = Events::of(subscribe_slowly(&service).await);
+    for taken in 1..=USERS {
+        assert_eq!(slow.next().await.unwrap().name.as_deref(), Some("user"));
+        if taken % 10 == 0 {
+            let written = service.metric("rollcall_projector_changes_rendered_total").await.unwrap();
+            assert!(written <= taken + ON_THE_WAY_MAX, "{written} were written when {taken} had been taken");
+        }
+    }
+    assert_eq!(slow.next().await.unwrap().name.as_deref(), Some("caught-up"));
     service.stop().await;
 }
