@@ -83,7 +83,8 @@ async fn publish(publisher: &Publisher, topic: &str, partition: i32) -> Position
     let value = Some(b"a record".to_vec());
     let record = testkit::broker::record(topic, "180", value, testkit::event::at(1_700_000_000));
     let record = Outgoing { partition: Some(partition), ..record };
-    eventually("the broker acknowledges", BACK_MAX, async || publisher.publish(record.clone()).await.ok()).await
+    let publish = async || publisher.publish(record.clone()).await.inspect_err(|error| println!("{error}")).ok();
+    eventually("the broker acknowledges", BACK_MAX, publish).await
 }
 
 /// A reader that notes how far it has read.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use domain::Position;
 use parking_lot::Mutex;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::metadata::MetadataPartition;
@@ -30,8 +31,8 @@ const LINGER_MS: &str = "0";
 /// The shortest time between two replacements: a cluster that fails every producer at once must not cause a busy loop.
 const REPLACE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// How long the cluster may take to say that it is well, before a producer counts as stuck.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long the cluster may take to say that it is well, connecting included, before a producer counts as stuck.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// The pause between two looks whether the last call has let go of a former producer.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -135,17 +136,6 @@ impl Generation {
         }
     }
 
-    /// Returns whether the cluster answers this producer, and all partitions of the topic have a leader.
-    fn cluster_is_well(&self, topic: &str) -> bool {
-        let answer = self.producer.client().fetch_metadata(Some(topic), ANSWER_MAX);
-        answer.is_ok_and(|metadata| {
-            metadata.topics().iter().all(|topic| {
-                let has_leader = |partition: &MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
-                topic.error().is_none() && topic.partitions().iter().all(has_leader)
-            })
-        })
-    }
-
     /// Purges the queue, so that the callers that wait for its records get an error at once.
     fn give_up(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
@@ -210,9 +200,23 @@ impl Slot {
     pub(super) fn mind_stall(&self, stuck: &Arc<Generation>, topic: &str) {
         let Some(_minding) = self.minding.try_lock() else { return };
         let is_current = || self.current().is_ok_and(|current| Arc::ptr_eq(&current, stuck));
-        if is_current() && stuck.cluster_is_well(topic) && self.succeed(stuck) {
+        if is_current() && self.cluster_is_well(topic) && self.succeed(stuck) {
             tracing::warn!(topic, "the producer does not deliver though the cluster answers, and is replaced");
         }
+    }
+
+    /// Returns whether the cluster answers, and all partitions of the topic have a leader. A client of its own asks:
+    /// one that is stuck may get no answer to anything.
+    fn cluster_is_well(&self, topic: &str) -> bool {
+        let Ok(inquirer) = self.options.inquirer() else { return false };
+        let answer = inquirer.fetch_metadata(Some(topic), ANSWER_MAX);
+        self.state.lock().former.close(move || drop(inquirer));
+        answer.is_ok_and(|metadata| {
+            metadata.topics().iter().all(|topic| {
+                let has_leader = |partition: &MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
+                topic.error().is_none() && topic.partitions().iter().all(has_leader)
+            })
+        })
     }
 
     /// Puts a new producer in the place of this one. Returns false if it is not the current one, if the last

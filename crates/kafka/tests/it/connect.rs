@@ -15,10 +15,11 @@ use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Name};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::broker::TOPIC;
+use crate::proxy::Proxy;
 
 /// Bounds a failing test: a reason is told as soon as the client library knows it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -204,46 +205,6 @@ async fn a_peer_that_is_no_broker_is_told_by_what_it_speaks() {
     check("TLS to a stranger", &trusting, Kind::NotKafka, &["it speaks another protocol over TLS"]).await;
 }
 
-/// Passes on what a client and a broker say, and replaces a part of what the broker says by one of the same length.
-/// Returns the port.
-async fn altering_proxy(tasks: &mut JoinSet<()>, to: String, part: Vec<u8>, by: Vec<u8>) -> u16 {
-    assert_eq!(part.len(), by.len());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            let (client, _) = listener.accept().await.unwrap();
-            let broker = TcpStream::connect(&to).await.unwrap();
-            let (part, by) = (part.clone(), by.clone());
-            connections.spawn(async move {
-                let ((mut from_client, mut to_client), (mut from_broker, mut to_broker)) =
-                    (client.into_split(), broker.into_split());
-                let asked = tokio::io::copy(&mut from_client, &mut to_broker);
-                let answered = async {
-                    // The length of an answer, then the answer.
-                    while let Ok(length) = from_broker.read_u32().await {
-                        let mut answer = vec![0; length as usize];
-                        from_broker.read_exact(&mut answer).await?;
-                        if let Some(at) = answer.windows(part.len()).position(|window| window == part) {
-                            answer[at..at + by.len()].copy_from_slice(&by);
-                        }
-                        to_client.write_u32(length).await?;
-                        to_client.write_all(&answer).await?;
-                    }
-                    std::io::Result::Ok(())
-                };
-                // Either side may end first.
-                tokio::select! {
-                    ended = asked => drop(ended),
-                    ended = answered => drop(ended),
-                }
-            });
-        }
-    });
-    port
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_advertised_address_that_is_wrong_is_told_apart() {
     let mut tasks = JoinSet::new();
@@ -258,8 +219,9 @@ async fn an_advertised_address_that_is_wrong_is_told_apart() {
         (wrong_port, Kind::Refused, format!("127.0.0.1:{closed}, refuses")),
         (wrong_name, Kind::NoSuchHost, format!("x.invalid:{port}, has a host name")),
     ] {
-        let proxy = altering_proxy(&mut tasks, address.clone(), advertised.clone(), by).await;
-        let options = ClientOptions::new(format!("127.0.0.1:{proxy}"));
+        let proxy = Proxy::bind().await;
+        let options = ClientOptions::new(format!("127.0.0.1:{}", proxy.port));
+        proxy.run(&mut tasks, address.clone(), advertised.clone(), by);
         let said = ["the cluster answers, but the address that it advertises", &named, "`advertised.listeners`"];
         check("wrong advertised address", &options, kind, &said).await;
     }

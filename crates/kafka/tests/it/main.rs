@@ -9,6 +9,7 @@ mod broker;
 mod connect;
 mod ends;
 mod group;
+mod proxy;
 mod publish;
 mod scan;
 mod tail;

@@ -6,9 +6,11 @@ use domain::Checkpoint;
 use kafka::placement::partition_for;
 use kafka::publish::{Error, Limits, Publisher};
 use kafka::tail::Tail;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::broker::{PATIENCE, TOPIC, broker, outgoing, publish_all, publisher, read};
+use crate::proxy::Proxy;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_is_found_where_publish_said() {
@@ -151,6 +153,27 @@ async fn an_ended_producer_is_replaced() {
         }
     };
     tokio::time::timeout(PATIENCE, recovered).await.unwrap();
+}
+
+/// As after a pause of a broker, when a client of librdkafka stays without an answer to anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_hears_nothing_any_more_is_replaced_while_others_are_answered() {
+    let (broker, proxy, mut tasks) = (broker(1), Proxy::bind().await, JoinSet::new());
+    let address = broker.bootstrap();
+    let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let advertised = |port: u16| [b"127.0.0.1".as_slice(), &u32::from(port).to_be_bytes()].concat();
+    let mut options = broker.client_options();
+    options.bootstrap = format!("127.0.0.1:{}", proxy.port);
+    // It keeps the connection.
+    options.properties.insert("socket.max.fails".to_owned(), "0".to_owned());
+    let to_itself = advertised(proxy.port);
+    let silence = proxy.run(&mut tasks, address.to_owned(), advertised(port), to_itself);
+    let limits = Limits { deadline: Duration::from_secs(2), ..Limits::default() };
+    let publisher = Publisher::open(&options, limits).unwrap();
+    publisher.publish(outgoing("180", "before")).await.unwrap();
+    silence.of_open_connections();
+    let until_stored = async { while publisher.publish(outgoing("180", "after")).await.is_err() {} };
+    tokio::time::timeout(PATIENCE, until_stored).await.expect("it is replaced");
 }
 
 #[tokio::test(flavor = "multi_thread")]
