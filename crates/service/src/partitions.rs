@@ -28,6 +28,14 @@ impl PartitionCount {
         registry.register("rollcall_topic_partitions_difference", help, self.difference.clone());
     }
 
+    /// Returns that the number last reported is not the expected one.
+    pub fn fault(&self) -> Option<String> {
+        let found = self.found.load(Ordering::Relaxed);
+        let expected = self.expected.filter(|expected| found != 0 && found != *expected)?;
+        let topic = &self.topic;
+        Some(format!("the topic {topic} has {found} partitions, and topics.partitions says {expected}"))
+    }
+
     /// Takes the number that the cluster reports. A new number that is not the expected one is logged as an error.
     pub fn report(&self, found: i32) {
         let is_new = self.found.swap(found, Ordering::Relaxed) != found;
@@ -52,12 +60,14 @@ mod tests {
     #[test]
     fn the_difference_follows_the_cluster() {
         let count = PartitionCount::new("vcc.users", Some(12));
+        assert_eq!(count.fault(), None, "nothing is known yet");
         for (found, difference) in [(12, 0), (14, 2), (14, 2), (12, 0), (3, -9)] {
             count.report(found);
-            assert_eq!(count.difference.get(), difference);
+            assert_eq!((count.difference.get(), count.fault().is_some()), (difference, difference != 0));
         }
+        assert_eq!(count.fault().unwrap(), "the topic vcc.users has 3 partitions, and topics.partitions says 12");
         let any = PartitionCount::new("vcc.users", None);
         any.report(3);
-        assert_eq!(any.difference.get(), 0);
+        assert_eq!((any.difference.get(), any.fault()), (0, None));
     }
 }

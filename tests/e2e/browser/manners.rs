@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::access::{enter, token};
 use super::in_browser;
-use super::page::{DOWN, ENTER, Page, cell};
+use super::page::{DOWN, ENTER, Page, cell, until};
 use super::vendor::Vendor;
 use crate::support::engine::leave_out_of_ecosystem;
 use crate::support::system::System;
@@ -54,8 +54,19 @@ fn axe_finds_nothing_in_light_and_dark() {
         page.browser.click("#to-system").await;
         page.until_says("#system", "Missing deliveries").await;
         check(&page, &axe, "the system").await;
+        page.browser.click("#to-roll").await;
+        page.fill("#q", "nobody is called so").await;
+        page.until_says("#notice", "Nobody matches").await;
+        check(&page, &axe, "nobody found").await;
+        page.fill("#q", "").await;
+        system.projector.stop().await.expect("the projector ends well");
+        page.until_text("#connection-text", "Reconnecting").await;
+        check(&page, &axe, "the table while the projector is away").await;
+        page.browser.click("#to-system").await;
+        page.until_says("#system .stale", "The last known state").await;
+        check(&page, &axe, "the system while the projector is away").await;
         page.end().await;
-        system.stop().await;
+        system.ingest.stop().await.expect("ingest ends well");
     });
 }
 
@@ -138,6 +149,46 @@ fn keys_alone_are_enough() {
         page.browser.press("\u{e011}").await;
         page.until("document.activeElement.textContent === 'Person 1'").await;
         assert_eq!(page.people().await.first(), Some(&1));
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+#[test]
+fn what_has_the_focus_keeps_it() {
+    in_browser("browser::manners::what_has_the_focus_keeps_it", async |broker| {
+        let system = System::start(broker, 1).await;
+        let mut vendor = Vendor::of(&system.ingest);
+        let page = Page::live(&system.projector.url()).await;
+        for id in 1..=2 {
+            vendor.says(id, json!({})).await;
+        }
+        page.until("document.querySelectorAll('#feed li').length === 2").await;
+        let focus = "document.querySelector('#feed a[href=\"#users/2\"]').focus();";
+        page.browser.run(focus, json!([])).await;
+        // More than the list has; the one with the focus stays.
+        let mut number = 0;
+        until("there are more changes than are listed", async || {
+            number += 1;
+            vendor.says(1, json!({ "extension": number.to_string() })).await;
+            let listed = page.value("document.querySelectorAll('#feed a[href=\"#users/1\"]').length").await;
+            (listed == 40).then_some(())
+        })
+        .await;
+        assert_eq!(page.value("document.activeElement.textContent").await, "Person 2");
+        page.browser.press(ENTER).await;
+        page.until_text("#person-name", "Person 2").await;
+        page.browser.press(super::page::ESCAPE).await;
+        page.until("!document.getElementById('person').open").await;
+
+        vendor.keeps_to_itself(2, &json!({ "name": "Between" }));
+        vendor.says(2, json!({ "extension": "9" })).await;
+        page.browser.click("#to-system").await;
+        page.until_text("#system a[href='#users/2']", "Between").await;
+        page.browser.run("document.querySelector('#system a').focus();", json!([])).await;
+        page.browser.run("document.querySelector('#system .figures').id = 'painted';", json!([])).await;
+        page.until("document.getElementById('painted') === null").await;
+        assert_eq!(page.value("document.activeElement.textContent").await, "Between");
         page.end().await;
         system.stop().await;
     });

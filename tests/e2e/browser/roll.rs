@@ -95,8 +95,18 @@ fn whoever_is_looked_for_is_found_and_a_pause_holds_still() {
         page.until_people(&[4, 1, 3, 2]).await;
         vendor.says(4, json!({ "name": "Ánton" })).await;
         page.until_people(&[1, 3, 4, 2]).await;
+        // The heading of the column does the same, and says how it is.
+        let sorted = "document.querySelector('#headings [data-field=name]').ariaSort";
+        assert_eq!(page.value(sorted).await, "ascending");
+        page.browser.click("#headings button").await;
+        page.until_people(&[1, 2, 3, 4]).await;
+        assert_eq!(page.value(sorted).await, "none");
+        page.browser.click("#headings button").await;
+        page.until_people(&[1, 3, 4, 2]).await;
+        assert_eq!(page.value("document.getElementById('sort').value").await, "name");
         page.fill("#sort", "userId").await;
         page.until_people(&[1, 2, 3, 4]).await;
+        page.until_says("#sort", "not by other columns").await;
 
         page.browser.click("#pause").await;
         vendor.says(1, json!({ "extension": "4711" })).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use projector::Scope;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -17,13 +17,13 @@ use super::vendor::Vendor;
 use crate::support::system::{Ingest, Projector, System};
 
 /// An address that stays while the projector behind it goes and comes.
-struct Relay {
+pub(super) struct Relay {
     address: SocketAddr,
     target: Arc<watch::Sender<SocketAddr>>,
 }
 
 impl Relay {
-    async fn to(projector: &Projector) -> Self {
+    pub(super) async fn to(projector: &Projector) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let target = Arc::new(watch::Sender::new(address_of(projector)));
@@ -40,6 +40,14 @@ impl Relay {
             }
         });
         Self { address, target }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn turn_to(&self, projector: &Projector) {
+        self.target.send_replace(address_of(projector));
     }
 }
 
@@ -59,7 +67,7 @@ fn a_restart_is_said_and_leaves_no_gap() {
         let mut vendor = Vendor::of(&ingest);
         vendor.says(1, json!({ "extension": "100" })).await;
         let relay = Relay::to(&projector).await;
-        let page = Page::live(&format!("http://{}", relay.address)).await;
+        let page = Page::live(&relay.url()).await;
         page.until_text(&cell(1, "extension"), "100").await;
         let watch = "window.seen = [];
             new MutationObserver(() => {
@@ -77,7 +85,7 @@ fn a_restart_is_said_and_leaves_no_gap() {
         vendor.says(2, json!({})).await;
         let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
         projector.ready().await;
-        relay.target.send_replace(address_of(&projector));
+        relay.turn_to(&projector);
         page.until_text("#connection-text", "Live").await;
         page.until_people(&[1, 2]).await;
         page.until_text(&cell(1, "extension"), "101").await;
@@ -135,6 +143,73 @@ fn tabs_of_one_token_share_a_stream_and_others_do_not() {
         subscribers(&system, 1).await;
         vendor.says(2, json!({})).await;
         page.until_people(&[1, 2]).await;
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+#[test]
+fn another_log_starts_over() {
+    in_browser("browser::streams::another_log_starts_over", async |broker| {
+        let (before, after) = (System::start(broker, 1).await, System::start(broker, 1).await);
+        let mut vendor = Vendor::of(&before.ingest);
+        for id in 1..=3 {
+            vendor.says(id, json!({ "name": "Of the old log" })).await;
+        }
+        vendor.says(1, json!({ "extension": "77" })).await;
+        let mut vendor = Vendor::of(&after.ingest);
+        vendor.says(1, json!({ "name": "Of the new log" })).await;
+        let relay = Relay::to(&before.projector).await;
+        let page = Page::live(&relay.url()).await;
+        page.until_text(&cell(1, "extension"), "77").await;
+        page.browser.run("location.hash = 'users/3';", json!([])).await;
+        page.until_text("#person-name", "Of the old log").await;
+
+        // Its positions are less than those that were shown, and nobody is 2 or 3.
+        before.projector.http.get("/status").await;
+        relay.turn_to(&after.projector);
+        before.stop().await;
+        page.until_text("#connection-text", "Live").await;
+        page.until_people(&[1]).await;
+        page.until_text(&format!("{} a", cell(1, "name")), "Of the new log").await;
+        page.until_says("#person", "Nobody with this number").await;
+        page.until("!document.body.innerText.includes('Of the old log')").await;
+        vendor.says(2, json!({})).await;
+        page.until_people(&[1, 2]).await;
+        page.end().await;
+        after.stop().await;
+    });
+}
+
+#[test]
+fn a_page_without_a_place_waits_for_one() {
+    in_browser("browser::streams::a_page_without_a_place_waits_for_one", async |broker| {
+        let system = System::start_with(broker, 1, |raw| raw.changes.subscribers_max = 1).await;
+        let mut vendor = Vendor::of(&system.ingest);
+        vendor.says(1, json!({})).await;
+        let mut other = TcpStream::connect(address_of(&system.projector)).await.expect("the projector listens");
+        let request = "GET /changes HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
+        other.write_all(request.as_bytes()).await.expect("the projector reads");
+        subscribers(&system, 1).await;
+
+        let page = Page::open(&system.projector.url()).await;
+        page.until_text("#connection-text", "Waiting for a place").await;
+        page.until_says("#trouble", "There are as many subscribers as there may be").await;
+        page.until_says("#trouble", "Next attempt in").await;
+        page.until_people(&[1]).await;
+        drop(other);
+        // That it has gone is noticed when something is sent.
+        let mut round = 0;
+        until("the place is free", async || {
+            round += 1;
+            vendor.says(1, json!({ "extension": round.to_string() })).await;
+            let lines = system.projector.metrics().await;
+            lines.contains("rollcall_projector_subscribers 0\n").then_some(())
+        })
+        .await;
+        page.browser.click("#try-now").await;
+        page.until_text("#connection-text", "Live").await;
+        page.until_text(&cell(1, "extension"), &round.to_string()).await;
         page.end().await;
         system.stop().await;
     });

@@ -1,12 +1,14 @@
 //! The state of the system, and what to do.
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::in_browser;
 use super::page::Page;
+use super::streams::Relay;
 use super::vendor::Vendor;
 use crate::support::broker::Broker;
-use crate::support::system::System;
+use crate::support::system::{Ingest, Projector, System};
 
 #[test]
 fn the_system_says_how_it_is_and_what_to_do() {
@@ -33,9 +35,11 @@ fn the_system_says_how_it_is_and_what_to_do() {
         page.until_text("#connection-text", "Live").await;
         page.until_says("#system", "All is well").await;
         until_charted(&page).await;
-        vendor.keeps_to_itself(1, &json!({ "name": "Between" }));
+        vendor.keeps_to_itself(1, &json!({ "name": "Ada <b>Lovelace</b>" }));
         vendor.says(1, json!({ "extension": "9" })).await;
         page.until_says("#system", "Missing deliveries").await;
+        page.until_text("#system a[href='#users/1']", "Ada <b>Lovelace</b>").await;
+        page.until_says("#system", "Full name").await;
         page.until_says("#system .figures", "Gaps awaited\n1").await;
 
         page.end().await;
@@ -87,6 +91,107 @@ fn a_rebuild_is_a_bar_and_the_words_are_those_of_the_projector() {
 }
 
 #[test]
+fn partitions_that_are_amiss_are_marked() {
+    in_browser("browser::system::partitions_that_are_amiss_are_marked", async |broker| {
+        let system = System::start_with(broker, 2, |raw| raw.topics.partitions = 12).await;
+        let page = Page::live(&system.projector.url()).await;
+        page.browser.click("#to-system").await;
+        page.until_says("#system .verdict", "It does not work as it should").await;
+        page.until_says("#system .verdict-card", "has 2 partitions, and topics.partitions says 12").await;
+        let script = "const ask = window.fetch;
+            window.fetch = async (url, options) => {
+                const answer = await ask(url, options);
+                if (!new URL(url).pathname.endsWith('/status') || !answer.ok) return answer;
+                const status = await answer.json();
+                Object.assign(status.partitions[1], { endOffset: null, lag: null });
+                return new Response(JSON.stringify(status));
+            };";
+        page.browser.run(script, json!([])).await;
+        page.until_says("#system .verdict-card", "The leader of partition 1 does not answer.").await;
+        page.until_text("#system .plain tbody tr:nth-child(2) .tag", "leader gone").await;
+        page.until_says("#system .figures", "Lag, records\nunknown").await;
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+#[test]
+fn the_last_known_state_stays_while_the_projector_is_away() {
+    in_browser("browser::system::the_last_known_state_stays_while_the_projector_is_away", async |broker| {
+        let (options, names) = (broker.client_options(), broker.make_topics(12).await);
+        let store = TempDir::new().expect("a folder can be made");
+        let ingest = Ingest::start(&options, &names, |_| {}).await;
+        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
+        ingest.ready().await;
+        projector.ready().await;
+        let mut vendor = Vendor::of(&ingest);
+        vendor.says(1, json!({})).await;
+        let relay = Relay::to(&projector).await;
+        let page = Page::live(&relay.url()).await;
+        page.until_people(&[1]).await;
+        page.browser.click("#to-system").await;
+        page.until_says("#system .figures", "People\n1").await;
+        page.until_says("#system", "All is well").await;
+
+        projector.stop().await.expect("the projector ends well");
+        page.until_says("#system .verdict-card", "The projector does not answer.").await;
+        page.until_says("#system .stale", "The last known state, as of").await;
+        page.until_says("#system .stale .figures", "People\n1").await;
+        // Also of one who looks only now.
+        page.browser.click("#to-roll").await;
+        page.browser.click("#to-system").await;
+        page.until_says("#system .stale .figures", "People\n1").await;
+
+        vendor.says(2, json!({})).await;
+        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
+        projector.ready().await;
+        relay.turn_to(&projector);
+        page.until_says("#system .figures", "People\n2").await;
+        page.until("document.querySelector('#system .stale') === null").await;
+        page.until_says("#system", "All is well").await;
+        page.end().await;
+        projector.stop().await.expect("the projector ends well");
+        ingest.stop().await.expect("ingest ends well");
+    });
+}
+
+/// A poller of its own, of a projector that answers when the test lets it. Returns how many questions there were after
+/// each step.
+const POLL: &str = "const [done] = arguments;
+    import(new URL('page/status.js', location.href)).then(async ({ StatusPoll }) => {
+        const [asked, counts] = [[], []];
+        const api = { json: () => new Promise((answer) => asked.push(answer)) };
+        let isHidden = true;
+        Object.defineProperty(document, 'hidden', { get: () => isHidden, configurable: true });
+        const turn = (hidden) => {
+            isHidden = hidden;
+            document.dispatchEvent(new Event('visibilitychange'));
+        };
+        const poll = new StatusPoll(api, () => {});
+        const steps = [() => poll.begin(), () => poll.watch(true), () => turn(false), () => turn(false),
+            () => poll.watch(false), () => poll.watch(true)];
+        for (const step of steps) {
+            step();
+            counts.push(asked.length);
+        }
+        poll.end();
+        delete document.hidden;
+        done(counts);
+    });";
+
+#[test]
+fn a_tab_asks_for_the_state_by_one_hand_and_not_out_of_sight() {
+    in_browser("browser::system::a_tab_asks_for_the_state_by_one_hand_and_not_out_of_sight", async |broker| {
+        let system = System::start(broker, 1).await;
+        let page = Page::live(&system.projector.url()).await;
+        let counts = page.browser.run_async(POLL, json!([])).await;
+        assert_eq!(counts, json!([0, 0, 1, 1, 1, 1]), "none while hidden, and one at a time");
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+#[test]
 fn a_table_that_kafka_does_not_keep_up_is_not_called_live() {
     in_browser("browser::system::a_table_that_kafka_does_not_keep_up_is_not_called_live", async |broker| {
         let Broker::Embedded(embedded) = broker else { panic!("the browser looks at the embedded broker") };
@@ -107,12 +212,20 @@ fn a_table_that_kafka_does_not_keep_up_is_not_called_live() {
 }
 
 /// Returns what is changed of a status in which all is well, what the page then says, and what it advises.
-fn faults() -> [(&'static str, Value, &'static str, &'static str); 5] {
+fn faults() -> [(&'static str, Value, &'static str, &'static str); 7] {
+    let number = json!("the topic vcc.users has 3 partitions, and topics.partitions says 12");
     let reader = json!({ "isReady": false, "lacks": [{ "condition": "reader", "reason": "behind", "todo": "wait" }] });
     [
         ("ready", reader, "Reader: behind.", "Wait."),
         ("cluster.answers", json!(false), "Kafka does not answer since", "rollcall config check --online"),
         ("partitions.0.heldBack", json!("since then"), "holds back partition 4", "kafka-transactions.sh"),
+        (
+            "partitions.0.endOffset",
+            Value::Null,
+            "The leader of partition 4 does not answer",
+            "kafka-topics.sh --describe",
+        ),
+        ("partitionsFault", number, "The topic vcc.users has 3 partitions", "rollcall topics copy"),
         ("gaps.lost", json!(2), "2 deliveries are lost", "whole person"),
         ("unreadable.records", json!(1), "1 record could not be read", "rollcall dead-letter list"),
     ]
@@ -126,7 +239,7 @@ fn each_fault_is_said_with_what_to_do() {
         let judge = "const [path, value, done] = arguments;
             const status = { ready: { isReady: true, lacks: [] },
                 cluster: { answers: true, lastAnswer: new Date().toISOString() }, erasureHeldBack: null,
-                partitions: [{ partition: 4, endOffset: 1, heldBack: null }], gaps: { lost: 0 },
+                partitionsFault: null, partitions: [{ partition: 4, endOffset: 1, heldBack: null }], gaps: { lost: 0 },
                 unreadable: { records: 0 }, unknown: { users: 0 } };
             const names = path.split('.');
             const last = names.pop();

@@ -162,13 +162,16 @@ pub(crate) struct System {
 
 impl System {
     pub(crate) async fn start(broker: &Broker, partitions: i32) -> Self {
-        let names = broker.make_topics(partitions).await;
-        Self::start_on(broker, names, None, |_| {}).await
+        Self::start_with(broker, partitions, |_| {}).await
     }
 
     /// Starts a system whose projector has the configuration as `adjust` leaves it.
     pub(crate) async fn start_with(broker: &Broker, partitions: i32, adjust: impl FnOnce(&mut projector::Raw)) -> Self {
         let names = broker.make_topics(partitions).await;
+        let adjust = |raw: &mut projector::Raw| {
+            raw.topics.partitions = partitions;
+            adjust(raw);
+        };
         Self::start_on(broker, names, None, adjust).await
     }
 

@@ -221,6 +221,8 @@ pub(super) struct StatusBody {
     pub(super) phase: PhaseBody,
     /// The phase in words, and whether the table is cut off from the cluster.
     pub(super) phase_detail: String,
+    /// What keeps the table from the end of the log and passes only when somebody mends it; null when nothing does.
+    pub(super) trouble: Option<String>,
     pub(super) ready: ReadyStatus,
     /// Null when there is none.
     pub(super) rebuild: Option<RebuildStatus>,
@@ -236,6 +238,8 @@ pub(super) struct StatusBody {
     /// As the header `Rollcall-Positions`; `partitions` has the same in plain numbers.
     pub(super) checkpoint: String,
     pub(super) partitions: Vec<PartitionStatus>,
+    /// That the topic has another number of partitions than `topics.partitions`; null when it has not.
+    pub(super) partitions_fault: Option<String>,
     /// Why erasing forgotten users does not get on; null when it does, or nothing waits.
     pub(super) erasure_held_back: Option<String>,
     /// Those that look-ups and filters need, in the order in which they are made.
@@ -341,6 +345,9 @@ pub(super) struct GapStatus {
 pub(super) struct ListedGap {
     #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     pub(super) user_id: i64,
+    /// Absent where the principal may not see it, or the user has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
     pub(super) position: String,
     pub(super) state: GapStateBody,
     /// When an awaited delivery is lost, or a lost one was.
@@ -369,6 +376,9 @@ pub(super) struct UnknownStatus {
 pub(super) struct ListedUnknown {
     #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     pub(super) user_id: i64,
+    /// As last known; absent where the principal may not see it, or the user has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
     #[schema(format = DateTime)]
     pub(super) since: String,
 }

@@ -16,7 +16,7 @@ use super::accept::{self, IfNoneMatch};
 const INDEX: PageFile = PageFile { name: "index.html", bytes: include_bytes!("page/index.html") };
 
 /// The other files, each below `/page/`.
-const FILES: [PageFile; 23] = [
+const FILES: [PageFile; 24] = [
     PageFile { name: "access.js", bytes: include_bytes!("page/access.js") },
     PageFile { name: "advice.js", bytes: include_bytes!("page/advice.js") },
     PageFile { name: "api.js", bytes: include_bytes!("page/api.js") },
@@ -38,6 +38,7 @@ const FILES: [PageFile; 23] = [
     PageFile { name: "roll.js", bytes: include_bytes!("page/roll.js") },
     PageFile { name: "share.js", bytes: include_bytes!("page/share.js") },
     PageFile { name: "sse.js", bytes: include_bytes!("page/sse.js") },
+    PageFile { name: "status.js", bytes: include_bytes!("page/status.js") },
     PageFile { name: "stream.js", bytes: include_bytes!("page/stream.js") },
     PageFile { name: "system.js", bytes: include_bytes!("page/system.js") },
 ];

@@ -2,12 +2,13 @@
 
 mod system;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use domain::gap::OpenGap;
-use domain::{Positions, UserId};
+use domain::{Positions, UnixMillis, UserId};
 
 use super::api::Api;
 use super::at_least::{AtLeast, OnlyAtLeast};
@@ -19,9 +20,12 @@ use super::fields::Shown;
 use super::guard::Held;
 use super::refusal::Refusal;
 use super::render::View;
-use crate::store::{IndexState, Unread};
+use crate::store::{self, IndexState, StoreReader, Unread};
 
 pub(super) use system::{LatenessBucket, MinuteStatus, ReadyStatus, RebuildStatus, SubscriberStatus};
+
+/// The names of those who are listed, as far as they have one.
+type Names = BTreeMap<UserId, String>;
 
 /// How many of each kind are listed; all are counted.
 const LISTED_MAX: usize = 100;
@@ -51,13 +55,13 @@ pub(super) async fn status(
     let now = projection.shared.now();
     let table = api.table()?;
     let read = projection.shared.read_of(&table, move |reader| {
-        let listed = (reader.gaps(LISTED_MAX)?, reader.unreadable(LISTED_MAX)?, reader.unknown(LISTED_MAX)?);
         let (counts, tally) = (reader.counts()?, reader.tally(now)?);
-        Ok((reader.checkpoint()?, counts, tally, listed, reader.meta()?, reader.erasures()?))
+        Ok((reader.checkpoint()?, counts, tally, Lists::read(reader)?, reader.meta()?, reader.erasures()?))
     });
-    let (checkpoint, counts, tally, (gaps, unreadable, unknown), meta, erasures) = read.await?;
+    let (checkpoint, counts, tally, Lists { gaps, unreadable, unknown, names }, meta, erasures) = read.await?;
     let indexes = table.indexes().states();
     let (view, topic) = (api.view(&table, Shown::of(scopes)), table.topic());
+    let names = if view.shown.may_name("name") { names } else { Names::new() };
     let phase = projection.phase().borrow().clone();
     let (facts, hour) = (projection.shared.facts.lock().clone(), projection.shared.hour.lock().clone());
     let (answers, answered_at) = facts.cluster();
@@ -77,6 +81,7 @@ pub(super) async fn status(
     Ok(Json(StatusBody {
         phase: PhaseBody::from(&phase),
         phase_detail: facts.with_trouble(&phase),
+        trouble: facts.trouble(),
         ready: ReadyStatus::of(&api.readiness),
         rebuild: RebuildStatus::of(&phase),
         subscribers: SubscriberStatus::of(&projection.shared),
@@ -87,6 +92,7 @@ pub(super) async fn status(
         topic_id: topic.to_string(),
         checkpoint: Positions { topic, checkpoint: checkpoint.clone() }.to_string(),
         partitions: partitions.collect(),
+        partitions_fault: projection.shared.partitions.fault(),
         erasure_held_back: projection.shared.erasure_held_back.lock().clone(),
         indexes: indexes.into_iter().map(|IndexState { name, share }| IndexStatus { index: name, share }).collect(),
         users: counts.users,
@@ -94,7 +100,7 @@ pub(super) async fn status(
         gaps: GapStatus {
             awaited: tally.gaps_awaited,
             lost: tally.gaps_lost,
-            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, &view)).collect(),
+            listed: gaps.into_iter().map(|(user_id, gap)| listed(user_id, gap, &names, &view)).collect(),
             redacted: view.shown.redacted().collect(),
         },
         unreadable: UnreadableStatus {
@@ -105,22 +111,43 @@ pub(super) async fn status(
             users: tally.users_unknown,
             listed: unknown
                 .into_iter()
-                .map(|(user_id, since)| ListedUnknown { user_id: user_id.get(), since: since.to_string() })
+                .map(|(user_id, since)| (user_id.get(), names.get(&user_id).cloned(), since.to_string()))
+                .map(|(user_id, name, since)| ListedUnknown { user_id, name, since })
                 .collect(),
         },
         as_of: facts.as_of().map(|at| at.to_string()),
     }))
 }
 
+/// What is listed of a table, all of one moment.
+struct Lists {
+    gaps: Vec<(UserId, OpenGap)>,
+    unreadable: Vec<Unread>,
+    unknown: Vec<(UserId, UnixMillis)>,
+    names: Names,
+}
+
+impl Lists {
+    fn read(reader: &StoreReader) -> Result<Self, store::Error> {
+        let (gaps, unknown) = (reader.gaps(LISTED_MAX)?, reader.unknown(LISTED_MAX)?);
+        let ids = gaps.iter().map(|(user_id, _)| *user_id).chain(unknown.iter().map(|(user_id, _)| *user_id));
+        let names = ids.filter_map(|user_id| Some(reader.name(user_id).transpose()?.map(|name| (user_id, name))));
+        let names = names.collect::<Result<_, _>>()?;
+        Ok(Self { gaps, unreadable: reader.unreadable(LISTED_MAX)?, unknown, names })
+    }
+}
+
 fn unread(Unread { position, reason, .. }: Unread, view: &View) -> ListedRecord {
     ListedRecord { position: view.names.of(position).to_string(), reason }
 }
 
-fn listed(user_id: UserId, gap: OpenGap, View { names, now, shown, .. }: &View) -> ListedGap {
+fn listed(user_id: UserId, gap: OpenGap, names: &Names, view: &View) -> ListedGap {
+    let shown = &view.shown;
     ListedGap {
         user_id: user_id.get(),
-        position: names.of(gap.position).to_string(),
-        state: gap.state(*now).into(),
+        name: names.get(&user_id).cloned(),
+        position: view.names.of(gap.position).to_string(),
+        state: gap.state(view.now).into(),
         awaited_until: gap.awaited_until().to_string(),
         fields: gap.fields.into_iter().filter(|name| shown.may_name(name)).collect(),
     }

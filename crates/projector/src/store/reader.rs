@@ -176,6 +176,14 @@ impl StoreReader {
         self.read(|connection| rows::all_gaps(connection, limit))
     }
 
+    /// Returns the name of a user, if the user is known and has one.
+    ///
+    /// # Errors
+    /// As [`StoreReader::get`].
+    pub(crate) fn name(&self, user_id: UserId) -> Result<Option<String>, Error> {
+        self.read(|connection| rows::name(connection, user_id))
+    }
+
     /// Returns up to `limit` users whose last records are unknown to this build, and since when.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use domain::gap::{self, Difference, Gap, OpenGap};
 use domain::{Position, UnixMillis, UserEvent, UserId, Version, wire};
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// A user as stored: the event that wins, and where it is.
 ///
@@ -37,6 +37,11 @@ pub(super) fn all_gaps(connection: &Connection, limit: usize) -> rusqlite::Resul
         .prepare_cached("SELECT partition, offset, received_at, held, missing, fields, user_id FROM gaps LIMIT ?1")?;
     let rows = statement.query_map([signed(limit)], |row| Ok((user_id(row, 6)?, gap_row(row)?)))?;
     rows.collect()
+}
+
+pub(super) fn name(connection: &Connection, user_id: UserId) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT name FROM users WHERE user_id = ?1")?;
+    Ok(statement.query_row([user_id.get()], |row| row.get(0)).optional()?.flatten())
 }
 
 /// Reads the identifier of a user from a column.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::UnixMillis;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::broker::Log;
 use testkit::event::{event, user};
 use testkit::eventually;
@@ -88,7 +88,8 @@ async fn all_say_one_thing_through_an_outage() {
     assert!(away.as_of_ms >= before.as_of_ms, "{away:?} {before:?}");
     let phase = status["phaseDetail"].as_str().unwrap();
     let since = status["cluster"]["lastAnswer"].as_str().unwrap();
-    assert_eq!(phase, format!("following the log; the cluster does not answer since {since}"));
+    let trouble = format!("the cluster does not answer since {since}");
+    assert_eq!((phase, &status["trouble"]), (&*format!("following the log; {trouble}"), &json!(trouble)));
     let unready = async || {
         let answer = get(service.admin, "/readyz", &[]).await;
         (answer.status == 503).then(|| answer.body_text().to_owned())
@@ -105,6 +106,7 @@ async fn all_say_one_thing_through_an_outage() {
     let newer = |said: &Said| said.as_of_ms > away.as_of_ms && goes_on(said);
     agreed(&service, "the table is new again", newer).await;
     assert!(back.answers && status["phaseDetail"] == "following the log", "{status}");
+    assert!(status["trouble"].is_null(), "{status}");
     service.ready().await;
     service.stop().await;
 }

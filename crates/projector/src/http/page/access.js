@@ -1,6 +1,6 @@
 // Who may not see, and the token of who may.
 
-import { byId, h } from "./dom.js";
+import { byId, h, setText } from "./dom.js";
 
 const SCOPES = {
   "users:read": "see who is on the roll",
@@ -39,6 +39,7 @@ export function askForToken(reason, enter) {
     const token = field.value.trim().replace(/^Bearer\s+/i, "");
     field.value = "";
     if (/^[\x21-\x7e]+$/.test(token)) enter(token);
+    else setText(byId("token-reason"), "This is no token: it has blanks, or letters that none has.");
   });
   byId("access").replaceChildren(form);
   byId("access").hidden = false;

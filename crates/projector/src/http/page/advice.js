@@ -4,7 +4,7 @@ import { clock, counted, sentence } from "./dom.js";
 
 /** Returns `{ level, verdict, advice: [[what, todo], …] }` of a status. `level` is good, warn or bad. */
 export function judge(status) {
-  const advice = [...readiness(status), ...cluster(status), ...log(status), ...records(status)];
+  const advice = [...readiness(status), ...cluster(status), ...partitions(status), ...erasure(status), ...records(status)];
   const isBad = advice.some(([level]) => level === "bad");
   const level = isBad ? "bad" : advice.some(([level]) => level === "warn") ? "warn" : "good";
   const verdict = { good: "All is well", warn: "It works, with a fault to look at", bad: "It does not work as it should" };
@@ -29,23 +29,30 @@ function cluster({ ready, cluster: { answers, lastAnswer } }) {
     "What is shown stays right as of then. Check brokers and network; `rollcall config check --online` names the cause."]];
 }
 
-function log({ partitions, erasureHeldBack }) {
+function partitions({ partitions, partitionsFault, cluster: { answers } }) {
   const found = [];
+  if (partitionsFault !== null) {
+    found.push(["bad", sentence(partitionsFault),
+      "The records of one person may be on two of them. `rollcall topics copy` makes a topic with the right number."]);
+  }
   const held = partitions.filter(({ heldBack }) => heldBack !== null).map(({ partition }) => partition);
   if (held.length > 0) {
     found.push(["bad", `An open transaction holds back ${partitionsText(held)}.`,
       "Find the producer with `kafka-transactions.sh find-hanging`, and abort its transaction."]);
   }
-  const leaderless = partitions.filter(({ endOffset }) => endOffset === null).map(({ partition }) => partition);
-  if (leaderless.length > 0) {
-    found.push(["warn", `Nobody says where ${partitionsText(leaderless)} ends.`,
-      "Check that each partition has a leader: `kafka-topics.sh --describe`."]);
-  }
-  if (erasureHeldBack !== null) {
-    found.push(["warn", `Forgotten people are not erased yet: ${erasureHeldBack}.`,
-      "They are not answered any more. Mend the cause; then the erasure goes on by itself."]);
+  const gone = partitions.filter(({ endOffset }) => answers && endOffset === null).map(({ partition }) => partition);
+  if (gone.length > 0) {
+    const leaders = gone.length === 1 ? ["leader", "does"] : ["leaders", "do"];
+    found.push(["bad", `The ${leaders[0]} of ${partitionsText(gone)} ${leaders[1]} not answer.`,
+      "What changed there since is not shown yet. `kafka-topics.sh --describe` names the broker; see to it."]);
   }
   return found;
+}
+
+function erasure({ erasureHeldBack }) {
+  if (erasureHeldBack === null) return [];
+  return [["warn", `Forgotten people are not erased yet: ${erasureHeldBack}.`,
+    "They are not answered any more. Mend the cause; then the erasure goes on by itself."]];
 }
 
 function records({ gaps, unreadable, unknown }) {

@@ -1,6 +1,5 @@
 // Whether what is shown is current, in one word, and what is wrong in a sentence.
 
-import { Refusal } from "./api.js";
 import { byId, clock, duration, number, sentence, setText, when } from "./dom.js";
 
 const WORDS = {
@@ -14,8 +13,6 @@ const WORDS = {
   locked: "Locked",
 };
 
-/** How often the projector is asked whether its table is kept up, while the page is in sight. */
-const ASKED_EVERY_MS = 5_000;
 /** The time that answers are as of moves with each look at the log; after this long it stands still. */
 const STILL_MS = 20_000;
 
@@ -78,66 +75,19 @@ export class Connection {
   }
 }
 
-/** Asks whether the table is kept up with the log: of a projector that Kafka does not answer, the stream alone is as if
+/** Judges whether the table is kept up with the log: of a projector that Kafka does not answer, the stream alone is as if
  *  nothing happened. */
 export class Upkeep {
-  #api;
-  #tells;
-  #timer = null;
-  #asking = new AbortController();
-  #maySeeStatus = true;
   #asOf = null;
   /** Since when this page knows that time. */
   #since = 0;
 
-  /** `tells({ trouble, users })`: why the table is not kept up, and how many people it has; each may be null. */
-  constructor(api, tells) {
-    this.#api = api;
-    this.#tells = tells;
-  }
-
-  /** Begins anew, with the present token. */
-  begin() {
-    this.end();
-    this.#asking = new AbortController();
-    [this.#maySeeStatus, this.#asOf] = [true, null];
-    this.#tells({ trouble: null, users: null });
-    this.#timer = setInterval(() => document.hidden || this.#ask(), ASKED_EVERY_MS);
-    this.#ask();
-  }
-
-  end() {
-    clearInterval(this.#timer);
-    this.#asking.abort();
-  }
-
-  async #ask() {
-    const { signal } = this.#asking;
-    try {
-      const { asOf, answers, users } = this.#maySeeStatus ? await this.#status(signal) : await this.#answer(signal);
-      if (asOf !== this.#asOf) [this.#asOf, this.#since] = [asOf, performance.now()];
-      const isStill = performance.now() - this.#since > STILL_MS;
-      const why = !answers ? "Kafka does not answer" : isStill ? "the table is not kept up with the log" : null;
-      this.#tells({ trouble: why && asOf ? { asOf, why } : null, users });
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      if (!(error instanceof Refusal)) throw error;
-      // What else is refused, the stream and the list are too, and they say so.
-      if (error.status !== 403) return;
-      if (!this.#maySeeStatus) return this.end();
-      this.#maySeeStatus = false;
-      this.#ask();
-    }
-  }
-
-  async #status(signal) {
-    const { body } = await this.#api.json("status", { signal });
-    return { asOf: body.asOf, answers: body.cluster.answers, users: body.users };
-  }
-
-  /** For a token that may not see the state of the system: any answer has the time that it is as of. */
-  async #answer(signal) {
-    const { asOf } = await this.#api.json("users", { signal, query: { limit: 1, fields: "name" } });
-    return { asOf, answers: true, users: null };
+  /** Returns why what is shown is not current although the stream is, `{ asOf, why }`; null when it is. */
+  judge({ asOf, cluster, trouble }) {
+    if (asOf !== this.#asOf) [this.#asOf, this.#since] = [asOf, performance.now()];
+    const isStill = performance.now() - this.#since > STILL_MS;
+    const isSilent = cluster?.answers === false;
+    const why = isSilent ? "Kafka does not answer" : isStill ? trouble ?? "the table is not kept up with the log" : null;
+    return why && asOf ? { asOf, why } : null;
   }
 }

@@ -27,6 +27,19 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Replaces what is in an element. What has the focus, and where the reader has scrolled to, stays. */
+export function refill(element, content) {
+  const stops = () => [...element.querySelectorAll("a[href], button, [tabindex]")];
+  const nameOf = (stop) => stop.getAttribute("href") ?? stop.getAttribute("aria-label") ?? stop.id;
+  const focused = element.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  const top = element.scrollTop;
+  const lefts = new Map(stops().map((stop) => [nameOf(stop), stop.scrollLeft]));
+  element.replaceChildren(...content.flat(Infinity).filter((child) => child != null && child !== false));
+  element.scrollTop = top;
+  for (const stop of stops()) stop.scrollLeft = lefts.get(nameOf(stop)) ?? 0;
+  if (focused) stops().find((stop) => nameOf(stop) === focused)?.focus({ preventScroll: true });
+}
+
 /** Returns the element with this identifier. */
 export const byId = (id) => document.getElementById(id);
 

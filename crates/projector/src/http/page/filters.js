@@ -25,12 +25,22 @@ export class Filters {
     });
     // Who fills in a form for the reader may send this one alone.
     form.addEventListener("change", () => this.#take());
+    byId("headings").addEventListener("click", ({ target }) => {
+      const column = target.closest("button")?.dataset.sort;
+      if (column) this.#sort(column);
+    });
     form.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && event.target.id === "q") {
         byId("q").value = "";
         this.#take();
       }
     });
+  }
+
+  /** Orders by a column, or by number again. */
+  #sort(column) {
+    byId("sort").value = byId("sort").value === column ? "userId" : column;
+    this.#take();
   }
 
   clear() {
@@ -49,6 +59,9 @@ export class Filters {
     filters.privGroup = groups;
     if (NAMES.every((name) => this.#model.filters[name] === filters[name])) return;
     this.#model.filters = filters;
+    for (const button of byId("headings").querySelectorAll("button")) {
+      button.parentElement.ariaSort = button.dataset.sort === filters.sort ? "ascending" : "none";
+    }
     this.#changed();
   }
 }

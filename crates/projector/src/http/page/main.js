@@ -4,7 +4,7 @@
 //        │ events
 //   main.js ─▶ model.js ─▶ roll.js    the people, and the rows that are in sight
 //        ├──▶ person.js ─ history.js  one person
-//        ├──▶ system.js ─ hour.js     the system, and its last hour
+//        ├──▶ system.js ─ hour.js     the system, and its last hour: what status.js hears
 //        └──▶ pulse.js, access.js     rate, latest changes, live region; token
 
 import { askForToken, hideAccess, lacking } from "./access.js";
@@ -17,6 +17,7 @@ import { PersonView } from "./person.js";
 import { Pulse } from "./pulse.js";
 import { RollView } from "./roll.js";
 import { SharedStream } from "./share.js";
+import { StatusPoll } from "./status.js";
 import { SystemView } from "./system.js";
 
 /** Of more people with changes that wait the table is loaded anew. */
@@ -32,8 +33,9 @@ class Page {
   roll = new RollView(this.model, () => this.more());
   filters = new Filters(this.model, () => this.filtered());
   person = new PersonView(this.api, this.model, (id) => this.closed(id));
-  system = new SystemView(this.api, (refusal) => this.unauthorised(refusal));
-  upkeep = new Upkeep(this.api, (state) => this.kept(state));
+  system = new SystemView();
+  upkeep = new Upkeep();
+  status = new StatusPoll(this.api, (heard) => this.knows(heard));
   stream = null;
   isPaused = false;
   /** Events that are not applied yet: the latest of each person. */
@@ -62,6 +64,7 @@ class Page {
     byId(isSystem ? "to-roll" : "to-system").removeAttribute("aria-current");
     if (!byId("access").hidden) return;
     this.system.show(isSystem);
+    this.status.watch(isSystem);
     if (view === "users" && id !== undefined) this.person.open(Number(id));
     else this.person.close();
     if (!isSystem) this.roll.schedule();
@@ -95,11 +98,21 @@ class Page {
     this.tells({ kind: "connecting" });
     this.notice(h("p", {}, "Loading people…"));
     stream.start();
-    this.upkeep.begin();
+    this.system.clear();
+    this.kept(null, null);
+    this.status.begin();
   }
 
-  /** Takes whether the table is kept up, and how many people are in it. */
-  kept({ trouble, users }) {
+  /** Takes an answer about the system. */
+  knows(heard) {
+    const { status, asOf, refusal } = heard;
+    if (refusal?.status === 401) return this.unauthorised(refusal);
+    this.system.hears(heard);
+    if (!refusal) this.kept(this.upkeep.judge(status ?? { asOf }), status?.users ?? null);
+  }
+
+  /** Takes why the table is not kept up, and how many people are in it; each may be null. */
+  kept(trouble, users) {
     this.connection.kept(trouble);
     if (users === this.model.total) return;
     this.model.total = users;
@@ -110,25 +123,32 @@ class Page {
     this.api.token = token;
     this.api.atLeast = null;
     byId("leave").hidden = token === "";
-    this.model.clear();
-    this.pulse.clear();
-    this.roll.reset();
+    this.forgetAll();
     hideAccess();
     this.route();
     this.connect();
+    if (token !== "") byId("scroll").focus({ preventScroll: true });
+  }
+
+  /** Drops everything about people: it is of another log, or for the eyes of somebody else. */
+  forgetAll() {
+    this.waiting.clear();
+    this.model.clear();
+    this.pulse.clear();
+    this.roll.reset();
   }
 
   unauthorised(refusal) {
     if (!byId("access").hidden) return;
     this.stream?.end();
-    this.upkeep.end();
+    this.status.end();
     this.person.close();
-    this.model.clear();
-    this.roll.reset();
+    this.forgetAll();
     const reason = this.api.hasToken
       ? `The projector does not accept this token: ${refusal.message}.`
       : "This projector shows the roll to those who have a token.";
     this.system.show(false);
+    this.system.clear();
     this.connection.show({ kind: "locked" });
     askForToken(reason, (token) => this.enter(token));
     this.route();
@@ -231,12 +251,10 @@ class Page {
   tells(state) {
     this.connection.show(state);
     if (state.kind === "started-over") {
-      this.model.clear();
       this.api.atLeast = null;
       this.isLoaded = false;
-      this.waiting.clear();
+      this.forgetAll();
       this.notice(h("p", {}, "The log was started over. Loading people…"));
-      this.roll.reset();
     } else if (state.kind === "live") {
       this.person.refresh();
     }

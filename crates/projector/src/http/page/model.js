@@ -10,9 +10,9 @@ const SEEN_MAX = 200_000;
 /** How many people a search asks about one by one; of more it is made again. */
 const ASKED_MAX = 20;
 
-/** The columns, in their order: member, heading, and how a value is written. */
+/** The columns, in their order: member, heading, whether the projector sorts by it, and how a value is written. */
 export const COLUMNS = [
-  { field: "name", heading: "Name", text: (row) => row.name ?? "" },
+  { field: "name", heading: "Name", isSorted: true, text: (row) => row.name ?? "" },
   { field: "username", heading: "Username", text: (row) => row.username ?? "" },
   { field: "extension", heading: "Extension", text: (row) => row.extension ?? "" },
   { field: "state", heading: "State", text: (row) => row.state ?? "" },

@@ -2,7 +2,7 @@
 
 import { lacking } from "./access.js";
 import { Refusal } from "./api.js";
-import { byId, copy, h, setText, when } from "./dom.js";
+import { byId, copy, h, sentence, setText, when } from "./dom.js";
 import { labelOf, LABELS, valueText } from "./labels.js";
 import { changesList, gapsList, occurred } from "./history.js";
 import { isOlder, parsePosition } from "./position.js";
@@ -97,6 +97,8 @@ export class PersonView {
       ]);
     } else if (error.status === 404) {
       this.#paint(`Person ${id}`, [h("p", {}, "Nobody with this number has ever been on this roll.")]);
+    } else if (error.status === 400) {
+      this.#paint(`Person ${id}`, [h("p", {}, sentence(error.message))]);
     } else if (error.status === 403) {
       this.#paint(`Person ${id}`, [h("p", {}, lacking(error))]);
     } else if (error.status === 409) {

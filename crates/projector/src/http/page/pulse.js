@@ -53,11 +53,16 @@ export class Pulse {
 
   /** A person who was forgotten is not named here any more. */
   forget(id) {
-    for (const entry of this.#feed) if (entry.id === id) entry.name = `Person ${id}`;
+    for (const entry of this.#feed) {
+      if (entry.id !== id) continue;
+      entry.name = `Person ${id}`;
+      if (entry.element) setText(entry.element.querySelector("a"), entry.name);
+    }
   }
 
   clear() {
     this.#feed = [];
+    byId("feed").replaceChildren();
     this.#paintFeed();
   }
 
@@ -88,17 +93,23 @@ export class Pulse {
     if (parts.length > 0 && !document.hidden) this.say(parts.join(", "));
   }
 
+  /** Adds before the first and removes behind the last alone: what has the focus stays. */
   #paintFeed() {
+    const list = byId("feed");
     byId("feed-none").hidden = this.#feed.length > 0;
-    byId("feed").replaceChildren(
-      ...this.#feed.map(({ at, id, name, what }) =>
-        h("li", {},
-          h("time", { datetime: at.toISOString() }, clock(at)),
-          h("a", { href: `#users/${id}` }, name),
-          h("span", {}, what)),
-      ),
-    );
+    list.prepend(...this.#feed.filter((entry) => !entry.element).map((entry) => (entry.element = feedItem(entry))));
+    const kept = new Set(this.#feed.map(({ element }) => element));
+    for (const item of [...list.children]) {
+      if (!kept.has(item) && !item.contains(document.activeElement)) item.remove();
+    }
   }
+}
+
+function feedItem({ at, id, name, what }) {
+  return h("li", {},
+    h("time", { datetime: at.toISOString() }, clock(at)),
+    h("a", { href: `#users/${id}` }, name),
+    h("span", {}, what));
 }
 
 function wordsFor(kind, fields) {

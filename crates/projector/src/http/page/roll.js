@@ -50,7 +50,7 @@ export class RollView {
     this.schedule();
   }
 
-  /** Shows what an event did. */
+  /** Takes what an event did; the next render shows it. */
   show({ kind, id }) {
     if (kind === "came") {
       this.#coming.add(id);
@@ -59,7 +59,6 @@ export class RollView {
     } else if (kind === "changed") {
       this.#leaving.delete(id);
     }
-    this.schedule();
   }
 
   /** Lets a row go before eyes, then takes it out. */
@@ -224,8 +223,14 @@ export class RollView {
   }
 }
 
-function heading({ field, heading: text }) {
-  return h("th", { role: "columnheader", scope: "col", "data-field": field }, text);
+function heading({ field, heading: text, isSorted }) {
+  const attributes = { role: "columnheader", scope: "col", "data-field": field };
+  if (!isSorted) {
+    const title = "The list cannot be ordered by this; its filters and the search can choose by it.";
+    return h("th", { ...attributes, title }, text);
+  }
+  const button = h("button", { type: "button", "data-sort": field }, text);
+  return h("th", { ...attributes, "aria-sort": "none" }, button);
 }
 
 function spacer() {

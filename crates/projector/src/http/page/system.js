@@ -2,88 +2,85 @@
 
 import { lacking } from "./access.js";
 import { judge } from "./advice.js";
-import { Refusal } from "./api.js";
-import { byId, counted, duration, h, number, sentence, when } from "./dom.js";
+import { byId, counted, duration, h, number, refill, sentence, when } from "./dom.js";
 import { charts } from "./hour.js";
-
-/** How often the state is asked for while it is looked at. */
-const EVERY_MS = 2_000;
+import { labelOf } from "./labels.js";
 
 export class SystemView {
-  #api;
-  #unauthorised;
   #root = byId("system");
-  #timer = null;
-  #asking = null;
-  /** The positions of the state that is shown: none older follows. */
-  #shown = null;
-
-  constructor(api, unauthorised) {
-    this.#api = api;
-    this.#unauthorised = unauthorised;
-  }
+  #isShown = false;
+  /** The last state that is known, and when it was heard of. */
+  #last = null;
+  /** Why there is no newer one; null when the last one is the present one. */
+  #refusal = null;
 
   show(isShown) {
-    if (isShown === (this.#asking !== null)) return;
-    clearTimeout(this.#timer);
-    this.#asking?.abort();
-    this.#asking = isShown ? new AbortController() : null;
-    if (!isShown) return;
-    this.#root.replaceChildren(h("p", { class: "muted" }, "Loading…"));
-    this.#ask();
+    if (isShown === this.#isShown) return;
+    this.#isShown = isShown;
+    this.#paint();
   }
 
-  async #ask() {
-    const asking = this.#asking;
-    try {
-      const { body } = await this.#api.json("status", { signal: asking.signal, query: { at_least: this.#shown } });
-      this.#shown = body.checkpoint;
-      this.#paint(body);
-    } catch (error) {
-      if (!(error instanceof Refusal)) {
-        if (error.name === "AbortError") return;
-        throw error;
-      }
-      if (error.status === 401) return this.#unauthorised(error);
-      if (error.status === 409) this.#shown = null;
-      this.#refused(error);
-      if (error.status === 403) return;
+  /** Forgets all, for another token. */
+  clear() {
+    [this.#last, this.#refusal] = [null, null];
+    this.#root.replaceChildren();
+    this.#paint();
+  }
+
+  hears({ status, refusal }) {
+    if (status) [this.#last, this.#refusal] = [{ status, at: new Date() }, null];
+    else if (refusal) this.#refusal = refusal;
+    else return;
+    // What was known is of another log, or nobody's here.
+    if ([403, 409].includes(refusal?.status)) this.#last = null;
+    this.#paint();
+  }
+
+  #paint() {
+    const { isCollapsed, anchorNode } = getSelection();
+    // What is being selected, to copy it, stays.
+    if (!this.#isShown || (!isCollapsed && this.#root.contains(anchorNode))) return;
+    refill(this.#root, [heading(), this.#content()]);
+  }
+
+  #content() {
+    const [last, refusal] = [this.#last, this.#refusal];
+    if (refusal?.status === 403) {
+      return h("div", { class: "card" },
+        h("p", {}, h("strong", {}, "You may not see the system here.")), h("p", {}, lacking(refusal)));
     }
-    if (this.#asking === asking) this.#timer = setTimeout(() => this.#ask(), EVERY_MS);
-  }
-
-  #refused(error) {
-    if (error.status === 403) {
-      this.#root.replaceChildren(heading(), h("div", { class: "card" },
-        h("p", {}, h("strong", {}, "You may not see the system here.")), h("p", {}, lacking(error))));
-      return;
+    if (refusal === null) {
+      if (last === null) return h("p", { class: "muted" }, "Loading…");
+      const { level, verdict: text, advice } = judge(last.status);
+      return [verdict(level, text, advice), cards(last.status)];
     }
-    const [what, todo] = error.status === 0
-      ? ["The projector does not answer.", "It may be starting again: this page asks until it is back. If it stays so, " +
-        "check that it runs, and its log."]
-      : [`The projector is not ready: ${error.message}.`, "Wait: this page asks again. Its log says what it waits for."];
-    this.#root.replaceChildren(heading(), verdict("bad", "Not ready", [[what, todo]]));
+    const away = verdict("bad", refusal.status === 0 ? "Away" : "Not ready", [whyAway(refusal)]);
+    if (last === null) return away;
+    return [away, h("section", { class: "stale", "aria-label": "The last known state" },
+      h("p", { class: "muted" }, "The last known state, as of ", when(last.at.toISOString()), "."), cards(last.status))];
   }
+}
 
-  #paint(status) {
-    const top = this.#root.scrollTop;
-    const { level, verdict: text, advice } = judge(status);
-    this.#root.replaceChildren(
-      heading(),
-      verdict(level, text, advice),
-      h("div", { class: "cards" },
-        rebuild(status),
-        now(status),
-        indexes(status),
-        charts(status),
-        partitions(status),
-        gaps(status.gaps),
-        records("Unreadable records", status.unreadable.records, status.unreadable.listed,
-          ({ position, reason }) => [h("code", {}, position), reason]),
-        records("People of a later release", status.unknown.users, status.unknown.listed,
-          ({ userId, since }) => [person(userId), when(since)])));
-    this.#root.scrollTop = top;
+function whyAway({ status, message }) {
+  if (status !== 0) {
+    return [`The projector is not ready: ${sentence(message)}`, "Wait: this page asks again. Its log says what it waits for."];
   }
+  return ["The projector does not answer.",
+    "It may be starting again: this page asks until it is back. If it stays so, check that it runs, and its log."];
+}
+
+function cards(status) {
+  return h("div", { class: "cards" },
+    rebuild(status),
+    now(status),
+    indexes(status),
+    charts(status),
+    partitions(status),
+    gaps(status.gaps),
+    records("Unreadable records", status.unreadable.records, status.unreadable.listed,
+      ({ position, reason }) => [h("code", {}, position), reason]),
+    records("People of a later release", status.unknown.users, status.unknown.listed,
+      ({ userId, name, since }) => [person(userId, name), when(since)]));
 }
 
 const heading = () => h("h2", { class: "offscreen" }, "System");
@@ -148,10 +145,11 @@ function indexes({ indexes }) {
       h("span", { class: "figure" }, `${Math.floor(share * 100)} %`)))));
 }
 
-function partitions({ partitions }) {
+function partitions({ partitions, cluster }) {
+  const gone = h("span", { class: "tag bad" }, "leader gone");
   const rows = partitions.map(({ partition, nextOffset, endOffset, lag, heldBack, erasedUpTo }) => [
-    partition, number(nextOffset), number(endOffset), number(lag),
-    heldBack ?? "no", erasedUpTo === nextOffset ? "all" : `up to ${number(erasedUpTo)}`,
+    partition, number(nextOffset), endOffset === null && cluster.answers ? gone.cloneNode(true) : number(endOffset),
+    number(lag), heldBack ?? "no", erasedUpTo === nextOffset ? "all" : `up to ${number(erasedUpTo)}`,
   ]);
   return h("section", { class: "card full" }, h("h3", {}, "Partitions"),
     table(["Partition", "Read up to", "End of the log", "Lag", "Held back", "Erased"], rows, 4));
@@ -159,9 +157,9 @@ function partitions({ partitions }) {
 
 function gaps({ awaited, lost, listed, redacted }) {
   if (awaited + lost === 0) return null;
-  const rows = listed.map(({ userId, state, awaitedUntil, fields }) => [
-    person(userId), h("span", { class: `tag ${state === "lost" ? "bad" : "warn"}` }, state), when(awaitedUntil),
-    fields.length > 0 ? fields.join(", ") : redacted?.length > 0 ? "hidden fields" : "none",
+  const rows = listed.map(({ userId, name, state, awaitedUntil, fields }) => [
+    person(userId, name), h("span", { class: `tag ${state === "lost" ? "bad" : "warn"}` }, state), when(awaitedUntil),
+    fields.length > 0 ? fields.map(labelOf).join(", ") : redacted?.length > 0 ? "hidden fields" : "none",
   ]);
   return h("section", { class: "card full" }, h("h3", {}, "Missing deliveries"),
     table(["Person", "State", "Awaited until", "Fields that differ"], rows),
@@ -183,4 +181,4 @@ function table(headings, rows, figures = 0) {
       h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, place) => h("td", kind(place), cell)))))));
 }
 
-const person = (id) => h("a", { href: `#users/${id}` }, `Person ${id}`);
+const person = (id, name) => h("a", { href: `#users/${id}` }, name || `Person ${id}`);
