@@ -26,6 +26,8 @@ pub struct Announced {
     now: OnceLock<Seen>,
     /// The forms as text, each with the number of what it shows, written by the first one that needs it.
     forms: Mutex<Vec<(u64, Bytes)>>,
+    /// The names of the fields that have changed, found by the first one that needs them.
+    changed: OnceLock<Vec<String>>,
     is_erased: AtomicBool,
 }
 
@@ -41,8 +43,8 @@ impl Announced {
     }
 
     fn of(change: Change, names: LogNames, after: Option<Bookmark>) -> Self {
-        let (id, now, forms, is_erased) = Default::default();
-        Self { change, names, after, id, now, forms, is_erased }
+        let (id, now, forms, changed, is_erased) = Default::default();
+        Self { change, names, after, id, now, forms, changed, is_erased }
     }
 
     /// Marks it as not to be given to anybody any more: the user was forgotten since.
@@ -76,6 +78,11 @@ impl Announced {
             forms.push((number, form.clone()));
         }
         form
+    }
+
+    /// Returns the names of the fields that have changed, in alphabetical order.
+    pub(crate) fn changed(&self) -> &[String] {
+        self.changed.get_or_init(|| self.change.changed_fields())
     }
 
     /// Returns the traits of the user with this change.

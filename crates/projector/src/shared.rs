@@ -198,11 +198,15 @@ impl Shared {
 
     /// Returns the readers of the table in use, once there is one, within `limit`.
     pub(crate) async fn readers_within(&self, limit: Duration) -> Result<Arc<StoreReaders>, Error> {
+        tokio::time::timeout(limit, self.until_in_use()).await.ok();
+        self.readers()
+    }
+
+    /// Waits until a table is in use, or none will be.
+    pub(crate) async fn until_in_use(&self) {
         let mut phase = self.phase.subscribe();
         // The phase changes after the table is in use.
-        let is_there = phase.wait_for(|phase| phase.is_final() || self.readers.read().is_some());
-        tokio::time::timeout(limit, is_there).await.ok();
-        self.readers()
+        phase.wait_for(|phase| phase.is_final() || self.readers.read().is_some()).await.ok();
     }
 
     /// Runs a longer read on a thread that may block; a limited number of them at once.

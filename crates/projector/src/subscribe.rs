@@ -133,6 +133,11 @@ impl Changes {
         self.last.as_deref().and_then(Announced::after).unwrap_or(&self.at)
     }
 
+    /// Returns whether it is still to be decided where to begin.
+    pub(crate) fn has_not_begun(&self) -> bool {
+        matches!(self.stage, ReadStage::Start)
+    }
+
     /// Returns the text of the bookmark.
     pub(crate) fn id(&self) -> String {
         self.last.as_deref().and_then(Announced::id).map_or_else(|| self.at.to_string(), str::to_owned)

@@ -20,8 +20,10 @@ pub fn answer(headers: &HeaderMap, detail: &str) -> Response {
     }
     let data = serde_json::json!({ "reason": detail });
     let events = format!("retry: {}\nevent: busy\ndata: {data}\n\n", RETRY_AFTER.as_millis());
-    let headers =
-        [(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+    ];
     (headers, events).into_response()
 }
 

@@ -61,6 +61,7 @@ fn change(offset: i64, id: i64, now: &Traits, before: Seen) -> Change {
         gaps: Vec::new(),
         unknown_since: None,
         before,
+        former: None,
     }
 }
 

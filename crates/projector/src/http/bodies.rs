@@ -53,6 +53,10 @@ struct MetaBody {
     #[schema(format = DateTime)]
     received_at: String,
     continuity: ContinuityBody,
+    /// In `changed` events alone: the names of the fields that differ from the state before, in alphabetical order, of
+    /// those that the event shows. Members outside the vendor's table have their own names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Vec<String>>,
     /// The time that the table is as of, as the header `Rollcall-As-Of`; absent in `/changes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]

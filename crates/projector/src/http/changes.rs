@@ -3,7 +3,7 @@
 //! | event | data | when |
 //! | --- | --- | --- |
 //! | `user` | the user, as `GET /users/{userId}` | a state that the reader has not seen, before `caught-up` |
-//! | `changed` | the user | each change after it, and before it where each is still known |
+//! | `changed` | the user; `_meta.changed` names the fields | each change after it, and before it where each is known |
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
 //! | `started-over` | `{"reason"}` | first: the id is of another log, the reader drops all it has; the table follows |
 //! | `caught-up` | `{"checkpoint"}`, as an `id` | once; all that follows is new |
@@ -27,6 +27,12 @@
 //! topics no id (the embedded one, Kafka before 2.8), a topic that was created again and has grown past the position is
 //! not detected. A heartbeat is a comment with an `id`, which moves the checkpoint of a quiet reader along, past what
 //! its filter keeps from it too.
+//!
+//! While there is no table, a reader waits, with heartbeats.
+//!
+//! `changed` names in `_meta.changed` the fields that differ from the state that the table held before. Where that is
+//! no longer known, they are those that the event changed as the sender says. Fields that are hidden or not asked for
+//! are not named.
 //!
 //! A slow reader is sent the rest of what waits in its connection, then `cut-off`, once it reads on. One that reads
 //! nothing at all for 30 seconds loses its connection without it: there is no way to tell it anything.
@@ -62,6 +68,7 @@ use crate::announced::Announced;
 use crate::auth::Standing;
 use crate::bookmark::Bookmark;
 use crate::metrics::CountedIn;
+use crate::shared::Shared;
 use crate::subscribe::{Changes, Ended, Item};
 
 /// How long a browser waits before it comes back.
@@ -71,6 +78,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How many bytes of events are sent at once when that many wait.
 const STEP_BYTES: usize = 16 * 1024;
 
+const CHANGED: &str = "changed";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Answers with Server-Sent Events: the table (or what is new since `Last-Event-ID`), `caught-up`, then every change.
@@ -87,7 +95,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is what \
             `Last-Event-ID` goes on from. `started-over` comes first when that is of another topic (one that was \
             created again, or of another cluster) or of a log that was cut: the reader must drop all that it holds, \
-            and the table follows. With a filter, users that leave the set are sent too. Where there is no place for \
+            and the table follows. With a filter, users that leave the set are sent too. `_meta.changed` of `changed` \
+            names the fields. While there is no table yet, the reader waits. Where there is no place for \
             the reader now, `busy` is the only event, if `Accept` names `text/event-stream`, and the answer is 503 \
             otherwise",
             body = EventBody, content_type = "text/event-stream"),
@@ -107,8 +116,6 @@ pub(super) async fn changes(
     let from = header.or(query.last_event_id.as_deref()).unwrap_or_default();
     let from = Bookmark::from_id(from);
     let shared = &api.projection.shared;
-    // Refuses at once, with a status, while there is no table.
-    drop(shared.readers()?);
     let Ok(place) = Arc::clone(&shared.subscribers).try_acquire_owned() else {
         shared.metrics.subscribers_refused.inc();
         if shared.subscribers_refused.is_due() {
@@ -117,6 +124,7 @@ pub(super) async fn changes(
         return Ok(busy::answer(&headers, "there are as many subscribers as there may be"));
     };
     let subscriber = Subscriber {
+        shared: Arc::clone(shared),
         changes: Changes::new(Arc::clone(shared), from, filter),
         shown,
         standing,
@@ -134,7 +142,8 @@ pub(super) async fn changes(
     let opening = stream::iter([Ok(Bytes::from(format!("retry: {}\n\n", RETRY.as_millis())))]);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Whoever compresses or buffers events holds them back.
+        (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
         // nginx would gather events into its buffer.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
@@ -144,6 +153,7 @@ pub(super) async fn changes(
 /// One reader's stream. It is polled only while the reader takes events, so it never holds more than [`STEP_BYTES`] of
 /// them and one event.
 struct Subscriber {
+    shared: Arc<Shared>,
     changes: Changes,
     shown: Shown,
     standing: Standing,
@@ -174,7 +184,7 @@ impl Subscriber {
                 self.end(reason, &mut events);
                 return Some(events.freeze());
             }
-            item = self.changes.next() => item,
+            item = next(&self.shared, &mut self.changes) => item,
             () = tokio::time::sleep(HEARTBEAT) => {
                 self.changes.catch_up();
                 events.put_slice(b": heartbeat\n");
@@ -195,7 +205,7 @@ impl Subscriber {
     fn put(&mut self, item: Result<Item, Ended>, events: &mut BytesMut) {
         match item {
             Ok(Item::State(announced)) => self.put_change("user", &announced, events),
-            Ok(Item::Change(announced)) => self.put_change("changed", &announced, events),
+            Ok(Item::Change(announced)) => self.put_change(CHANGED, &announced, events),
             Ok(Item::StartedOver) => {
                 let data = json!({ "reason": "the topic was created again, or its log was cut" });
                 sse::put_event(events, &self.changes.id(), "started-over", &data);
@@ -211,12 +221,12 @@ impl Subscriber {
         }
     }
 
-    fn put_change(&self, name: &'static str, announced: &Announced, events: &mut BytesMut) {
+    fn put_change(&self, name: &str, announced: &Announced, events: &mut BytesMut) {
         let name = if announced.change.event.is_some() { name } else { "forgotten" };
         // A change is given by one name alone, so what it shows makes the form.
         let form = announced.form(self.shown.number(), || {
             self.rendered.inc();
-            sse::form(name, &data(announced, (self.clock)(), self.shown))
+            sse::form(name, &data(announced, name, (self.clock)(), self.shown))
         });
         let id = self.changes.id();
         sse::put_field(events, "id", &id);
@@ -229,8 +239,18 @@ impl Subscriber {
     }
 }
 
-/// Returns a change as one line of JSON, as sent at `now`.
-fn data(announced: &Announced, now: UnixMillis, shown: Shown) -> String {
+/// Waits for a table, and then for the next item: a browser's `EventSource` would not come back after an error.
+///
+/// Cancel-safe.
+async fn next(shared: &Shared, changes: &mut Changes) -> Result<Item, Ended> {
+    if changes.has_not_begun() {
+        shared.until_in_use().await;
+    }
+    changes.next().await
+}
+
+/// Returns a change as one line of JSON, as sent by that name at `now`.
+fn data(announced: &Announced, name: &str, now: UnixMillis, shown: Shown) -> String {
     let change = &announced.change;
     let (position, view) = (change.position, View { names: announced.names.clone(), now, as_of: None, shown });
     let meta = json!({ "position": view.names.of(position).to_string() });
@@ -238,7 +258,8 @@ fn data(announced: &Announced, now: UnixMillis, shown: Shown) -> String {
     let json = match (current, change.forgotten_at) {
         (Some(current), _) => {
             let (gaps, unknown_since) = (change.gaps.as_slice(), change.unknown_since);
-            let json = Rendered { current: &current, position, gaps, unknown_since, view: &view }.to_json();
+            let changed = (name == CHANGED).then(|| announced.changed());
+            let json = Rendered { current: &current, position, gaps, unknown_since, changed, view: &view }.to_json();
             return String::from_utf8(json).expect("JSON is UTF-8");
         }
         (None, Some(at)) => json!({ "userId": change.user_id, "forgottenAt": at.to_string(), "_meta": meta }),

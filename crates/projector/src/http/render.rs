@@ -59,13 +59,15 @@ pub(super) struct Rendered<'e> {
     pub(super) position: Position,
     pub(super) gaps: &'e [OpenGap],
     pub(super) unknown_since: Option<UnixMillis>,
+    /// Of a change: the names of the fields that have changed.
+    pub(super) changed: Option<&'e [String]>,
     pub(super) view: &'e View,
 }
 
 impl<'e> Rendered<'e> {
     pub(super) fn new(current: &'e Current<'e>, row: &'e UserRow, view: &'e View) -> Self {
         let UserRow { position, ref gaps, unknown_since, .. } = *row;
-        Self { current, position, gaps, unknown_since, view }
+        Self { current, position, gaps, unknown_since, changed: None, view }
     }
 
     /// Returns the JSON of the state.
@@ -136,13 +138,16 @@ struct RenderedMeta<'r>(&'r Rendered<'r>);
 
 impl Serialize for RenderedMeta<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Rendered { current, position, gaps, unknown_since, view } = self.0;
+        let Rendered { current, position, gaps, unknown_since, changed, view } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("position", &AsText(&view.names.of(*position)))?;
         map.serialize_entry("occurredAt", &AsText(&current.occurred_at))?;
         map.serialize_entry("eventId", &AsText(&current.event_id))?;
         map.serialize_entry("receivedAt", &AsText(&current.received_at))?;
         map.serialize_entry("continuity", &Continuity { gaps, view })?;
+        if let Some(changed) = changed {
+            map.serialize_entry("changed", &Each(changed.iter().filter(|name| view.shown.shows(name))))?;
+        }
         if let Some(as_of) = &view.as_of {
             map.serialize_entry("asOf", &AsText(as_of))?;
         }
@@ -251,7 +256,8 @@ mod tests {
         };
         let event = wire::encode(&UserEvent::new(facts).unwrap());
         let (current, view) = (&wire::decode_current(&event).unwrap(), &view(now));
-        serde_json::from_slice(&Rendered { current, position: AT, gaps, unknown_since, view }.to_json()).unwrap()
+        serde_json::from_slice(&Rendered { current, position: AT, gaps, unknown_since, changed: None, view }.to_json())
+            .unwrap()
     }
 
     #[test]

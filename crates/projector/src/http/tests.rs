@@ -1,5 +1,7 @@
 //! For every set of scopes and every route: no answer has a field that the principal's scopes hide.
 
+mod changes;
+
 mod history;
 
 use std::collections::BTreeSet;
@@ -181,7 +183,7 @@ impl Asked<'_> {
                 for (name, value) in members {
                     assert!(is_gap || !hidden.contains(name.as_str()), "{name} is hidden: {why}");
                     assert!(name != SKILLS || !hidden.contains("extra"), "{name} is hidden: {why}");
-                    let named = value.as_array().filter(|_| name == "fields").into_iter().flatten();
+                    let named = value.as_array().filter(|_| changes::names_fields(name)).into_iter().flatten();
                     for name in named.map(|field| field.as_str().or(field["name"].as_str()).unwrap()) {
                         let member = if [SKILLS, "_meta"].contains(&name) { "extra" } else { name };
                         assert!(!hidden.contains(member), "a gap or a change names {name}: {why}");
@@ -298,7 +300,7 @@ fn assert_is_refused(answer: &Response, text: &str, missing: Option<Scope>, path
     let Some(missing) = missing else {
         assert_eq!(answer.status(), StatusCode::OK, "{path}: {text}");
         let kept = answer.headers()["cache-control"].to_str().unwrap();
-        assert!(["private, no-cache", "no-store"].contains(&kept), "{path}: {kept}");
+        assert!(["private, no-cache", "no-store, no-transform"].contains(&kept), "{path}: {kept}");
         let vary = answer.headers()["vary"].to_str().unwrap();
         assert!(vary.starts_with("authorization, accept-encoding"), "{path}: {vary}");
         return;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use domain::gap::OpenGap;
 use domain::roll::Roll;
-use domain::{Checkpoint, Position, UnixMillis, UserId};
+use domain::{Checkpoint, Position, UnixMillis, UserId, wire};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::positions::of_position;
@@ -51,6 +51,8 @@ pub struct Change {
     /// The user as this table held it before, by which a filtered subscription knows who leaves the filter: the
     /// vendor's `old` is not it when a delivery is missing. Somebody, when the user was forgotten.
     pub before: Seen,
+    /// The event that won before, where it is still known.
+    pub former: Option<Arc<[u8]>>,
 }
 
 /// Some of the changes that are kept, in the order of their commits.
@@ -95,7 +97,18 @@ impl Change {
         let forgotten_at = rank.is_forgotten().then(|| rank.time());
         // The states before are erased, and everybody who may hold one of them has to hear of it.
         let before = if forgotten_at.is_some() { Seen::Somebody } else { before };
-        Self { position, user_id, event: event.map(Arc::from), forgotten_at, gaps, unknown_since, before }
+        let (event, former) = (event.map(Arc::from), None);
+        Self { position, user_id, event, forgotten_at, gaps, unknown_since, before, former }
+    }
+
+    /// Returns the names of the fields that differ from the state before, in alphabetical order. Where that is not
+    /// known, they are those that the event changed as the sender says; none where the event cannot be read.
+    pub(crate) fn changed_fields(&self) -> Vec<String> {
+        let decode = |event: &Option<Arc<[u8]>>| event.as_deref().and_then(|event| wire::decode(event).ok());
+        let Some(event) = decode(&self.event) else { return Vec::new() };
+        let former = decode(&self.former);
+        let changes = former.as_ref().map_or_else(|| event.changes(), |former| event.changes_since(former));
+        changes.into_iter().map(|change| change.name.to_owned()).collect()
     }
 }
 
@@ -206,7 +219,9 @@ fn trim(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
 /// step may have.
 pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit: usize) -> rusqlite::Result<Kept> {
     const COLUMNS: &str = "seq, partition, offset, user_id, event, forgotten_at, unknown_since, before, before_state, \
-         before_is_agent, before_priv_group";
+         before_is_agent, before_priv_group, (SELECT former.event FROM changes AS former \
+           WHERE former.user_id = changes.user_id AND former.kind = 0 AND former.seq < changes.seq \
+           ORDER BY former.seq DESC LIMIT 1)";
     let (condition, value) = match which {
         Which::Below(_) => ("?2 = ''", String::new()),
         Which::Of(users) => {
@@ -228,7 +243,7 @@ pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit:
         }
         next = number + 1;
         if let Some(change) = read_change(connection, row)? {
-            bytes += change.event.as_ref().map_or(0, |event| event.len());
+            bytes += [&change.event, &change.former].into_iter().flatten().map(|event| event.len()).sum::<usize>();
             changes.push(change);
         }
     }
@@ -239,6 +254,7 @@ fn read_change(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Optio
     let position = Position { partition: row.get(1)?, offset: row.get(2)? };
     let Ok(user_id) = UserId::new(row.get(3)?) else { return Ok(None) };
     let event: Option<Sealed<Vec<u8>>> = row.get(4)?;
+    let former: Option<Sealed<Vec<u8>>> = row.get(11)?;
     let forgotten_at: Option<i64> = row.get(5)?;
     let mut gaps = read_gaps(connection, user_id)?;
     gaps.retain(|gap| gap.position.partition != position.partition || gap.position.offset <= position.offset);
@@ -250,6 +266,7 @@ fn read_change(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Optio
         gaps,
         unknown_since: unknown::since(row, 6)?,
         before: Seen::from_columns(row, 7)?,
+        former: former.map(|Sealed(event)| Arc::from(event)),
     }))
 }
 
@@ -309,6 +326,7 @@ pub(super) fn latest(
             unknown_since: unknown::since(row, 5)?,
             // Of the states before nothing is left.
             before: Seen::Somebody,
+            former: None,
         });
     }
     Ok((changes, meta::read_checkpoint(connection)?))

@@ -1,6 +1,7 @@
 //! One user during a transaction: its rows as they were read, and as they are to be written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::gap::{Followed, Lineage, OpenGap};
 use domain::roll::{Applied, Reading, Roll, Unread};
@@ -181,12 +182,15 @@ impl Key {
         self.state.as_ref().is_some_and(|state| state.rank().is_forgotten())
     }
 
-    /// Returns the change that the record at `position` has made, from what there was `before`; `None` where nothing is
-    /// known.
-    pub(super) fn change(&self, position: Position, before: Seen) -> Option<Change> {
+    /// Returns the change that the record at `position` has made, from the event that won before; `None` where nothing
+    /// is known.
+    pub(super) fn change(&self, position: Position, former: Option<Arc<[u8]>>) -> Option<Change> {
         let state = self.state.as_ref()?;
         let (gaps, unknown_since) = (self.lineage.gaps.clone(), self.unknown.since());
-        Some(Change::new(position, self.user_id, state, self.event(), gaps, unknown_since, before))
+        let before = Seen::of(former.as_deref());
+        let change = Change::new(position, self.user_id, state, self.event(), gaps, unknown_since, before);
+        // What somebody was who is forgotten is of no use to anybody.
+        Some(Change { former: former.filter(|_| change.forgotten_at.is_none()), ..change })
     }
 
     /// The open gaps, oldest first.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use domain::headers::REASSERTED;
 use domain::roll::{Effect, Reading, Unread as Fault};
@@ -15,7 +16,7 @@ use super::history::{self, Added, Closing, Passed};
 use super::key::Key;
 use super::positions::Sweep;
 use super::unreadable::note_unreadable;
-use super::{Commit, LogBatch, Seen, StoreMeta, Unread, counts, meta, positions};
+use super::{Commit, LogBatch, StoreMeta, Unread, counts, meta, positions};
 
 /// A transaction on its way.
 pub(super) struct Work<'c> {
@@ -73,7 +74,7 @@ impl<'c> Work<'c> {
         };
         let user_id = reading.user_id;
         let key = loaded(&mut self.keys, self.connection, user_id)?;
-        let (before, gaps_before) = (Seen::of(key.event()), key.gaps().to_vec());
+        let (former, gaps_before) = (key.event().map(Arc::from), key.gaps().to_vec());
         let (applied, followed) = key.apply(&reading);
         let is_known_again = key.note_known(record.position);
         let commit = &mut self.commit;
@@ -96,7 +97,7 @@ impl<'c> Work<'c> {
             self.forgotten.entry(user_id).or_insert(first).change = commit.changes.len();
         }
         if applied.changed || (is_known_again && key.event().is_some()) {
-            commit.changes.extend(key.change(record.position, before));
+            commit.changes.extend(key.change(record.position, former));
         }
         Ok(())
     }
@@ -109,7 +110,7 @@ impl<'c> Work<'c> {
         let Some(user_id) = fault.user_id() else { return Ok(()) };
         let key = loaded(&mut self.keys, self.connection, user_id)?;
         if key.pass_over(record, fault) && key.event().is_some() {
-            self.commit.changes.extend(key.change(record.position, Seen::of(key.event())));
+            self.commit.changes.extend(key.change(record.position, key.event().map(Arc::from)));
         }
         Ok(())
     }

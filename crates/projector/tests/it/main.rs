@@ -19,6 +19,8 @@ mod changes;
 
 mod bookmarks;
 
+mod browsers;
+
 mod away;
 
 mod damage;
