@@ -29,6 +29,8 @@ fn a_token_opens_what_its_scopes_name() {
 
         let page = Page::open(&system.projector.url()).await;
         page.until_says("#access", "those who have a token").await;
+        enter(&page, "a text").await;
+        page.until_says("#access", "This is no token").await;
         enter(&page, "rollcall_nothing").await;
         page.until_says("#access", "does not accept this token").await;
         enter(&page, &desk).await;

@@ -60,6 +60,13 @@ fn a_person_is_shown_whole_and_forgotten_before_eyes() {
         page.until("!document.body.innerText.includes('Rachel')").await;
         page.browser.press(ESCAPE).await;
         page.until_people(&[]).await;
+
+        // Of an address that somebody has typed.
+        page.browser.run("location.hash = 'users/5';", json!([])).await;
+        page.until_says("#person", "Nobody with this number has ever been on this roll.").await;
+        page.browser.run("location.hash = 'users/100000000000000000000';", json!([])).await;
+        page.until_says("#person", "User id is outside").await;
+        page.until("!document.getElementById('person').innerText.includes('Trying again')").await;
         page.end().await;
         system.stop().await;
     });

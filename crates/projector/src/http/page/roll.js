@@ -20,11 +20,16 @@ export class RollView {
   #below = spacer();
   #shown = new Map();
   #height = FALLBACK_ROW_PX;
+  #isMeasured = false;
   #scheduled = false;
   #leaving = new Set();
   #coming = new Set();
-  /** The person whose row takes the keys. */
+  /** The person whose row takes the keys, and the link in it. */
   #active = null;
+  #stop = null;
+  /** Where the list is scrolled to, and how much of it is in sight. In a frame they are not read: the browser would work
+   *  out all styles for the answer, and once more for what is rendered then. */
+  #sight = { top: 0, height: 0 };
 
   /** `wantsMore()` is called when the end of what is here comes near. */
   constructor(model, wantsMore) {
@@ -32,12 +37,12 @@ export class RollView {
     this.#wantsMore = wantsMore;
     byId("headings").append(...COLUMNS.map(heading));
     this.#body.append(this.#above, this.#below);
-    this.#scroll.addEventListener("scroll", () => this.schedule(), { passive: true });
+    this.#scroll.addEventListener("scroll", () => this.#look(), { passive: true });
     this.#scroll.addEventListener("keydown", (event) => this.#key(event));
     this.#body.addEventListener("click", (event) => this.#click(event));
     this.#body.addEventListener("focusin", (event) => {
       const row = event.target.closest("tr[data-id]");
-      if (row) this.#activate(Number(row.dataset.id));
+      if (row && this.#shown.has(Number(row.dataset.id))) this.#activate(Number(row.dataset.id));
     });
     new ResizeObserver(() => this.#measure()).observe(this.#scroll);
   }
@@ -47,7 +52,7 @@ export class RollView {
     this.#leaving.clear();
     this.#coming.clear();
     this.#scroll.scrollTop = 0;
-    this.schedule();
+    this.#look();
   }
 
   /** Takes what an event did; the next render shows it. */
@@ -74,6 +79,12 @@ export class RollView {
     }, LEAVING_MS);
   }
 
+  /** Notes what is in sight, and renders it. */
+  #look() {
+    this.#sight = { top: this.#scroll.scrollTop, height: this.#scroll.clientHeight };
+    this.schedule();
+  }
+
   /** Renders before the next frame; where no frame comes (the tab is hidden), soon. */
   schedule() {
     if (this.#scheduled) return;
@@ -88,9 +99,9 @@ export class RollView {
 
   render() {
     const { rows } = this.#model;
-    const { scrollTop, clientHeight } = this.#scroll;
-    const first = Math.max(0, Math.min(rows.length, Math.floor(scrollTop / this.#height) - MARGIN));
-    const last = Math.min(rows.length, Math.ceil((scrollTop + clientHeight) / this.#height) + MARGIN);
+    const { top, height } = this.#sight;
+    const first = Math.max(0, Math.min(rows.length, Math.floor(top / this.#height) - MARGIN));
+    const last = Math.min(rows.length, Math.ceil((top + height) / this.#height) + MARGIN);
     this.#drop(new Set(rows.slice(first, last).map((row) => row.id)));
     let next = this.#above.nextSibling;
     for (let index = first; index < last; index += 1) {
@@ -100,12 +111,11 @@ export class RollView {
     }
     setHeight(this.#above, first * this.#height);
     setHeight(this.#below, (rows.length - last) * this.#height);
-    const length = this.#model.hasMore ? -1 : rows.length + 1;
-    byId("people").setAttribute("aria-rowcount", length);
+    setAttribute(byId("people"), "aria-rowcount", this.#model.hasMore ? -1 : rows.length + 1);
     this.#tabStop(first, last);
     this.tellCount();
     if (this.#model.hasMore && last > rows.length - AHEAD) this.#wantsMore();
-    if (this.#height === FALLBACK_ROW_PX && last > first) this.#measure();
+    if (!this.#isMeasured && last > first) this.#measure();
   }
 
   /** Takes out the rows that are not kept; the focus stays in the table. */
@@ -127,7 +137,7 @@ export class RollView {
       this.#shown.set(row.id, element);
       if (this.#coming.delete(row.id)) element.dataset.coming = "";
     }
-    element.setAttribute("aria-rowindex", index + 2);
+    setAttribute(element, "aria-rowindex", index + 2);
     element.toggleAttribute("data-leaving", this.#leaving.has(row.id));
     if (element.state !== row) this.#fill(element, row);
     return element;
@@ -162,11 +172,13 @@ export class RollView {
   #measure() {
     const row = this.#body.querySelector("tr[data-id]");
     const height = row?.getBoundingClientRect().height;
-    if (!height || height === this.#height) return this.schedule();
-    const top = this.#scroll.scrollTop / this.#height;
-    this.#height = height;
-    this.#scroll.scrollTop = top * height;
-    this.schedule();
+    if (height) this.#isMeasured = true;
+    if (height && height !== this.#height) {
+      const top = this.#scroll.scrollTop / this.#height;
+      this.#height = height;
+      this.#scroll.scrollTop = top * height;
+    }
+    this.#look();
   }
 
   #click(event) {
@@ -176,14 +188,18 @@ export class RollView {
 
   #activate(id) {
     this.#active = id;
-    for (const [shownId, element] of this.#shown) element.querySelector("a").tabIndex = shownId === id ? 0 : -1;
+    const stop = this.#shown.get(id).querySelector("a");
+    if (stop === this.#stop) return;
+    this.#stop?.setAttribute("tabindex", "-1");
+    stop.setAttribute("tabindex", "0");
+    this.#stop = stop;
   }
 
   /** One row is reached by Tab: the active one, or the first in sight. */
   #tabStop(first, last) {
     if (this.#active !== null && this.#shown.has(this.#active)) return this.#activate(this.#active);
     const { rows } = this.#model;
-    const top = Math.max(first, Math.ceil(this.#scroll.scrollTop / this.#height));
+    const top = Math.max(first, Math.ceil(this.#sight.top / this.#height));
     if (last > first) this.#activate(rows[Math.min(top, last - 1)].id);
   }
 
@@ -212,6 +228,7 @@ export class RollView {
       this.#scroll.scrollTop = bottom - this.#scroll.clientHeight;
     }
     this.#active = row.id;
+    this.#look();
     this.render();
     this.#shown.get(row.id)?.querySelector("a").focus({ preventScroll: true });
   }
@@ -235,6 +252,10 @@ function heading({ field, heading: text, isSorted }) {
 
 function spacer() {
   return h("tr", { class: "spacer", "aria-hidden": "true", role: "presentation" }, h("td", { colspan: COLUMNS.length }));
+}
+
+function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
 /** By the object model, which the policy of the page allows; a `style` attribute it forbids. */

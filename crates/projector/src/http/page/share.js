@@ -20,6 +20,8 @@ export class SharedStream {
   /** Of the tab that reads, and how many messages it has sent: a hole means that some were lost. */
   #reader = null;
   #sent = 0;
+  /** Whether another tab was heard of, as each says hello: to nobody nothing is sent. */
+  #hasOthers = false;
   /** What this tab is called in messages. */
   #name = Math.random().toString(36).slice(2);
   leads = false;
@@ -93,12 +95,14 @@ export class SharedStream {
   }
 
   #post(message) {
+    if (!this.#hasOthers) return;
     this.#sent += 1;
-    this.#channel?.postMessage({ ...message, from: this.#name, number: this.#sent });
+    this.#channel.postMessage({ ...message, from: this.#name, number: this.#sent });
   }
 
   /** Takes a message of another tab. */
   #receive(message) {
+    this.#hasOthers = true;
     if (message.kind === "hello") {
       // Without an id the table is being loaded: `began` follows for everybody.
       if (!this.leads || this.#lastId === null) return;
