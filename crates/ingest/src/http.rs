@@ -1,5 +1,7 @@
 //! The webhook's route: the only place of ingest that handles HTTP bodies and stamps the time of arrival.
 
+mod refusals;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,8 @@ use crate::transport::{Budget, Policy, RawRequest, authenticate, source};
 use crate::users::{self, Destination, IDENTIFY_DEADLINE};
 use crate::{Rejection, dead_letter, pipeline};
 
+pub(crate) use refusals::RefusalLines;
+
 /// Everything that a request needs to become a record.
 pub(crate) struct Receiver {
     pub(crate) hosts: AllowedHosts,
@@ -51,8 +55,7 @@ pub(crate) struct Receiver {
     /// Limits the lines about members in another case.
     pub(crate) seldom: Seldom,
     pub(crate) refused: Arc<Refused>,
-    /// Limits the lines about refusals of which there may be any number, for each reason.
-    pub(crate) frequent: [Seldom; Rejection::LABELS.len()],
+    pub(crate) refusals: Arc<RefusalLines>,
 }
 
 /// The limits of a request.
@@ -83,7 +86,7 @@ impl Methods {
 pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
         move |State(receiver): State<Arc<Receiver>>, parts: Parts| async move {
-            receiver.log_refusal(&parts, &rejection);
+            receiver.log_refusal(&parts, declared_bytes(&parts.headers), &rejection);
             receiver.counters.begin().rejected(&rejection);
             rejection.problem(false)
         }
@@ -101,13 +104,14 @@ pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> R
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
     let in_hand = receiver.counters.begin();
     let (parts, body) = request.into_parts();
-    match receiver.deliver(&parts, body).await {
+    let mut body_bytes = declared_bytes(&parts.headers);
+    match receiver.deliver(&parts, body, &mut body_bytes).await {
         Ok(answer) => {
             in_hand.accepted(answer.status());
             answer.into_response()
         }
         Err(rejection) => {
-            receiver.log_refusal(&parts, &rejection);
+            receiver.log_refusal(&parts, body_bytes, &rejection);
             in_hand.rejected(&rejection);
             match rejection {
                 // An event ahead is refused all the same: a retry stores it once its time has come.
@@ -126,7 +130,8 @@ fn kept_answer(rejection: &Rejection) -> Response {
 
 impl Receiver {
     /// Checks the head first: an unauthenticated peer takes no permit, and its body is neither read nor requested.
-    async fn deliver(&self, parts: &Parts, body: Body) -> Result<Answer, Rejection> {
+    /// Writes the length of the body once it was read.
+    async fn deliver(&self, parts: &Parts, body: Body, body_bytes: &mut Option<u64>) -> Result<Answer, Rejection> {
         check_head(parts)?;
         if !self.hosts.allow(&parts.uri, &parts.headers) {
             return Err(Rejection::OtherHost);
@@ -136,7 +141,9 @@ impl Receiver {
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Rejection::Overloaded);
         };
-        let request = sender.sent(self.read_body(&parts.headers, body).await?);
+        let body = self.read_body(&parts.headers, body).await?;
+        *body_bytes = Some(body.len() as u64);
+        let request = sender.sent(body);
         let trace = users::traced(parts.extensions.get::<Traceparent>());
         let received_at = (self.clock)();
         let accepted = self.within_budget(&raw, || pipeline::accept(&request, &self.policy.body, received_at));
@@ -174,12 +181,10 @@ impl Receiver {
         })
     }
 
-    /// Logs a refusal in one line, with the address that was judged and without content. Strangers can send any number
-    /// of requests, and an overload refuses any number, so these are logged seldom; the metric counts them all.
-    fn log_refusal(&self, parts: &Parts, rejection: &Rejection) {
-        let lines = Rejection::LABELS.iter().zip(&self.frequent).find(|(label, _)| **label == rejection.label());
-        let is_frequent = rejection.is_of_strangers() || *rejection == Rejection::Overloaded;
-        if is_frequent && !lines.is_some_and(|(_, seldom)| seldom.is_due()) {
+    /// Logs a refusal in one line, with the address that was judged and the size, and without content. The size of a
+    /// chunked body is known once it was read.
+    fn log_refusal(&self, parts: &Parts, body_bytes: Option<u64>, rejection: &Rejection) {
+        if !self.refusals.has_line(rejection) {
             return;
         }
         let request = raw_request(parts).ok();
@@ -189,7 +194,7 @@ impl Receiver {
             reason = %rejection,
             source.address = source.map(tracing::field::display),
             network.peer.address = request.map(|request| tracing::field::display(request.peer)),
-            body.bytes = header(&parts.headers, CONTENT_LENGTH.as_str()),
+            body.bytes = body_bytes,
             "request refused"
         );
     }
@@ -246,8 +251,7 @@ impl Receiver {
         if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
             return Err(Rejection::LengthRequired);
         }
-        let declared = length.and_then(|text| text.parse::<u64>().ok());
-        if declared.is_some_and(|bytes| bytes > self.limits.body_bytes_max as u64) {
+        if declared_bytes(headers).is_some_and(|bytes| bytes > self.limits.body_bytes_max as u64) {
             return Err(Rejection::BodyTooLarge);
         }
         let limited = Limited::new(body, self.limits.body_bytes_max).collect();
@@ -257,6 +261,14 @@ impl Receiver {
             Ok(Err(_)) => Err(Rejection::BodyIncomplete),
             Err(_) => Err(Rejection::BodyTimeout),
         }
+    }
+}
+
+/// Returns the length of a body by its head; `None` for a chunked one.
+fn declared_bytes(headers: &HeaderMap) -> Option<u64> {
+    match header(headers, CONTENT_LENGTH.as_str()) {
+        Some(length) => length.parse().ok(),
+        None => (!headers.contains_key(TRANSFER_ENCODING)).then_some(0),
     }
 }
 

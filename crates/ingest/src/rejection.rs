@@ -154,22 +154,6 @@ impl Rejection {
         }
     }
 
-    /// Returns whether it is found before the sender has proven anything: a stranger can cause any number of these.
-    pub(crate) fn is_of_strangers(&self) -> bool {
-        matches!(
-            self,
-            Self::Unauthenticated
-                | Self::AddressNotAllowed
-                | Self::NotFound
-                | Self::MethodNotAllowed { .. }
-                | Self::Host
-                | Self::OtherHost
-                | Self::ContentCoding
-                | Self::TransferCoding
-                | Self::BudgetSpent
-        )
-    }
-
     /// Returns the place of the fault in the body (RFC 6901); empty where there is none.
     pub fn pointer(&self) -> &str {
         self.kept_at().unwrap_or_default()

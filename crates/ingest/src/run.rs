@@ -87,6 +87,7 @@ pub async fn run(
     let sender = &config.policy.sender;
     let preferred = [config.preferred.as_slice(), &sender.allowed, &sender.trusted_proxies].concat();
     let receiver = receiver(config, framing, publisher.clone(), gate, counters.clone(), clock, refused);
+    parts.spawn(Arc::clone(&receiver.refusals).watch(stop.clone()).map(Ok));
     let router = http::router(&path, methods, Arc::new(receiver));
     let service = Service { router, tls, limits, preferred, metrics, readiness, parts, stop };
     let stopped = service.run(listeners, &shutdown, flush(&publisher, deadline)).await;
@@ -167,7 +168,7 @@ fn receiver(
         budget,
         seldom: Seldom::default(),
         refused,
-        frequent: Default::default(),
+        refusals: Arc::default(),
     }
 }
 

@@ -8,6 +8,8 @@ mod http2;
 
 mod foreign;
 
+mod malformed;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -247,10 +249,13 @@ impl Server {
                 connection.await
             }
         };
-        if let (Err(error), Some(first)) = (&ended, phase.first_bytes())
+        if let Err(error) = &ended
             && error.is_parse()
         {
-            places.foreign().came_without_tls(first, peer);
+            let is_foreign = phase.first_bytes().is_some_and(|first| places.foreign().came_without_tls(first, peer));
+            if !is_foreign {
+                places.malformed().note(error, peer);
+            }
         }
         note_end(peer, ended);
     }

@@ -1,5 +1,6 @@
 //! Logs on standard error, as text for people or JSON for machines. The same warning or error is written once a minute.
 
+mod line_limit;
 mod repeats;
 
 use std::io::IsTerminal as _;
@@ -13,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use repeats::Repeats;
+
+pub use line_limit::{Counted, LineLimit};
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

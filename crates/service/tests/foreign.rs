@@ -70,8 +70,12 @@ impl Running {
 
     /// Waits until so many connections of a protocol are counted.
     async fn counts(&self, protocol: &str, count: usize) {
-        let line = format!("rollcall_http_foreign_connections_total{{protocol=\"{protocol}\"}} {count}");
-        eventually(&line, PATIENCE, async || {
+        self.measures(&format!("rollcall_http_foreign_connections_total{{protocol=\"{protocol}\"}} {count}")).await;
+    }
+
+    /// Waits until the metrics contain this line.
+    async fn measures(&self, line: &str) {
+        eventually(line, PATIENCE, async || {
             self.admin.get("/metrics").await.body_text().lines().any(|found| found == line).then_some(())
         })
         .await;
@@ -81,6 +85,24 @@ impl Running {
         self.shutdown.trigger();
         tokio::time::timeout(PATIENCE, self.stopped).await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_counted_by_its_reason() {
+    let service = Running::start(None).await;
+    let coding = b"POST /fast HTTP/1.1\r\nhost: t\r\ntransfer-encoding: gzip\r\n\r\n";
+    let after_another = b"GET /fast HTTP/1.1\r\nhost: t\r\n\r\nGET /fast HTTP/9.9\r\n\r\n";
+    for (bytes, reason, count) in [
+        (&coding[..], "transfer_coding", 1),
+        (b"GET /fast HTTP/9.9\r\nhost: t\r\n\r\n", "malformed", 1),
+        (after_another, "malformed", 2),
+    ] {
+        service.send(bytes).await;
+        service.measures(&format!("rollcall_http_malformed_requests_total{{reason=\"{reason}\"}} {count}")).await;
+    }
+    service.measures("rollcall_http_malformed_requests_total{reason=\"head_too_large\"} 0").await;
+    service.counts("unknown", 0).await;
+    service.stop().await;
 }
 
 #[tokio::test]

@@ -54,13 +54,15 @@ impl Foreign {
         registry.register("rollcall_http_foreign_connections", help, self.counted.clone());
     }
 
-    /// Notes a connection without TLS whose first bytes are no request. A request that is merely malformed is HTTP all
-    /// the same.
-    pub(super) fn came_without_tls(&self, first: &[u8], peer: SocketAddr) {
-        match Protocol::of(first) {
-            Protocol::Http => {}
-            protocol => self.note(protocol, peer),
+    /// Notes a connection without TLS whose first bytes are no request, and returns whether they are none. A request
+    /// that is merely malformed is HTTP all the same.
+    pub(super) fn came_without_tls(&self, first: &[u8], peer: SocketAddr) -> bool {
+        let protocol = Protocol::of(first);
+        let is_foreign = protocol != Protocol::Http;
+        if is_foreign {
+            self.note(protocol, peer);
         }
+        is_foreign
     }
 
     /// Notes a connection whose TLS handshake failed. One that began as TLS failed for another reason.

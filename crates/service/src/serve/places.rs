@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::ServerLimits;
 use super::foreign::Foreign;
+use super::malformed::Malformed;
 use crate::Metrics;
 use crate::telemetry::Seldom;
 
@@ -38,6 +39,8 @@ struct Shared {
     reported: Seldom,
     /// Those who took a place for another protocol.
     foreign: Foreign,
+    /// Those who sent what is no request.
+    malformed: Malformed,
 }
 
 /// The places of one kind.
@@ -122,11 +125,12 @@ impl Places {
             refused: Family::default(),
             reported: Seldom::default(),
             foreign: Foreign::default(),
+            malformed: Malformed::default(),
         }))
     }
 
     pub(crate) fn register(&self, metrics: &Metrics) {
-        let Shared { connections, streams, waited, refused, foreign, .. } = &*self.0;
+        let Shared { connections, streams, waited, refused, foreign, malformed, .. } = &*self.0;
         // Each is there from zero.
         for kind in [Kind::Connection, Kind::Stream] {
             for why in [Refused::Share, Refused::Full] {
@@ -144,7 +148,12 @@ impl Places {
             let help = "Connections closed and streams refused because their source or all sources have too many";
             registry.register("rollcall_http_connections_refused", help, refused.clone());
             foreign.register(registry);
+            malformed.register(registry);
         });
+    }
+
+    pub(super) fn malformed(&self) -> &Malformed {
+        &self.0.malformed
     }
 
     pub(super) fn foreign(&self) -> &Foreign {
