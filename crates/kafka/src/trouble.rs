@@ -113,7 +113,7 @@ impl Trouble {
 
     fn reason(&self) -> &'static str {
         match self.kind {
-            Kind::Silent => "accepts the connection and does not answer as Kafka does",
+            Kind::Silent => "accepts the connection and does not answer",
             Kind::Unreachable => "cannot be reached: nothing comes back from the address",
             Kind::Refused => "refuses the connection: no broker listens there",
             Kind::NoSuchHost => "has a host name that cannot be resolved",
@@ -136,7 +136,8 @@ impl Trouble {
     fn remedy(&self) -> &'static str {
         match self.kind {
             Kind::Silent => {
-                "check that the port is a Kafka listener, and that `security.protocol` is that of the listener"
+                "check that the broker is neither paused nor overloaded, that the port is a Kafka listener, and that \
+                 `security.protocol` is that of the listener"
             }
             Kind::Unreachable => "check the address, the route and the firewalls",
             Kind::Refused => "check the port, and that the broker runs",

@@ -116,9 +116,15 @@ impl Facts {
         self.is_silent = true;
     }
 
-    /// Returns whether the cluster answered the last question, and when it last answered one.
+    /// Returns whether the cluster answered the last question, and when it last answered one. Before the first answer
+    /// it has answered none.
     pub(crate) fn cluster(&self) -> (bool, Option<UnixMillis>) {
-        (!self.is_silent, self.answered_at)
+        (!self.is_silent && self.answered_at.is_some(), self.answered_at)
+    }
+
+    /// Returns whether the cluster was asked, and did not answer.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Returns the distance of each partition from its end.
@@ -233,6 +239,7 @@ mod tests {
     fn the_table_is_as_of_the_partition_that_is_longest_behind() {
         let mut facts = facts();
         assert_eq!((facts.as_of(), lags(&facts)), (Some(at(10)), vec![None, None]), "as the store says");
+        assert_eq!((facts.cluster(), facts.is_silent()), ((false, None), false), "nobody has asked yet");
         facts.answered(&answer(20, [Some(5), Some(9)]));
         assert_eq!((facts.as_of(), lags(&facts)), (Some(at(10)), vec![Some(0), Some(2)]));
         facts.answered(&answer(30, [Some(5), Some(12)]));

@@ -114,7 +114,12 @@ pub(crate) async fn run(
     let mut reports = 0_u32;
     loop {
         tokio::select! {
-            made = making.as_mut() => return made?,
+            made = making.as_mut() => {
+                let made = made??;
+                // A short one was done before its first report.
+                shared.metrics.rebuild_progress.set(if made.is_some() { 1.0 } else { meter.progress().share() });
+                return Ok(made);
+            }
             () = shared.shutdown.requested(), if !meter.is_stopped() => meter.stop.store(true, Ordering::Relaxed),
             _ = report.tick() => {
                 let progress = meter.progress();

@@ -196,10 +196,10 @@ fn lacking(
     now: UnixMillis,
     behind_max: Duration,
 ) -> Option<String> {
-    let (answers, _) = facts.cluster();
+    let is_silent = facts.is_silent();
     match phase {
         Phase::Following => facts.behind(now, behind_max),
-        Phase::Stored { .. } | Phase::CatchingUp if !answers && indexes_missing == 0 => facts.behind(now, behind_max),
+        Phase::Stored { .. } | Phase::CatchingUp if is_silent && indexes_missing == 0 => facts.behind(now, behind_max),
         other => Some(facts.with_trouble(other)),
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{ClientOptions, TracingContext, foreign};
 use crate::Fault;
 use crate::native::{Observed, Observer};
-use crate::trouble::{Failure, Trouble};
+use crate::trouble::{Failure, Kind, Trouble};
 
 /// The time after which a reason counts although waiting might help: a broker that just starts, a name server that is
 /// slow. It also lets several attempts fail, of which one may say more than the others.
@@ -61,7 +61,7 @@ fn config(options: &ClientOptions) -> ClientConfig {
 
 fn observe(observer: &Observer, options: &ClientOptions, deadline: Duration) -> Result<(), Fault> {
     let began = Instant::now();
-    let mut seen = Seen::new(options);
+    let (mut seen, mut is_looked_at) = (Seen::new(options), false);
     loop {
         if let Some(observed) = observer.next(POLL) {
             seen.take(&observed, observer.context());
@@ -72,8 +72,20 @@ fn observe(observer: &Observer, options: &ClientOptions, deadline: Duration) -> 
         let waited = began.elapsed();
         if (waited >= REASON_AFTER && seen.has_failed_everywhere()) || waited >= deadline {
             let reason = seen.reason(observer.context().certificate_error());
-            let protocol = foreign::protocol(&reason);
+            // A silent peer was looked at before.
+            let is_silent = reason.kind == Kind::Silent;
+            let protocol = if is_silent { None } else { foreign::protocol(&reason, foreign::STEP_MAX) };
             return Err(reason.with_protocol(protocol).into());
+        }
+        if waited >= REASON_AFTER
+            && !is_looked_at
+            && let Some(silent) = seen.silent()
+        {
+            is_looked_at = true;
+            // The library would wait for an answer until the connection's setup takes too long.
+            if let Some(protocol) = foreign::protocol(&silent, foreign::STEP_MAX.min(deadline - waited)) {
+                return Err(silent.with_protocol(Some(protocol)).into());
+            }
         }
     }
 }
@@ -85,6 +97,8 @@ struct Seen<'o> {
     /// By address: the reason that says most.
     troubles: BTreeMap<String, Trouble>,
     brokers: Vec<Broker>,
+    /// The last state of each connection that was accepted. One that is tried again begins anew.
+    accepted: BTreeMap<String, String>,
 }
 
 /// The state of the connection to a broker.
@@ -99,11 +113,17 @@ impl Broker {
     fn is_up(&self) -> bool {
         ["UP", "UPDATE"].contains(&self.state.as_str())
     }
+
+    /// Returns the trouble of a connection that stays in its state.
+    fn trouble(&self) -> Trouble {
+        Trouble::in_state(&self.address, &self.state)
+    }
 }
 
 impl<'o> Seen<'o> {
     fn new(options: &'o ClientOptions) -> Self {
-        Self { options, bootstrap: addresses(&options.bootstrap), troubles: BTreeMap::new(), brokers: Vec::new() }
+        let (troubles, accepted) = (BTreeMap::new(), BTreeMap::new());
+        Self { options, bootstrap: addresses(&options.bootstrap), troubles, brokers: Vec::new(), accepted }
     }
 
     fn take(&mut self, observed: &Observed, context: &TracingContext) {
@@ -119,18 +139,22 @@ impl<'o> Seen<'o> {
             }
             Observed::Statistics(json) => {
                 let statistics = serde_json::from_slice::<rdkafka::Statistics>(json).unwrap_or_default();
-                self.brokers = statistics
-                    .brokers
-                    .into_values()
-                    .filter(|broker| broker.source != "internal" && broker.source != "logical")
-                    .map(|broker| Broker {
-                        address: broker.nodename,
-                        is_named: broker.nodeid >= 0,
-                        state: broker.state,
-                    })
-                    .collect();
+                let is_broker = |source: &str| source != "internal" && source != "logical";
+                let brokers = statistics.brokers.into_values().filter(|broker| is_broker(&broker.source));
+                self.note(brokers.map(|broker| Broker {
+                    address: broker.nodename,
+                    is_named: broker.nodeid >= 0,
+                    state: broker.state,
+                }));
             }
         }
+    }
+
+    /// Notes the states of the connections.
+    fn note(&mut self, brokers: impl IntoIterator<Item = Broker>) {
+        self.brokers = brokers.into_iter().collect();
+        let accepted = self.brokers.iter().filter(|broker| broker.trouble().kind == Kind::Silent);
+        self.accepted.extend(accepted.map(|broker| (broker.address.clone(), broker.state.clone())));
     }
 
     fn is_connected(&self) -> bool {
@@ -149,6 +173,12 @@ impl<'o> Seen<'o> {
         self.brokers.iter().any(Broker::is_up)
     }
 
+    /// Returns the trouble of a connection that is accepted and not answered, where no other can be used.
+    fn silent(&self) -> Option<Trouble> {
+        let of_brokers = self.brokers.iter().map(Broker::trouble);
+        of_brokers.filter(|_| !self.is_any_up()).find(|trouble| trouble.kind == Kind::Silent)
+    }
+
     /// Returns the reason that says most: of an address that the cluster advertises, if it has named one.
     fn reason(&self, certificate_error: Option<i32>) -> Trouble {
         // The library drops the first connections once it knows the brokers by their names.
@@ -156,8 +186,11 @@ impl<'o> Seen<'o> {
             |address: &String| self.brokers.iter().any(|broker| broker.is_named && broker.address == *address);
         let is_advertised =
             |trouble: &Trouble| is_named(&trouble.address) && !self.bootstrap.contains(&trouble.address);
-        let waiting = self.brokers.iter().filter(|broker| !broker.is_up());
-        let waiting = waiting.map(|broker| Trouble::in_state(&broker.address, &broker.state));
+        let waiting = self.brokers.iter().filter(|broker| !broker.is_up()).map(|broker| {
+            // Between two attempts nobody would say that the last one was accepted.
+            let state = self.accepted.get(&broker.address).unwrap_or(&broker.state);
+            Trouble::in_state(&broker.address, state)
+        });
         let told = self.troubles.values().cloned().max_by_key(|trouble| (is_advertised(trouble), trouble.kind));
         let trouble = told
             .or_else(|| waiting.max_by_key(|trouble| (is_advertised(trouble), trouble.kind)))
@@ -255,7 +288,8 @@ mod tests {
             let line = Observed::Line { facility: "FAIL".to_owned(), text: (*text).to_owned() };
             seen.take(&line, &options.context());
         }
-        Seen { brokers, ..seen }
+        seen.note(brokers);
+        seen
     }
 
     const REFUSED: &str = "a:1/bootstrap: Connect to ipv4#10.0.0.1:1 failed: Connection refused (after 0ms in state …)";
@@ -292,5 +326,11 @@ mod tests {
             assert!(reason.contains(said), "{reason}");
         }
         assert!(seen(&options, vec![], &[]).reason(None).to_string().starts_with("a:1 "));
+        let mut again = seen(&options, vec![broker("a:1", false, "APIVERSION_QUERY")], &[]);
+        assert_eq!(again.silent().map(|trouble| trouble.address).as_deref(), Some("a:1"));
+        again.note([broker("a:1", false, "TRY_CONNECT")]);
+        assert!(again.silent().is_none());
+        let reason = again.reason(None).to_string();
+        assert!(reason.starts_with("a:1 accepts the connection and does not answer; "), "{reason}");
     }
 }

@@ -9,8 +9,8 @@ use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 
 use crate::trouble::{Kind, Trouble};
 
-/// The time limit of each step: the peer has just answered the library.
-const STEP_MAX: Duration = Duration::from_secs(2);
+/// The time limit of each step, where there is no other: the peer has just answered the library.
+pub(super) const STEP_MAX: Duration = Duration::from_secs(2);
 /// How long a peer may take to refuse a client without a certificate. One that takes longer refuses the request.
 const ALERT_WAIT: Duration = Duration::from_millis(300);
 /// A request that every HTTP server answers, and that a Kafka broker refuses.
@@ -18,22 +18,25 @@ const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 /// The beginning of the answer.
 const ANSWER: &[u8] = b"HTTP/";
 
-/// Returns what the peer speaks, if it was seen to be another protocol than Kafka's. Blocks.
-pub(super) fn protocol(trouble: &Trouble) -> Option<&'static str> {
+/// Returns what the peer speaks, if it was seen to be another protocol than Kafka's. Blocks, at each step as long as
+/// `step_max`.
+///
+/// A server that waits for the end of a request that it does not understand is silent as a broker is that is paused.
+pub(super) fn protocol(trouble: &Trouble, step_max: Duration) -> Option<&'static str> {
     match trouble.kind {
-        Kind::TlsExpected | Kind::PlaintextExpected => plain(&trouble.address),
-        Kind::CertificateWanted => plain(&trouble.address).or_else(|| secured(&trouble.address)),
+        Kind::TlsExpected | Kind::PlaintextExpected | Kind::Silent => plain(&trouble.address, step_max),
+        Kind::CertificateWanted => plain(&trouble.address, step_max).or_else(|| secured(&trouble.address, step_max)),
         _ => None,
     }
 }
 
-fn plain(address: &str) -> Option<&'static str> {
-    speaks_http(&mut connect(address)?).then_some("it speaks HTTP")
+fn plain(address: &str, step_max: Duration) -> Option<&'static str> {
+    speaks_http(&mut connect(address, step_max)?).then_some("it speaks HTTP")
 }
 
 /// A broker that wants a certificate says so after the handshake, before it is asked anything.
-fn secured(address: &str) -> Option<&'static str> {
-    let stream = connect(address)?;
+fn secured(address: &str, step_max: Duration) -> Option<&'static str> {
+    let stream = connect(address, step_max)?;
     let mut connector = SslConnector::builder(SslMethod::tls_client()).ok()?;
     // Nothing is sent but a request without content, and nothing of the answer is believed.
     connector.set_verify(SslVerifyMode::NONE);
@@ -43,7 +46,7 @@ fn secured(address: &str) -> Option<&'static str> {
     let mut said = [0];
     match stream.read(&mut said) {
         Err(error) if is_timeout(&error) => {
-            stream.get_ref().set_read_timeout(Some(STEP_MAX)).ok()?;
+            stream.get_ref().set_read_timeout(Some(step_max)).ok()?;
             speaks_http(&mut stream).then_some("it speaks HTTP over TLS")
         }
         // An alert.
@@ -52,11 +55,11 @@ fn secured(address: &str) -> Option<&'static str> {
     }
 }
 
-fn connect(address: &str) -> Option<TcpStream> {
+fn connect(address: &str, step_max: Duration) -> Option<TcpStream> {
     let address = address.to_socket_addrs().ok()?.next()?;
-    let stream = TcpStream::connect_timeout(&address, STEP_MAX).ok()?;
-    stream.set_read_timeout(Some(STEP_MAX)).ok()?;
-    stream.set_write_timeout(Some(STEP_MAX)).ok()?;
+    let stream = TcpStream::connect_timeout(&address, step_max).ok()?;
+    stream.set_read_timeout(Some(step_max)).ok()?;
+    stream.set_write_timeout(Some(step_max)).ok()?;
     Some(stream)
 }
 

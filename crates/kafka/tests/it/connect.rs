@@ -15,7 +15,7 @@ use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Name};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::broker::TOPIC;
@@ -32,6 +32,8 @@ enum Listener {
     Mute,
     /// Answers as a listener of another protocol does, and closes.
     Closing,
+    /// Answers the first line as an HTTP server does, and waits for it.
+    Patient,
     /// Speaks TLS with this acceptor, and closes.
     Tls(SslAcceptor),
     /// Answers each line as an HTTP server does, over TLS if there is an acceptor, and closes at any other byte.
@@ -53,6 +55,7 @@ impl Listener {
                 match &self {
                     Self::None | Self::Closing => drop(stream),
                     Self::Mute => kept.push(stream),
+                    Self::Patient => drop(answering.spawn(answer_a_line(stream))),
                     Self::Http(None) => drop(answering.spawn(answer_http(stream))),
                     Self::Http(Some(acceptor)) => {
                         let ssl = openssl::ssl::Ssl::new(acceptor.context()).unwrap();
@@ -84,6 +87,13 @@ async fn answer_http(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         drop(stream.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n").await);
     }
     drop(stream.shutdown().await);
+}
+
+/// Waits for the end of a line, and answers as an HTTP server does.
+async fn answer_a_line(mut stream: TcpStream) {
+    while stream.read_u8().await.is_ok_and(|byte| byte != b'\n') {}
+    // The peer may be gone.
+    drop(stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await);
 }
 
 /// A certificate for a name, which is its own authority.
@@ -194,6 +204,9 @@ async fn a_peer_that_is_no_broker_is_told_by_what_it_speaks() {
     check("plaintext to HTTP", &local(port), Kind::NotKafka, &said).await;
     check("TLS to HTTP", &with(local(port), &[SSL]), Kind::NotKafka, &said).await;
 
+    let port = Listener::Patient.start(&mut tasks).await;
+    check("plaintext to HTTP that waits", &local(port), Kind::NotKafka, &said).await;
+
     let own = certificate("localhost", 1);
     let Listener::Tls(acceptor) = tls(&own, false) else { panic!("it speaks TLS") };
     let port = Listener::Http(Some(acceptor)).start(&mut tasks).await;
@@ -234,6 +247,7 @@ async fn a_listener_that_says_nothing_is_told_at_the_deadline() {
     let options = ClientOptions::new(format!("127.0.0.1:{port}"));
     let fault = connect(&options, Duration::from_secs(3)).await.unwrap_err();
     assert_eq!(fault.trouble().unwrap().kind, Kind::Silent, "{fault}");
+    assert!(fault.to_string().contains("accepts the connection and does not answer; check that the broker"), "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,8 @@ async fn a_rebuild_equals_a_life() {
     let other = Service::start_with(&kafka, &lived, |raw| raw.store.rebuild = true).await;
     other.ready().await;
     assert_eq!(everything(&other).await, expected, "over a table that is there");
+    let metrics = get(other.admin, "/metrics", &[]).await;
+    assert!(metrics.body_text().contains("\nrollcall_projector_rebuild_progress 1.0\n"), "{}", metrics.body_text());
     other.stop().await;
 }
 
