@@ -35,8 +35,12 @@ pub(crate) fn at_signals() -> io::Result<()> {
 
 /// Ends the process after a signal, without finishing anything.
 pub(crate) fn at_once(signal: i32) {
-    // As shells report a process that a signal has ended.
-    std::process::exit(128 + signal);
+    std::process::exit(status_after(signal));
+}
+
+/// Returns the exit status of a process that a signal has ended, as shells report it.
+pub(crate) fn status_after(signal: i32) -> i32 {
+    128 + signal
 }
 
 /// Lets neither a crash nor another process of this user write the memory of this process to a file: it has secrets,

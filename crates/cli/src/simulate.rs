@@ -18,13 +18,14 @@ use simulator::history::{History, Population};
 use simulator::post::Post;
 use simulator::sender::{Desk, Habits};
 
+use crate::ending::status_after;
 use crate::environment;
 use crate::expect::{self, Expected};
 use crate::output::print;
 use crate::progress;
 
 /// Simulates the vendor: posts the events of an invented call centre to a webhook address; exit status 1 if any is
-/// given up
+/// given up. A signal ends it early, with a report of what was delivered, and the status of a signal
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The webhook address with its secret: http://127.0.0.1:8080/webhooks/users?secret-key=…
@@ -99,7 +100,12 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
         expect::write(BufWriter::new(file), users).with_context(|| format!("{} cannot be written", path.display()))?;
         print(&format!("{:<12} {}\n", "expected", path.display()))?;
     }
-    Ok(if tally.dropped > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match shutdown.signal() {
+        // What was still to be delivered was not.
+        Some(signal) => u8::try_from(status_after(signal)).map_or(ExitCode::FAILURE, ExitCode::from),
+        None if tally.dropped > 0 => ExitCode::FAILURE,
+        None => ExitCode::SUCCESS,
+    })
 }
 
 fn encryption(args: &Args) -> anyhow::Result<Option<Encryption>> {

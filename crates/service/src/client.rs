@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-pub use connect::Connect;
+pub use connect::{Connect, speaks_tls};
 
 use crate::secret::SecretSource;
 

@@ -1,13 +1,18 @@
 //! The signal to stop.
 
 use std::io;
+use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// A request to stop, shared by all parts of a process. It cannot be withdrawn.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown(CancellationToken);
+pub struct Shutdown {
+    requested: CancellationToken,
+    /// The number of the signal that has requested it.
+    signal: Arc<OnceLock<i32>>,
+}
 
 impl Shutdown {
     pub fn new() -> Self {
@@ -37,6 +42,7 @@ impl Shutdown {
                     tracing::warn!(signal = name, "a further signal: ending at once");
                     again(kind.as_raw_value());
                 }
+                requested.signal.get_or_init(|| kind.as_raw_value());
                 requested.trigger();
                 tracing::info!(signal = name, "shutdown requested");
             }
@@ -44,22 +50,27 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// Returns the number of the signal that has requested the stop, if one has.
+    pub fn signal(&self) -> Option<i32> {
+        self.signal.get().copied()
+    }
+
     pub fn trigger(&self) {
-        self.0.cancel();
+        self.requested.cancel();
     }
 
     pub fn is_requested(&self) -> bool {
-        self.0.is_cancelled()
+        self.requested.is_cancelled()
     }
 
     /// Waits until a stop is requested. Cancel-safe.
     pub async fn requested(&self) {
-        self.0.cancelled().await;
+        self.requested.cancelled().await;
     }
 
     /// As [`Self::requested`], for what outlives its caller.
     pub async fn until_requested(self) {
-        self.0.cancelled().await;
+        self.requested.cancelled().await;
     }
 }
 

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::InvalidUri;
+use http::uri::{InvalidUri, Scheme};
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
-use service::client::{Connect, EndpointError};
+use service::client::{Connect, EndpointError, speaks_tls};
+use tokio::sync::OnceCell;
 
 use crate::encrypt::{self, Encryption};
 use crate::history::Notice;
@@ -27,6 +28,8 @@ pub struct Post {
     client: Client<Connect, Full<Bytes>>,
     url: Uri,
     encryption: Option<Encryption>,
+    /// The label of a connection without an answer, once there was one.
+    lost: OnceCell<&'static str>,
 }
 
 /// The reason why nothing can be posted.
@@ -83,7 +86,7 @@ impl Post {
         }
         let connect = Connect::new(authorities).map_err(Error::Tls)?;
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connect);
-        Ok(Self { client, url, encryption })
+        Ok(Self { client, url, encryption, lost: OnceCell::new() })
     }
 
     /// Posts one event and waits for the answer.
@@ -99,14 +102,23 @@ impl Post {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Receipt), &'static str> {
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| if error.is_connect() { not_connected(&error) } else { "connection lost" })?;
+        let answer = match self.client.request(request).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_connect() => return Err(not_connected(&error)),
+            Err(_) => return Err(self.lost.get_or_init(|| self.connection_lost()).await),
+        };
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| "answer cut off")?;
         Ok((status, Receipt::read(&body.to_bytes())))
+    }
+
+    /// Returns the label of a connection that ended without an answer.
+    async fn connection_lost(&self) -> &'static str {
+        if self.url.scheme() == Some(&Scheme::HTTP) && speaks_tls(&self.url).await {
+            "connection lost: the port speaks TLS; use https://"
+        } else {
+            "connection lost"
+        }
     }
 
     fn request(&self, notice: &Notice) -> Result<Request<Full<Bytes>>, Error> {
@@ -167,8 +179,15 @@ fn not_connected(error: &(dyn std::error::Error + 'static)) -> &'static str {
                 "not connected: no TLS"
             }
         }
-        None if error.kind() == io::ErrorKind::ConnectionRefused => "not connected: nothing listens there",
-        None => "not connected",
+        None => match error.kind() {
+            io::ErrorKind::NotFound => "not connected: the host name cannot be resolved",
+            io::ErrorKind::ConnectionRefused => "not connected: nothing listens there",
+            io::ErrorKind::TimedOut => "not connected: nothing comes back from the address",
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                "not connected: there is no route to the address"
+            }
+            _ => "not connected",
+        },
     }
 }
 

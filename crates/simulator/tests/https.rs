@@ -13,6 +13,7 @@ async fn an_https_address_is_posted_to() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), server.0.to_pem().unwrap()).unwrap();
     let url = format!("https://localhost:{}/hook?secret-key=x", serve(&server).await);
+    let url_of_tls = url.clone();
     let notice = History::new(Population {
         seed: 1,
         users: 1,
@@ -43,6 +44,13 @@ async fn an_https_address_is_posted_to() {
     let to_plain = Post::new(&url, None, None).unwrap().deliver(&notice).await;
     assert_eq!(to_plain, Answer::None("not connected: the port does not speak TLS; use http://"));
     answering.await.unwrap();
+
+    let without = url_of_tls.replace("https://", "http://");
+    let to_tls = Post::new(&without, None, None).unwrap().deliver(&notice).await;
+    assert_eq!(to_tls, Answer::None("connection lost: the port speaks TLS; use https://"));
+
+    let unknown = Post::new("http://receiver.invalid/hook", None, None).unwrap().deliver(&notice).await;
+    assert_eq!(unknown, Answer::None("not connected: the host name cannot be resolved"));
 
     let nobody = TcpListener::bind("localhost:0").await.unwrap().local_addr().unwrap();
     let refused = Post::new(&format!("http://{nobody}/hook"), None, None).unwrap().deliver(&notice).await;

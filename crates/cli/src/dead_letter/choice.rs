@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use domain::{TopicId, UnixMillis};
+use domain::{Letter, TopicId, UnixMillis};
 use serde_json::{Value, json};
 use upkeep::letters::Kept;
+
+/// The rejections of which there are letters.
+const REJECTIONS: [&str; 4] = ["undecryptable", "not_an_event", "ahead", Letter::UNREADABLE_RECORD];
 
 /// The dead letters of a command: all, or those that every given condition holds of.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Choice {
-    /// Only letters with this rejection: undecryptable, not_an_event, ahead or unreadable_record
-    #[arg(long, value_name = "LABEL")]
+    /// Only letters with this rejection
+    #[arg(long, value_name = "LABEL", value_parser = REJECTIONS)]
     rejection: Option<String>,
     /// Only letters whose reason contains this text
     #[arg(long, value_name = "TEXT")]
@@ -89,7 +92,7 @@ pub(super) fn groups(letters: &[Kept]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{Letter, Position};
+    use domain::Position;
 
     fn kept(rejection: &str, reason: &str, seconds: i64) -> Kept {
         let letter = Letter {

@@ -277,6 +277,9 @@ fn dead_letters_are_replayed_without_a_secret_and_by_keys_that_there_are() {
 
     let letters = |args: &[&str]| run(&[&["dead-letter"], args, &["--bootstrap", dev.address("Kafka")]].concat());
     assert_eq!(stdout(&letters(&["list", "--rejection", "ahead"])), "");
+    let unknown = letters(&["list", "--rejection", "nope"]);
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+    assert!(stderr(&unknown).contains("[possible values: undecryptable, not_an_event, ahead, unreadable_record]"));
     let listed: Value = serde_json::from_str(&stdout(&letters(&["list", "--json"]))).unwrap();
     assert!(listed["key"].as_str().unwrap().starts_with(&key) && listed["pointer"] == "/new/userId", "{listed}");
     let shown: Value = serde_json::from_str(&stdout(&letters(&["show", &key, "--json"]))).unwrap();

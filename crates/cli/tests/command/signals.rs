@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Service, on_runtime, rollcall, signal};
+use crate::support::{Service, on_runtime, rollcall, signal, stdout};
 use testkit::Http;
 use testkit::broker::Log;
 
@@ -73,19 +73,39 @@ fn a_signal_ends_every_command_by_a_handler_of_its_own() {
     for (name, status) in [("TERM", 143), ("INT", 130)] {
         // It waits for the list, which does not come.
         let mut child = rollcall(reads).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let path = format!("/proc/{}/status", child.id());
-        // SIGTERM has the number 15.
-        let has_handler = || {
-            let status = std::fs::read_to_string(&path).unwrap();
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-            u64::from_str_radix(caught.trim(), 16).unwrap() >> 14 & 1 == 1
-        };
-        while !has_handler() {
-            assert!(child.try_wait().unwrap().is_none(), "it has ended");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until_handled(&mut child);
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
+    }
+}
+
+/// A list that was not sent to its end is no success, as for every other command.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_simulation_that_a_signal_ends_reports_and_has_the_status_of_the_signal() {
+    for (name, status) in [("TERM", 143), ("INT", 130)] {
+        let mut command = rollcall(&["simulate", "http://127.0.0.1:1/hook", "--rate=1", "--events=100000"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        until_handled(&mut child);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{name}: {output:?}");
+        assert!(stdout(&output).contains("delivered    0 events"), "{output:?}");
+    }
+}
+
+/// Waits until the process has a handler of SIGTERM, which has the number 15.
+#[cfg(target_os = "linux")]
+fn until_handled(child: &mut std::process::Child) {
+    let path = format!("/proc/{}/status", child.id());
+    let has_handler = || {
+        let status = std::fs::read_to_string(&path).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> 14 & 1 == 1
+    };
+    while !has_handler() {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -27,8 +27,8 @@ use crate::transport::{self, Delivery, token, type_name};
 
 /// The two spellings of the identifier.
 const IDENTIFIERS: [&str; 2] = ["userId", "userid"];
-/// The members of a delivery. In another case they would change its meaning.
-const MEMBERS: [&str; 3] = ["new", "old", "timestamp"];
+/// The members of a delivery, the required ones first. In another case they would change its meaning.
+const MEMBERS: [&str; 3] = ["new", "timestamp", "old"];
 /// The integer that is a flag.
 const FLAG: &str = "redistribution";
 
@@ -116,16 +116,17 @@ impl<'p> Members<'p> {
     }
 
     /// # Errors
-    /// When a member has one of `names` in another case.
+    /// When members have one of `names` in another case: each is named, in the order of `names`.
     fn refuse_other_cases(&self, names: &[&str]) -> Result<(), Rejection> {
-        for (found, _) in &self.members {
-            let found = found.as_str();
-            let name = names.iter().find(|name| found.eq_ignore_ascii_case(name) && found != **name);
-            if let Some(name) = name {
-                return Err(self.refused(found, &format!("`{found}`: expected `{name}`")));
-            }
-        }
-        Ok(())
+        let members = self.members.iter().map(|(found, _)| found.as_str());
+        let in_another_case = |name: &str, found: &&str| found.eq_ignore_ascii_case(name) && *found != name;
+        let all: Vec<(&str, &str)> = names
+            .iter()
+            .flat_map(|name| members.clone().filter(|found| in_another_case(name, found)).map(|found| (found, *name)))
+            .collect();
+        let Some((first, _)) = all.first() else { return Ok(()) };
+        let reasons: Vec<String> = all.iter().map(|(found, name)| format!("`{found}`: expected `{name}`")).collect();
+        Err(self.refused(first, &reasons.join(", ")))
     }
 
     fn required(&mut self, name: &str) -> Result<Json<'p>, Rejection> {

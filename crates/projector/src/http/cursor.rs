@@ -39,20 +39,23 @@ impl fmt::Display for Cursor {
     }
 }
 
-impl FromStr for Cursor {
-    type Err = String;
+/// A text that is no cursor.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoCursor;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let no_cursor = || "expected the cursor of a list or a user id".to_owned();
+impl FromStr for Cursor {
+    type Err = NoCursor;
+
+    fn from_str(text: &str) -> Result<Self, NoCursor> {
         let mut parts = text.splitn(4, '/');
-        let mut part = || parts.next().ok_or_else(no_cursor);
-        let topic = part()?.parse().map_err(|error: domain::TopicIdError| error.to_string())?;
+        let mut part = || parts.next().ok_or(NoCursor);
+        let topic = part()?.parse().map_err(|_| NoCursor)?;
         let query = part()?;
         let is_checksum = query.len() == 8 && query.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let query = u32::from_str_radix(query, 16).ok().filter(|_| is_checksum).ok_or_else(no_cursor)?;
-        let user_id: UserId = part()?.parse().map_err(|error: domain::UserIdError| error.to_string())?;
+        let query = u32::from_str_radix(query, 16).ok().filter(|_| is_checksum).ok_or(NoCursor)?;
+        let user_id: UserId = part()?.parse().map_err(|_| NoCursor)?;
         let name = parts.next().map(|name| hex::decode(name).ok().and_then(|name| String::from_utf8(name).ok()));
-        let sort_name = name.map(|name| name.ok_or_else(no_cursor)).transpose()?;
+        let sort_name = name.map(|name| name.ok_or(NoCursor)).transpose()?;
         Ok(Self { topic, query: Query(query), place: Place { user_id, sort_name } })
     }
 }

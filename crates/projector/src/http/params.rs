@@ -10,7 +10,7 @@ use utoipa::openapi::SchemaFormat;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::cursor::{Cursor, Query};
+use super::cursor::{Cursor, NoCursor, Query};
 use super::fields::{FieldNames, Shown};
 use super::refusal::Refusal;
 use crate::change_filter::ChangeFilter;
@@ -149,17 +149,23 @@ impl ListQuery {
     /// Returns where the page begins, of a table of the topic `held` and of a list by this filter.
     pub(super) fn after(&self, held: TopicId, filter: &UserFilter) -> Result<Option<Place>, Refusal> {
         let Some(after) = &self.after else { return Ok(None) };
-        let parameter = |error: &dyn std::fmt::Display| Refusal::Parameter(format!("after: {error}"));
-        if !after.contains('/') && filter.order == Order::UserId {
-            let user_id: UserId = after.parse().map_err(|error: domain::UserIdError| parameter(&error))?;
+        let parameter = |reason: &str| Refusal::Parameter(format!("after: {reason}"));
+        let is_by_id = filter.order == Order::UserId;
+        let expected = if is_by_id {
+            "expected the cursor in `next` of a page, or a user id, a number from 0"
+        } else {
+            "expected the cursor in `next` of a page"
+        };
+        if !after.contains('/') && is_by_id {
+            let user_id: UserId = after.parse().map_err(|_| parameter(expected))?;
             return Ok(Some(user_id.into()));
         }
-        let Cursor { topic: named, query, place } = after.parse().map_err(|error: String| parameter(&error))?;
+        let Cursor { topic: named, query, place } = after.parse().map_err(|NoCursor| parameter(expected))?;
         if named != held {
             return Err(Refusal::OtherTopic { named, held });
         }
         if query != Query::of(filter) {
-            return Err(parameter(&"the cursor is of another query: filters and order must be the same"));
+            return Err(parameter("the cursor is of another query: filters and order must be the same"));
         }
         Ok(Some(place))
     }
@@ -244,12 +250,49 @@ impl PartialSchema for Sort {
 
 impl ToSchema for Sort {}
 
-/// Reads `isAgent` as people and PHP write it.
+/// Reads `isAgent` as people, PHP and Python write it.
 fn parse_is_agent(text: Option<&str>) -> Result<Option<bool>, Refusal> {
-    match text {
-        None => Ok(None),
-        Some("true" | "1") => Ok(Some(true)),
-        Some("false" | "0") => Ok(Some(false)),
-        Some(_) => Err(Refusal::Parameter("isAgent: expected true or false".to_owned())),
+    let Some(text) = text else { return Ok(None) };
+    let is_any = |known: [&str; 2]| known.iter().any(|known| text.eq_ignore_ascii_case(known));
+    match (is_any(["true", "1"]), is_any(["false", "0"])) {
+        (true, _) => Ok(Some(true)),
+        (false, true) => Ok(Some(false)),
+        (false, false) => Err(Refusal::Parameter("isAgent: expected true or false, or 1 or 0".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_is_read_in_any_case() {
+        let read = |text| parse_is_agent(Some(text)).ok();
+        for (text, value) in
+            [("true", true), ("TRUE", true), ("True", true), ("1", true), ("False", false), ("0", false)]
+        {
+            assert_eq!(read(text), Some(Some(value)), "{text}");
+        }
+        for text in ["", "yes", "2", "t"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_list_begins_behind_is_said_in_one_way() {
+        let topic: TopicId = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+        for after in
+            ["xxx", "", "-1", "xxx/0000002a/7", "AAAAAAAAAAAAAAAAAAAAAA/0000002a/x", "AAAAAAAAAAAAAAAAAAAAAA/2a/7"]
+        {
+            let query = ListQuery { after: Some(after.to_owned()), ..ListQuery::default() };
+            let refused = query.after(topic, &UserFilter::default()).unwrap_err();
+            let Refusal::Parameter(said) = refused else { panic!("{after}: {refused:?}") };
+            assert_eq!(
+                said, "after: expected the cursor in `next` of a page, or a user id, a number from 0",
+                "{after}"
+            );
+        }
+        let query = ListQuery { after: Some("7".to_owned()), ..ListQuery::default() };
+        assert!(query.after(topic, &UserFilter::default()).unwrap().is_some());
     }
 }

@@ -5,14 +5,15 @@ use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use openssl::ssl::SslConnector;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tower::Service;
 
 use super::{EndpointError, connector, handshake};
@@ -61,14 +62,37 @@ trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
+/// Returns whether the port of an address answers a TLS handshake, whatever its certificate: a server that expects TLS
+/// closes a connection without it and does not say why.
+pub async fn speaks_tls(uri: &Uri) -> bool {
+    let handshake = async {
+        let mut tls = SslConnector::builder(SslMethod::tls_client()).ok()?;
+        // Nothing is sent, and nothing is believed.
+        tls.set_verify(SslVerifyMode::NONE);
+        let (host, port) = host_and_port(uri);
+        let stream = TcpStream::connect((host, port)).await.ok()?;
+        handshake(&tls.build(), host, stream).await.ok()
+    };
+    tokio::time::timeout(HANDSHAKE_MAX, handshake).await.is_ok_and(|secured| secured.is_some())
+}
+
+/// The time limit of a handshake that only shows what a port speaks.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
+/// An IPv6 address is in brackets in an address only.
+fn host_and_port(uri: &Uri) -> (&str, u16) {
+    let port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    (uri.host().unwrap_or_default().trim_matches(['[', ']']), uri.port_u16().unwrap_or(port))
+}
+
 /// # Errors
-/// When the host does not answer, or has no certificate that is trusted.
+/// [`io::ErrorKind::NotFound`] when the host has no address; otherwise when it does not answer, or has no certificate
+/// that is trusted.
 async fn connect(uri: Uri, tls: SslConnector) -> io::Result<TokioIo<Stream>> {
     let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
-    // An IPv6 address is in brackets in an address only.
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port)).await?;
+    let (host, port) = host_and_port(&uri);
+    let addresses = lookup_host((host, port)).await.map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+    let stream = TcpStream::connect(addresses.collect::<Vec<_>>().as_slice()).await?;
     stream.set_nodelay(true)?;
     if !is_tls {
         return Ok(TokioIo::new(Stream(Box::new(stream))));

@@ -113,6 +113,16 @@ fn a_body_that_is_not_an_event_is_refused_with_the_place() {
     }
 }
 
+#[test]
+fn each_member_in_another_case_is_named_the_required_ones_first() {
+    let body = json!({"Old": null, "New": {"userId": 2103}, "Timestamp": "2026-01-02T03:04:05Z"}).to_string();
+    let expected = "`New`: expected `new`, `Timestamp`: expected `timestamp`, `Old`: expected `old`";
+    match read(&body) {
+        Err(Rejection::NotAnEvent { pointer, reason }) => assert_eq!((&*pointer, &*reason), ("/New", expected)),
+        other => panic!("{other:?}"),
+    }
+}
+
 type Fields = Vec<(&'static str, serde_json::Value)>;
 
 /// Returns fields of each type, each with a value or null.
