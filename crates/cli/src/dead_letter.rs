@@ -235,7 +235,9 @@ async fn read(options: ClientOptions, topic: String) -> anyhow::Result<Vec<Kept>
 
 fn line(kept: &Kept) -> String {
     let letter = &kept.letter;
-    escaped(&format!("{:.12} {} {:<14} {}", kept.key, letter.received_at, letter.rejection, letter.reason))
+    // A time without fractions of a second is shorter.
+    let received_at = letter.received_at.to_string();
+    escaped(&format!("{:.12} {received_at:<24} {:<14} {}", kept.key, letter.rejection, letter.reason))
 }
 
 fn whole(kept: &Kept, topic: TopicId) -> String {

@@ -1,5 +1,7 @@
 //! Queries a projector.
 
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -117,7 +119,7 @@ impl ProjectorClient {
     ) -> anyhow::Result<Vec<u8>> {
         let late = || format!("{url} has not answered in time");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(request)).await.with_context(late)?;
-        let answer = answer.with_context(|| format!("{url} does not answer"))?;
+        let answer = answer.map_err(|error| unanswered(url, &error))?;
         anyhow::ensure!(answer.status() == StatusCode::OK, "{url} answers {}", answer.status());
         let (mut body, mut line) = (answer.into_body(), Vec::new());
         while let Some(frame) = tokio::time::timeout(ANSWER_WAIT_MAX, body.frame()).await.with_context(late)? {
@@ -153,11 +155,22 @@ impl ProjectorClient {
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(self.request(&url, JSON)?))
             .await
             .with_context(|| format!("{url} has not answered in time"))?
-            .with_context(|| format!("{url} does not answer"))?;
+            .map_err(|error| unanswered(&url, &error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("the answer of {url} was cut off: {error}"))?;
         Ok((status, body.to_bytes()))
+    }
+}
+
+/// Returns why there is no answer, in words: the last cause says it, or the remedy.
+fn unanswered(url: &str, error: &hyper_util::client::legacy::Error) -> anyhow::Error {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let cause = causes.last().unwrap_or(error);
+    let refused = cause.downcast_ref::<io::Error>().filter(|error| error.kind() == ErrorKind::ConnectionRefused);
+    match refused {
+        Some(_) => anyhow::anyhow!("{url} does not answer: nothing listens there; is it the address of a projector?"),
+        None => anyhow::anyhow!("{url} does not answer: {cause}"),
     }
 }
 

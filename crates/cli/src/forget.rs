@@ -119,6 +119,10 @@ fn report(user_id: UserId, topic: TopicId, forgotten: &Forgotten) -> String {
     let mut text = format!("user {user_id} is forgotten as of {at}: tombstone at {}\n", listed(positions, topic));
     let mut say = |line: String| writeln!(text, "{line}").expect("a String takes every character");
     say(match newest {
+        Some(newest) if newest > at => format!(
+            "the user's newest record: of {newest}, which is later, and does not bring the user back all the same: an \
+             import and a creation rank below a tombstone of any time; a change after {at} brings the user back"
+        ),
         Some(newest) => format!("the user's newest record: of {newest}, and does not bring the user back"),
         None => "the user's newest record: none was on the users topic".to_owned(),
     });
@@ -207,6 +211,10 @@ mod tests {
             report(id, TOPIC, &forgotten).contains("user: 3 deleted; their bytes leave Kafka's files at a time that")
         );
         assert!(report(id, TOPIC, &forgotten).contains("5 of others kept"));
+        forgotten.newest = Some(UnixMillis::from_millis(1000));
+        let text = report(id, TOPIC, &forgotten);
+        assert!(text.contains("of 1970-01-01T00:00:01Z, which is later, and does not bring the user back"), "{text}");
+        assert!(text.contains("a change after 1970-01-01T00:00:00Z brings the user back"), "{text}");
         (forgotten.late, forgotten.newest) = (Late::default(), None);
         let text = report(id, TOPIC, &forgotten);
         assert!(text.contains("late deliveries of the user: none") && text.contains("none was on the"), "{text}");

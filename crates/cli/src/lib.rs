@@ -104,8 +104,11 @@ fn run(rollcall: Rollcall) -> anyhow::Result<ExitCode> {
 
 /// Prints clap's output: help and version to standard output, usage errors to standard error.
 fn explain(usage: &clap::Error) -> ExitCode {
-    if let Err(error) = usage.print() {
-        eprintln!("rollcall: {error}");
+    match usage.print() {
+        // The reader has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(error) => eprintln!("rollcall: {error}"),
+        Ok(()) => {}
     }
     u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

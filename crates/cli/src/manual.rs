@@ -23,7 +23,7 @@ pub(crate) struct CompletionsArgs {
 /// Writes the manual pages of all commands
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManArgs {
-    /// The folder for the pages, such as /usr/local/share/man/man1
+    /// The folder for the pages, such as /usr/local/share/man/man1; it is made where it is missing
     folder: PathBuf,
 }
 
@@ -37,7 +37,8 @@ pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
 
 /// Writes the manual pages.
 pub(crate) fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
-    let written = clap_mangen::generate_to(Rollcall::command(), &args.folder);
+    let written = std::fs::create_dir_all(&args.folder)
+        .and_then(|()| clap_mangen::generate_to(Rollcall::command(), &args.folder));
     written.with_context(|| format!("{} cannot be written", args.folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }

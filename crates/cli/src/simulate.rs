@@ -161,7 +161,7 @@ fn show(bar: &ProgressBar, failures: &mut u64, line: &Answered<'_>) {
     }
     let reason = line.answer.reason();
     if *failures == 0 {
-        bar.suspend(|| eprintln!("the first failure: {reason}; it is retried by the vendor's rule"));
+        bar.suspend(|| eprintln!("rollcall: the first failure: {reason}; it is retried by the vendor's rule"));
     }
     *failures += 1;
     bar.set_message(format!(", {failures} failures, the last: {reason}"));

@@ -188,6 +188,10 @@ fn findings(report: &Report, unknown: &[Finding], differences: &Differences, top
     let mut findings = vec![
         Findings::of("dirty keys", &report.dirty, |dirty| {
             let (newest, last) = (topic.at(dirty.newest), topic.at(dirty.last));
+            if newest == last {
+                let why = "has the newest event, but not all of its second, or not the copy that counts";
+                return format!("user {}: the last record, at {last}, {why}", dirty.user_id);
+            }
             format!("user {}: newest at {newest}, last at {last}", dirty.user_id)
         }),
         Findings::of("lost gaps", &report.gaps.lost, |gap| missing(gap, "lost since", topic)),

@@ -3,6 +3,8 @@
 
 mod connect;
 
+mod no_tls;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -17,12 +19,14 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslMethod};
+use openssl::x509::X509VerifyResult;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
 pub use connect::{Connect, speaks_tls};
+pub use no_tls::NoTls;
 
 use crate::secret::SecretSource;
 
@@ -78,7 +82,7 @@ pub enum Error {
     #[error("not connected to {host}:{port}")]
     Connect { host: String, port: u16, source: io::Error },
     #[error("no TLS with {host}:{port}")]
-    Tls { host: String, port: u16, source: Box<openssl::ssl::Error> },
+    Tls { host: String, port: u16, source: Box<NoTls> },
     #[error("the secret cannot be read")]
     Secret(#[source] io::Error),
     #[error("the request cannot be made")]
@@ -255,15 +259,14 @@ fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> 
 ///
 /// # Errors
 /// When the server has none that is trusted.
-async fn handshake(
-    connector: &SslConnector,
-    host: &str,
-    stream: TcpStream,
-) -> Result<SslStream<TcpStream>, openssl::ssl::Error> {
-    let ssl = connector.configure()?.into_ssl(host)?;
-    let mut stream = SslStream::new(ssl, stream)?;
-    Pin::new(&mut stream).connect().await?;
-    Ok(stream)
+async fn handshake(connector: &SslConnector, host: &str, stream: TcpStream) -> Result<SslStream<TcpStream>, NoTls> {
+    let before = |error: ErrorStack| NoTls::new(X509VerifyResult::OK, error.into());
+    let ssl = connector.configure().and_then(|configuration| configuration.into_ssl(host)).map_err(before)?;
+    let mut stream = SslStream::new(ssl, stream).map_err(before)?;
+    match Pin::new(&mut stream).connect().await {
+        Ok(()) => Ok(stream),
+        Err(error) => Err(NoTls::new(stream.ssl().verify_result(), error)),
+    }
 }
 
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Error>

@@ -24,7 +24,23 @@ async fn a_server_is_trusted_by_the_file_and_by_its_name() {
     let named = format!("https://localhost:{port}");
     assert_eq!(status(&named, Some(file.path())).await.unwrap(), 200);
     let unknown = status(&named, None).await.unwrap_err();
-    assert!(matches!(unknown, Error::Tls { .. }), "{unknown}");
+    assert_reason(&unknown, "an authority that is not trusted here (self-signed certificate); name a file with that");
     let other_name = status(&format!("https://127.0.0.1:{port}"), Some(file.path())).await.unwrap_err();
-    assert!(matches!(other_name, Error::Tls { .. }), "{other_name}");
+    assert_reason(&other_name, "its certificate is of another host; use a name that the certificate has");
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = plain.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = plain.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        // Open until the client has read it: a close with bytes unread would reset the connection.
+        let _ended = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut Vec::new()).await;
+    });
+    let plain = status(&format!("https://localhost:{port}"), None).await.unwrap_err();
+    assert_reason(&plain, "it does not speak TLS on this port; use http://");
+}
+
+fn assert_reason(error: &Error, reason: &str) {
+    let Error::Tls { source, .. } = error else { panic!("{error}") };
+    assert!(source.to_string().contains(reason), "{source}");
+    assert!(!source.to_string().contains("error:"), "OpenSSL's own text: {source}");
 }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
-use service::client::{Connect, EndpointError, speaks_tls};
+use service::client::{Connect, EndpointError, NoTls, speaks_tls};
 use tokio::sync::OnceCell;
 
 use crate::encrypt::{self, Encryption};
@@ -167,18 +167,12 @@ fn not_connected(error: &(dyn std::error::Error + 'static)) -> &'static str {
     let Some(error) = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).last() else {
         return "not connected";
     };
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<openssl::ssl::Error>()) {
-        Some(error) => {
-            let stack = error.ssl_error().map(openssl::error::ErrorStack::errors).unwrap_or_default();
-            let says = |text: &str| stack.iter().any(|error| error.reason() == Some(text));
-            if says("certificate verify failed") {
-                "not connected: the certificate is not trusted; --ca-file names other authorities"
-            } else if ["wrong version number", "http request", "packet length too long"].into_iter().any(says) {
-                "not connected: the port does not speak TLS; use http://"
-            } else {
-                "not connected: no TLS"
-            }
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<NoTls>()) {
+        Some(no_tls) if no_tls.is_untrusted() => {
+            "not connected: the certificate is not trusted; --ca-file names other authorities"
         }
+        Some(no_tls) if no_tls.is_other_protocol() => "not connected: the port does not speak TLS; use http://",
+        Some(_) => "not connected: no TLS",
         None => match error.kind() {
             io::ErrorKind::NotFound => "not connected: the host name cannot be resolved",
             io::ErrorKind::ConnectionRefused => "not connected: nothing listens there",

@@ -1,17 +1,22 @@
 //! The users of a file, each as a JSON object: NDJSON, or CSV with the vendor's names in its first row.
 //!
 //! A file whose first character is `{` is NDJSON, any other is CSV. The first of comma, semicolon and tab in the first
-//! row of CSV separates its columns. In CSV an empty cell is null, `messageLists` is a JSON array, and a column outside
-//! the vendor's table is a member with a text.
+//! row of CSV separates its columns. CSV ends with an error where a quote is not closed, or where a text follows it:
+//! rows would vanish in a cell. In CSV an empty cell is null, `messageLists` is a JSON array, and a column outside the
+//! vendor's table is a member with a text.
 
-use std::io::{self, BufRead, Chain, Cursor, Read};
+mod quotes;
+
+use std::io::{BufRead, Read as _};
 
 use anyhow::Context as _;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use domain::{Field, User, UserId};
 use serde::de::IgnoredAny;
 
-/// The longest row that is read. A longer line of NDJSON is left out; CSV ends there, because a quote is open.
+use quotes::Quoted;
+
+/// The longest row that is read. A longer line of NDJSON is left out; CSV ends there, since a quote may be open.
 const ROW_BYTES_MAX: usize = 1024 * 1024;
 /// The byte order mark that some programs write at the beginning of a file.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -25,7 +30,7 @@ pub(super) type Input = Box<dyn BufRead + Send>;
 /// The rows of a file, in its order.
 pub(super) enum Rows {
     Ndjson { input: Input, number: u64 },
-    Csv { reader: Box<Reader<Limited>>, names: Vec<String>, number: u64 },
+    Csv { reader: Box<Reader<Quoted>>, names: Vec<String>, number: u64 },
 }
 
 /// A row, or the reason why it is none.
@@ -55,8 +60,8 @@ impl Rows {
         let mut head = Vec::new();
         (&mut input).take(ROW_BYTES_MAX as u64).read_until(b'\n', &mut head)?;
         let delimiter = head.iter().find(|byte| DELIMITERS.contains(byte)).copied().unwrap_or(b',');
-        let inner = Limited { inner: Cursor::new(head).chain(input), left: ROW_BYTES_MAX };
-        let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(inner);
+        let quoted = Quoted::new(head, input, delimiter);
+        let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(quoted);
         let names = reader.byte_headers()?.iter().map(|name| String::from_utf8(name.to_vec()));
         let names: Vec<String> = names.collect::<Result<_, _>>().context("its first row is not UTF-8")?;
         let has_identifier = names.iter().any(|name| IDENTIFIERS.contains(&name.as_str()));
@@ -86,7 +91,7 @@ impl Rows {
                 }
             },
             Self::Csv { reader, names, number } => {
-                reader.get_mut().left = ROW_BYTES_MAX;
+                reader.get_mut().next_row();
                 let mut record = ByteRecord::new();
                 if !reader.read_byte_record(&mut record)? {
                     return Ok(None);
@@ -108,24 +113,6 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
-    }
-}
-
-/// Input that ends with an error when a row is too long.
-pub(super) struct Limited {
-    inner: Chain<Cursor<Vec<u8>>, Input>,
-    left: usize,
-}
-
-impl Read for Limited {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::Error::other(format!("a row is longer than {ROW_BYTES_MAX} bytes: a quote is not closed")));
-        }
-        let length = into.len().min(self.left);
-        let read = self.inner.read(&mut into[..length])?;
-        self.left -= read;
-        Ok(read)
     }
 }
 

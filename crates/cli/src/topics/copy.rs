@@ -52,7 +52,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let is_wrong = finding.severity == Severity::Refuse || description.partitions != args.partitions;
         anyhow::ensure!(!is_wrong, "{finding}; nothing was copied");
         if args.json {
-            eprintln!("{finding}");
+            eprintln!("rollcall: {finding}");
         } else {
             print(&format!("{finding}\n"))?;
         }

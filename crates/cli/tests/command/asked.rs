@@ -42,10 +42,37 @@ fn completions_and_manual_pages_know_every_command() {
         assert!(script.contains("dead-letter") && script.contains("import"), "{shell}");
     }
     let folder = tempfile::tempdir().unwrap();
-    let written = run(&["man", text(folder.path())]);
+    let pages = folder.path().join("share/man1");
+    let written = run(&["man", text(&pages)]);
     assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
-    let page = std::fs::read_to_string(folder.path().join("rollcall-dead-letter-list.1")).unwrap();
+    let page = std::fs::read_to_string(pages.join("rollcall-dead-letter-list.1")).unwrap();
     assert!(page.contains("Lists the dead letters"), "{page}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let user = r#"{"userId":180,"_meta":{}}"#.to_owned();
+    let url = answering(vec![user.clone(), format!("{user}\n")]);
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["completions", "bash"],
+        &["config", "show", "projector"],
+        &["get", "180", "--projector", &url],
+        &["export", "--projector", &url],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = rollcall(args).stdout(writer).output().unwrap();
+        assert_eq!(stderr(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_projector_that_is_not_there_is_told_with_the_remedy() {
+    let nowhere = run(&["get", "1", "--projector", "http://127.0.0.1:1"]);
+    let told = "http://127.0.0.1:1/users/1 does not answer: nothing listens there; is it the address of a projector?";
+    assert_eq!((nowhere.status.code(), stderr(&nowhere)), (Some(1), format!("rollcall: {told}\n")));
 }
 
 #[test]

@@ -66,7 +66,10 @@ fn a_projector_with_tls_and_tokens_is_verified() {
     for (more, reason) in [
         (&trusted[..], "401"),
         (&[&trusted[..], &["--token-file", text(&partial_file)]].concat(), "scope"),
-        (&["--token-file", text(&token_file)], "does not answer"),
+        (
+            &["--token-file", text(&token_file)],
+            "does not answer: its certificate comes from an authority that is not trusted here",
+        ),
     ] {
         let refused = verify(more);
         assert_eq!(refused.status.code(), Some(1));

@@ -1,3 +1,5 @@
+use std::io::{self, Cursor};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -90,7 +92,28 @@ fn a_row_has_a_limit() {
     assert_eq!(read[0], Row { number: 1, user: Err(reason) });
     assert_eq!(read[1], Row { number: 2, user: Ok(b"{\"userId\":2}".to_vec()) });
     let open = refused(format!("userId,name\n1,\"{long}\n").as_bytes());
-    assert!(open.ends_with("a quote is not closed"), "{open}");
+    assert!(open.ends_with("the quote that opens in line 2 is not closed"), "{open}");
+    let endless = refused(format!("userId,name\n1,a\n2,{long}{long}\n").as_bytes());
+    assert!(endless.ends_with(&format!("line 3 is longer than {ROW_BYTES_MAX} bytes")), "{endless}");
+}
+
+#[test]
+fn a_quote_that_hides_rows_is_an_error_that_names_its_line() {
+    let before = "userId,name\n1,\"a\nb\"\n";
+    for (rest, reason) in [
+        ("2,\"b\n3,c\n", "the quote that opens in line 4 is not closed"),
+        ("2,\"", "the quote that opens in line 4 is not closed"),
+        ("2,b\n\"3,c", "the quote that opens in line 5 is not closed"),
+        ("2,\"b\n3,\"c\"\n", "a text follows the quote that opens in line 4"),
+        ("2,\"b\"c\n", "a text follows the quote that opens in line 4"),
+    ] {
+        let file = format!("{before}{rest}");
+        let read: Vec<_> = Rows::of(Box::new(Cursor::new(file.into_bytes()))).unwrap().take(4).collect();
+        assert!(read[0].as_ref().is_ok_and(|row| row.user.is_ok()), "what comes before is read: {rest:?}");
+        let fault = read.iter().find_map(|row| row.as_ref().err()).expect("the quote is noticed");
+        assert!(format!("{fault:#}").contains(reason), "{rest:?}: {fault:#}");
+    }
+    check("userId,name\n1,5\" wide\n2,\"\"\n", &[(2, r#"{"userId":1,"name":"5\" wide"}"#), (3, r#"{"userId":2}"#)]);
 }
 
 proptest! {
