@@ -74,8 +74,11 @@ fn a_signal_ends_every_command_by_a_handler_of_its_own() {
         // It waits for the list, which does not come.
         let mut child = rollcall(reads).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         until_handled(&mut child);
+        // To wait for the child would close it, and end the list.
+        let list = child.stdin.take();
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
+        drop(list);
     }
 }
 
