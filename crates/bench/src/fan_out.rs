@@ -14,7 +14,7 @@ use crate::arguments::{Candidate, Common, seconds};
 use crate::broker::Broker;
 use crate::load::{Pace, histogram, quantile_ms, record};
 use crate::process::Service;
-use crate::records::Records;
+use crate::records::{GROUPS, Records};
 use crate::stream::{Dues, SEEN_WAIT_MAX, Stream};
 use crate::table::{Column, Table, by_round, column};
 use crate::usage::{MIB, Watch, forget_most, memory_of};
@@ -214,7 +214,11 @@ impl<'a> Stage<'a> {
         Ok(took)
     }
 
-    async fn all_gone(&self) -> Outcome<()> {
+    /// Waits until the service knows that all are gone. It notices that of a quiet reader when it writes to it, which
+    /// may be half a minute later: so there is a change for everybody.
+    async fn all_gone(&mut self) -> Outcome<()> {
+        self.records.fill(self.broker, self.names, self.next..self.next + GROUPS).await?;
+        self.next += GROUPS;
         self.service.until_metric("rollcall_projector_subscribers", |subscribers| subscribers < 1.0).await.map(drop)
     }
 }

@@ -34,10 +34,11 @@ const COLUMNS: [Column; 7] = [
     column("load", 1),
     by_round("others %, each round"),
 ];
-const OVERLOAD_COLUMNS: [Column; 7] = [
+const OVERLOAD_COLUMNS: [Column; 8] = [
     column("goodput/s", 0),
     column("of its best", 2),
     column("sent/s", 0),
+    column("of those due", 2),
     column("503/s", 0),
     column("503 p50 ms", 2),
     column("503 p99 ms", 2),
@@ -61,7 +62,9 @@ pub(crate) struct Args {
     /// How many users the webhooks are of
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     users: u64,
-    /// How many connections send under overload, at six times the best load of the round; 0: no overload
+    /// How many connections send under overload, at six times the best load of the round; 0: no overload. With as many
+    /// requests at a time as there are connections nothing is refused, and each connection waits: with fewer
+    /// (--also webhook.requests_max=256) the rest is answered 503
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     overload_connections: usize,
 }
@@ -171,10 +174,12 @@ impl<'a> Run<'a> {
         let usage = watch.end();
         let per_second = |count: u64| count as f64 / usage.elapsed.as_secs_f64();
         let goodput = per_second(answers.good.len());
+        let sent = answers.good.len() + answers.busy.len();
         Ok(vec![
             goodput,
             goodput / best,
-            per_second(answers.good.len() + answers.busy.len()),
+            per_second(sent),
+            sent as f64 / pace.count() as f64,
             per_second(answers.busy.len()),
             quantile_ms(&answers.busy, 0.5),
             quantile_ms(&answers.busy, 0.99),

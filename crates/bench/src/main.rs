@@ -27,6 +27,9 @@
 //! | `usage.rs` | who used the processors meanwhile |
 //! | `table.rs` | medians and ratios of rounds |
 //!
+//! `peers/run HOST:PORT bench.users.1000000.1000000` measures what others take for the topic that `rebuild --bootstrap
+//! HOST:PORT` has filled: Kafka Streams, and a consumer that writes to PostgreSQL.
+//!
 //! Every command runs its rows in turn, round after round, so that a change of the machine's speed meets all of them.
 //! Rollcall is this same executable, started again under the name of the command, or the binaries that `--rollcall` and
 //! `--against` name. Each row says what others used of the processors meanwhile: where that is more than a few per

@@ -39,6 +39,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RECORDS/USERS", value_delimiter = ',', value_parser = size,
           default_value = "1000000/1000000,10000000/1000000")]
     sizes: Vec<(u64, u64)>,
+    /// Measures the bare consumer once more, with settings of librdkafka: --consumer fetch.message.max.bytes=4194304.
+    /// Repeatable; several settings in one are separated by blanks
+    #[arg(long = "consumer", value_name = "KEY=VALUE ..", value_parser = variant)]
+    consumers: Vec<Variant>,
+}
+
+/// Settings of the bare consumer, with their text.
+#[derive(Clone, Debug)]
+struct Variant {
+    text: String,
+    settings: Vec<(String, String)>,
 }
 
 /// Runs the command.
@@ -52,13 +63,17 @@ pub(crate) async fn run(args: Args) -> Outcome<()> {
         let names = filled(&broker, records, users).await?;
         let ranges = ranges(&broker, &names).await?;
         // Warm: what follows reads from the memory of the machine, all rows alike.
-        read(&broker, &names, &ranges, |_| ()).await?;
+        read(&broker, &[], &names, &ranges, |_| ()).await?;
         let mut table = Table::new(format!("rebuild of {records} records of {users} users"), &COLUMNS).with_ratio(0, 0);
         for round in 1..=args.common.rounds {
             eprintln!("round {round} of {}", args.common.rounds);
-            table.add("bare consumer (the limit)", consumer(&broker, &names, &ranges, |_| ()).await?)?;
+            table.add("bare consumer (the limit)", consumer(&broker, &[], &names, &ranges, |_| ()).await?)?;
+            for Variant { text, settings } in &args.consumers {
+                let row = consumer(&broker, settings, &names, &ranges, |_| ()).await?;
+                table.add(&format!("bare consumer, {text}"), row)?;
+            }
             let heads = |value: &[u8]| drop(black_box(wire::decode_head(value)));
-            table.add("consumer that decodes heads", consumer(&broker, &names, &ranges, heads).await?)?;
+            table.add("consumer that decodes heads", consumer(&broker, &[], &names, &ranges, heads).await?)?;
             for candidate in &candidates {
                 table.add(&candidate.name, projector(candidate, &broker, &names, records).await?)?;
             }
@@ -82,13 +97,14 @@ pub(crate) async fn filled(broker: &Broker, records: u64, users: u64) -> Outcome
 
 async fn consumer(
     broker: &Broker,
+    settings: &[(String, String)],
     names: &Names,
     ranges: &[Range],
     each: impl Fn(&[u8]) + Send + Sync + 'static,
 ) -> Outcome<Vec<f64>> {
     let records: u64 = ranges.iter().map(|range| range.end.abs_diff(range.start)).sum();
     let watch = Watch::begin(None, broker.pid);
-    read(broker, names, ranges, each).await?;
+    read(broker, settings, names, ranges, each).await?;
     let usage = watch.end();
     let seconds = usage.elapsed.as_secs_f64();
     Ok(vec![records as f64 / seconds, seconds, f64::NAN, usage.own, f64::NAN, usage.others_percent])
@@ -97,11 +113,13 @@ async fn consumer(
 /// Reads everything, a thread for each processor, and calls `each` with the values.
 async fn read(
     broker: &Broker,
+    settings: &[(String, String)],
     names: &Names,
     ranges: &[Range],
     each: impl Fn(&[u8]) + Send + Sync + 'static,
 ) -> Outcome<()> {
-    let (options, topic) = (broker.options.clone(), names.users.clone());
+    let (mut options, topic) = (broker.options.clone(), names.users.clone());
+    options.properties.extend(settings.iter().cloned());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shares = scan::share(ranges.to_vec(), threads);
     tokio::task::spawn_blocking(move || {
@@ -149,4 +167,14 @@ fn size(text: &str) -> Result<(u64, u64), String> {
         (Ok(records), Ok(users)) if records >= users && users > 0 => Ok((records, users)),
         _ => Err(wrong()),
     }
+}
+
+/// Turns `KEY=VALUE ..` into settings.
+fn variant(text: &str) -> Result<Variant, String> {
+    let setting = |part: &str| {
+        let (key, value) = part.split_once('=').ok_or_else(|| format!("{part}: expected KEY=VALUE"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    let settings = text.split_whitespace().map(setting).collect::<Result<_, String>>()?;
+    Ok(Variant { text: text.to_owned(), settings })
 }

@@ -27,7 +27,8 @@ const FILLING: [(&str, &str); 4] =
     [("linger.ms", "50"), ("batch.num.messages", "10000"), ("queue.buffering.max.messages", "200000"), ("acks", "all")];
 /// With them a record is sent at once.
 const AT_ONCE: [(&str, &str); 2] = [("linger.ms", "0"), ("acks", "all")];
-/// The users are in so many groups, all of the same size.
+/// The users are in so many groups, all of the same size. Of so many changes after each other, each is of another group
+/// where the number of users is a multiple of it.
 pub(crate) const GROUPS: u64 = 50;
 /// Spreads neighbours: a prime.
 const SCATTER: u64 = 2_654_435_761;
@@ -211,6 +212,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn each_group_is_among_as_many_changes_after_each_other() {
+        let records = Records::new(20 * GROUPS);
+        for first in 0..1_100 {
+            let groups: BTreeSet<u64> = (first..first + GROUPS).map(|number| records.group(number)).collect();
+            assert_eq!(groups.len() as u64, GROUPS, "from {first}");
+        }
+    }
 
     #[test]
     fn each_round_has_every_user_once_with_a_change_of_the_state_before() {

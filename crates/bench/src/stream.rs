@@ -46,6 +46,8 @@ impl Stream {
     /// If the projector does not answer 200.
     pub(crate) async fn open(server: SocketAddr, query: &str, last_id: &str) -> Outcome<Self> {
         let mut stream = TcpStream::connect(server).await?;
+        // Closed at once: a reader that closes in order may have closed its sending half alone.
+        stream.set_zero_linger()?;
         let resumes = if last_id.is_empty() { String::new() } else { format!("last-event-id: {last_id}\r\n") };
         let request =
             format!("GET /changes{query} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{resumes}\r\n");
