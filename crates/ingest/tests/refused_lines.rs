@@ -99,7 +99,7 @@ async fn a_flood_of_refusals_is_bounded_and_its_rest_is_counted_in_one_line() {
     let lines = Lines::default();
     let _guard = log_to(&lines);
     let service = Service::start("").await;
-    let (more, begun) = (5, std::time::Instant::now());
+    let (more, begun) = (5, tokio::time::Instant::now());
     for _ in 0..LINES_MAX + more {
         service.http.exchange(&sent("GET", "/elsewhere", "", "")).await;
     }
