@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
-use testkit::Http;
 use testkit::wait::PATIENCE;
+use testkit::{Http, eventually};
 
 /// Returns the command with these arguments, in an isolated environment.
 pub(crate) fn rollcall(args: &[&str]) -> Command {
@@ -221,14 +221,17 @@ pub(crate) fn answering(texts: Vec<String>) -> String {
     format!("http://{address}")
 }
 
-/// Runs a curl line with single-quoted arguments: one address, and optionally a body, which is the last.
+/// Runs a curl line with single-quoted arguments: one address, and optionally a body, which is the last. On a busy
+/// machine the first query may come before there is a table, and is asked again.
 fn follow_curl(line: &str) -> (u16, String) {
     let quoted: Vec<&str> = line.split('\'').skip(1).step_by(2).collect();
     let url = quoted.iter().find(|text| text.starts_with("http://")).unwrap();
     let body = quoted.last().filter(|_| line.contains(" -d '"));
     match body {
         Some(body) => request("POST", url, body),
-        None => request("GET", url, ""),
+        None => on_runtime(eventually("the query is answered", PATIENCE, async || {
+            Some(exchange("GET", url, "").await).filter(|(status, _)| *status != 503)
+        })),
     }
 }
 
@@ -241,9 +244,13 @@ pub(crate) fn get(url: &str) -> (u16, String) {
 }
 
 fn request(method: &str, url: &str, body: &str) -> (u16, String) {
+    on_runtime(exchange(method, url, body))
+}
+
+async fn exchange(method: &str, url: &str, body: &str) -> (u16, String) {
     let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let request = testkit::http::request(method, &format!("/{path}"), &[], body);
-    let answer = on_runtime(async { Http::to(authority.parse().unwrap()).exchange(&request).await });
+    let answer = Http::to(authority.parse().unwrap()).exchange(&request).await;
     (answer.status.as_u16(), answer.body_text().to_owned())
 }
 
