@@ -48,12 +48,31 @@ securityContext:
 {{/* The variables of every workload. A librdkafka setting's dots are underscores in its variable. */}}
 {{- define "rollcall.env" -}}
 - { name: ROLLCALL_KAFKA__BOOTSTRAP, value: {{ .Values.kafka.bootstrap | quote }} }
+{{- with .Values.topics }}
+- { name: ROLLCALL_TOPICS__PARTITIONS, value: {{ .partitions | quote }} }
+- { name: ROLLCALL_TOPICS__USERS, value: {{ .users | quote }} }
+- { name: ROLLCALL_TOPICS__LATE, value: {{ .late | quote }} }
+- { name: ROLLCALL_TOPICS__DEAD_LETTER, value: {{ .deadLetter | quote }} }
+{{- with .state }}
+- { name: ROLLCALL_STATE_TOPIC__ENABLED, value: "true" }
+- { name: ROLLCALL_STATE_TOPIC__TOPIC, value: {{ . | quote }} }
+{{- end }}
+{{- end }}
 {{- range $name, $value := .Values.kafka.properties }}
 - { name: ROLLCALL_KAFKA__PROPERTIES__{{ $name | upper | replace "." "_" }}, value: {{ $value | quote }} }
 {{- end }}
 {{- with .Values.kafka.env }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* The configuration of a service. Its topics would not reach the Jobs, and the variables override them. */}}
+{{- define "rollcall.config" -}}
+{{- $config := (index .root.Values .part).config }}
+{{- if regexMatch "(?m)^\\s*(\\[\\s*)?(topics|state_topic)\\b" $config }}
+{{- fail (printf "%s.config: topics belong to the values topics.*, which every workload has" .part) }}
+{{- end }}
+{{- $config | toJson }}
 {{- end }}
 
 {{/* One pod a node where there are nodes enough, and zones before nodes. */}}
