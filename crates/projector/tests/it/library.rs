@@ -117,7 +117,7 @@ async fn a_slow_reader_is_cut_off_and_goes_on_from_its_checkpoint() {
             other => panic!("{other:?}"),
         }
     };
-    assert!(behind >= 8, "{behind}");
+    assert!(behind > 0, "as many as it was not told");
     let mut again = table.subscribe(slow.checkpoint().clone());
     while let Item::Change(announced) = again.next().await.unwrap() {
         told.push(announced.change.position.offset);
