@@ -5,6 +5,7 @@ mod copy;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use domain::position::PARTITIONS_MAX;
 use domain::topics::{Names, REPLICAS_FOR_PRODUCTION, Spec};
 use kafka::ClientOptions;
 use kafka::topics::{self, Created, Finding, Severity};
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     sources: Sources,
     /// Partitions of each new topic, and of the users topic in any case: topics.partitions by default. Consumers that
     /// join by key need equal numbers; `topics copy` makes a topic with another number
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=i64::from(PARTITIONS_MAX)))]
     partitions: Option<i32>,
     /// Replicas of each partition; 1 on a cluster of one broker
     #[arg(long, default_value_t = REPLICAS_FOR_PRODUCTION, value_parser = clap::value_parser!(i32).range(1..))]

@@ -16,7 +16,7 @@ use service::config::{Fault, Faults};
 use service::hosts::AllowedHosts;
 use service::registry;
 use service::serve::ServerLimits;
-use service::settings::{Http, Kafka, Log, listen_address};
+use service::settings::{Http, Kafka, Log, check_listeners, listen_address};
 
 use crate::http::Methods;
 use crate::transport::Policy;
@@ -113,6 +113,7 @@ impl TryFrom<Raw> for Config {
             log,
             cautions: Vec::new(),
         };
+        check_listeners(config.http_listen, config.admin_listen, &mut faults);
         config.cautions = faults.take_cautions();
         faults.or(config)
     }

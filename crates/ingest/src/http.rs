@@ -15,8 +15,8 @@ use domain::roll::Standing;
 use domain::topics::Names;
 use domain::wire::Framing;
 use domain::{LogId, UnixMillis, UserEvent};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, StatusCode, Version, request::Parts};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parking_lot::Mutex;
 use service::hosts::AllowedHosts;
@@ -86,9 +86,10 @@ impl Methods {
 pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> Router {
     let elsewhere = |rejection: Rejection| {
         move |State(receiver): State<Arc<Receiver>>, parts: Parts| async move {
-            receiver.log_refusal(&parts, declared_bytes(&parts.headers), &rejection);
+            let sent = Sent::of(&parts.headers);
+            receiver.log_refusal(&parts, sent.bytes, &rejection);
             receiver.counters.begin().rejected(&rejection);
-            rejection.problem(false)
+            sent.answered(&parts, rejection.problem(false).into_response())
         }
     };
     let index = format!("Rollcall, ingest: it takes the webhooks of VCC Live.\n\n{} {path}\n", methods.allow);
@@ -104,21 +105,46 @@ pub(crate) fn router(path: &str, methods: Methods, receiver: Arc<Receiver>) -> R
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
     let in_hand = receiver.counters.begin();
     let (parts, body) = request.into_parts();
-    let mut body_bytes = declared_bytes(&parts.headers);
-    match receiver.deliver(&parts, body, &mut body_bytes).await {
+    let mut sent = Sent::of(&parts.headers);
+    match receiver.deliver(&parts, body, &mut sent).await {
         Ok(answer) => {
             in_hand.accepted(answer.status());
             answer.into_response()
         }
         Err(rejection) => {
-            receiver.log_refusal(&parts, body_bytes, &rejection);
+            receiver.log_refusal(&parts, sent.bytes, &rejection);
             in_hand.rejected(&rejection);
-            match rejection {
+            let response = match rejection {
                 // An event ahead is refused all the same: a retry stores it once its time has come.
                 Rejection::NotAnEvent { .. } if receiver.limits.refused_is_ok => kept_answer(&rejection),
                 rejection => rejection.problem(!receiver.policy.body.keys.is_empty()).into_response(),
-            }
+            };
+            sent.answered(&parts, response)
         }
+    }
+}
+
+/// What is known of the body of a request.
+struct Sent {
+    /// Its length in bytes; `None` while that of a chunked body is not known.
+    bytes: Option<u64>,
+    is_read: bool,
+}
+
+impl Sent {
+    /// Returns what the head says of it.
+    fn of(headers: &HeaderMap) -> Self {
+        let bytes = declared_bytes(headers);
+        Self { bytes, is_read: bytes == Some(0) }
+    }
+
+    /// Says in an answer that comes before the body was read that the connection ends with it (RFC 9112, 9.6): hyper
+    /// does not wait for the rest, and a proxy would take the connection for one that it can use again.
+    fn answered(&self, parts: &Parts, mut response: Response) -> Response {
+        if !self.is_read && parts.version < Version::HTTP_2 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 
@@ -130,8 +156,8 @@ fn kept_answer(rejection: &Rejection) -> Response {
 
 impl Receiver {
     /// Checks the head first: an unauthenticated peer takes no permit, and its body is neither read nor requested.
-    /// Writes the length of the body once it was read.
-    async fn deliver(&self, parts: &Parts, body: Body, body_bytes: &mut Option<u64>) -> Result<Answer, Rejection> {
+    /// Notes when the body was read.
+    async fn deliver(&self, parts: &Parts, body: Body, sent: &mut Sent) -> Result<Answer, Rejection> {
         check_head(parts)?;
         if !self.hosts.allow(&parts.uri, &parts.headers) {
             return Err(Rejection::OtherHost);
@@ -142,7 +168,7 @@ impl Receiver {
             return Err(Rejection::Overloaded);
         };
         let body = self.read_body(&parts.headers, body).await?;
-        *body_bytes = Some(body.len() as u64);
+        *sent = Sent { bytes: Some(body.len() as u64), is_read: true };
         let request = sender.sent(body);
         let trace = users::traced(parts.extensions.get::<Traceparent>());
         let received_at = (self.clock)();

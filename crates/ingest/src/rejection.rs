@@ -55,7 +55,7 @@ pub enum Rejection {
     #[error("Kafka has not acknowledged the record")]
     NotAcknowledged,
     /// Repetitions succeed once an operator has removed the cause, which the log names.
-    #[error("Kafka refuses the record: it is too large for the topic, or ingest may not write it")]
+    #[error("Kafka refuses the record: it is too large for the topic, ingest may not write it, or there is no topic")]
     RefusedByKafka,
 }
 

@@ -219,6 +219,30 @@ async fn unauthenticated_peers_are_refused_before_their_body_and_take_no_permit(
     assert_eq!((summary.received, summary.accepted, summary.rejected), (2, 1, 1));
 }
 
+/// hyper ends the connection after an answer that came before the body, and a proxy must know it.
+#[tokio::test]
+async fn an_answer_before_the_body_says_that_the_connection_ends() {
+    let service = Service::start("").await;
+    for (path, status, ends) in
+        [("/webhooks/users?secret-key=wrong", 401, true), ("/elsewhere", 404, true), (PATH, 200, false)]
+    {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n", CREATED.len());
+        let request = if ends { head } else { head + CREATED };
+        let mut connection = service.http.open(&request).await;
+        let mut answer = Vec::new();
+        let read_head = async {
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(connection.read_u8().await.unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENCE, read_head).await.expect("an answer");
+        let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+        assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
+        assert_eq!(answer.contains("\r\nconnection: close\r\n"), ends, "{answer}");
+    }
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn a_late_delivery_keeps_its_trace() {
     let service = Service::start("").await;

@@ -114,6 +114,9 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::ClusterAuthorizationFailed => {
             Some("cluster authorization failed; grant this user the operation on the cluster")
         }
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            Some("the topic does not exist, or has no such partition; create it with `rollcall topics create`")
+        }
         Code::InvalidTimestamp => Some(
             "the clock of this machine is one that Kafka refuses: it differs from the broker's by more than \
              `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms` of the topic; set both clocks",

@@ -55,7 +55,7 @@ impl Publisher {
         let topic = || outgoing.topic.clone();
         // librdkafka checks `message.timeout.ms` once a second; this timeout is exact.
         let Ok(report) = tokio::time::timeout(self.deadline, reported).await else {
-            self.mind_stall(generation, &outgoing.topic).await;
+            self.mind_stall(generation, &outgoing.topic);
             return Err(Error::NotAcknowledged { topic: topic(), source: None });
         };
         match report {
@@ -91,11 +91,11 @@ impl Publisher {
         self.slot.in_queue()
     }
 
-    /// Replaces the producer if the cluster answers it and it does not deliver all the same.
-    async fn mind_stall(&self, generation: Arc<Generation>, topic: &str) {
+    /// Replaces the producer if the cluster answers and it does not deliver all the same. Nobody waits for that: the
+    /// deadline is over.
+    fn mind_stall(&self, generation: Arc<Generation>, topic: &str) {
         let (slot, topic) = (Arc::clone(&self.slot), topic.to_owned());
-        let minding = tokio::task::spawn_blocking(move || slot.mind_stall(&generation, &topic));
-        minding.await.expect("asking does not panic");
+        drop(tokio::task::spawn_blocking(move || slot.mind_stall(&generation, &topic)));
     }
 
     /// Converts the error of a delivery report.

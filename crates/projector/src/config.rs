@@ -15,7 +15,7 @@ use service::hosts::AllowedHosts;
 use service::origin::is_origin;
 use service::registry;
 use service::serve::ServerLimits;
-use service::settings::{Admin, Http, Kafka, Log, Registry, Topics, listen_address};
+use service::settings::{Admin, Http, Kafka, Log, Registry, Topics, check_listeners, listen_address};
 
 use crate::auth::{Access, Auth};
 use crate::options::Options;
@@ -196,6 +196,7 @@ impl TryFrom<Raw> for Config {
             cors_origins: cors.origins,
             cautions: Vec::new(),
         };
+        check_listeners(config.listen, config.admin_listen, &mut faults);
         config.cautions = faults.take_cautions();
         faults.or(config)
     }

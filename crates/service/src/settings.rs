@@ -175,6 +175,13 @@ pub fn listen_address(key: &str, listen: &str, default: SocketAddr, faults: &mut
     }
 }
 
+/// Adds a fault where both listeners of a service have one address. Port 0 is a free port, another each time.
+pub fn check_listeners(http: SocketAddr, admin: SocketAddr, faults: &mut Faults) {
+    if http == admin && http.port() != 0 {
+        faults.push("admin.listen", format!("{admin} is http.listen too"));
+    }
+}
+
 /// Returns the networks in `texts`; a bare address is a network of one address. Any other text adds a fault of `key`.
 pub fn networks(key: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> {
     let network = |text: &String| {
@@ -209,6 +216,19 @@ pub fn endpoint(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_listeners_need_two_addresses() {
+        for (http, admin, is_fault) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080", true),
+            ("127.0.0.1:8080", "127.0.0.1:8081", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let mut faults = Faults::default();
+            check_listeners(http.parse().unwrap(), admin.parse().unwrap(), &mut faults);
+            assert_eq!(!faults.is_empty(), is_fault, "{http} {admin}");
+        }
+    }
 
     #[test]
     fn names_of_topics_are_those_that_kafka_takes() {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use domain::position::PARTITIONS_MAX;
 use domain::topics::{REPLICAS_FOR_PRODUCTION, Spec};
 use kafka::publish::{Limits, Publisher};
 use kafka::topics::{self, Severity};
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOPIC")]
     to: String,
     /// The partitions of the other topic
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=i64::from(PARTITIONS_MAX)))]
     partitions: i32,
     /// Replicas of each partition of a new topic; 1 on a cluster of one broker
     #[arg(long, default_value_t = REPLICAS_FOR_PRODUCTION, value_parser = clap::value_parser!(i32).range(1..))]

@@ -144,7 +144,8 @@ fn level_of(code: Option<Code>, logged: &Sparing, now: Instant) -> LogLevel {
         Some(Code::PartitionEOF | Code::AutoOffsetReset) => LogLevel::Nothing,
         // The same text is also a log line, which gives the reason.
         Some(Code::BrokerTransportFailure | Code::Resolve | Code::SSL | Code::Authentication) => LogLevel::Debug,
-        Some(Code::AllBrokersDown) if logged.is_due(Cause::Outage, now) => LogLevel::Error,
+        // It may be that of a single client, said long after the others are connected again, and has no reason. Who
+        // asks the cluster says that it does not answer, and why.
         Some(Code::AllBrokersDown) => LogLevel::Debug,
         Some(code) if logged.is_due(Cause::Code(code as i32), now) => LogLevel::Warn,
         Some(_) => LogLevel::Debug,
@@ -158,7 +159,7 @@ fn is_shown(level: RDKafkaLogLevel, facility: &str, logged: &Sparing, now: Insta
         // Every client gets all properties. A producer's setting on a consumer is expected.
         "CONFWARN" => false,
         // Of connections: their reasons are logged instead. What ends while a client closes is no failure.
-        "FAIL" => false,
+        "FAIL" | "REQTMOUT" => false,
         // The library repeats a warning with each attempt.
         _ => level as i32 > RDKafkaLogLevel::Warning as i32 || logged.is_due(Cause::Facility(facility.to_owned()), now),
     }
@@ -167,7 +168,6 @@ fn is_shown(level: RDKafkaLogLevel, facility: &str, logged: &Sparing, now: Insta
 /// What a log line is about.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
-    Outage,
     Trouble(Kind),
     Code(i32),
     /// One of the library's own names for its parts.
@@ -208,20 +208,20 @@ mod tests {
     fn each_cause_is_logged_once_a_minute() {
         let (logged, start) = (Sparing::new(), Instant::now());
         let level = |code, seconds| level_of(Some(code), &logged, start + Duration::from_secs(seconds));
-        assert_eq!(level(Code::AllBrokersDown, 0), LogLevel::Error);
+        assert_eq!(level(Code::GroupAuthorizationFailed, 0), LogLevel::Warn);
         assert_eq!(level(Code::TopicAuthorizationFailed, 0), LogLevel::Warn, "another cause");
         for _ in 0..1_000 {
-            assert_eq!(level(Code::AllBrokersDown, 59), LogLevel::Debug);
+            assert_eq!(level(Code::GroupAuthorizationFailed, 59), LogLevel::Debug);
             assert_eq!(level(Code::TopicAuthorizationFailed, 59), LogLevel::Debug);
         }
         assert_eq!(
-            (level(Code::AllBrokersDown, 60), level(Code::AllBrokersDown, 61)),
-            (LogLevel::Error, LogLevel::Debug)
+            (level(Code::GroupAuthorizationFailed, 60), level(Code::GroupAuthorizationFailed, 61)),
+            (LogLevel::Warn, LogLevel::Debug)
         );
         let warned = |facility, seconds| {
             is_shown(RDKafkaLogLevel::Warning, facility, &logged, start + Duration::from_secs(seconds))
         };
-        assert_eq!([warned("GETPID", 0), warned("GETPID", 1), warned("REQTMOUT", 1)], [true, false, true]);
+        assert_eq!([warned("GETPID", 0), warned("GETPID", 1), warned("TERMINATE", 1)], [true, false, true]);
         assert!(!warned("FAIL", 0), "a client that closes during its login is no error");
     }
 
@@ -233,6 +233,7 @@ mod tests {
             (Some(Code::AutoOffsetReset), LogLevel::Nothing),
             (Some(Code::BrokerTransportFailure), LogLevel::Debug),
             (Some(Code::Authentication), LogLevel::Debug),
+            (Some(Code::AllBrokersDown), LogLevel::Debug),
             (Some(Code::TopicAuthorizationFailed), LogLevel::Warn),
             (None, LogLevel::Warn),
         ] {

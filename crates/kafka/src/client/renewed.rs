@@ -74,7 +74,7 @@ impl<C: Send + Sync + 'static> Renewed<C> {
         if now.duration_since(since) >= SILENCE_MAX {
             let former = std::mem::replace(&mut *slot, Slot::NotMade);
             drop(slot);
-            tracing::info!(silent = ?now.duration_since(since), "a Kafka client without an answer is made anew");
+            tracing::debug!(silent = ?now.duration_since(since), "a Kafka client without an answer is made anew");
             // Closing can block, and one that is stuck may never end.
             let closing = std::thread::Builder::new().name("kafka-closing".to_owned()).spawn(move || drop(former));
             drop(closing.expect("the system can start a thread"));
