@@ -29,11 +29,19 @@ fn a_token_opens_what_its_scopes_name() {
 
         let page = Page::open(&system.projector.url()).await;
         page.until_says("#access", "those who have a token").await;
+        // A link to a person leads there, once there is a token.
+        page.browser.open("about:blank").await;
+        page.browser.open(&format!("{}/#users/7", system.projector.url())).await;
+        page.until_says("#access", "those who have a token").await;
         enter(&page, "a text").await;
         page.until_says("#access", "This is no token").await;
         enter(&page, "rollcall_nothing").await;
         page.until_says("#access", "does not accept this token").await;
         enter(&page, &desk).await;
+        page.until_text("#person-name", "Person 7").await;
+        page.until_text("#person [data-field='name'] dd", "Person 7").await;
+        page.browser.press(super::page::ESCAPE).await;
+        page.until("!document.getElementById('person').open").await;
         page.until_people(&[7]).await;
         page.until_text("#connection-text", "Live").await;
         vendor.says(7, json!({ "extension": "55", "monthly": 1 })).await;

@@ -148,6 +148,12 @@ fn keys_alone_are_enough() {
         page.until("document.activeElement.textContent === 'Person 60'").await;
         page.browser.press("\u{e011}").await;
         page.until("document.activeElement.textContent === 'Person 1'").await;
+        // From the list itself too.
+        for (key, person) in [("\u{e010}", "Person 60"), ("\u{e011}", "Person 1")] {
+            page.browser.run("document.getElementById('scroll').focus();", json!([])).await;
+            page.browser.press(key).await;
+            page.until(&format!("document.activeElement.textContent === '{person}'")).await;
+        }
         assert_eq!(page.people().await.first(), Some(&1));
         page.end().await;
         system.stop().await;

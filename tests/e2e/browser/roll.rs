@@ -41,6 +41,21 @@ fn the_table_shows_who_comes_changes_and_goes() {
         page.until("document.querySelector(\"tr[data-id='10']\") === null").await;
         let feed = page.value("document.getElementById('feed').innerText").await.to_string();
         assert!(feed.contains("was forgotten") || feed.contains("Person 10"), "{feed}");
+
+        // Who came out of sight is nobody new when scrolled to.
+        for id in 100..=200 {
+            vendor.says(id, json!({})).await;
+        }
+        page.until_text("#count", "104 people").await;
+        assert_eq!(page.value("document.querySelector(\"tr[data-id='200']\")").await, json!(null));
+        page.browser.run("document.getElementById('scroll').scrollTop = 1e6;", json!([])).await;
+        page.until("document.querySelector(\"tr[data-id='200']\") !== null").await;
+        let coming = page.value("document.querySelectorAll(\"tr[data-id='200'][data-coming]\").length").await;
+        assert_eq!(coming, 0);
+        // The announcer, and what is wrong with a field, alone speak.
+        let spoken = "[...document.querySelectorAll('output, [role=status], [role=alert], [aria-live]')]
+            .map((element) => element.id)";
+        assert_eq!(page.value(spoken).await, json!(["group-fault", "announcer"]));
         page.end().await;
         system.stop().await;
     });
@@ -72,15 +87,6 @@ fn whoever_is_looked_for_is_found_and_a_pause_holds_still() {
         page.until_says("#notice", "Nobody matches").await;
         page.browser.click("#notice button").await;
         page.until_people(&[1, 2, 3]).await;
-        page.fill("#privGroup", "2").await;
-        page.until_people(&[2]).await;
-        page.fill("#privGroup", "1, 3").await;
-        page.until_people(&[1, 3]).await;
-        page.fill("#privGroup", "sales").await;
-        page.until_says("#group-fault", "whole numbers, parted by commas").await;
-        page.fill("#privGroup", "").await;
-        page.until_text("#group-fault", "").await;
-        page.until_text("#count", "3 people").await;
         page.fill("#isAgent", "false").await;
         page.until_says("#notice", "Nobody matches").await;
         page.fill("#isAgent", "").await;
@@ -115,6 +121,36 @@ fn whoever_is_looked_for_is_found_and_a_pause_holds_still() {
         page.browser.click("#pause").await;
         page.until_text(&cell(1, "extension"), "4711").await;
         page.until_text("#connection-text", "Live").await;
+        page.end().await;
+        system.stop().await;
+    });
+}
+
+#[test]
+fn groups_are_chosen_and_a_fault_is_said_beside_their_field() {
+    in_browser("browser::roll::groups_are_chosen_and_a_fault_is_said_beside_their_field", async |broker| {
+        let system = System::start(broker, 3).await;
+        let mut vendor = Vendor::of(&system.ingest);
+        for id in 1..=3 {
+            vendor.says(id, json!({ "privGroup": id })).await;
+        }
+        let page = Page::live(&system.projector.url()).await;
+        page.until_people(&[1, 2, 3]).await;
+        page.fill("#privGroup", "2").await;
+        page.until_people(&[2]).await;
+        page.fill("#privGroup", "1, 3").await;
+        page.until_people(&[1, 3]).await;
+        page.fill("#privGroup", "sales").await;
+        page.until_says("#group-fault", "whole numbers, parted by commas").await;
+        page.until_text("#count", "not applied").await;
+        page.fill("#privGroup", "99999999999999999999").await;
+        page.until_says("#group-fault", "Group takes numbers up to").await;
+        page.until("document.getElementById('scroll').hasAttribute('data-stale')").await;
+        page.fill("#privGroup", "1, 3").await;
+        page.until("!document.getElementById('scroll').hasAttribute('data-stale')").await;
+        page.fill("#privGroup", "").await;
+        page.until_text("#group-fault", "").await;
+        page.until_text("#count", "3 people").await;
         page.end().await;
         system.stop().await;
     });

@@ -50,7 +50,7 @@ fn the_system_says_how_it_is_and_what_to_do() {
 /// Waits until the last hour is charted, with five deliveries that were more than a day late.
 async fn until_charted(page: &Page) {
     page.until_text("#system .lateness .bar-row:last-child .figure", "5").await;
-    for chart in ["Events a minute: now", "Latest delivery of a minute: ", "Lag, records: now", "Subscribers: now"] {
+    for chart in ["Events a minute: last", "Latest delivery of a minute: ", "Lag, records: last", "Subscribers: last"] {
         page.until(&format!("document.querySelector('#system svg.chart[aria-label^=\"{chart}\"] .line') !== null"))
             .await;
     }

@@ -9,7 +9,7 @@ const HEIGHT = 80;
 export function lineChart(title, values, { from, to, unit = number }) {
   const known = values.filter((value) => value !== null);
   const high = Math.max(...known, 0);
-  const last = values.at(-1) === null ? "last" : "now";
+  const last = values.at(-1) === null ? "last" : "last minute";
   const summary = known.length === 0 ? "nothing known yet" : `${last} ${unit(known.at(-1))}, at most ${unit(high)}`;
   const x = (index) => ((index / Math.max(1, values.length - 1)) * WIDTH).toFixed(1);
   const y = (value) => (HEIGHT - (high === 0 ? 0 : (value / high) * (HEIGHT - 4))).toFixed(1);

@@ -20,6 +20,8 @@ export class Connection {
   #pulse;
   #state = { kind: "connecting" };
   #paused = null;
+  /** What the projector says that it lacks to answer; null of one that answers. */
+  #lacks = null;
   /** Why what is shown is not current although the stream is: `{ asOf, why }`. */
   #trouble = null;
 
@@ -38,6 +40,29 @@ export class Connection {
     else if (state.kind === "live" && before !== "connecting") this.#pulse.say("Live again");
   }
 
+  /** Whether the projector answers nothing, as far as is known. */
+  get isAway() {
+    return ["reconnecting", "not-ready"].includes(this.#state.kind);
+  }
+
+  /** Takes what the projector says that it lacks to answer; null of one that answers, or says nothing. */
+  lacks(reason) {
+    this.#lacks = reason;
+    this.#paint();
+  }
+
+  /** Returns in words why no answer comes; nothing where all is well. */
+  why() {
+    const { kind, detail } = this.#told();
+    return this.isAway && detail ? `${WORDS[kind]}. ${sentence(detail)}` : "";
+  }
+
+  /** Returns how the stream is. Of a projector that is back, but not ready, its own reason says more than the end of
+   *  the connection to it. */
+  #told() {
+    return this.#lacks !== null && this.isAway ? { ...this.#state, kind: "not-ready", detail: this.#lacks } : this.#state;
+  }
+
   /** Shows that changes are held back, and of how many people; null when they are not. */
   paused(waiting) {
     this.#paused = waiting;
@@ -53,7 +78,7 @@ export class Connection {
   }
 
   #paint() {
-    const { kind, since, detail, at } = this.#state;
+    const { kind, since, detail, at } = this.#told();
     const isBehind = kind === "live" && this.#trouble !== null;
     const isPaused = this.#paused !== null && kind === "live";
     byId("connection").dataset.kind = isPaused ? "paused" : isBehind ? "behind" : kind;
@@ -62,16 +87,17 @@ export class Connection {
     setText(byId("connection-text"), isPaused ? `Paused${held}` : word);
     const isTrouble = ["reconnecting", "busy", "not-ready", "denied"].includes(kind) && Boolean(detail);
     byId("trouble").hidden = !isTrouble && !isBehind;
-    byId("try-now").hidden = !isTrouble || at === undefined;
+    const left = at === undefined ? 0 : at - Date.now();
+    byId("try-now").hidden = !isTrouble || left <= 0;
     if (isBehind) {
       const { asOf, why } = this.#trouble;
       setText(byId("trouble-text"), `As of ${when(asOf).textContent}: ${why}. What changed since is not shown yet.`);
     }
     if (!isTrouble) return;
-    const left = at - Date.now();
-    const again = at === undefined ? "" : left > 1500 ? ` Next attempt in ${duration(left)}.` : " Trying again now.";
+    const next = left > 0 ? ` Next attempt in ${duration(Math.max(1000, left))}.` : " Trying again now.";
+    const again = at === undefined ? "" : next;
     const shown = since === undefined ? "" : ` What is shown is as of ${clock(new Date(since))}.`;
-    setText(byId("trouble-text"), `${WORDS[kind]}. ${sentence(detail)}${kind === "not-ready" ? "" : shown}${again}`);
+    setText(byId("trouble-text"), `${WORDS[kind]}. ${sentence(detail)}${shown}${again}`);
   }
 }
 

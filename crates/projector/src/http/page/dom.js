@@ -49,8 +49,15 @@ export const number = (value) => (value == null ? "unknown" : WHOLE.format(value
 /** Returns a count with its noun: `1 person`, `2 people`. */
 export const counted = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 
-/** Returns a text as a sentence. */
-export const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.…!?]$/.test(text) ? "" : "."}`;
+/** Returns a text of the projector as a sentence, with its times in the reader's zone. */
+export function sentence(text) {
+  const told = localTimes(text);
+  return `${told[0].toUpperCase()}${told.slice(1)}${/[.…!?]$/.test(told) ? "" : "."}`;
+}
+
+/** Returns a text with its times in the reader's zone. */
+export const localTimes = (text) =>
+  text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (time) => when(time).textContent);
 
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });

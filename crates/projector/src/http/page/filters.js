@@ -4,16 +4,22 @@ import { byId, setText } from "./dom.js";
 
 /** A search begins when nothing was typed for this long. */
 const TYPED_MS = 180;
+/** What the projector takes of groups. */
+const GROUPS_MAX = 100;
+const [GROUP_MIN, GROUP_MAX] = [-(2n ** 63n), 2n ** 63n - 1n];
 const NAMES = ["q", "state", "isAgent", "privGroup", "sort"];
 
 export class Filters {
   #model;
   #changed;
+  #faulty;
   #timer = null;
 
-  constructor(model, changed) {
+  /** `changed()` is called when other people are to be shown, `faulty(is)` with whether a field has a fault. */
+  constructor(model, changed, faulty) {
     this.#model = model;
     this.#changed = changed;
+    this.#faulty = faulty;
     const form = byId("filters");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -52,10 +58,11 @@ export class Filters {
   #take() {
     clearTimeout(this.#timer);
     const filters = Object.fromEntries(NAMES.map((name) => [name, byId(name).value.trim()]));
-    const groups = groupsOf(filters.privGroup);
-    byId("privGroup").setAttribute("aria-invalid", String(groups === null));
-    setText(byId("group-fault"), groups === null ? "Group takes whole numbers, parted by commas, such as 4,7." : "");
-    if (groups === null) return;
+    const { groups, fault } = groupsOf(filters.privGroup);
+    byId("privGroup").setAttribute("aria-invalid", String(fault !== ""));
+    setText(byId("group-fault"), fault);
+    this.#faulty(fault !== "");
+    if (fault !== "") return;
     filters.privGroup = groups;
     if (NAMES.every((name) => this.#model.filters[name] === filters[name])) return;
     this.#model.filters = filters;
@@ -66,8 +73,16 @@ export class Filters {
   }
 }
 
-/** Returns groups as the projector takes them; null where the text is no list of whole numbers. */
+/** Returns groups as the projector takes them, and the fault of a text that it would refuse. */
 function groupsOf(text) {
   const items = text.split(",").map((item) => item.trim()).filter((item) => item !== "");
-  return items.every((item) => /^-?\d+$/.test(item)) ? items.map((item) => String(BigInt(item))).join(",") : null;
+  if (!items.every((item) => /^-?\d+$/.test(item))) {
+    return { groups: null, fault: "Group takes whole numbers, parted by commas, such as 4,7." };
+  }
+  const groups = [...new Set(items.map(BigInt))];
+  if (groups.some((group) => group < GROUP_MIN || group > GROUP_MAX)) {
+    return { groups: null, fault: `Group takes numbers up to ${GROUP_MAX.toLocaleString("en")}.` };
+  }
+  const fault = groups.length > GROUPS_MAX ? `Group takes up to ${GROUPS_MAX} numbers.` : "";
+  return { groups: groups.join(","), fault };
 }

@@ -16,7 +16,7 @@ export function charts({ recent, lateness }) {
     const number = now - MINUTES + 1 + index;
     return number < first ? null : minutes.get(number)?.[name] ?? missing;
   });
-  const ends = { from: "an hour ago", to: "now" };
+  const ends = { from: "an hour ago", to: "last minute" };
   // The clock of the vendor may be ahead: a delivery is not early.
   const latest = of("latenessMaxMs").map((late) => (late === null ? null : Math.max(0, late)));
   return [

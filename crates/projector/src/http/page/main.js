@@ -8,7 +8,7 @@
 //        └──▶ pulse.js, access.js     rate, latest changes, live region; token
 
 import { askForToken, hideAccess, lacking } from "./access.js";
-import { Api, pauseMs, Refusal, sleep } from "./api.js";
+import { Api, pauseMs, Refusal, sleep, tryNow } from "./api.js";
 import { Connection, Upkeep } from "./connection.js";
 import { byId, counted, h, sentence, setText, zone } from "./dom.js";
 import { Filters } from "./filters.js";
@@ -31,8 +31,11 @@ class Page {
   pulse = new Pulse();
   connection = new Connection(this.pulse);
   roll = new RollView(this.model, () => this.more());
-  filters = new Filters(this.model, () => this.filtered());
-  person = new PersonView(this.api, this.model, (id) => this.closed(id));
+  filters = new Filters(this.model, () => this.filtered(), (is) => this.faulty(is));
+  person = new PersonView(this.api, this.model, {
+    closed: (id) => this.closed(id),
+    trouble: () => this.connection.why(),
+  });
   system = new SystemView();
   upkeep = new Upkeep();
   status = new StatusPoll(this.api, (heard) => this.knows(heard));
@@ -42,6 +45,9 @@ class Page {
   waiting = new Map();
   isLoaded = false;
   isApplying = false;
+  hasFault = false;
+  /** Present while a list by new filters is asked for. */
+  filtering = null;
 
   start() {
     addEventListener("hashchange", () => this.route());
@@ -58,7 +64,10 @@ class Page {
   route() {
     const [, view, id] = /^#?(roll|system|users)?(?:\/(\d+))?$/.exec(location.hash) ?? [];
     const isSystem = view === "system";
-    byId("roll").hidden = isSystem || !byId("access").hidden;
+    const isAway = isSystem || !byId("access").hidden;
+    // What has lit up does not light up again when the table is shown again.
+    if (byId("roll").hidden !== isAway) this.roll.calm();
+    byId("roll").hidden = isAway;
     byId("system").hidden = !isSystem || !byId("access").hidden;
     byId(isSystem ? "to-system" : "to-roll").setAttribute("aria-current", "page");
     byId(isSystem ? "to-roll" : "to-system").removeAttribute("aria-current");
@@ -71,6 +80,8 @@ class Page {
   }
 
   closed(id) {
+    // Whoever is shown after a token has been given stays in the address.
+    if (!byId("access").hidden) return;
     if (location.hash.startsWith("#users/")) history.replaceState(null, "", "#roll");
     this.roll.focusOn(id);
   }
@@ -86,7 +97,8 @@ class Page {
   /** Begins with the present token. */
   connect() {
     this.stream?.end();
-    this.isLoaded = false;
+    [this.isLoaded, this.filtering] = [false, null];
+    this.tellStale();
     this.waiting.clear();
     const stream = new SharedStream(this.api, {
       load: (atLeast) => (this.stream === stream ? this.load(stream, atLeast) : null),
@@ -108,6 +120,7 @@ class Page {
     const { status, asOf, refusal } = heard;
     if (refusal?.status === 401) return this.unauthorised(refusal);
     this.system.hears(heard);
+    this.connection.lacks(refusal?.status === 503 ? refusal.message : null);
     if (!refusal) this.kept(this.upkeep.judge(status ?? { asOf }), status?.users ?? null);
   }
 
@@ -176,7 +189,8 @@ class Page {
         if (error.status === 409) [from, this.api.atLeast] = [null, null];
         const pause = Math.max(error.retryAfterMs ?? 0, pauseMs(failures));
         const kind = error.status === 503 ? "not-ready" : "reconnecting";
-        this.tells({ kind, since, detail: sentence(error.message), at: Date.now() + pause });
+        const shown = this.model.isKnown ? since : undefined;
+        this.tells({ kind, since: shown, detail: sentence(error.message), at: Date.now() + pause });
         if (this.model.rows.length === 0) this.notice(h("p", {}, "No people to show yet. "), h("p", {}, sentence(error.message)));
         await sleep(pause);
       }
@@ -190,13 +204,21 @@ class Page {
     else if (error.status === 403) {
       this.connection.show({ kind: "denied", detail: lacking(error) });
       this.notice(h("p", {}, h("strong", {}, "You may not see people here.")), h("p", {}, lacking(error)));
-    } else if (error.status === 400) this.notice(h("p", {}, sentence(error.message)));
-    else return false;
+    } else if (error.status === 400) {
+      // The rows of another question are no answer to this one.
+      this.isLoaded = false;
+      this.model.drop();
+      this.model.isKnown = false;
+      this.roll.reset();
+      this.notice(h("p", {}, sentence(error.message)));
+    } else return false;
     return true;
   }
 
   loaded() {
     this.isLoaded = true;
+    this.filtering = null;
+    this.tellStale();
     this.empty();
     this.roll.reset();
     this.schedule();
@@ -219,22 +241,46 @@ class Page {
     byId("notice").replaceChildren(...content);
   }
 
+  /** Takes whether a field of the filters has a fault: what is shown is of those before. */
+  faulty(hasFault) {
+    this.hasFault = hasFault;
+    this.tellStale();
+  }
+
+  tellStale() {
+    const isUnapplied = this.filtering !== null && (this.filtering.hasFailed || this.connection.isAway);
+    this.roll.stale(this.hasFault ? "not applied" : isUnapplied ? "not applied until connected" : "");
+  }
+
+  /** Loads the list by the present filters; without an answer, again until there is one. */
   async filtered() {
+    const mine = (this.filtering = { hasFailed: false });
+    this.tellStale();
     byId("scroll").setAttribute("aria-busy", "true");
-    try {
-      if ((await this.model.load(this.api.atLeast)) === null) return;
-      this.loaded();
-      this.pulse.say(this.model.hasMore ? "many people found" : `${counted(this.model.rows.length, "person", "people")} found`);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      if (!this.final(error)) this.notice(h("p", {}, sentence(error.message)));
-    } finally {
-      byId("scroll").removeAttribute("aria-busy");
+    for (let failures = 0; this.filtering === mine; failures += 1) {
+      try {
+        if ((await this.model.load(this.api.atLeast)) === null) break;
+        this.loaded();
+        this.pulse.say(this.model.hasMore ? "many people found" : `${counted(this.model.rows.length, "person", "people")} found`);
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        if (this.filtering !== mine || this.final(error)) break;
+        mine.hasFailed = true;
+        this.tellStale();
+        // That nobody matches was said of those before.
+        if (this.model.rows.length === 0) this.notice(h("p", {}, sentence(error.message)));
+        byId("scroll").removeAttribute("aria-busy");
+        await sleep(Math.max(error.retryAfterMs ?? 0, pauseMs(failures)));
+      }
     }
+    if (this.filtering === mine) this.filtering = null;
+    if (this.filtering !== null) return;
+    byId("scroll").removeAttribute("aria-busy");
+    this.tellStale();
   }
 
   async more() {
-    if (this.isAskingMore) return;
+    if (this.isAskingMore || this.filtering !== null) return;
     this.isAskingMore = true;
     try {
       if (await this.model.more()) this.roll.schedule();
@@ -257,6 +303,8 @@ class Page {
       this.notice(h("p", {}, "The log was started over. Loading people…"));
     } else if (state.kind === "live") {
       this.person.refresh();
+      // A list that could not be had is asked for at once.
+      if (this.filtering !== null) tryNow();
     }
   }
 
@@ -303,9 +351,10 @@ class Page {
   }
 
   async settle() {
-    if (this.isPaused || !this.isLoaded || this.model.isLoading) return;
+    if (this.isPaused || !this.isLoaded || this.model.isLoading || this.filtering !== null) return;
     try {
       const left = await this.model.settle(this.api.atLeast);
+      if (this.filtering !== null) return;
       if (left === "load") await this.model.load(this.api.atLeast);
       else for (const id of left) this.roll.leave(id);
       if (this.model.filters.q !== "") this.roll.schedule();
@@ -316,7 +365,6 @@ class Page {
 
   pause(isPaused) {
     this.isPaused = isPaused;
-    byId("pause").setAttribute("aria-pressed", String(isPaused));
     setText(byId("pause"), isPaused ? "Resume" : "Pause");
     this.connection.paused(isPaused ? this.waiting.size : null);
     if (isPaused) return;

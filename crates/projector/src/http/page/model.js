@@ -33,6 +33,8 @@ export class Model {
   #next = null;
   #loading = null;
   #asked = new Set();
+  /** Whether there has been a list: none of nobody is shown before. */
+  isKnown = false;
   /** How many people there are, as far as this token may know. */
   total = null;
   filters = { q: "", state: "", isAgent: "", privGroup: "", sort: "userId" };
@@ -60,11 +62,17 @@ export class Model {
 
   /** Drops all, for another log: what was seen was of the old one. */
   clear() {
+    this.drop();
+    this.#seen.clear();
+    this.isKnown = false;
+    this.total = null;
+  }
+
+  /** Drops the list. */
+  drop() {
     this.rows = [];
     this.#byId.clear();
-    this.#seen.clear();
     this.#next = null;
-    this.total = null;
   }
 
   /** Loads the first page; what was there stays until it comes. Returns its positions; null if another load came in
@@ -76,9 +84,9 @@ export class Model {
       const query = { ...this.filters, sort: this.#sort(), fields: FIELDS, limit: PAGE, at_least: atLeast };
       const { body, positions } = await this.#api.json("users", { signal: mine.signal, query });
       if (this.#loading !== mine) return null;
-      this.rows = [];
-      this.#byId.clear();
+      this.drop();
       this.#take(body);
+      this.isKnown = true;
       // A log without records has no positions yet.
       return positions ?? "";
     } catch (error) {

@@ -13,6 +13,7 @@ const AGAIN_AFTER_MS = 120;
 export class PersonView {
   #api;
   #model;
+  #trouble;
   #dialog = byId("person");
   #id = null;
   #asking = null;
@@ -20,10 +21,11 @@ export class PersonView {
   /** The position of the state that is shown. */
   #shown = null;
 
-  /** `closed(id)` is called when the dialog was closed. */
-  constructor(api, model, closed) {
+  /** `closed(id)` is called when the dialog was closed; `trouble()` says why an answer may be long in coming. */
+  constructor(api, model, { closed, trouble }) {
     this.#api = api;
     this.#model = model;
+    this.#trouble = trouble;
     this.#dialog.addEventListener("close", () => {
       const id = this.#id;
       this.#stop();
@@ -37,7 +39,7 @@ export class PersonView {
     if (this.#id === id && this.#dialog.open) return;
     this.#stop();
     this.#id = id;
-    this.#paint(`Person ${id}`, [h("p", { class: "muted" }, "Loading…")]);
+    this.#paint(`Person ${id}`, [h("p", { class: "muted" }, "Loading…"), h("p", {}, this.#trouble())]);
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#load();
   }
@@ -96,7 +98,7 @@ export class PersonView {
           "later change at the vendor would bring the person back to the roll."),
       ]);
     } else if (error.status === 404) {
-      this.#paint(`Person ${id}`, [h("p", {}, "Nobody with this number has ever been on this roll.")]);
+      this.#paint(`Person ${id}`, [h("p", {}, "Nobody with this number is on this roll.")]);
     } else if (error.status === 400) {
       this.#paint(`Person ${id}`, [h("p", {}, sentence(error.message))]);
     } else if (error.status === 403) {
@@ -105,7 +107,7 @@ export class PersonView {
       this.#paint(`Person ${id}`, [h("p", {}, "The log was started over. Close this and look again.")]);
     } else {
       // What is shown stays, and is asked for again.
-      if (this.#shown === null) this.#paint(`Person ${id}`, [h("p", {}, error.message), h("p", {}, "Trying again…")]);
+      if (this.#shown === null) this.#paint(`Person ${id}`, [h("p", {}, sentence(error.message)), h("p", {}, "Trying again…")]);
       this.#timer ??= setTimeout(() => {
         this.#timer = null;
         this.#load();

@@ -118,5 +118,5 @@ function wordsFor(kind, fields) {
   // Of someone who is not among the rows that are here, it is not known what was before.
   if (kind === "elsewhere") return "changed";
   const named = fields.map((field) => HEADINGS[field]);
-  return named.length > 0 ? `changed: ${named.join(", ")}` : "changed in other fields";
+  return named.length > 0 ? `changed: ${named.join(", ")}` : "changed in no shown field";
 }

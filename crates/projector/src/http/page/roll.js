@@ -23,7 +23,10 @@ export class RollView {
   #isMeasured = false;
   #scheduled = false;
   #leaving = new Set();
+  /** Who came since the last frame. */
   #coming = new Set();
+  /** Why the rows are not what was asked for; empty when they are. */
+  #stale = "";
   /** The person whose row takes the keys, and the link in it. */
   #active = null;
   #stop = null;
@@ -53,6 +56,22 @@ export class RollView {
     this.#coming.clear();
     this.#scroll.scrollTop = 0;
     this.#look();
+  }
+
+  /** Shows the rows as not being what was asked for, and why; an empty text: as what was asked for. */
+  stale(why) {
+    if (why === this.#stale) return;
+    this.#stale = why;
+    this.#scroll.toggleAttribute("data-stale", why !== "");
+    this.tellCount();
+  }
+
+  /** Ends what lights up: it is not to begin anew when the table is shown again. */
+  calm() {
+    for (const element of this.#shown.values()) {
+      delete element.dataset.coming;
+      for (const cell of element.children) delete cell.dataset.lit;
+    }
   }
 
   /** Takes what an event did; the next render shows it. */
@@ -109,6 +128,8 @@ export class RollView {
       if (element === next) next = next.nextSibling;
       else this.#body.insertBefore(element, next);
     }
+    // Whoever came out of sight is nobody new when scrolled to.
+    this.#coming.clear();
     setHeight(this.#above, first * this.#height);
     setHeight(this.#below, (rows.length - last) * this.#height);
     setAttribute(byId("people"), "aria-rowcount", this.#model.hasMore ? -1 : rows.length + 1);
@@ -161,12 +182,13 @@ export class RollView {
     });
   }
 
-  /** Tells how many people there are; of a search with more pages, how many are here. */
+  /** Tells how many people there are; of a list with more pages, how many are here. */
   tellCount() {
-    const { rows, hasMore, isFiltered, total } = this.#model;
-    const isKnown = !hasMore || (!isFiltered && total !== null);
-    const count = hasMore ? Math.max(total, rows.length) : rows.length;
-    setText(byId("count"), isKnown ? counted(count, "person", "people") : `${number(rows.length)} shown, more below`);
+    const { rows, hasMore, isFiltered, isKnown, total } = this.#model;
+    const [here, all] = [number(rows.length), number(Math.max(total, rows.length))];
+    const more = isFiltered || total === null ? `first ${here} shown, more below` : `${here} of ${all} loaded`;
+    const count = !isKnown ? "" : hasMore ? more : counted(rows.length, "person", "people");
+    setText(byId("count"), this.#stale || count);
   }
 
   #measure() {
@@ -213,8 +235,8 @@ export class RollView {
     ];
     if (to === undefined) return;
     event.preventDefault();
-    const inRow = this.#body.contains(document.activeElement);
-    this.focus(inRow ? Math.max(0, Math.min(rows.length - 1, to)) : at);
+    const isSure = this.#body.contains(document.activeElement) || event.key === "Home" || event.key === "End";
+    this.focus(isSure ? Math.max(0, Math.min(rows.length - 1, to)) : at);
   }
 
   /** Brings a row into sight and gives it the focus. */

@@ -5,6 +5,8 @@ import { EventParser } from "./sse.js";
 
 /** The projector sends something every 15 seconds: after this long the connection is dead, whatever TCP thinks. */
 const SILENCE_MAX_MS = 40_000;
+/** A projector that has opened a stream and says nothing for this long makes its table ready. */
+const OPENED_MS = 1_000;
 /** A stream that lasted this long was a good one: the next failure is the first. */
 const GOOD_MS = 10_000;
 
@@ -17,7 +19,11 @@ export async function follow(api, fromId, { hears, tells, signal }) {
   let [id, failures, since] = [fromId, 0, null];
   while (!signal.aborted) {
     const began = performance.now();
-    const outcome = await once(api, id, signal, (event) => {
+    const opened = () => {
+      since ??= Date.now();
+      tells({ kind: "not-ready", since, detail: "The projector answers, and makes its table ready." });
+    };
+    const outcome = await once(api, id, signal, opened, (event) => {
       if (event.id !== null) id = event.id;
       if (event.name === "caught-up") {
         since = null;
@@ -37,15 +43,17 @@ export async function follow(api, fromId, { hears, tells, signal }) {
   return null;
 }
 
-/** Reads one connection to its end. */
-async function once(api, id, outerSignal, hears) {
+/** Reads one connection to its end. `opened()` is called when it is open, and nothing comes. */
+async function once(api, id, outerSignal, opened, hears) {
   const outcome = { detail: "The connection ended.", retryMs: null, busy: false, startedOver: false, refusal: null };
   const controller = new AbortController();
   const stop = () => controller.abort();
   outerSignal.addEventListener("abort", stop, { once: true });
   let watchdog = setTimeout(stop, SILENCE_MAX_MS);
+  let quiet;
   const parser = new EventParser(
     (event) => {
+      clearTimeout(quiet);
       if (event.name === "started-over") {
         outcome.startedOver = true;
         stop();
@@ -61,6 +69,7 @@ async function once(api, id, outerSignal, hears) {
   try {
     const headers = { accept: "text/event-stream", ...(id ? { "last-event-id": id } : {}) };
     const answer = await api.open("changes", { signal: controller.signal, headers, query: { fields: ROW_FIELDS } });
+    quiet = setTimeout(opened, OPENED_MS);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { done, value } = await reader.read();
@@ -77,6 +86,7 @@ async function once(api, id, outerSignal, hears) {
     }
   } finally {
     clearTimeout(watchdog);
+    clearTimeout(quiet);
     outerSignal.removeEventListener("abort", stop);
   }
   if (!outcome.busy && !outcome.refusal) outcome.retryMs = null;

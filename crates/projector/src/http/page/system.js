@@ -2,7 +2,7 @@
 
 import { lacking } from "./access.js";
 import { judge } from "./advice.js";
-import { byId, counted, duration, h, number, refill, sentence, when } from "./dom.js";
+import { byId, counted, duration, h, localTimes, number, refill, sentence, when } from "./dom.js";
 import { charts } from "./hour.js";
 import { labelOf } from "./labels.js";
 
@@ -149,7 +149,7 @@ function partitions({ partitions, cluster }) {
   const gone = h("span", { class: "tag bad" }, "leader gone");
   const rows = partitions.map(({ partition, nextOffset, endOffset, lag, heldBack, erasedUpTo }) => [
     partition, number(nextOffset), endOffset === null && cluster.answers ? gone.cloneNode(true) : number(endOffset),
-    number(lag), heldBack ?? "no", erasedUpTo === nextOffset ? "all" : `up to ${number(erasedUpTo)}`,
+    number(lag), heldBack === null ? "no" : localTimes(heldBack), erasedUpTo === nextOffset ? "all" : `up to ${number(erasedUpTo)}`,
   ]);
   return h("section", { class: "card full" }, h("h3", {}, "Partitions"),
     table(["Partition", "Read up to", "End of the log", "Lag", "Held back", "Erased"], rows, 4));
