@@ -35,7 +35,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
         /// Prints one line for each reason: how many letters, when, and the beginning of the key of the last one
-        #[arg(long, conflicts_with = "json")]
+        #[arg(long)]
         groups: bool,
         #[command(flatten)]
         sources: Sources,
@@ -114,11 +114,15 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn list(choice: &Choice, json: bool, groups: bool, sources: &Sources) -> anyhow::Result<ExitCode> {
     let Cluster { options, names, .. } = Cluster::reach(sources).await?;
-    let topic = if json { Some(topic_id(&options, &names.dead_letter).await?) } else { None };
+    let topic = if json && !groups { Some(topic_id(&options, &names.dead_letter).await?) } else { None };
     let mut letters = read(options, names.dead_letter).await?;
     letters.retain(|kept| choice.takes(kept));
     if groups {
-        print(&escaped(&choice::groups(&letters)))?;
+        if json {
+            choice::groups_json(&letters).iter().try_for_each(|group| print_json(group))?;
+        } else {
+            print(&escaped(&choice::groups(&letters)))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     for kept in &letters {

@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use service::{Shutdown, resources, telemetry};
 
 use crate::command::filter;
+use crate::ending::ended_by;
 use crate::environment::now;
 use crate::files;
 use crate::listen::bind;
@@ -71,7 +72,10 @@ pub(crate) async fn run(args: Args, verbose: bool, shutdown: Shutdown) -> anyhow
     let folder = TableFolder::open(args.data_dir.clone().or_else(|| settings.table_folder()))?;
     let broker = Broker::start(&settings)?;
     let mut configs = settings.configs(&broker, folder.path())?;
-    broker.prepare(&mut configs).await?;
+    tokio::select! {
+        prepared = broker.prepare(&mut configs) => prepared?,
+        () = shutdown.requested() => return Ok(shutdown.signal().map_or(ExitCode::FAILURE, ended_by)),
+    }
     let Configs { ingest, projector } = configs;
     service::config::log_cautions(&ingest.cautions);
     service::config::log_cautions(&projector.cautions);

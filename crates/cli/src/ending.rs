@@ -1,6 +1,7 @@
 //! The end of the process, while threads of the runtime and of the Kafka client may still run.
 
 use std::io;
+use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -38,8 +39,13 @@ pub(crate) fn at_once(signal: i32) {
     std::process::exit(status_after(signal));
 }
 
+/// Returns the exit status of a command that has ended at this signal.
+pub(crate) fn ended_by(signal: i32) -> ExitCode {
+    u8::try_from(status_after(signal)).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
 /// Returns the exit status of a process that a signal has ended, as shells report it.
-pub(crate) fn status_after(signal: i32) -> i32 {
+fn status_after(signal: i32) -> i32 {
     128 + signal
 }
 

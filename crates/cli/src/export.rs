@@ -1,7 +1,7 @@
 //! `rollcall export`: the current users as a file.
 
 use std::collections::BTreeSet;
-use std::io::{BufWriter, Stdout, Write as _, stdout};
+use std::io::{self, BufWriter, Stdout, Write as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -34,9 +34,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let projector = args.target.projector()?;
     let (mut out, mut hidden) = (Out::begin(args.csv)?, BTreeSet::new());
+    let base = projector.base();
     let each = |line: &[u8]| {
-        let json = Json::read(line, DEPTH_MAX).map_err(|fault| anyhow::anyhow!("it {}", fault.reason))?;
-        let Json::Object(members) = json else { anyhow::bail!("it is no object") };
+        let unread = |reason: String| anyhow::anyhow!("a line of {base}/users cannot be read: it {reason}");
+        let json = Json::read(line, DEPTH_MAX).map_err(|fault| unread(fault.reason.to_string()))?;
+        let Json::Object(members) = json else { return Err(unread("is no object".to_owned())) };
         out.write(without_meta(members, &mut hidden))
     };
     projector.lines("/users", each).await?;
@@ -78,14 +80,16 @@ impl Out {
             return Ok(Self::Ndjson(BufWriter::new(stdout())));
         }
         let mut csv = csv::Writer::from_writer(stdout());
-        csv.write_record(names()).context(OUTPUT)?;
+        csv.write_record(names()).map_err(output).context(OUTPUT)?;
         Ok(Self::Csv(Box::new(csv)))
     }
 
     fn write(&mut self, user: Members<'_>) -> anyhow::Result<()> {
         match self {
             Self::Ndjson(out) => writeln!(out, "{}", written(&Json::Object(user))).context(OUTPUT),
-            Self::Csv(csv) => csv.write_record(names().iter().map(|name| cell(&user, name))).context(OUTPUT),
+            Self::Csv(csv) => {
+                csv.write_record(names().iter().map(|name| cell(&user, name))).map_err(output).context(OUTPUT)
+            }
         }
     }
 
@@ -95,6 +99,14 @@ impl Out {
             Self::Csv(mut csv) => csv.flush(),
         }
         .context(OUTPUT)
+    }
+}
+
+/// Returns the error of the output in that of CSV, which shows it twice.
+fn output(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 

@@ -9,12 +9,14 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use service::Secret;
 use service::client::Connect;
+
+use crate::output::escaped;
 
 /// The time limit of an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -120,7 +122,14 @@ impl ProjectorClient {
         let late = || format!("{url} has not answered in time");
         let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(request)).await.with_context(late)?;
         let answer = answer.map_err(|error| unanswered(url, &error))?;
-        anyhow::ensure!(answer.status() == StatusCode::OK, "{url} answers {}", answer.status());
+        if answer.status() != StatusCode::OK {
+            let status = answer.status();
+            let problem = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
+            // Without a body that can be read, the status says it.
+            let problem = tokio::time::timeout(ANSWER_WAIT_MAX, problem).await.ok().and_then(Result::ok);
+            let problem = problem.map(Collected::to_bytes).unwrap_or_default();
+            anyhow::bail!("{url} answers {}", escaped(&detail(status, &problem)));
+        }
         let (mut body, mut line) = (answer.into_body(), Vec::new());
         while let Some(frame) = tokio::time::timeout(ANSWER_WAIT_MAX, body.frame()).await.with_context(late)? {
             let frame = frame.with_context(|| format!("the answer of {url} was cut off"))?;
@@ -128,7 +137,7 @@ impl ProjectorClient {
             let mut parts = data.split(|byte| *byte == b'\n');
             line.extend_from_slice(parts.next().unwrap_or_default());
             for part in parts {
-                each(&line).with_context(|| format!("a line of {url} cannot be read"))?;
+                each(&line)?;
                 line.clear();
                 line.extend_from_slice(part);
             }

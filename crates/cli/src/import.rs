@@ -2,6 +2,7 @@
 
 mod rows;
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, stdin};
@@ -73,7 +74,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let body_bytes_max = config.body_bytes_max;
     let mut list = List { as_of, policy: &config.policy.body, body_bytes_max, table: &table, seen: HashMap::new() };
     let (mut tally, bar) = (Tally::default(), progress::bar("{spinner} {pos} users, {per_sec}", None));
+    // After a failure no more are begun. Those under way are waited for, so that everything that was written counts.
+    let (has_failed, mut failure) = (Cell::new(false), None);
+    let rows = rows.take_while(|_| !has_failed.get());
     let written = futures_util::stream::iter(rows).map(|row| {
+        has_failed.set(has_failed.get() || row.is_err());
         let (read, to) = (row.map(|Row { number, user }| (number, user.map(|user| list.read(&user, now())))), to);
         async move {
             let (number, listed) = read?;
@@ -83,7 +88,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let mut written = written.buffer_unordered(IN_FLIGHT_MAX);
     while let Some(row) = written.next().await {
-        let (number, listed) = row.with_context(|| tally.interrupted())?;
+        let (number, listed) = match row {
+            Ok(row) => row,
+            Err(error) => {
+                has_failed.set(true);
+                failure.get_or_insert(error);
+                continue;
+            }
+        };
         bar.inc(1);
         if let Some(said) = tally.add(number, &listed, dry_run) {
             bar.suspend(|| print(&escaped(&said)))?;
@@ -91,6 +103,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
     print(&escaped(&tally.summary(as_of, dry_run)))?;
+    if let Some(error) = failure {
+        return Err(error.context(tally.interrupted()));
+    }
     Ok(if tally.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

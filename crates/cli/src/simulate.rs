@@ -18,7 +18,7 @@ use simulator::history::{History, Population};
 use simulator::post::Post;
 use simulator::sender::{Desk, Habits};
 
-use crate::ending::status_after;
+use crate::ending::ended_by;
 use crate::environment;
 use crate::expect::{self, Expected};
 use crate::output::print;
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<ExitCo
     }
     Ok(match shutdown.signal() {
         // What was still to be delivered was not.
-        Some(signal) => u8::try_from(status_after(signal)).map_or(ExitCode::FAILURE, ExitCode::from),
+        Some(signal) => ended_by(signal),
         None if tally.dropped > 0 => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,
     })

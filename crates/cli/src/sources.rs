@@ -130,6 +130,14 @@ impl Sources {
         }
     }
 
+    /// Returns whether a flag sets this key.
+    ///
+    /// # Errors
+    /// A fault for each secret among the flags.
+    pub(crate) fn has_flag(&self, section: &str, key: &str) -> Result<bool, Faults> {
+        Ok(self.flags()?.get(section).is_some_and(|section| section.get(key).is_some()))
+    }
+
     /// # Errors
     /// A fault for each secret.
     fn flags(&self) -> Result<Table, Faults> {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use domain::{PositionError, Positions};
 use serde_json::value::RawValue;
 
 use crate::output::print_json;
@@ -19,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "from")]
     snapshot: bool,
     /// Goes on after the event with this id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = event_id)]
     from: Option<String>,
     #[command(flatten)]
     target: Target,
@@ -41,6 +42,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tail.interrupted();
         tokio::time::sleep(AGAIN_AFTER).await;
     }
+}
+
+/// Takes the id of an event: with any other the whole table would be sent again.
+fn event_id(text: &str) -> Result<String, PositionError> {
+    text.parse::<Positions>().map(|_| text.to_owned())
 }
 
 /// A stream of events, line by line.

@@ -29,6 +29,11 @@ impl Bookmark {
             Err(_) => Self { checkpoint: Checkpoint::default(), topic: Some(NO_TOPIC) },
         }
     }
+
+    /// Returns whether it is of an id that cannot be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.topic == Some(NO_TOPIC)
+    }
 }
 
 impl From<Checkpoint> for Bookmark {

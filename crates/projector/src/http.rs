@@ -133,11 +133,12 @@ pub(crate) fn router(
 /// Returns the routes for whichever principal the request has.
 fn routes(api: Arc<Api>) -> Router {
     use Scope::{ChangesRead, StatusRead, UsersContact, UsersRead};
-    let guarded = |demanded: &'static [Scope], method: MethodRouter<Arc<Api>>| {
+    let waiting = |demanded: &'static [Scope], is_stream, method: MethodRouter<Arc<Api>>| {
         let api = Arc::clone(&api);
-        let waits = layer_fn(move |within| Wait { api: Arc::clone(&api), within });
+        let waits = layer_fn(move |within| Wait { api: Arc::clone(&api), is_stream, within });
         method.route_layer(waits).route_layer(layer_fn(move |within| Guard { demanded, within }))
     };
+    let guarded = |demanded, method| waiting(demanded, false, method);
     Router::new()
         .route("/users", guarded(&[UsersRead], get(list::list)))
         .route("/users/{userId}", guarded(&[UsersRead], get(users::one)))
@@ -145,7 +146,7 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/users/by-username/{username}", guarded(&[UsersRead], get(users::by_username)))
         .route("/users/by-email/{email}", guarded(&[UsersRead, UsersContact], get(users::by_email)))
         .route("/users/by-extension/{extension}", guarded(&[UsersRead], get(users::by_extension)))
-        .route("/changes", guarded(&[ChangesRead], get(changes::changes)))
+        .route("/changes", waiting(&[ChangesRead], true, get(changes::changes)))
         .route("/status", guarded(&[StatusRead], get(status::status)))
         .with_state(api)
 }

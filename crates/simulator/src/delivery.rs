@@ -12,6 +12,9 @@ use crate::post::{Answer, Post};
 use crate::sender::{Attempt, Desk, Fate};
 use crate::tally::Tally;
 
+/// How long attempts in flight may take after the shutdown.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
 /// One answered attempt, for an observer.
 #[derive(Debug)]
 pub struct Answered<'a> {
@@ -22,7 +25,7 @@ pub struct Answered<'a> {
 }
 
 /// Delivers all events of the sender, at most `concurrency` attempts at a time, until there are no more or a shutdown
-/// is requested. Attempts in flight are then finished. Calls `watch` with each answer.
+/// is requested. Attempts in flight are then finished within [`DRAIN_MAX`]. Calls `watch` with each answer.
 pub async fn deliver(
     sender: &mut Desk,
     post: &Arc<Post>,
@@ -53,10 +56,13 @@ pub async fn deliver(
             }
             () = tokio::time::sleep_until(started + due.unwrap_or(Duration::ZERO)), if has_room && due.is_some() => {
                 if let Some(attempt) = sender.take() {
-                    let post = Arc::clone(post);
+                    let (post, shutdown) = (Arc::clone(post), shutdown.clone());
                     in_flight.spawn(async move {
                         let sent = Instant::now();
-                        let answer = post.deliver(&attempt.notice).await;
+                        let answer = tokio::select! {
+                            answer = post.deliver(&attempt.notice) => answer,
+                            () = drained(&shutdown) => Answer::None("no answer before the end"),
+                        };
                         (attempt, answer, sent, sent.elapsed())
                     });
                 }
@@ -65,4 +71,52 @@ pub async fn deliver(
     }
     tally.finish(sender.waiting(), started.elapsed());
     tally
+}
+
+async fn drained(shutdown: &Shutdown) {
+    shutdown.requested().await;
+    tokio::time::sleep(DRAIN_MAX).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use domain::{UnixMillis, UserId};
+
+    use super::*;
+    use crate::history::{History, Population};
+    use crate::sender::Habits;
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_does_not_hold_up_the_end() {
+        // It accepts a connection, at which the end begins, and nobody reads it.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", silent.local_addr().unwrap());
+        let population = Population {
+            seed: 1,
+            users: 1,
+            first_user: UserId::new(1000).unwrap(),
+            start: UnixMillis::from_millis(1_700_000_000_000),
+            events_per_second: 1.0,
+            passwords: false,
+        };
+        let minute = Duration::from_secs(60);
+        let habits = Habits { events_per_second: 1.0, events: Some(1), late: 0.0, repeat: 0.0, minute };
+        let mut sender = Desk::new(habits, History::new(population), 1);
+        let post = Arc::new(Post::new(&url, None, None).unwrap());
+        let shutdown = Shutdown::new();
+        let signal = shutdown.clone();
+        let accepted = std::thread::spawn(move || {
+            let connection = silent.accept().unwrap();
+            signal.trigger();
+            connection
+        });
+        let mut answers = Vec::new();
+        let concurrency = NonZeroUsize::new(4).unwrap();
+        deliver(&mut sender, &post, concurrency, &shutdown, |line| answers.push(line.answer.clone())).await;
+        drop(accepted.join().unwrap());
+        assert_eq!(answers, [Answer::None("no answer before the end")]);
+        assert_eq!(sender.waiting(), 1, "it was not delivered");
+    }
 }

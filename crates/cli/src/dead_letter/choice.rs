@@ -72,21 +72,45 @@ fn described(kept: &Kept, topic: TopicId) -> Value {
     })
 }
 
-/// Returns a line for each reason: how many letters, the times of the first and of the last, the beginning of a key.
-pub(super) fn groups(letters: &[Kept]) -> String {
+/// Letters with one rejection and reason, by receipt and never empty.
+type Group<'l> = ((&'l str, &'l str), Vec<&'l Kept>);
+
+/// Returns the letters by rejection and reason, the largest group first.
+fn grouped(letters: &[Kept]) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<(&str, &str), Vec<&Kept>> = BTreeMap::new();
     for kept in letters {
         groups.entry((&kept.letter.rejection, &kept.letter.reason)).or_default().push(kept);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, letters)| std::cmp::Reverse(letters.len()));
-    let line = |((rejection, reason), letters): ((&str, &str), Vec<&Kept>)| {
-        // By receipt, and never empty.
+    groups
+}
+
+/// Returns a line of JSON for each group.
+pub(super) fn groups_json(letters: &[Kept]) -> Vec<String> {
+    let line = |((rejection, reason), letters): Group<'_>| {
+        let (first, last) = (letters[0], letters[letters.len() - 1]);
+        json!({
+            "rejection": rejection,
+            "reason": reason,
+            "letters": letters.len(),
+            "firstReceivedAt": first.letter.received_at.to_string(),
+            "lastReceivedAt": last.letter.received_at.to_string(),
+            "lastKey": last.key,
+        })
+        .to_string()
+    };
+    grouped(letters).into_iter().map(line).collect()
+}
+
+/// Returns a line for each reason: how many letters, the times of the first and of the last, the beginning of a key.
+pub(super) fn groups(letters: &[Kept]) -> String {
+    let line = |((rejection, reason), letters): Group<'_>| {
         let (first, last) = (letters[0], letters[letters.len() - 1]);
         let (from, to) = (first.letter.received_at, last.letter.received_at);
         format!("{:>6} {rejection:<14} {from} to {to}, {:.12}: {reason}\n", letters.len(), last.key)
     };
-    groups.into_iter().map(line).collect()
+    grouped(letters).into_iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -149,5 +173,8 @@ mod tests {
                 "     1 ahead          1970-01-01T00:00:01Z to 1970-01-01T00:00:01Z, 000000000000: a",
             ]
         );
+        let lines: Vec<Value> = groups_json(&letters).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["letters"], &lines[0]["lastKey"]), (&2.into(), &letters[2].key.as_str().into()));
+        assert_eq!((&lines[1]["rejection"], &lines[1]["reason"]), (&"ahead".into(), &"a".into()));
     }
 }

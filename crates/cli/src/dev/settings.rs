@@ -19,6 +19,9 @@ use crate::sources::Sources;
 
 /// The length of the generated secret in bytes.
 const SECRET_BYTES: usize = 16;
+/// The sections with an address, and the flags for its port.
+const LISTEN: [(&str, &str); 2] =
+    [("http", "--port-webhooks and --port-queries"), ("admin", "--port-ingest-admin and --port-projector-admin")];
 /// The log level where none is set. Each delivery is a line: of the refused ones, whatever the level.
 const FILTER: &str = "warn,librdkafka=error,ingest::http=debug";
 /// The same beside a simulated vendor, which prints each delivery.
@@ -45,8 +48,14 @@ impl Settings {
     /// Returns what the sources say.
     ///
     /// # Errors
-    /// All faults of both services, if one of them does not need validation.
+    /// All faults of both services, if one of them does not need validation; if a flag sets an address.
     pub(super) fn load(sources: &Sources) -> anyhow::Result<Self> {
+        for (section, flags) in LISTEN {
+            anyhow::ensure!(
+                !sources.has_flag(section, "listen")?,
+                "{section}.listen cannot be set: the services listen on the loopback; use {flags}"
+            );
+        }
         let raw = both(
             sources.raw_beside::<ingest::config::Raw, projector::Raw>(),
             sources.raw_beside::<projector::Raw, ingest::config::Raw>(),

@@ -1,12 +1,14 @@
 //! The users of a file, each as a JSON object: NDJSON, or CSV with the vendor's names in its first row.
 //!
 //! A file whose first character is `{` is NDJSON, any other is CSV. The first of comma, semicolon and tab in the first
-//! row of CSV separates its columns. CSV ends with an error where a quote is not closed, or where a text follows it:
+//! row of CSV separates its columns. A first row with one of the vendor's names in another case is an error: the field
+//! would be null for every user. CSV ends with an error where a quote is not closed, or where a text follows it:
 //! rows would vanish in a cell. In CSV an empty cell is null, `messageLists` is a JSON array, and a column outside the
 //! vendor's table is a member with a text.
 
 mod quotes;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Read as _};
 
 use anyhow::Context as _;
@@ -64,6 +66,7 @@ impl Rows {
         let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(quoted);
         let names = reader.byte_headers()?.iter().map(|name| String::from_utf8(name.to_vec()));
         let names: Vec<String> = names.collect::<Result<_, _>>().context("its first row is not UTF-8")?;
+        in_vendors_case(names.iter().map(String::as_str))?;
         let has_identifier = names.iter().any(|name| IDENTIFIERS.contains(&name.as_str()));
         anyhow::ensure!(has_identifier, "it is no NDJSON, and as CSV its first row names no column userId");
         for (at, name) in names.iter().enumerate() {
@@ -87,6 +90,11 @@ impl Rows {
                 }
                 let text = text.trim_ascii();
                 if !text.is_empty() {
+                    if *number == 1
+                        && let Ok(members) = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(text)
+                    {
+                        in_vendors_case(members.keys().map(String::as_str))?;
+                    }
                     return Ok(Some(Row { number: *number, user: Ok(text.to_vec()) }));
                 }
             },
@@ -114,6 +122,25 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
     }
+}
+
+/// # Errors
+/// If one of the vendor's names is there in another case alone.
+fn in_vendors_case<'n>(names: impl Iterator<Item = &'n str> + Clone) -> anyhow::Result<()> {
+    let user = User::new(UserId::MIN);
+    let has = |wanted: &str| names.clone().any(|name| name == wanted);
+    let others = names.clone().filter(|name| User::is_field_in_another_case(name) && !IDENTIFIERS.contains(name));
+    let renamed = others.filter_map(|name| {
+        let (field, _) = user.fields().into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+        (!has(field)).then(|| format!("{field} for {name}"))
+    });
+    let renamed: Vec<String> = renamed.collect();
+    let expected = renamed.join(", ");
+    anyhow::ensure!(
+        renamed.is_empty(),
+        "its first row has names in another case than the vendor's: expected {expected}"
+    );
+    Ok(())
 }
 
 fn too_long() -> String {

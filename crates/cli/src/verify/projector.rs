@@ -133,7 +133,8 @@ async fn ask_all(
         }
     };
     let each = |line: &[u8]| {
-        let (user_id, answer) = present(line)?;
+        let read = present(line).with_context(|| format!("a line of {}/users cannot be read", projector.base()));
+        let (user_id, answer) = read?;
         listed.insert(user_id);
         take(user_id, answer);
         Ok(())

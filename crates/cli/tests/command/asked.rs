@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{answering, rollcall, run, stderr, stdout, text};
+use crate::support::{answering, answering_with, rollcall, run, stderr, stdout, text};
 
 #[test]
 fn a_user_is_printed_as_answered() {
@@ -60,11 +60,42 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         &["config", "show", "projector"],
         &["get", "180", "--projector", &url],
         &["export", "--projector", &url],
+        &["export", "--csv", "--projector", &url],
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = rollcall(args).stdout(writer).output().unwrap();
         assert_eq!(stderr(&output), "", "{args:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_export_that_cannot_be_written_says_that_alone() {
+    // More than the buffer takes.
+    let users = "{\"userId\":180,\"name\":\"Rachel Smith\",\"_meta\":{}}\n".repeat(10_000);
+    let url = answering(vec![users]);
+    for form in [&[][..], &["--csv"]] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = rollcall(&[&["export", "--projector", &url], form].concat()).stdout(full).output().unwrap();
+        let told = "rollcall: the output cannot be written: No space left on device (os error 28)\n";
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(1), told), "{form:?}");
+    }
+}
+
+#[test]
+fn an_export_tells_why_it_was_refused() {
+    let problem = r#"{"status":503,"detail":"waiting for Kafka"}"#.to_owned();
+    let output = run(&["export", "--projector", &answering_with("503 Service Unavailable", vec![problem])]);
+    let said = stderr(&output);
+    assert!(said.ends_with("/users answers 503 Service Unavailable: waiting for Kafka\n"), "{said}");
+}
+
+#[test]
+fn a_tail_from_what_is_no_id_is_wrong_usage() {
+    for id in ["garbage", "", "0:3"] {
+        let output = run(&["tail", "--from", id, "--projector", "http://127.0.0.1:1"]);
+        assert_eq!(output.status.code(), Some(2), "{id:?}: {}", stderr(&output));
     }
 }
 

@@ -79,6 +79,15 @@ fn faults_of_both_services_are_told_at_once() {
 }
 
 #[test]
+fn an_address_is_refused_with_the_flags_of_the_ports() {
+    for (key, flag) in [("http.listen", "--port-webhooks"), ("admin.listen", "--port-ingest-admin")] {
+        let output = run(&Dev::arguments(&["--set", &format!("{key}=127.0.0.1:0")]));
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(1) && said.contains(key) && said.contains(flag), "{said}");
+    }
+}
+
+#[test]
 fn both_ports_speak_tls_with_the_files_of_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let server = testkit::tls::self_signed("localhost");

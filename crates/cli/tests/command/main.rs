@@ -12,6 +12,8 @@ mod cluster;
 
 mod asked;
 
+mod import;
+
 mod dev;
 
 mod tour;

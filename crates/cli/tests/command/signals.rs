@@ -1,11 +1,11 @@
 //! Signals to a service: the first one drains it, a further one ends it at once. And what its memory is protected by.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Service, on_runtime, rollcall, signal, stdout};
+use crate::support::{Dev, Service, on_runtime, rollcall, signal, stdout};
 use testkit::Http;
 use testkit::broker::Log;
 
@@ -94,6 +94,21 @@ fn a_simulation_that_a_signal_ends_reports_and_has_the_status_of_the_signal() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{name}: {output:?}");
         assert!(stdout(&output).contains("delivered    0 events"), "{output:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_ends_dev_while_it_connects_to_a_cluster() {
+    for (name, status) in [("TERM", 143), ("INT", 130)] {
+        // It accepts connections, and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bootstrap = silent.local_addr().unwrap().to_string();
+        let mut command = rollcall(&Dev::arguments(&["--bootstrap", &bootstrap]));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let _connection = silent.accept().unwrap();
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
     }
 }
 

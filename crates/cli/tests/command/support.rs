@@ -204,6 +204,11 @@ pub(crate) fn signal(child: &Child, name: &str) {
 /// Starts a server that answers each request with the next of these JSON texts, and the last one again and again.
 /// Returns its address.
 pub(crate) fn answering(texts: Vec<String>) -> String {
+    answering_with("200 OK", texts)
+}
+
+/// The same, with this status.
+pub(crate) fn answering_with(status: &'static str, texts: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -214,8 +219,9 @@ pub(crate) fn answering(texts: Vec<String>) -> String {
                 line.clear();
             }
             let text = &texts[request.min(texts.len() - 1)];
-            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
-            stream.get_mut().write_all((head + text).as_bytes()).unwrap();
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
+            // A reader that has seen enough is gone.
+            drop(stream.get_mut().write_all((head + text).as_bytes()));
         }
     });
     format!("http://{address}")

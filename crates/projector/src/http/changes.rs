@@ -5,7 +5,7 @@
 //! | `user` | the user, as `GET /users/{userId}` | a state that the reader has not seen, before `caught-up` |
 //! | `changed` | the user; `_meta.changed` names the fields | each change after it, and before it where each is known |
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
-//! | `started-over` | `{"reason"}` | first: the id is of another log, the reader drops all it has; the table follows |
+//! | `started-over` | `{"reason"}` | first: the id is of another log or unreadable, the reader drops all it has |
 //! | `caught-up` | `{"checkpoint"}`, as an `id` | once; all that follows is new |
 //! | `busy` | `{"reason"}` | the only event: there is no place now, the reader comes again after `retry` |
 //! | `cut-off` | `{"reason"}` | the last event: too slow, not permitted any more, a rebuild, a stop |
@@ -28,7 +28,8 @@
 //! not detected. A heartbeat is a comment with an `id`, which moves the checkpoint of a quiet reader along, past what
 //! its filter keeps from it too.
 //!
-//! While there is no table, a reader waits, with heartbeats.
+//! While there is no table, a reader waits, with heartbeats. With `at_least` it waits for the positions first, and when
+//! their time is over the stream begins without them: their records follow in it.
 //!
 //! `changed` names in `_meta.changed` the fields that differ from the state that the table held before. Where that is
 //! no longer known, they are those that the event changed as the sender says. Fields that are hidden or not asked for
@@ -79,6 +80,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const STEP_BYTES: usize = 16 * 1024;
 
 const CHANGED: &str = "changed";
+/// The reasons for which a reader starts over.
+const UNREADABLE: &str = "the id cannot be read: it is none of an event of this stream";
+const OTHER_LOG: &str = "the topic was created again, or its log was cut";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Answers with Server-Sent Events: the table (or what is new since `Last-Event-ID`), `caught-up`, then every change.
@@ -94,11 +98,11 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     responses(
         (status = 200, description = "events `user`, `changed`, `forgotten`, `caught-up`, `cut-off`; each `id` is what \
             `Last-Event-ID` goes on from. `started-over` comes first when that is of another topic (one that was \
-            created again, or of another cluster) or of a log that was cut: the reader must drop all that it holds, \
-            and the table follows. With a filter, users that leave the set are sent too. `_meta.changed` of `changed` \
-            names the fields. While there is no table yet, the reader waits. Where there is no place for \
-            the reader now, `busy` is the only event, if `Accept` names `text/event-stream`, and the answer is 503 \
-            otherwise",
+            created again, or of another cluster), of a log that was cut, or cannot be read: the reader must drop \
+            all that it holds, and the table follows. With a filter, users that leave the set are sent too. \
+            `_meta.changed` of `changed` names the fields. While there is no table yet, the reader waits. Where there \
+            is no place for the reader now, `busy` is the only event, if `Accept` names `text/event-stream`, and the \
+            answer is 503 otherwise",
             body = EventBody, content_type = "text/event-stream"),
         Refused
     )
@@ -115,6 +119,7 @@ pub(super) async fn changes(
     let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
     let from = header.or(query.last_event_id.as_deref()).unwrap_or_default();
     let from = Bookmark::from_id(from);
+    let is_unreadable = from.is_unreadable();
     let shared = &api.projection.shared;
     let Ok(place) = Arc::clone(&shared.subscribers).try_acquire_owned() else {
         shared.metrics.subscribers_refused.inc();
@@ -126,6 +131,7 @@ pub(super) async fn changes(
     let subscriber = Subscriber {
         shared: Arc::clone(shared),
         changes: Changes::new(Arc::clone(shared), from, filter),
+        is_unreadable,
         shown,
         standing,
         clock: shared.options.clock,
@@ -155,6 +161,8 @@ pub(super) async fn changes(
 struct Subscriber {
     shared: Arc<Shared>,
     changes: Changes,
+    /// Whether the reader came with an id that cannot be read.
+    is_unreadable: bool,
     shown: Shown,
     standing: Standing,
     clock: fn() -> UnixMillis,
@@ -207,7 +215,8 @@ impl Subscriber {
             Ok(Item::State(announced)) => self.put_change("user", &announced, events),
             Ok(Item::Change(announced)) => self.put_change(CHANGED, &announced, events),
             Ok(Item::StartedOver) => {
-                let data = json!({ "reason": "the topic was created again, or its log was cut" });
+                let reason = if self.is_unreadable { UNREADABLE } else { OTHER_LOG };
+                let data = json!({ "reason": reason });
                 sse::put_event(events, &self.changes.id(), "started-over", &data);
             }
             Ok(Item::CaughtUp) => {

@@ -179,7 +179,7 @@ impl ListQuery {
     pub(super) fn limit(&self) -> Result<Option<usize>, Refusal> {
         let is_expected = |limit| i64::try_from(limit).is_ok_and(|limit| (1..=SAFE_INTEGER_MAX).contains(&limit));
         if self.limit.is_some_and(|limit| !is_expected(limit)) {
-            return Err(Refusal::Parameter(format!("limit: expected 1 to {SAFE_INTEGER_MAX}")));
+            return Err(Refusal::Parameter(format!("limit: expected 1 to {PAGE_MAX}, or more with NDJSON")));
         }
         Ok(self.limit)
     }

@@ -27,10 +27,12 @@ pub(super) const POSITIONS: HeaderName = HeaderName::from_static("rollcall-posit
 pub(super) const AS_OF: HeaderName = HeaderName::from_static("rollcall-as-of");
 
 /// Lets a request through once every position it names is in the table, and says in the answer where the table stood
-/// before.
+/// before. A stream is let through when the time is over too, for it waits itself, and a browser's `EventSource` would
+/// not come back after 503.
 #[derive(Clone, Debug)]
 pub(super) struct Wait<S> {
     pub(super) api: Arc<Api>,
+    pub(super) is_stream: bool,
     pub(super) within: S,
 }
 
@@ -57,10 +59,12 @@ where
         // services").
         let copy = self.within.clone();
         let mut within = std::mem::replace(&mut self.within, copy);
-        let api = Arc::clone(&self.api);
+        let (api, is_stream) = (Arc::clone(&self.api), self.is_stream);
         Either::Right(Box::pin(async move {
-            if let Err(refusal) = until_reached(&api, request.uri()).await {
-                return Ok(refusal.into_response());
+            match until_reached(&api, request.uri()).await {
+                Err(Refusal::NotReached(_) | Refusal::NotReady(_)) if is_stream => {}
+                Err(refusal) => return Ok(refusal.into_response()),
+                Ok(()) => {}
             }
             let stood = Stood::now(&api);
             Finishing::new(within.call(request), stood).await

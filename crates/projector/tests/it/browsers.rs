@@ -30,11 +30,20 @@ async fn a_reader_waits_for_the_first_table_and_is_then_given_it() {
     assert_eq!(head.header("cache-control"), Some("no-store, no-transform"));
     let mut events = Events::open(&service, "/changes", None).await;
     let mut again = Events::open(&service, "/changes", Some("an id that nobody can read")).await;
-    let waiting = async || (service.metric("rollcall_projector_subscribers").await? == 2).then_some(());
-    eventually("both wait", PATIENCE, waiting).await;
+    // The time of `at_least` is over before there is a table, and an EventSource gives up on 503.
+    let asked = "/changes?at_least=0:0&wait_ms=1";
+    let head = request(service.http, "HEAD", asked, &[]).await;
+    assert_eq!((head.status.as_u16(), head.header("content-type")), (200, Some("text/event-stream")));
+    let mut at_least = Events::open(&service, asked, None).await;
+    let waiting = async || (service.metric("rollcall_projector_subscribers").await? == 3).then_some(());
+    eventually("all wait", PATIENCE, waiting).await;
     kafka.broker.come_back().unwrap();
     assert_eq!(names(&events.until("caught-up").await), ["user", "caught-up"]);
-    assert_eq!(names(&again.until("caught-up").await), ["started-over", "user", "caught-up"]);
+    let again = again.until("caught-up").await;
+    assert_eq!(names(&again), ["started-over", "user", "caught-up"]);
+    let reason = again[0].data.as_ref().unwrap()["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the id cannot be read"), "{reason}");
+    assert_eq!(names(&at_least.until("caught-up").await), ["user", "caught-up"]);
     service.stop().await;
 }
 

@@ -69,6 +69,8 @@ async fn lists_are_sorted_by_name_and_searched_without_accents() {
     for bad in ["sort=state", "sort=", "privGroup=", "privGroup=1,x", "privGroup=1.5", "sort=name&after=3"] {
         assert_eq!(service.get(&format!("/users?{bad}")).await.status, 400, "{bad}");
     }
+    let none = service.get("/users?limit=0").await;
+    assert_eq!(none.json()["detail"], "limit: expected 1 to 1000, or more with NDJSON");
     let many = (0..101).map(|group| group.to_string()).collect::<Vec<_>>().join(",");
     assert_eq!(service.get(&format!("/users?privGroup={many}")).await.status, 400);
     service.stop().await;

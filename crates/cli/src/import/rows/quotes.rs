@@ -30,7 +30,9 @@ impl Quoted {
         let Quotes { line, place, .. } = self.quotes;
         io::Error::other(match place {
             Place::Open(line) => format!("the quote that opens in line {line} is not closed"),
-            Place::Closed(line) => format!("a text follows the quote that opens in line {line}: inside it is \"\""),
+            Place::Closed(line) => {
+                format!("a text follows the quote that opens in line {line}: inside quotes, a quote is written twice")
+            }
             Place::Begin | Place::Plain => format!("line {line} is longer than {ROW_BYTES_MAX} bytes"),
         })
     }

@@ -51,6 +51,7 @@ fn csv_becomes_json_by_the_type_of_its_column() {
 fn csv_of_spreadsheets_is_read() {
     check("\u{feff}userId;name\r\n1;Ősz, Éva\r\n", &[(2, r#"{"userId":1,"name":"Ősz, Éva"}"#)]);
     check("\"userid\"\tname\n1\ta", &[(2, r#"{"userid":1,"name":"a"}"#)]);
+    check("userId,name,Name\n7,a,\n", &[(2, r#"{"userId":7,"name":"a"}"#)]);
     check("userId\n7\n", &[(2, r#"{"userId":7}"#)]);
 }
 
@@ -76,6 +77,18 @@ fn a_file_without_users_is_refused() {
         (b"name,email\na,b\n", "it is no NDJSON, and as CSV its first row names no column userId"),
         (b"userId,name,name\n1,a,b\n", "its first row names the column name twice"),
         (b"userId,,name\n1,a,b\n", "column 2 has no name in its first row"),
+        (
+            b"userId,Name,EMAIL,age\n1,a,b,4\n",
+            "its first row has names in another case than the vendor's: expected name for Name, email for EMAIL",
+        ),
+        (
+            b"USERID,name\n1,a\n",
+            "its first row has names in another case than the vendor's: expected userId for USERID",
+        ),
+        (
+            b"{\"userId\":1,\"Name\":\"a\"}\n",
+            "its first row has names in another case than the vendor's: expected name",
+        ),
         (b"userId,\xff\n1,a\n", "its first row is not UTF-8"),
         (b"\xef\xbbuserId\n1\n", "it is neither NDJSON nor CSV in UTF-8"),
     ] {
@@ -105,7 +118,7 @@ fn a_quote_that_hides_rows_is_an_error_that_names_its_line() {
         ("2,\"", "the quote that opens in line 4 is not closed"),
         ("2,b\n\"3,c", "the quote that opens in line 5 is not closed"),
         ("2,\"b\n3,\"c\"\n", "a text follows the quote that opens in line 4"),
-        ("2,\"b\"c\n", "a text follows the quote that opens in line 4"),
+        ("2,\"b\"c\n", "a text follows the quote that opens in line 4: inside quotes, a quote is written twice"),
     ] {
         let file = format!("{before}{rest}");
         let read: Vec<_> = Rows::of(Box::new(Cursor::new(file.into_bytes()))).unwrap().take(4).collect();
