@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     answered_at: Option<UnixMillis>,
     /// Whether it was asked since, and did not answer.
     is_silent: bool,
+    /// The topic, if the answer was that there is none.
+    missing: Option<String>,
 }
 
 /// What is known of a partition.
@@ -111,9 +113,11 @@ impl Facts {
         self.is_silent = false;
     }
 
-    /// Notes that the cluster has not answered.
-    pub(crate) fn unanswered(&mut self) {
+    /// Notes that the cluster has not answered where the log ends, since this topic does not exist or for any other
+    /// reason.
+    pub(crate) fn unanswered(&mut self, missing: Option<String>) {
         self.is_silent = true;
+        self.missing = missing;
     }
 
     /// Returns whether the cluster answered the last question, and when it last answered one. Before the first answer
@@ -151,6 +155,9 @@ impl Facts {
 
     /// Returns what keeps the table from the end of the log, as far as somebody else has to mend it.
     pub(crate) fn trouble(&self) -> Option<String> {
+        if let Some(topic) = self.missing.as_ref().filter(|_| self.is_silent) {
+            return Some(format!("the topic {topic} does not exist"));
+        }
         if self.is_silent {
             let since = self.answered_at.map(|at| format!(" since {at}")).unwrap_or_default();
             return Some(format!("the cluster does not answer{since}"));
@@ -165,8 +172,11 @@ impl Facts {
 
     /// Returns the phase, and what keeps the table from the end of the log.
     pub(crate) fn with_trouble(&self, phase: &Phase) -> String {
-        let trouble = self.trouble().map(|trouble| format!("; {trouble}"));
-        format!("{phase}{}", trouble.unwrap_or_default())
+        let phase = phase.to_string();
+        match self.trouble().filter(|trouble| !phase.contains(trouble)) {
+            Some(trouble) => format!("{phase}; {trouble}"),
+            None => phase,
+        }
     }
 
     /// Returns that the table is as of a time longer than `max` before `now`, and why.
@@ -259,7 +269,11 @@ mod tests {
         facts.answered(&answer(30, [Some(5), None]));
         assert_eq!((facts.as_of(), lags(&facts)), (Some(at(20)), vec![Some(0), None]));
         assert_eq!(facts.trouble().as_deref(), Some("the leader of partition 1 does not answer"));
-        facts.unanswered();
+        facts.unanswered(Some("vcc.users".to_owned()));
+        assert_eq!(facts.trouble().as_deref(), Some("the topic vcc.users does not exist"));
+        let waits = Phase::Stored { waits_for: "the cluster: the topic vcc.users does not exist".to_owned() };
+        assert_eq!(facts.with_trouble(&waits), waits.to_string(), "it is said once");
+        facts.unanswered(None);
         assert_eq!((facts.as_of(), lags(&facts)), (Some(at(20)), vec![None, None]));
         assert_eq!(facts.cluster(), (false, Some(at(30))));
         assert_eq!(facts.trouble().unwrap(), format!("the cluster does not answer since {}", at(30)));

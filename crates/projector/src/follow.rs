@@ -263,7 +263,7 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             Some(Err(reason)) => {
                 shared.log_wait(&reason, "the cluster cannot be used: trying again");
                 shared.waits_for(&format!("the cluster: {reason}"));
-                shared.ends_unanswered(&reason);
+                shared.ends_unanswered(reason.into());
                 if shared.pause().await.is_none() {
                     return Ok(None);
                 }
@@ -283,7 +283,7 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
             Some(Err(error)) => {
                 shared.log_wait(&error, "the topic cannot be described: trying again");
                 shared.waits_for(&format!("the cluster: {}", chain(&error)));
-                shared.ends_unanswered(&error);
+                shared.ends_unanswered(error.into());
                 if shared.pause().await.is_none() {
                     return Ok(None);
                 }

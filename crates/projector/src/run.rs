@@ -217,7 +217,7 @@ mod tests {
         facts.begin(&"0:5".parse().unwrap(), at(10));
         assert!(lacking(&stored, &facts, 0, at(20), MAX).unwrap().contains("waiting for the cluster"));
         assert!(lacking(&Phase::CatchingUp, &facts, 0, at(20), MAX).is_some());
-        facts.unanswered();
+        facts.unanswered(None);
         for phase in [&stored, &Phase::CatchingUp, &Phase::Following] {
             assert_eq!(lacking(phase, &facts, 0, at(70), MAX), None, "{phase}");
             assert!(lacking(phase, &facts, 0, at(71), MAX).unwrap().contains("more than 60 s ago"), "{phase}");

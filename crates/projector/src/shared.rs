@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use domain::{Checkpoint, Positions, TopicId, UnixMillis};
 use http::HeaderValue;
+use kafka::Unavailable;
 use kafka::topics::{EndsProbe, LogProbe, Watermarks};
 use parking_lot::{Mutex, RwLock};
 use service::Shutdown;
@@ -326,9 +327,10 @@ impl Shared {
     }
 
     /// Notes that it has not.
-    pub(crate) fn ends_unanswered(&self, error: &(dyn std::error::Error + 'static)) {
-        tracing::debug!(error, "the cluster does not answer where the log ends");
-        self.learn(Facts::unanswered);
+    pub(crate) fn ends_unanswered(&self, error: Unavailable) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "the cluster does not answer where the log ends");
+        let missing = if let Unavailable::Missing { topic } = error { Some(topic) } else { None };
+        self.learn(|facts| facts.unanswered(missing));
         self.note_minute();
     }
 

@@ -325,7 +325,7 @@ impl<'s> Follower<'s> {
             }
             Looked::OtherLog => return Ok(()),
             Looked::Silent(error) => {
-                self.shared.ends_unanswered(&error);
+                self.shared.ends_unanswered(error.into());
                 return Ok(());
             }
         }
@@ -358,9 +358,9 @@ async fn after_error(shared: &Shared, error: tail::Error) -> Result<Option<Stop>
             Ok(Some(Stop::Rebuild(RebuildReason::PartitionGone { partition })))
         }
         // Cluster, topic and permissions can come back. The table is answered from meanwhile, as of the time it has.
-        tail::Error::Unavailable(_) => {
+        tail::Error::Unavailable(ref unavailable) => {
             shared.log_wait(&error, "the log cannot be read now: trying again");
-            shared.ends_unanswered(&error);
+            shared.ends_unanswered(unavailable.clone());
             Ok(if shared.pause().await.is_none() { Some(Stop::Shutdown) } else { None })
         }
         tail::Error::Ended => Err(error.into()),
