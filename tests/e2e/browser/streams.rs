@@ -230,3 +230,34 @@ async fn subscribers(system: &System, expected: u32) {
     let line = format!("rollcall_projector_subscribers {expected}\n");
     until("the number of streams", async || system.projector.metrics().await.contains(&line).then_some(())).await;
 }
+
+/// A projector that is up, and has no table: its stream is open and silent, and no person is answered.
+const NO_TABLE: &str = "const ask = window.fetch;
+    window.fetch = async (url, options) => {
+        const path = new URL(url).pathname;
+        if (path.endsWith('/changes')) return new Response(new ReadableStream({}));
+        if (path.endsWith('/status')) {
+            return new Response(JSON.stringify({ detail: 'the table waits for Kafka' }), { status: 503 });
+        }
+        return path.includes('/users/') ? new Promise(() => {}) : ask(url, options);
+    };
+    document.getElementById('leave').click();";
+
+#[test]
+fn a_projector_that_is_not_ready_says_why() {
+    in_browser("browser::streams::a_projector_that_is_not_ready_says_why", async |broker| {
+        let system = System::start(broker, 1).await;
+        let mut vendor = Vendor::of(&system.ingest);
+        vendor.says(1, json!({})).await;
+        let page = Page::live(&system.projector.url()).await;
+        page.until_people(&[1]).await;
+        page.browser.run(NO_TABLE, json!([])).await;
+        page.until_text("#connection-text", "Not ready").await;
+        page.until_says("#trouble", "Not ready. The table waits for Kafka. What is shown is as of").await;
+        page.until("document.getElementById('try-now').hidden").await;
+        page.browser.run("location.hash = 'users/1';", json!([])).await;
+        page.until_says("#person", "The table waits for Kafka.").await;
+        page.end().await;
+        system.stop().await;
+    });
+}
