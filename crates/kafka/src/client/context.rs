@@ -123,7 +123,6 @@ impl ClientContext for TracingContext {
             LogLevel::Nothing => {}
             LogLevel::Debug => tracing::debug!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
             LogLevel::Warn => tracing::warn!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
-            LogLevel::Error => tracing::error!(target: "librdkafka", error = %Fault::from(error), "{reason}"),
         }
     }
 }
@@ -134,7 +133,6 @@ enum LogLevel {
     Nothing,
     Debug,
     Warn,
-    Error,
 }
 
 fn level_of(code: Option<Code>, logged: &Sparing, now: Instant) -> LogLevel {
