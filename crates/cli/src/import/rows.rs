@@ -66,7 +66,7 @@ impl Rows {
         let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(quoted);
         let names = reader.byte_headers()?.iter().map(|name| String::from_utf8(name.to_vec()));
         let names: Vec<String> = names.collect::<Result<_, _>>().context("its first row is not UTF-8")?;
-        in_vendors_case(names.iter().map(String::as_str))?;
+        in_vendors_case(names.iter())?;
         let has_identifier = names.iter().any(|name| IDENTIFIERS.contains(&name.as_str()));
         anyhow::ensure!(has_identifier, "it is no NDJSON, and as CSV its first row names no column userId");
         for (at, name) in names.iter().enumerate() {
@@ -93,7 +93,7 @@ impl Rows {
                     if *number == 1
                         && let Ok(members) = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(text)
                     {
-                        in_vendors_case(members.keys().map(String::as_str))?;
+                        in_vendors_case(members.keys())?;
                     }
                     return Ok(Some(Row { number: *number, user: Ok(text.to_vec()) }));
                 }
@@ -126,13 +126,13 @@ impl Iterator for Rows {
 
 /// # Errors
 /// If one of the vendor's names is there in another case alone.
-fn in_vendors_case<'n>(names: impl Iterator<Item = &'n str> + Clone) -> anyhow::Result<()> {
+fn in_vendors_case<'n>(names: impl Iterator<Item = &'n String>) -> anyhow::Result<()> {
+    let names: Vec<&str> = names.map(String::as_str).collect();
     let user = User::new(UserId::MIN);
-    let has = |wanted: &str| names.clone().any(|name| name == wanted);
-    let others = names.clone().filter(|name| User::is_field_in_another_case(name) && !IDENTIFIERS.contains(name));
+    let others = names.iter().filter(|name| User::is_field_in_another_case(name) && !IDENTIFIERS.contains(name));
     let renamed = others.filter_map(|name| {
         let (field, _) = user.fields().into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name))?;
-        (!has(field)).then(|| format!("{field} for {name}"))
+        (!names.contains(&field)).then(|| format!("{field} for {name}"))
     });
     let renamed: Vec<String> = renamed.collect();
     let expected = renamed.join(", ");
