@@ -13,7 +13,7 @@ use super::engine;
 use super::kafka::{IMAGE, Kafka, TAG};
 
 /// How long a broker may take to make topics.
-const TOPICS_MAX: Duration = Duration::from_secs(60);
+const TOPICS_MAX: Duration = Duration::from_secs(120);
 
 /// A broker that answers, of one of the two kinds.
 pub(crate) enum Broker {
