@@ -1,5 +1,7 @@
 //! The newest changes, kept in order: a subscriber who was away is sent these first. `of_user` reads those of one user,
-//! `passed` has the deliveries among them that changed nobody.
+//! `passed` has the deliveries among them that changed nobody, and `former` finds the event before each.
+
+mod former;
 
 mod of_user;
 
@@ -17,6 +19,7 @@ use super::rows::{read_gaps, signed};
 use super::sealed::Sealed;
 use super::unknown::{self, UNKNOWN_SINCE};
 use super::{STEP_BYTES_MAX, Seen, meta};
+use former::Formers;
 pub(super) use of_user::of_user;
 pub use of_user::{HISTORY_MAX, HistoryRow, UserHistory};
 pub use passed::PassedKind;
@@ -219,9 +222,7 @@ fn trim(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
 /// step may have.
 pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit: usize) -> rusqlite::Result<Kept> {
     const COLUMNS: &str = "seq, partition, offset, user_id, event, forgotten_at, unknown_since, before, before_state, \
-         before_is_agent, before_priv_group, (SELECT former.event FROM changes AS former \
-           WHERE former.user_id = changes.user_id AND former.kind = 0 AND former.seq < changes.seq \
-           ORDER BY former.seq DESC LIMIT 1)";
+         before_is_agent, before_priv_group";
     let (condition, value) = match which {
         Which::Below(_) => ("?2 = ''", String::new()),
         Which::Of(users) => {
@@ -233,7 +234,8 @@ pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit:
         "SELECT {COLUMNS} FROM changes WHERE kind = 0 AND seq >= ?1 AND {condition} ORDER BY seq"
     ))?;
     let mut rows = statement.query(params![begin, value])?;
-    let (floor, mut changes, mut next, mut bytes) = (meta::read_history_floor(connection)?, Vec::new(), begin, 0);
+    let (floor, mut formers) = (meta::read_history_floor(connection)?, Formers::before(connection, begin)?);
+    let (mut changes, mut next, mut bytes) = (Vec::new(), begin, 0);
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(0)?;
         let is_beyond = matches!(which, Which::Below(end) if number >= end);
@@ -242,7 +244,8 @@ pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit:
             return Ok(Kept { changes, next, floor, end: None });
         }
         next = number + 1;
-        if let Some(change) = read_change(connection, row)? {
+        if let Some(change) = read_change(connection, row, &formers)? {
+            formers.note(change.user_id, change.event.as_ref());
             bytes += [&change.event, &change.former].into_iter().flatten().map(|event| event.len()).sum::<usize>();
             changes.push(change);
         }
@@ -250,11 +253,10 @@ pub(super) fn kept(connection: &Connection, begin: i64, which: Which<'_>, limit:
     Ok(Kept { changes, next, floor, end: Some(meta::read_checkpoint(connection)?) })
 }
 
-fn read_change(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
+fn read_change(connection: &Connection, row: &Row<'_>, formers: &Formers) -> rusqlite::Result<Option<Change>> {
     let position = Position { partition: row.get(1)?, offset: row.get(2)? };
     let Ok(user_id) = UserId::new(row.get(3)?) else { return Ok(None) };
     let event: Option<Sealed<Vec<u8>>> = row.get(4)?;
-    let former: Option<Sealed<Vec<u8>>> = row.get(11)?;
     let forgotten_at: Option<i64> = row.get(5)?;
     let mut gaps = read_gaps(connection, user_id)?;
     gaps.retain(|gap| gap.position.partition != position.partition || gap.position.offset <= position.offset);
@@ -266,7 +268,7 @@ fn read_change(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Optio
         gaps,
         unknown_since: unknown::since(row, 6)?,
         before: Seen::from_columns(row, 7)?,
-        former: former.map(|Sealed(event)| Arc::from(event)),
+        former: formers.of(connection, user_id)?,
     }))
 }
 

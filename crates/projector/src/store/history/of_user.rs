@@ -88,13 +88,18 @@ pub(crate) fn of_user(connection: &Connection, user_id: UserId) -> rusqlite::Res
     })
 }
 
-/// Indexes the changes up to `last` by their users, once there are many: so a page of the index is written for many.
-pub(super) fn index(connection: &Connection, last: i64) -> rusqlite::Result<()> {
+/// Returns the number of the last change that is indexed by its user; 0 without one.
+pub(super) fn indexed(connection: &Connection) -> rusqlite::Result<i64> {
     let indexed: Option<String> = connection
         .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
         .query_row([INDEXED], |row| row.get(0))
         .optional()?;
-    let indexed: i64 = indexed.and_then(|number| number.parse().ok()).unwrap_or_default();
+    Ok(indexed.and_then(|number| number.parse().ok()).unwrap_or_default())
+}
+
+/// Indexes the changes up to `last` by their users, once there are many: so a page of the index is written for many.
+pub(super) fn index(connection: &Connection, last: i64) -> rusqlite::Result<()> {
+    let indexed = indexed(connection)?;
     if last - indexed < UNINDEXED_MAX {
         return Ok(());
     }
