@@ -5,8 +5,8 @@ use std::process::Command;
 #[expect(clippy::disallowed_methods, reason = "a build script has no other source for its settings")]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=ROLLCALL_COMMIT");
-    let commit = match std::env::var("ROLLCALL_COMMIT") {
+    println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
+    let commit = match std::env::var("BUILD_COMMIT") {
         Ok(commit) => commit,
         Err(_) if std::env::var("PROFILE").is_ok_and(|profile| profile != "release") => "a debug build".to_owned(),
         Err(_) => {
@@ -18,7 +18,7 @@ fn main() {
                 .unwrap_or_else(|| "unknown".to_owned())
         }
     };
-    println!("cargo::rustc-env=ROLLCALL_COMMIT={commit}");
+    println!("cargo::rustc-env=BUILD_COMMIT={commit}");
 }
 
 /// Returns the one line that git answers, or `None` without git or a repository.

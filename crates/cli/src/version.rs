@@ -8,7 +8,7 @@ pub(crate) fn long() -> &'static str {
         format!(
             "{}\ncommit      {}\nlibrdkafka  {}\nOpenSSL     {}",
             env!("CARGO_PKG_VERSION"),
-            env!("ROLLCALL_COMMIT"),
+            env!("BUILD_COMMIT"),
             kafka::client::library_version(),
             openssl::version::version().trim_start_matches("OpenSSL "),
         )

@@ -6,7 +6,7 @@ use kafka::ClientOptions;
 use serde_json::Value;
 use testkit::wait::PATIENCE;
 
-use crate::support::{Dev, on_runtime, post, run, stderr, stdout};
+use crate::support::{Dev, on_runtime, post, rollcall, run, stderr, stdout};
 
 const README: &str = include_str!("../../../../README.md");
 /// The members of an answer that differ from run to run.
@@ -85,6 +85,19 @@ fn the_tour_is_what_is_printed_and_answered() {
     // Key and time come first.
     let rest = |line: &str| line.split_whitespace().skip(2).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(rest(&letters), rest(listed), "{letters}");
+}
+
+/// `cargo run` gives the program the variables that its build script has set, and `cargo test` gives them to this test:
+/// none of them may be taken for a setting.
+#[test]
+fn what_cargo_sets_is_no_setting() {
+    let of_build = std::env::vars().filter(|(name, _)| name.contains("COMMIT"));
+    let output = rollcall(&["config", "show", "projector"]).envs(of_build.collect::<Vec<_>>()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        std::env::vars().any(|(name, value)| name.ends_with("COMMIT") && value == "a debug build"),
+        "cargo sets it"
+    );
 }
 
 async fn post_on(url: &str, body: &str) -> Value {
