@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION};
-use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Collected, Empty, Limited};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -18,7 +19,7 @@ use service::client::Connect;
 
 use crate::output::escaped;
 
-/// The time limit of an answer.
+/// The time limit of an answer, and of each part of one that comes line by line.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The media type of an answer with one JSON value a line.
 const NDJSON: &str = "application/x-ndjson";
@@ -119,19 +120,15 @@ impl ProjectorClient {
         request: Request<Empty<Bytes>>,
         mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<u8>> {
-        let late = || format!("{url} has not answered in time");
-        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(request)).await.with_context(late)?;
-        let answer = answer.map_err(|error| unanswered(url, &error))?;
-        if answer.status() != StatusCode::OK {
-            let status = answer.status();
-            let problem = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
+        let answer = self.answer(url, request).await?;
+        let status = answer.status();
+        if status != StatusCode::OK {
             // Without a body that can be read, the status says it.
-            let problem = tokio::time::timeout(ANSWER_WAIT_MAX, problem).await.ok().and_then(Result::ok);
-            let problem = problem.map(Collected::to_bytes).unwrap_or_default();
+            let problem = whole(url, answer).await.unwrap_or_default();
             anyhow::bail!("{url} answers {}", escaped(&detail(status, &problem)));
         }
         let (mut body, mut line) = (answer.into_body(), Vec::new());
-        while let Some(frame) = tokio::time::timeout(ANSWER_WAIT_MAX, body.frame()).await.with_context(late)? {
+        while let Some(frame) = in_time(url, body.frame()).await? {
             let frame = frame.with_context(|| format!("the answer of {url} was cut off"))?;
             let data = frame.into_data().unwrap_or_default();
             let mut parts = data.split(|byte| *byte == b'\n');
@@ -161,15 +158,25 @@ impl ProjectorClient {
     /// If there is no answer.
     pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
         let url = format!("{}{path}", self.base);
-        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, self.client.request(self.request(&url, JSON)?))
-            .await
-            .with_context(|| format!("{url} has not answered in time"))?
-            .map_err(|error| unanswered(&url, &error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("the answer of {url} was cut off: {error}"))?;
-        Ok((status, body.to_bytes()))
+        let answer = self.answer(&url, self.request(&url, JSON)?).await?;
+        Ok((answer.status(), whole(&url, answer).await?))
     }
+
+    /// Returns an answer of which the body is still to come.
+    async fn answer(&self, url: &str, request: Request<Empty<Bytes>>) -> anyhow::Result<Response<Incoming>> {
+        in_time(url, self.client.request(request)).await?.map_err(|error| unanswered(url, &error))
+    }
+}
+
+/// Returns the body of an answer.
+async fn whole(url: &str, answer: Response<Incoming>) -> anyhow::Result<Bytes> {
+    let body = in_time(url, Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect()).await?;
+    Ok(body.map_err(|error| anyhow::anyhow!("the answer of {url} was cut off: {error}"))?.to_bytes())
+}
+
+/// Waits for a part of an answer, for [`ANSWER_WAIT_MAX`].
+async fn in_time<T>(url: &str, part: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::time::timeout(ANSWER_WAIT_MAX, part).await.with_context(|| format!("{url} has not answered in time"))
 }
 
 /// Returns why there is no answer, in words: the last cause says it, or the remedy.

@@ -19,13 +19,18 @@ impl Former {
     /// Calls `close`, which takes a client to its end.
     pub(crate) fn close(&mut self, close: impl FnOnce() + Send + 'static) {
         self.forget_closed();
-        let closing = std::thread::Builder::new().name("kafka-closing".to_owned()).spawn(close);
-        self.0.push(closing.expect("the system can start a thread"));
+        self.0.push(close_aside(close));
     }
 
     fn forget_closed(&mut self) {
         self.0.retain(|closing| !closing.is_finished());
     }
+}
+
+/// Calls `close` on a thread of its own: closing can block, and a client that is stuck may never end.
+pub(crate) fn close_aside(close: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let closing = std::thread::Builder::new().name("kafka-closing".to_owned()).spawn(close);
+    closing.expect("the system can start a thread")
 }
 
 impl Drop for Former {

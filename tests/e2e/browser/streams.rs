@@ -14,7 +14,7 @@ use super::access::{enter, token};
 use super::in_browser;
 use super::page::{Page, cell, until};
 use super::vendor::Vendor;
-use crate::support::system::{Ingest, Projector, System};
+use crate::support::system::{Projector, System};
 
 /// Presses the button, which is there between attempts alone.
 const TRY_NOW: &str = "document.getElementById('try-now').click();";
@@ -61,12 +61,7 @@ fn address_of(projector: &Projector) -> SocketAddr {
 #[test]
 fn a_restart_is_said_and_leaves_no_gap() {
     in_browser("browser::streams::a_restart_is_said_and_leaves_no_gap", async |broker| {
-        let (options, names) = (broker.client_options(), broker.make_topics(1).await);
-        let store = TempDir::new().expect("a folder can be made");
-        let ingest = Ingest::start(&options, &names, |_| {}).await;
-        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
-        ingest.ready().await;
-        projector.ready().await;
+        let System { options, names, ingest, projector, store, .. } = System::start(broker, 1).await;
         let mut vendor = Vendor::of(&ingest);
         vendor.says(1, json!({ "extension": "100" })).await;
         let relay = Relay::to(&projector).await;

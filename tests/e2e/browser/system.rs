@@ -1,14 +1,13 @@
 //! The state of the system, and what to do.
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::in_browser;
 use super::page::Page;
 use super::streams::Relay;
 use super::vendor::Vendor;
 use crate::support::broker::Broker;
-use crate::support::system::{Ingest, Projector, System};
+use crate::support::system::{Projector, System};
 
 #[test]
 fn the_system_says_how_it_is_and_what_to_do() {
@@ -118,12 +117,7 @@ fn partitions_that_are_amiss_are_marked() {
 #[test]
 fn the_last_known_state_stays_while_the_projector_is_away() {
     in_browser("browser::system::the_last_known_state_stays_while_the_projector_is_away", async |broker| {
-        let (options, names) = (broker.client_options(), broker.make_topics(12).await);
-        let store = TempDir::new().expect("a folder can be made");
-        let ingest = Ingest::start(&options, &names, |_| {}).await;
-        let projector = Projector::start(&options, &names, store.path(), |_| {}).await;
-        ingest.ready().await;
-        projector.ready().await;
+        let System { options, names, ingest, projector, store, .. } = System::start(broker, 12).await;
         let mut vendor = Vendor::of(&ingest);
         vendor.says(1, json!({})).await;
         let relay = Relay::to(&projector).await;

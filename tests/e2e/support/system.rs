@@ -157,7 +157,7 @@ pub(crate) struct System {
     /// It answers until it goes.
     _registry: Option<FakeRegistry>,
     /// The projector's; it goes when the system goes.
-    _store: TempDir,
+    pub(crate) store: TempDir,
 }
 
 impl System {
@@ -206,7 +206,7 @@ impl System {
         .await;
         ingest.ready().await;
         projector.ready().await;
-        Self { options, names, ingest, projector, registry_url: url, _registry: registry, _store: store }
+        Self { options, names, ingest, projector, registry_url: url, _registry: registry, store }
     }
 
     /// Returns the schemas as a command opens them.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{ClientOptions, Renewable};
 use crate::Fault;
+use crate::former::close_aside;
 
 /// How long a client may leave questions without an answer before another one is asked. After a broker has paused,
 /// librdkafka 2.12 was seen to keep a client without a connection for good, while new clients were answered.
@@ -75,9 +76,7 @@ impl<C: Send + Sync + 'static> Renewed<C> {
             let former = std::mem::replace(&mut *slot, Slot::NotMade);
             drop(slot);
             tracing::debug!(silent = ?now.duration_since(since), "a Kafka client without an answer is made anew");
-            // Closing can block, and one that is stuck may never end.
-            let closing = std::thread::Builder::new().name("kafka-closing".to_owned()).spawn(move || drop(former));
-            drop(closing.expect("the system can start a thread"));
+            close_aside(move || drop(former));
         }
     }
 
