@@ -25,7 +25,7 @@ pub struct Answered<'a> {
 }
 
 /// Delivers all events of the sender, at most `concurrency` attempts at a time, until there are no more or a shutdown
-/// is requested. Attempts in flight are then finished within [`DRAIN_MAX`]. Calls `watch` with each answer.
+/// is requested. Attempts in flight are then finished within `DRAIN_MAX`. Calls `watch` with each answer.
 pub async fn deliver(
     sender: &mut Desk,
     post: &Arc<Post>,
