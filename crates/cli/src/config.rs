@@ -13,7 +13,7 @@ use service::config::{Fault, Faults};
 use crate::files;
 use crate::output::{print, print_json};
 use crate::sources::Sources;
-use online::{Needs, Role};
+use online::{Found, Needs, Role};
 
 /// Checks or shows a service's configuration
 #[derive(Debug, clap::Subcommand)]
@@ -77,8 +77,10 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
             if !online {
                 return Ok(ExitCode::SUCCESS);
             }
-            let faults = online::faults(&needs).await?;
-            print(&format!("Kafka at {} can be used\n", needs.options.bootstrap))?;
+            let Found { kafka_can_be_used, faults } = online::find(&needs).await;
+            if kafka_can_be_used {
+                print(&format!("Kafka at {} can be used\n", needs.options.bootstrap))?;
+            }
             for fault in &faults {
                 print(&format!("{fault}\n"))?;
             }
@@ -99,9 +101,7 @@ pub(crate) async fn run(command: &Command) -> anyhow::Result<ExitCode> {
 async fn check_as_json(args: &Args, online: bool) -> anyhow::Result<ExitCode> {
     let (faults, cautions, ignored, online) = match checked(args) {
         Ok((needs, ignored, cautions)) => {
-            let found = if online { Some(online::faults(&needs).await) } else { None };
-            // A cluster that cannot be used is a fault of its own.
-            let found = found.map(|found| found.unwrap_or_else(|error| vec![format!("{error:#}")]));
+            let found = if online { Some(online::find(&needs).await.faults) } else { None };
             (Vec::new(), cautions, ignored, found)
         }
         Err(mut faults) => (faults.iter().cloned().collect(), faults.take_cautions(), Vec::new(), None),

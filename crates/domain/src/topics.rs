@@ -54,6 +54,12 @@ pub const EVENT_OVERHEAD_BYTES_MAX: usize = 512;
 /// The rest of a record in Kafka's count: key, CloudEvents headers, batch header.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 4 * 1024;
 
+/// Returns the size of a record with this many events of the largest bodies.
+pub const fn record_bytes_max(events: usize, body_bytes_max: usize) -> usize {
+    let event = body_bytes_max.saturating_add(EVENT_OVERHEAD_BYTES_MAX);
+    event.saturating_mul(events).saturating_add(RECORD_OVERHEAD_BYTES_MAX)
+}
+
 /// The names of the topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -146,8 +152,7 @@ impl Spec {
 
     /// Returns the record size that the topic must accept: the largest number of the largest events in one record.
     pub fn record_bytes_max(&self) -> usize {
-        let event = self.body_bytes_max.saturating_add(EVENT_OVERHEAD_BYTES_MAX);
-        event.saturating_mul(self.events_per_record_max).saturating_add(RECORD_OVERHEAD_BYTES_MAX)
+        record_bytes_max(self.events_per_record_max, self.body_bytes_max)
     }
 
     fn with_retention(self) -> Self {

@@ -8,10 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use domain::User;
-use domain::topics::Names;
+use domain::roll::SET_MAX;
+use domain::topics::{Names, record_bytes_max};
 use ipnet::IpNet;
 use kafka::ClientOptions;
-use kafka::client::{Credentials, OptionFault};
+use kafka::client::{Credentials, MESSAGE_BYTES_MAX, OptionFault};
 use service::config::{Fault, Faults};
 use service::hosts::AllowedHosts;
 use service::registry;
@@ -78,6 +79,7 @@ impl TryFrom<Raw> for Config {
         topics.check(&mut faults);
         log.check(&mut faults);
         check_webhook(&webhook, &mut faults);
+        check_message_size(&kafka, webhook.body_bytes_max, &mut faults);
         if webhook.refused_is_ok && !security.body_keys.is_empty() {
             let reason = "contradicts security.body_keys: an answer that tells an event from what is none lets a \
                           stranger read an encrypted body by trials";
@@ -138,6 +140,22 @@ fn check_webhook(webhook: &Webhook, faults: &mut Faults) {
         if value == 0 {
             faults.push(key, "expected at least 1");
         }
+    }
+}
+
+/// Adds a fault where the event of the largest body cannot be sent, and a caution where a record that carries the most
+/// such events cannot.
+fn check_message_size(kafka: &ClientOptions, body_bytes_max: usize, faults: &mut Faults) {
+    let key = format!("kafka.properties.{MESSAGE_BYTES_MAX}");
+    let (least, advised) = (record_bytes_max(1, body_bytes_max), record_bytes_max(SET_MAX, body_bytes_max));
+    let found = kafka.message_bytes_max();
+    let of_body = format!("webhook.body_bytes_max is {body_bytes_max}");
+    if found < least {
+        faults
+            .push(key, format!("is {found}, expected at least {least}, for the event of the largest body: {of_body}"));
+    } else if found < advised {
+        let reason = format!("is {found}; a record with {SET_MAX} of the largest events takes {advised}: {of_body}");
+        faults.caution(key, reason);
     }
 }
 
@@ -229,6 +247,33 @@ mod tests {
             "security.body_keys.1.cipher: ",
         ] {
             assert!(faults.contains(key), "{key} is missing in\n{faults}");
+        }
+    }
+
+    #[test]
+    fn the_event_of_the_largest_body_can_be_sent() {
+        let checked = |message: Option<usize>, body: usize| {
+            let set = message.map(|bytes| format!("[kafka.properties]\n'message.max.bytes' = {bytes}\n"));
+            let text = format!(
+                "{}[webhook]\nbody_bytes_max = {body}\n[security]\nallow_unauthenticated = true",
+                set.unwrap_or_default()
+            );
+            match config(&text) {
+                Ok(config) => (false, config.cautions.iter().any(|caution| caution.key.ends_with("message.max.bytes"))),
+                Err(faults) => (faults.to_string().starts_with("kafka.properties.message.max.bytes: is "), false),
+            }
+        };
+        for (message, body, is_fault, is_caution) in [
+            (None, 64 * 1024, false, false),
+            (Some(1_000), 64 * 1024, true, false),
+            (Some(70_143), 64 * 1024, true, false),
+            (Some(70_144), 64 * 1024, false, true),
+            (Some(532_480), 64 * 1024, false, false),
+            (None, 256 * 1024, false, true),
+            (None, 1024 * 1024, true, false),
+            (Some(16_000_000), 1024 * 1024, false, false),
+        ] {
+            assert_eq!(checked(message, body), (is_fault, is_caution), "{message:?} {body}");
         }
     }
 

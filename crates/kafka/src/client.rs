@@ -48,6 +48,11 @@ const CONNECTION_SETUP_MS_MAX: &str = "10000";
 /// long.
 const METADATA_REFRESH_MS: &str = "60000";
 
+/// The property with the size of the largest record that a producer sends.
+pub const MESSAGE_BYTES_MAX: &str = "message.max.bytes";
+/// librdkafka's default of it.
+const MESSAGE_BYTES_MAX_DEFAULT: usize = 1_000_000;
+
 /// The isolation of a client that sees past an open transaction.
 const READ_UNCOMMITTED: &str = "read_uncommitted";
 
@@ -80,6 +85,12 @@ impl ClientOptions {
     /// Returns the name of a consumer group, by its name within Rollcall.
     pub fn group(&self, name: &str) -> String {
         format!("{}-{name}", self.group_prefix)
+    }
+
+    /// Returns the size of the largest record that a producer sends.
+    pub fn message_bytes_max(&self) -> usize {
+        let set = self.properties.get(MESSAGE_BYTES_MAX).and_then(|bytes| bytes.parse().ok());
+        set.unwrap_or(MESSAGE_BYTES_MAX_DEFAULT)
     }
 
     /// Returns the settings that all kinds of clients share.

@@ -27,17 +27,30 @@ pub(super) enum Role {
     Projector { late: Option<String> },
 }
 
-/// Connects, and returns each fault of the topics, the permissions and the registry.
+/// What a configuration lacks on the cluster and in the registry.
+pub(super) struct Found {
+    pub(super) kafka_can_be_used: bool,
+    pub(super) faults: Vec<String>,
+}
+
+/// Connects, and returns each fault of cluster, topics, permissions and registry. What Kafka lacks does not keep the
+/// registry from being asked.
+pub(super) async fn find(needs: &Needs) -> Found {
+    let (kafka, registry) = tokio::join!(kafka_faults(needs), schemas(&needs.registry, &needs.names));
+    let kafka_can_be_used = kafka.is_ok();
+    let mut faults = kafka.unwrap_or_else(|error| vec![format!("{error:#}")]);
+    faults.extend(registry.err().map(|error| format!("{error:#}")));
+    Found { kafka_can_be_used, faults }
+}
+
+/// Returns each fault of the permissions and the topics.
 ///
 /// # Errors
 /// If the cluster cannot be used, with the reason and the remedy.
-pub(super) async fn faults(needs: &Needs) -> anyhow::Result<Vec<String>> {
+async fn kafka_faults(needs: &Needs) -> anyhow::Result<Vec<String>> {
     reach(&needs.options).await?;
     let mut faults = missing_permissions(needs).await.with_context(|| asked(&needs.options))?;
     faults.extend(topic_faults(needs).await);
-    if let Err(error) = schemas(&needs.registry, &needs.names).await {
-        faults.push(format!("{error:#}"));
-    }
     Ok(faults)
 }
 

@@ -130,6 +130,15 @@ fn a_configuration_is_checked_as_json() {
     let (status, away) = check(&away);
     assert_eq!((status, &away["valid"], &away["faults"]), (Some(1), &false.into(), &serde_json::json!([])));
     assert!(away["online_faults"][0].as_str().unwrap().contains("refuses the connection"), "{away}");
+    // Each is asked, though the other does not answer.
+    let both = [&open[..], &["--online", "--bootstrap=127.0.0.1:1", "--set=registry.url=http://127.0.0.1:1"]].concat();
+    let faults = check(&both).1["online_faults"].clone();
+    assert_eq!(faults.as_array().unwrap().len(), 2, "{faults}");
+    assert!(faults[1].as_str().unwrap().contains("the schema registry at http://127.0.0.1:1"), "{faults}");
+    let in_words = run(&[&["config", "check", "ingest"], &both[..]].concat());
+    let lines = stdout(&in_words);
+    assert!(lines.contains("refuses the connection") && lines.contains("the schema registry at"), "{in_words:?}");
+    assert!(in_words.status.code() == Some(1) && !lines.contains("can be used"), "{in_words:?}");
 }
 
 #[test]

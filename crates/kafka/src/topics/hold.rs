@@ -17,6 +17,9 @@ const FIRST_RECORD_MAX: Duration = Duration::from_secs(5);
 /// The longest single wait for it.
 const POLL: Duration = Duration::from_millis(100);
 
+/// The most partitions that one text names.
+const NAMED_MAX: usize = 12;
+
 /// A partition whose readers wait for the end of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
@@ -37,6 +40,23 @@ impl fmt::Display for Hold {
             write!(f, " since {since}")?;
         }
         write!(f, " (partition {partition}, offset {stable})")
+    }
+}
+
+impl Hold {
+    /// Returns one text about several holds, with the earliest time. It names [`NAMED_MAX`] partitions at most.
+    pub fn all(holds: &[Self]) -> String {
+        if let [only] = holds {
+            return only.to_string();
+        }
+        let since = holds.iter().filter_map(|hold| hold.since).min();
+        let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+        let named: Vec<String> = holds.iter().take(NAMED_MAX).map(|hold| hold.partition.to_string()).collect();
+        let more = match holds.len().saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("held back by an open transaction{since} (partitions {}{more})", named.join(", "))
     }
 }
 
@@ -70,4 +90,23 @@ fn first_record(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(partitions: i32) -> Vec<Hold> {
+        let since = |partition| (partition > 0).then(|| UnixMillis::from_millis(i64::from(partition) * 1_000));
+        (0..partitions).map(|partition| Hold { partition, stable: 5, high: 7, since: since(partition) }).collect()
+    }
+
+    #[test]
+    fn one_text_names_the_partitions_up_to_a_limit() {
+        assert_eq!(Hold::all(&holds(1)), "held back by an open transaction (partition 0, offset 5)");
+        let since = "held back by an open transaction since 1970-01-01T00:00:01Z";
+        assert_eq!(Hold::all(&holds(3)), format!("{since} (partitions 0, 1, 2)"));
+        let (all, many) = (Hold::all(&holds(12)), Hold::all(&holds(300)));
+        assert!(all.ends_with(", 10, 11)") && many.ends_with(", 10, 11 and 288 more)"), "{all} {many}");
+    }
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kafka::Record;
 use kafka::tail::{Tail, TailEvent};
-use kafka::topics::{Description, Watermarks};
+use kafka::topics::{Description, Hold, Watermarks};
 use service::Shutdown;
 use service::registry::Unsettled;
 use tokio::time::Instant;
@@ -173,12 +173,16 @@ impl<'u> Follower<'u> {
         for found in &looked.ends {
             self.horizon.see(found);
         }
+        let mut new = Vec::new();
         for hold in &looked.holds {
             if self.horizon.hold(hold, self.next_offset(hold.partition)) {
-                tracing::warn!(reason = %hold, "the gate is withdrawn and the keeper waits");
-                self.upkeep.gate.withdraw_from(&self.log, Withdrawn::HeldBack);
                 self.wait_for_end(hold.partition);
+                new.push(*hold);
             }
+        }
+        if !new.is_empty() {
+            tracing::warn!(reason = Hold::all(&new), "the gate is withdrawn and the keeper waits");
+            self.upkeep.gate.withdraw_from(&self.log, Withdrawn::HeldBack);
         }
     }
 
