@@ -7,7 +7,7 @@ use domain::topics::{Names, Spec};
 use kafka::ClientOptions;
 use kafka::client::Probe;
 use kafka::topics::{self, Severity};
-use service::deviations::{Deviations, SETTINGS_INTERVAL, TOPICS};
+use service::deviations::{Deviations, TOPICS};
 use service::partitions::PartitionCount;
 use service::permissions::{Asked, MissingPermissions, Permission};
 use service::{Readiness, Shutdown};
@@ -91,6 +91,7 @@ impl ClusterWatch {
         let (mut topics_due, mut permissions_due) = (Instant::now(), Instant::now());
         let mut is_checked = false;
         loop {
+            let asked_at = Instant::now();
             let answered = self.probe.cluster_answers(PROBE_DEADLINE).await;
             if stop.is_requested() {
                 return Ok(());
@@ -100,6 +101,7 @@ impl ClusterWatch {
                 Ok(partitions) => {
                     self.readiness.holds(KAFKA);
                     self.partitions.report(partitions);
+                    self.refused.is_there(&self.topics.users, asked_at);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the cluster cannot be used: trying again");
@@ -114,8 +116,11 @@ impl ClusterWatch {
                 self.ask_permissions().await;
                 permissions_due = Instant::now() + PERMISSIONS_INTERVAL;
             }
-            if answers && Instant::now() >= topics_due && self.check_topics(is_checked).await? {
-                (is_checked, topics_due) = (true, Instant::now() + SETTINGS_INTERVAL);
+            if answers
+                && Instant::now() >= topics_due
+                && let Some(next) = self.check_topics(is_checked).await?
+            {
+                (is_checked, topics_due) = (true, Instant::now() + next);
             }
             tokio::select! {
                 () = stop.requested() => return Ok(()),
@@ -132,17 +137,17 @@ impl ClusterWatch {
         }
     }
 
-    /// Returns whether the topics could be checked. They then match the contract, or `is_running` and readiness says
-    /// that they no longer do.
-    async fn check_topics(&mut self, is_running: bool) -> Result<bool, TopicsRefused> {
+    /// Returns the time until the next check if the topics could be checked. They then match the contract, or
+    /// `is_running` and readiness says that they no longer do.
+    async fn check_topics(&mut self, is_running: bool) -> Result<Option<Duration>, TopicsRefused> {
         // The contract with one partition and one replica: the operator chooses how many there are.
         let specs = Spec::contract(&self.topics, 1, 1);
         let findings = match topics::check(&self.options, &specs, PROBE_DEADLINE).await {
             Ok(findings) => findings,
-            Err(_) if is_running => return Ok(false),
+            Err(_) if is_running => return Ok(None),
             Err(error) => {
                 self.readiness.lacks(TOPICS, error.to_string());
-                return Ok(false);
+                return Ok(None);
             }
         };
         let (mut refused, mut warned) = (Vec::new(), Vec::new());
@@ -157,7 +162,6 @@ impl ClusterWatch {
         if !refused.is_empty() && !is_running {
             return Err(TopicsRefused(refused.join("; ")));
         }
-        self.deviations.report(refused, warned);
-        Ok(true)
+        Ok(Some(self.deviations.report(refused, warned)))
     }
 }

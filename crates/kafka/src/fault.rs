@@ -48,6 +48,12 @@ impl Fault {
         Self(Cause::NoToken(text))
     }
 
+    /// Returns whether there is no such topic.
+    pub fn is_topic_missing(&self) -> bool {
+        let missing = [Code::UnknownTopic, Code::UnknownTopicOrPartition, Code::UnknownPartition];
+        self.code().is_some_and(|code| missing.contains(&code))
+    }
+
     /// Returns whether the client lacks a permission on its group.
     pub fn is_group_refused(&self) -> bool {
         self.code() == Some(Code::GroupAuthorizationFailed)

@@ -76,8 +76,7 @@ impl ClusterWatch {
         loop {
             self.ask_permissions().await;
             if Instant::now() >= topic_due {
-                self.check_topic().await;
-                topic_due = Instant::now() + SETTINGS_INTERVAL;
+                topic_due = Instant::now() + self.check_topic().await;
             }
             tokio::time::sleep(PERMISSIONS_INTERVAL).await;
         }
@@ -90,10 +89,12 @@ impl ClusterWatch {
         }
     }
 
-    /// A topic that cannot be described now is checked the next time.
-    async fn check_topic(&mut self) {
+    /// Returns the time until the next check. A topic that cannot be described now is checked then.
+    async fn check_topic(&mut self) -> Duration {
         let options = &self.projection.shared.options;
-        let Ok(description) = topics::describe(&options.kafka, &options.topic, ASK_DEADLINE).await else { return };
+        let Ok(description) = topics::describe(&options.kafka, &options.topic, ASK_DEADLINE).await else {
+            return SETTINGS_INTERVAL;
+        };
         let (mut refused, mut warned) = (Vec::new(), Vec::new());
         for finding in topics::judge(&Spec::users(&options.topic, description.partitions, 1), Some(&description)) {
             match finding.severity {
@@ -102,6 +103,6 @@ impl ClusterWatch {
                 Severity::Note => {}
             }
         }
-        self.deviations.report(refused, warned);
+        self.deviations.report(refused, warned)
     }
 }

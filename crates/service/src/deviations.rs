@@ -11,6 +11,8 @@ use crate::Readiness;
 
 /// The interval of checks. Retention and cleaner act within minutes of a change at the earliest.
 pub const SETTINGS_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// The interval while the service is not ready because of them.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Readiness: the topics match their contract.
 pub const TOPICS: &str = "topics";
@@ -44,8 +46,9 @@ impl Deviations {
         registry.register("rollcall_topic_deviations", help, self.gauge.clone());
     }
 
-    /// Takes the findings of a check: those with which data would be lost, and others. New ones are logged.
-    pub fn report(&mut self, refused: Vec<String>, warned: Vec<String>) {
+    /// Takes the findings of a check: those with which data would be lost, and others. New ones are logged. Returns the
+    /// time until the next check.
+    pub fn report(&mut self, refused: Vec<String>, warned: Vec<String>) -> Duration {
         for (severity, findings) in [("refuse", &refused), ("warn", &warned)] {
             let count = i64::try_from(findings.len()).unwrap_or(i64::MAX);
             self.gauge.get_or_create(&Label { severity }).set(count);
@@ -57,12 +60,15 @@ impl Deviations {
         for finding in warned.iter().filter(is_new) {
             tracing::warn!(finding, "a topic deviates from its contract");
         }
-        if refused.is_empty() {
+        let next = if refused.is_empty() {
             self.readiness.holds(TOPICS);
+            SETTINGS_INTERVAL
         } else {
             self.readiness.lacks(TOPICS, refused.join("; "));
-        }
+            REFUSED_INTERVAL
+        };
         self.last = [refused, warned].concat();
+        next
     }
 }
 
@@ -77,10 +83,11 @@ mod tests {
         let mut deviations = Deviations::new(&readiness);
         metrics.register(|registry| deviations.register(registry));
         let policy = || "vcc.users: cleanup.policy is delete, expected compact".to_owned();
-        deviations.report(vec![policy()], vec!["vcc.users: replication is 1".to_owned()]);
+        let next = deviations.report(vec![policy()], vec!["vcc.users: replication is 1".to_owned()]);
+        assert_eq!(next, REFUSED_INTERVAL, "what is mended is noticed soon");
         assert_eq!(readiness.missing(), [(TOPICS, policy())]);
         assert!(metrics.encode().contains("rollcall_topic_deviations{severity=\"refuse\"} 1\n"));
-        deviations.report(Vec::new(), Vec::new());
+        assert_eq!(deviations.report(Vec::new(), Vec::new()), SETTINGS_INTERVAL);
         assert!(readiness.missing().is_empty());
         assert!(metrics.encode().contains("rollcall_topic_deviations{severity=\"refuse\"} 0\n"));
     }

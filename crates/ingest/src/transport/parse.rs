@@ -5,7 +5,7 @@ use domain::json::{Json, Text};
 use super::decrypt::Plaintext;
 use super::encoding::{foreign, without_mark};
 use super::json::{self, type_name};
-use super::password::{self, blank_text, is_password_name};
+use super::password::{self, Seen, blank_text, is_password_name};
 use crate::Rejection;
 
 /// The deepest nesting of a body. The vendor's bodies nest three levels; unknown members may nest further.
@@ -65,6 +65,18 @@ fn member<'m, 'p>(members: &'m Members<'p>, name: &str) -> Option<&'m Json<'p>> 
     members.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value)
 }
 
+/// Returns whether an object is a pair of the word and its value.
+fn is_pair(members: &Members<'_>) -> bool {
+    let mut seen = Seen::default();
+    for (name, value) in members {
+        seen.name(name.as_str());
+        if let Json::Text(text) = value {
+            seen.value(text.as_str());
+        }
+    }
+    seen.is_pair()
+}
+
 struct Blanking {
     growth_left: usize,
 }
@@ -87,6 +99,9 @@ impl Blanking {
 
     fn drop_nested(&mut self, value: &mut Json<'_>) {
         match value {
+            Json::Object(members) if is_pair(members) => {
+                *value = Json::Text(Text::new(password::BLANK_TEXT.to_owned()))
+            }
             Json::Object(members) => self.drop_passwords(members),
             Json::Array(items) => items.iter_mut().for_each(|item| self.drop_nested(item)),
             Json::Text(text) => {
@@ -164,6 +179,9 @@ mod tests {
             parsed(r#"{"new":{"password":"hunter2","deep":[{"Password":1}]},"old":{"PASSWORD":"x"}}"#).unwrap();
         assert!(delivery.password_changed());
         assert_eq!(written(delivery), r#"{"new":{"deep":[{}]},"old":{}}"#);
+        let pair = parsed(r#"{"new":{"userId":1,"name":"password"},"form":[{"name":"password","value":"x"}]}"#);
+        let expected = r#"{"new":{"userId":1,"name":"password"},"form":["[redacted]"]}"#;
+        assert_eq!(written(pair.unwrap()), expected);
         let nested =
             parsed(r#"{"new":{},"log":["{\"password\":\"hunter2\"}"],"{\"password\":\"hunter2\"}":1}"#).unwrap();
         let expected = r#"{"new":{},"log":["{\"password\":\"[redacted]\"}"],"{\"password\":\"[redacted]\"}":1}"#;

@@ -30,10 +30,23 @@ pub(super) fn kinds(text: &[u8]) -> u8 {
     text.iter().fold(0, |kinds, byte| kinds | KINDS[usize::from(*byte)])
 }
 
+/// Returns the runs of letters of base64, also as in URLs and in lines, and of hexadecimal digits, each with its place.
+/// Shorter ones are left out.
+pub(super) fn coded_runs(text: &[u8], length_min: usize) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut next = 0;
+    let runs = text.split(|byte| *byte == b'=' || KINDS[usize::from(*byte)] & OF_NO_CODING != 0);
+    let placed = runs.map(move |run| {
+        let at = next;
+        next += run.len() + 1;
+        (at, run)
+    });
+    placed.filter(move |(_, run)| run.len() >= length_min)
+}
+
 /// Returns whether `text` contains the name of a password as a member's name: followed by a quotation mark, possibly
 /// escaped, and a colon.
 pub(super) fn has_password_member(text: &[u8]) -> bool {
-    let lower = unescaped(&text.to_ascii_lowercase());
+    let lower = unescaped(text).to_ascii_lowercase();
     let mut rest = lower.as_slice();
     while let Some(at) = find(rest, NAME.as_bytes()) {
         rest = &rest[at + NAME.len()..];
@@ -49,11 +62,11 @@ pub(super) fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|window| window == word)
 }
 
-/// Returns `lower` with JSON's `\u00xx` (after any number of backslashes) and the `%xx` of forms decoded, and otherwise
-/// unchanged. Every byte is looked at a bounded number of times: a run of backslashes is taken as a whole.
-pub(super) fn unescaped(lower: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(lower.len());
-    let mut rest = lower;
+/// Returns the text with JSON's `\u00xx` (after any number of backslashes) and the `%xx` of forms decoded, and
+/// otherwise unchanged. Every byte is looked at a bounded number of times: a run of backslashes is taken as a whole.
+pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
     while let Some(byte) = rest.first() {
         // The escapes of JSON in a string within JSON are escaped again at each level.
         let backslashes = rest.iter().take_while(|byte| **byte == b'\\').count();
@@ -66,7 +79,7 @@ pub(super) fn unescaped(lower: &[u8]) -> Vec<u8> {
         let character = digits.and_then(|(digits, after)| Some((hex::decode(digits).ok()?, after)));
         match character {
             Some((character, after)) => {
-                decoded.extend(character.to_ascii_lowercase());
+                decoded.extend(character);
                 rest = after;
             }
             None => {
