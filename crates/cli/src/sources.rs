@@ -1,11 +1,11 @@
 //! The sources of a configuration: a file, the environment over it, flags over both.
 
-use std::path::PathBuf;
-
+use clap::ValueHint;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use domain::client_property::is_secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service::config::{self, Faults};
+use service::config::{self, Faults, File};
 use toml::{Table, Value};
 
 use crate::environment;
@@ -18,8 +18,9 @@ const PROPERTIES: &str = "kafka.properties.";
 pub(crate) struct Sources {
     /// The configuration file (TOML), of the service that the end of this help names. Variables such as
     /// ROLLCALL_HTTP__LISTEN override it, flags override both
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(value_parser = PathBufValueParser::new().map(File::from))]
+    config: Option<File>,
     /// The Kafka cluster: kafka.bootstrap
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
@@ -34,7 +35,7 @@ impl Sources {
     /// # Errors
     /// All faults, each with the place where it was set.
     pub(crate) fn load<Raw: DeserializeOwned>(&self) -> Result<Raw, Faults> {
-        config::load(self.config.as_deref(), &environment::variables(), self.flags()?)
+        config::load(self.config.as_ref(), &environment::variables(), self.flags()?)
     }
 
     /// Returns what a command needs of the configuration of either service.
@@ -47,7 +48,7 @@ impl Sources {
         Config: TryFrom<Raw, Error = Faults>,
     {
         let variables = environment::variables();
-        config::load_valid::<Raw, _>(&[], self.config.as_deref(), &variables, self.flags()?, |_| ())
+        config::load_valid::<Raw, _>(&[], self.config.as_ref(), &variables, self.flags()?, |_| ())
     }
 
     /// Returns the configuration of ingest.
@@ -56,7 +57,7 @@ impl Sources {
     /// All faults.
     pub(crate) fn ingest(&self, adjust: impl FnOnce(&mut ingest::config::Raw)) -> Result<ingest::Config, Faults> {
         let (variables, _) = self.variables::<ingest::config::Raw, projector::Raw>();
-        config::load_valid(&[], self.config.as_deref(), &variables, self.flags()?, adjust)
+        config::load_valid(&[], self.config.as_ref(), &variables, self.flags()?, adjust)
     }
 
     /// Returns the configuration of the projector.
@@ -65,7 +66,7 @@ impl Sources {
     /// All faults.
     pub(crate) fn projector(&self, adjust: impl FnOnce(&mut projector::Raw)) -> Result<projector::Config, Faults> {
         let (variables, _) = self.variables::<projector::Raw, ingest::config::Raw>();
-        config::load_valid(&[], self.config.as_deref(), &variables, self.flags()?, adjust)
+        config::load_valid(&[], self.config.as_ref(), &variables, self.flags()?, adjust)
     }
 
     /// Returns the raw configuration of one service from sources of both: the sections of the other are ignored.
@@ -78,7 +79,7 @@ impl Sources {
         Other: Default + Serialize,
     {
         let (variables, others) = (environment::variables(), only_of_other::<Raw, Other>());
-        config::load_without(&others, self.config.as_deref(), &variables, self.flags()?)
+        config::load_without(&others, self.config.as_ref(), &variables, self.flags()?)
     }
 
     /// Returns the configuration of one service from sources of both.
@@ -92,7 +93,7 @@ impl Sources {
         Config: TryFrom<Raw, Error = Faults>,
     {
         let (variables, others) = (environment::variables(), only_of_other::<Raw, Other>());
-        config::load_valid(&others, self.config.as_deref(), &variables, self.flags()?, adjust)
+        config::load_valid(&others, self.config.as_ref(), &variables, self.flags()?, adjust)
     }
 
     /// Returns the raw configuration of one service.
@@ -105,7 +106,7 @@ impl Sources {
         Other: Default + Serialize,
     {
         let (variables, _) = self.variables::<Raw, Other>();
-        config::load(self.config.as_deref(), &variables, self.flags()?)
+        config::load(self.config.as_ref(), &variables, self.flags()?)
     }
 
     /// Returns the variables for one service, and the names of those for the other, which are ignored: one environment

@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn the_example_is_the_default_written_out() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/projector.toml");
-        let raw: Raw = service::config::load(Some(&example), &[], toml::Table::new()).unwrap();
+        let raw: Raw = service::config::load(Some(&example.clone().into()), &[], toml::Table::new()).unwrap();
         let config = Config::try_from(raw.clone()).unwrap();
         assert_eq!((config.listen, config.admin_listen), (LISTEN, ADMIN_LISTEN));
         assert_eq!((raw.store, raw.cors, raw.topics), (Store::default(), Cors::default(), Topics::default()));

@@ -10,13 +10,13 @@
 //! Unknown keys are refused. All faults are reported together, each with its key and the place where it was set. Values
 //! are never shown, because any of them could be a secret.
 
+mod file;
+
 mod faults;
 
 mod layers;
 
 mod expected;
-
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use toml::Table;
@@ -24,6 +24,7 @@ use toml::Table;
 use layers::Layers;
 
 pub use faults::{Fault, Faults, Origin, log_cautions};
+pub use file::File;
 pub use layers::{parse_value, put, section_of};
 
 /// Returns the raw configuration from `file`, `environment` and `flags`; later sources override earlier ones.
@@ -33,7 +34,7 @@ pub use layers::{parse_value, put, section_of};
 /// # Errors
 /// [`Faults`]: a file that cannot be read or is not TOML, unknown keys, and values of the wrong type.
 pub fn load<Raw: DeserializeOwned>(
-    file: Option<&Path>,
+    file: Option<&File>,
     environment: &[(String, String)],
     flags: Table,
 ) -> Result<Raw, Faults> {
@@ -46,7 +47,7 @@ pub fn load<Raw: DeserializeOwned>(
 /// As [`load`].
 pub fn load_without<Raw: DeserializeOwned>(
     sections: &[String],
-    file: Option<&Path>,
+    file: Option<&File>,
     environment: &[(String, String)],
     flags: Table,
 ) -> Result<Raw, Faults> {
@@ -63,7 +64,7 @@ pub fn load_without<Raw: DeserializeOwned>(
 /// The faults that [`load`] finds, and those that validation finds in the other values.
 pub fn load_valid<Raw, Config>(
     without: &[String],
-    file: Option<&Path>,
+    file: Option<&File>,
     environment: &[(String, String)],
     flags: Table,
     adjust: impl FnOnce(&mut Raw),
@@ -91,13 +92,13 @@ where
 /// Returns the values of the sources, and adds the fault of a file that has none.
 fn read(
     without: &[String],
-    file: Option<&Path>,
+    file: Option<&File>,
     environment: &[(String, String)],
     flags: Table,
     faults: &mut Faults,
 ) -> Layers {
     let mut layers = Layers::default();
-    if let Some(Err(fault)) = file.map(|path| layers.file(path)) {
+    if let Some(Err(fault)) = file.map(|file| layers.file(file)) {
         faults.add(fault);
     }
     layers.environment(environment);
@@ -108,8 +109,6 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
     use crate::settings::{Http, Kafka};
     use serde::Deserialize;
@@ -128,27 +127,27 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    fn file(text: &str) -> (tempfile::TempDir, File) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rollcall.toml");
         std::fs::write(&path, text).unwrap();
-        (folder, path)
+        (folder, path.into())
     }
 
     #[test]
     fn an_empty_file_is_the_default() {
-        let (_folder, path) = file("");
-        assert_eq!(load::<Raw>(Some(&path), &[], Table::new()).unwrap(), Raw::default());
+        let (_folder, file) = file("");
+        assert_eq!(load::<Raw>(Some(&file), &[], Table::new()).unwrap(), Raw::default());
     }
 
     #[test]
     fn flags_win_over_the_environment_and_that_over_the_file() {
-        let (_folder, path) =
+        let (_folder, file) =
             file("name = 'file'\nretries = 1\n[http]\nlisten = '127.0.0.1:1'\n[kafka]\nbootstrap = 'file:9092'\n");
         let environment =
             variables(&[("ROLLCALL_NAME", "environment"), ("ROLLCALL_HTTP__LISTEN", "127.0.0.1:2"), ("OTHER", "x")]);
         let flags = "[http]\nlisten = '127.0.0.1:3'".parse().unwrap();
-        let raw: Raw = load(Some(&path), &environment, flags).unwrap();
+        let raw: Raw = load(Some(&file), &environment, flags).unwrap();
         assert_eq!((raw.name.as_str(), raw.retries), ("environment", 1));
         assert_eq!(raw.http.listen, "127.0.0.1:3");
         assert_eq!(raw.kafka.bootstrap, "file:9092");
@@ -182,10 +181,10 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_together_with_where_they_were_set() {
-        let (_folder, path) =
+        let (_folder, file) =
             file("retries = 'hunter2'\ntypo = 1\n[other]\nx = 1\n[http]\nlissen = 'x'\nconnections_max = -1\n");
         let environment = variables(&[("ROLLCALL_KAFKA__BOOTSTRAPP", "x")]);
-        let faults = load::<Raw>(Some(&path), &environment, Table::new()).unwrap_err();
+        let faults = load::<Raw>(Some(&file), &environment, Table::new()).unwrap_err();
         let shown = faults.to_string();
         assert_eq!(faults.iter().count(), 6, "{shown}");
         for key in [
@@ -219,11 +218,11 @@ mod tests {
 
     #[test]
     fn a_value_that_validation_refuses_is_named_with_where_it_was_set() {
-        let (_folder, path) = file("name = 'x'\nkeys = ['a']\n[http]\nlisten = 'x'\n[kafka.properties]\nacks = 1\n");
+        let (_folder, file) = file("name = 'x'\nkeys = ['a']\n[http]\nlisten = 'x'\n[kafka.properties]\nacks = 1\n");
         let environment = variables(&[("ROLLCALL_KAFKA__BOOTSTRAP", "x"), ("ROLLCALL_NAME", "y")]);
         let flags = "[http]\nlisten = 'y'".parse().unwrap();
-        let faults = load_valid::<Raw, Refusing>(&[], Some(&path), &environment, flags, |_| ()).unwrap_err();
-        let of_file = path.display();
+        let faults = load_valid::<Raw, Refusing>(&[], Some(&file), &environment, flags, |_| ()).unwrap_err();
+        let of_file = file.path().display();
         let expected = [
             "name (ROLLCALL_NAME): refused",
             "http.listen (flag): refused",
@@ -238,11 +237,11 @@ mod tests {
 
     #[test]
     fn an_invalid_toml_file_is_reported_by_line_and_not_quoted() {
-        let (_folder, path) = file("name = 'x'\nkeys = hunter2\n");
-        let shown = load::<Raw>(Some(&path), &[], Table::new()).unwrap_err().to_string();
+        let (_folder, file) = file("name = 'x'\nkeys = hunter2\n");
+        let shown = load::<Raw>(Some(&file), &[], Table::new()).unwrap_err().to_string();
         assert!(shown.contains("line 2"), "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
-        let missing = load::<Raw>(Some(Path::new("/nowhere.toml")), &[], Table::new()).unwrap_err().to_string();
+        let missing = load::<Raw>(Some(&"/nowhere.toml".into()), &[], Table::new()).unwrap_err().to_string();
         assert!(missing.contains("/nowhere.toml: cannot be read"), "{missing}");
     }
 }

@@ -53,6 +53,18 @@ fn secret_keys_of_bodies_topics_and_origins_apply_to_both_services() {
 }
 
 #[test]
+fn a_pipe_is_a_configuration_file_too() {
+    let mut command = rollcall(&Dev::arguments(&["--config", "/dev/stdin"]));
+    let (read, mut write) = std::io::pipe().unwrap();
+    write.write_all(format!("[security]\nsecret_keys = ['{SECRET}']\n[topics]\nusers = 'piped'\n").as_bytes()).unwrap();
+    drop(write);
+    command.stdin(read);
+    let dev = Dev::of(command);
+    assert!(dev.welcome.contains("-t piped"), "{}", dev.welcome);
+    assert!(dev.follow_curls().iter().all(|(status, _)| *status == 200), "the secret is that of the file");
+}
+
+#[test]
 fn faults_of_both_services_are_told_at_once() {
     let output = run(&Dev::arguments(&[
         "--set",

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::expected;
 use super::faults::{Fault, Faults, Origin};
+use super::file::File;
 
 /// The prefix of every variable.
 const PREFIX: &str = "ROLLCALL_";
@@ -34,15 +34,16 @@ pub(super) struct Layers {
 impl Layers {
     /// # Errors
     /// The fault of the whole file.
-    pub(super) fn file(&mut self, path: &Path) -> Result<(), Fault> {
-        let whole = |reason: String| Fault { key: String::new(), origin: Some(Origin::File(path.to_owned())), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
+    pub(super) fn file(&mut self, file: &File) -> Result<(), Fault> {
+        let origin = Origin::File(file.path().to_owned());
+        let whole = |reason: String| Fault { key: String::new(), origin: Some(origin.clone()), reason };
+        let text = file.text().map_err(|error| whole(format!("cannot be read: {error}")))?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             whole(format!("line {line} is not TOML: {}", error.message()))
         })?;
-        self.add(&[], table, &Origin::File(path.to_owned()));
+        self.add(&[], table, &origin);
         Ok(())
     }
 
