@@ -18,6 +18,11 @@ pub fn answer(headers: &HeaderMap, detail: &str) -> Response {
     if !names_events(headers) {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).retry_after(RETRY_AFTER).into_response();
     }
+    event(detail)
+}
+
+/// Returns a stream with one event, `busy`, and the time after which to come again.
+pub fn event(detail: &str) -> Response {
     let data = serde_json::json!({ "reason": detail });
     let events = format!("retry: {}\nevent: busy\ndata: {data}\n\n", RETRY_AFTER.as_millis());
     let headers = [
@@ -27,7 +32,8 @@ pub fn answer(headers: &HeaderMap, detail: &str) -> Response {
     (headers, events).into_response()
 }
 
-fn names_events(headers: &HeaderMap) -> bool {
+/// Returns whether `Accept` names events, as that of an `EventSource` does.
+pub fn names_events(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let mut ranges = lines.flat_map(|line| line.split(',')).filter_map(|member| member.split(';').next());
     ranges.any(|range| range.trim().eq_ignore_ascii_case(EVENT_STREAM))

@@ -6,13 +6,14 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::future::{BoxFuture, Either};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use service::answer::{Finish, Finishing};
+use service::busy;
 use tower::Service;
 
 use super::denial;
@@ -94,24 +95,31 @@ impl Gate {
         request: &mut Request,
     ) -> Result<Visited, Box<Response>> {
         let route = request.extensions().get::<MatchedPath>().cloned();
-        let Admitted { principal, standing } =
-            judged.map_err(|denied| Box::new(self.deny(denied, None, route.clone())))?;
+        let is_event_source = busy::names_events(request.headers());
+        let deny = |denied, name| Box::new(self.deny(denied, name, route.clone(), is_event_source));
+        let Admitted { principal, standing } = judged.map_err(|denied| deny(denied, None))?;
         let name = Arc::clone(&principal.name);
         let place = match &self.admits {
             Admits::Everybody => None,
             Admits::Readers { shares, .. } => {
                 let place = shares.request(&name);
-                Some(place.map_err(|denied| Box::new(self.deny(denied, Some(Arc::clone(&name)), route.clone())))?)
+                Some(place.map_err(|denied| deny(denied, Some(Arc::clone(&name))))?)
             }
         };
         request.extensions_mut().insert(principal);
         request.extensions_mut().insert(standing);
-        Ok(Visited(Some(Visit { gate: Arc::clone(self), name, route, place })))
+        Ok(Visited(Some(Visit { gate: Arc::clone(self), name, route, place, is_event_source })))
     }
 
     /// Counts a denial, notes it in the trail, and returns the answer.
-    pub(super) fn deny(&self, denied: Denied, principal: Option<Arc<str>>, route: Option<MatchedPath>) -> Response {
-        let answer = denial::answer(denied).into_response();
+    pub(super) fn deny(
+        &self,
+        denied: Denied,
+        principal: Option<Arc<str>>,
+        route: Option<MatchedPath>,
+        is_event_source: bool,
+    ) -> Response {
+        let answer = denial::answer(denied, is_event_source);
         self.denials.count(denied);
         self.trail.note(Line { principal, route: route.map(Route), status: answer.status(), denied: Some(denied) });
         answer
@@ -128,13 +136,14 @@ struct Visit {
     name: Arc<str>,
     route: Option<MatchedPath>,
     place: Option<Place>,
+    is_event_source: bool,
 }
 
 impl Finish for Visited {
     fn finish(self, response: &mut Response) {
-        let Some(Visit { gate, name, route, place }) = self.0 else { return };
+        let Some(Visit { gate, name, route, place, is_event_source }) = self.0 else { return };
         match place.map(|place| hold(place, response)) {
-            Some(Err(denied)) => *response = gate.deny(denied, Some(name), route),
+            Some(Err(denied)) => *response = gate.deny(denied, Some(name), route, is_event_source),
             Some(Ok(())) | None => {
                 // The guard of the route has said which scope is missing.
                 let denied = (response.status() == StatusCode::FORBIDDEN).then_some(Denied::Scope);

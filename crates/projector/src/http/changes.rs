@@ -7,7 +7,7 @@
 //! | `forgotten` | `{"userId", "forgottenAt", "_meta"}` | the user was forgotten |
 //! | `started-over` | `{"reason"}` | first: the id is of another log or unreadable, the reader drops all it has |
 //! | `caught-up` | `{"checkpoint"}`, as an `id` | once; all that follows is new |
-//! | `busy` | `{"reason"}` | the only event: there is no place now, the reader comes again after `retry` |
+//! | `busy` | `{"reason"}` | the only event: there is no place now, or none of the reader's: come again after `retry` |
 //! | `cut-off` | `{"reason"}` | the last event: too slow, not permitted any more, a rebuild, a stop |
 //!
 //! A change is that another event wins, that the user was forgotten, or that the user's last record became unknown to

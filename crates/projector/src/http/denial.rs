@@ -5,15 +5,16 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
-use service::Problem;
+use service::{Problem, busy};
 
 use crate::auth::Denied;
 
 /// After how long one may ask again who was denied for the time being.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Returns the answer to a denied request.
-pub(super) fn answer(denied: Denied) -> Response {
+/// Returns the answer to a denied request. A browser's `EventSource` comes again by itself where waiting helps.
+pub(super) fn answer(denied: Denied, is_event_source: bool) -> Response {
+    let later = |status, detail| if is_event_source { busy::event(detail) } else { later(status, detail) };
     let (status, challenge, detail) = match denied {
         Denied::NoToken => {
             (StatusCode::UNAUTHORIZED, "Bearer realm=\"rollcall\"", "expected a token as Authorization: Bearer")

@@ -35,6 +35,6 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Hosts<S> {
             return Either::Left(self.within.call(request));
         }
         let route = request.extensions().get::<MatchedPath>().cloned();
-        Either::Right(ready(Ok(self.gate.deny(Denied::Host, None, route))))
+        Either::Right(ready(Ok(self.gate.deny(Denied::Host, None, route, false))))
     }
 }

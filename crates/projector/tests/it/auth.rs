@@ -271,6 +271,13 @@ async fn a_principal_has_a_share_of_requests_and_streams() {
     let second = get(world.service.http, "/changes", &fields).await;
     assert_eq!((second.status.as_u16(), second.header("retry-after")), (429, Some("5")));
     assert_eq!(world.denied("streams").await, 1);
+    // A browser's EventSource gives up on an error, and comes again after this.
+    let source = [fields[0], ("accept", "text/event-stream")];
+    let third = get(world.service.http, "/changes", &source).await;
+    assert_eq!((third.status.as_u16(), third.header("content-type")), (200, Some("text/event-stream")));
+    let told = "retry: 10000\nevent: busy\ndata: {\"reason\":\"too many streams of this principal\"}\n\n";
+    assert_eq!(third.body_text(), told);
+    assert_eq!(world.denied("streams").await, 2);
 
     let waiting = "/users/180?at_least=0:99&wait_ms=5000";
     // A request that asks whether the share is held can take a place from those that are to hold it.
