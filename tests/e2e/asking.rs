@@ -12,10 +12,10 @@ use crate::support::system::System;
 
 const README: &str = include_str!("../../README.md");
 /// The address that the snippets have.
-const ADDRESS: &str = "http://127.0.0.1:8081";
+pub(crate) const ADDRESS: &str = "http://127.0.0.1:8081";
 
 /// Returns the snippets of the section in a language.
-fn snippets(language: &str) -> Vec<String> {
+pub(crate) fn snippets(language: &str) -> Vec<String> {
     let (_, section) = README.split_once("\n## Asking for users\n").expect("README has the section");
     let (section, _) = section.split_once("\n## ").expect("another section follows");
     let fence = format!("```{language}\n");
@@ -53,7 +53,7 @@ fn paste(url: &str, (language, probe): (&str, &[&str]), command: &[&str], last: 
     if !Command::new(probe[0]).args(&probe[1..]).output().is_ok_and(|output| output.status.success()) {
         return tell_left_out("asking::snippets_can_be_pasted", &format!("{probe:?} fails here"));
     }
-    // A page is for a browser.
+    // `browser::source` has that.
     let pasted: Vec<String> = snippets(language).into_iter().filter(|code| !code.contains("EventSource")).collect();
     assert_eq!(pasted.len(), 1, "{language}");
     for code in pasted {

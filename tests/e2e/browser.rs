@@ -13,6 +13,7 @@
 //! | [`system`] | the state of the system, and what to do |
 //! | [`access`] | tokens and scopes |
 //! | [`streams`] | a restart, and several tabs |
+//! | [`source`] | the lines of `README.md` for a page of somebody else's |
 //! | [`manners`] | keys, widths, colours, axe-core |
 //! | [`speed`] | from a webhook to the lit cell, and 100,000 people |
 
@@ -24,6 +25,7 @@ mod access;
 mod manners;
 mod person;
 mod roll;
+mod source;
 mod speed;
 mod streams;
 mod system;
