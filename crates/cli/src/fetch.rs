@@ -185,7 +185,7 @@ fn unanswered(url: &str, error: &hyper_util::client::legacy::Error) -> anyhow::E
     let cause = causes.last().unwrap_or(error);
     let refused = cause.downcast_ref::<io::Error>().filter(|error| error.kind() == ErrorKind::ConnectionRefused);
     match refused {
-        Some(_) => anyhow::anyhow!("{url} does not answer: nothing listens there; is it the address of a projector?"),
+        Some(_) => anyhow::anyhow!("{url} does not answer: nothing listens there; is the address right?"),
         None => anyhow::anyhow!("{url} does not answer: {cause}"),
     }
 }

@@ -102,7 +102,7 @@ fn a_tail_from_what_is_no_id_is_wrong_usage() {
 #[test]
 fn a_projector_that_is_not_there_is_told_with_the_remedy() {
     let nowhere = run(&["get", "1", "--projector", "http://127.0.0.1:1"]);
-    let told = "http://127.0.0.1:1/users/1 does not answer: nothing listens there; is it the address of a projector?";
+    let told = "http://127.0.0.1:1/users/1 does not answer: nothing listens there; is the address right?";
     assert_eq!((nowhere.status.code(), stderr(&nowhere)), (Some(1), format!("rollcall: {told}\n")));
 }
 
