@@ -15,11 +15,11 @@ use domain::roll::Standing;
 use domain::topics::Names;
 use domain::wire::Framing;
 use domain::{LogId, UnixMillis, UserEvent};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parking_lot::Mutex;
-use service::hosts::AllowedHosts;
+use service::hosts::{AllowedHosts, is_host_given};
 use service::serve::{PeerAddr, network_of};
 use service::telemetry::Seldom;
 use service::trace::Traceparent;
@@ -298,11 +298,10 @@ fn declared_bytes(headers: &HeaderMap) -> Option<u64> {
     }
 }
 
-/// Checks what hyper leaves to the receiver: one `Host` (RFC 9112, section 3.2), and a body without codings.
+/// Checks what hyper leaves to the receiver: one `Host`, and a body without codings.
 fn check_head(parts: &Parts) -> Result<(), Rejection> {
     let fields = |name| parts.headers.get_all(name).iter();
-    let hosts = fields(HOST).count();
-    if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
+    if !is_host_given(parts.version, &parts.headers) {
         return Err(Rejection::Host);
     }
     if fields(CONTENT_ENCODING).any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {

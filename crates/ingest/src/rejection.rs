@@ -21,7 +21,7 @@ pub enum Rejection {
     NotFound,
     #[error("the method is not allowed")]
     MethodNotAllowed { allow: &'static str },
-    #[error("the request has no or several Host fields")]
+    #[error("the request has no Host field, or several, or one without a host")]
     Host,
     #[error("the request is for a host that `http.allowed_hosts` does not name")]
     OtherHost,

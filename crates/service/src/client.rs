@@ -28,6 +28,7 @@ use tokio_openssl::SslStream;
 pub use connect::{Connect, speaks_tls};
 pub use no_tls::NoTls;
 
+use crate::pem::{Wanted, file_fault};
 use crate::secret::SecretSource;
 
 /// The largest answer that is read: a schema has some kilobytes.
@@ -70,8 +71,8 @@ pub enum EndpointError {
     Address { url: String, source: InvalidUri },
     #[error("{url:?} is not of the form http://host:port/path or https://host:port/path")]
     Form { url: String },
-    #[error("{path} has no certificate authorities that can be used")]
-    Authorities { path: PathBuf, source: ErrorStack },
+    #[error("{path} has no certificate authorities that can be used: {reason}")]
+    Authorities { path: PathBuf, reason: String },
     #[error("OpenSSL refuses its own defaults")]
     Defaults(#[source] ErrorStack),
 }
@@ -250,7 +251,10 @@ fn connector(authorities: Option<&Path>) -> Result<SslConnector, EndpointError> 
     let found = authorities.is_none().then(openssl_probe::probe);
     let found = found.and_then(|found| found.cert_file);
     if let Some(path) = authorities.map(Path::to_owned).or(found) {
-        builder.set_ca_file(&path).map_err(|source| EndpointError::Authorities { path, source })?;
+        builder.set_ca_file(&path).map_err(|_| {
+            let reason = file_fault(&path, Wanted::Certificate);
+            EndpointError::Authorities { path, reason }
+        })?;
     }
     Ok(builder.build())
 }

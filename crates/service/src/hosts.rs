@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, Version};
 
 /// The names by which a server may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,17 @@ impl AllowedHosts {
     }
 }
 
+/// Returns whether a request has one `Host` with a host in it, as it must (RFC 9112, section 3.2). An empty one is
+/// valid, and only HTTP/1.1 needs one.
+pub fn is_host_given(version: Version, headers: &HeaderMap) -> bool {
+    let mut fields = headers.get_all(HOST).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => version != Version::HTTP_11,
+        (Some(field), None) => field.is_empty() || Authority::try_from(field.as_bytes()).is_ok(),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Returns whether the text is an address of the loopback. An IPv6 address is in brackets.
 fn is_loopback(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -71,6 +82,30 @@ mod tests {
             headers.append(HOST, HeaderValue::from_str(field).unwrap());
         }
         hosts.allow(&target.parse().unwrap(), &headers)
+    }
+
+    #[test]
+    fn one_host_is_given_and_it_is_a_host() {
+        for (fields, given) in [
+            (&["users.example:443"][..], true),
+            (&["[::1]:80"], true),
+            (&["vcc_1.internal"], true),
+            (&[""], true),
+            (&["a b/c"], false),
+            (&["a/b"], false),
+            (&["http://a"], false),
+            (&["a", "a"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(HOST, HeaderValue::from_str(field).unwrap());
+            }
+            assert_eq!(is_host_given(Version::HTTP_11, &headers), given, "{fields:?}");
+        }
+        assert!(
+            is_host_given(Version::HTTP_2, &HeaderMap::new()) && is_host_given(Version::HTTP_10, &HeaderMap::new())
+        );
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub mod serve;
 
 pub mod tls;
 
+mod pem;
+
 pub mod hosts;
 
 mod browsers;

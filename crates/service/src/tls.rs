@@ -23,6 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use crate::pem::{Wanted, fault, refused};
 use expiry::Expiry;
 
 /// The interval of file checks. Certificates are renewed weeks before they expire.
@@ -63,14 +64,16 @@ struct Current {
 pub enum Error {
     #[error("{path} cannot be read")]
     File { path: PathBuf, source: io::Error },
-    #[error("{path} is not a PEM certificate chain")]
-    Certificate { path: PathBuf, source: ErrorStack },
-    #[error("{path} is not a PEM private key, or does not match the certificate")]
-    Key { path: PathBuf, source: ErrorStack },
+    #[error("{path} is not a PEM certificate chain: {reason}")]
+    Certificate { path: PathBuf, reason: String },
+    #[error("{path} is not a PEM private key: {reason}")]
+    Key { path: PathBuf, reason: String },
+    #[error("{path} is not the private key of the certificate in {certificate}")]
+    OtherKey { path: PathBuf, certificate: PathBuf },
     #[error("{path} is a private key with a passphrase: expected one without")]
     Passphrase { path: PathBuf },
-    #[error("{path} has no certificate authorities that can be used")]
-    Authorities { path: PathBuf, source: ErrorStack },
+    #[error("{path} has no certificate authorities that can be used: {reason}")]
+    Authorities { path: PathBuf, reason: String },
     #[error("OpenSSL refuses its own defaults")]
     Defaults(#[source] ErrorStack),
 }
@@ -207,10 +210,11 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Returns the first certificate of a chain, and the others.
 fn chain_of(path: &Path, text: &[u8]) -> Result<(X509, std::vec::IntoIter<X509>), Error> {
-    let unusable = |source| Error::Certificate { path: path.to_owned(), source };
-    let mut chain = X509::stack_from_pem(text).map_err(unusable)?.into_iter();
-    let first = chain.next().ok_or_else(|| unusable(ErrorStack::get()))?;
-    Ok((first, chain))
+    let mut chain = X509::stack_from_pem(text).unwrap_or_default().into_iter();
+    match chain.next() {
+        Some(first) => Ok((first, chain)),
+        None => Err(Error::Certificate { path: path.to_owned(), reason: fault(text, Wanted::Certificate).to_owned() }),
+    }
 }
 
 /// Returns the key. OpenSSL by itself would ask for a passphrase on the terminal.
@@ -220,17 +224,20 @@ fn private_key(path: &Path, text: &[u8]) -> Result<PKey<Private>, Error> {
         is_asked = true;
         Err(ErrorStack::get())
     });
-    key.map_err(|source| match is_asked {
+    key.map_err(|_| match is_asked {
         true => Error::Passphrase { path: path.to_owned() },
-        false => Error::Key { path: path.to_owned(), source },
+        false => Error::Key { path: path.to_owned(), reason: fault(text, Wanted::PrivateKey).to_owned() },
     })
 }
 
 /// Returns the authorities of the certificates that clients must have.
 fn authorities(path: &Path, text: &[u8]) -> Result<Vec<X509>, Error> {
-    let unusable = |source| Error::Authorities { path: path.to_owned(), source };
-    let authorities = X509::stack_from_pem(text).map_err(unusable)?;
-    if authorities.is_empty() { Err(unusable(ErrorStack::get())) } else { Ok(authorities) }
+    let authorities = X509::stack_from_pem(text).unwrap_or_default();
+    if authorities.is_empty() {
+        let reason = fault(text, Wanted::Certificate).to_owned();
+        return Err(Error::Authorities { path: path.to_owned(), reason });
+    }
+    Ok(authorities)
 }
 
 impl Content {
@@ -250,7 +257,8 @@ impl Content {
     fn acceptor(&self, files: &Files) -> Result<(SslAcceptor, Expiry), Error> {
         // Mozilla's "intermediate" profile: TLS 1.2 and 1.3.
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(Error::Defaults)?;
-        let unusable = |source| Error::Certificate { path: files.certificate.clone(), source };
+        let unusable =
+            |errors: ErrorStack| Error::Certificate { path: files.certificate.clone(), reason: refused(&errors) };
         let (first, chain) = chain_of(&files.certificate, &self.certificate)?;
         let mut expiry = Expiry::of(&first).map_err(unusable)?;
         builder.set_certificate(&first).map_err(unusable)?;
@@ -261,9 +269,9 @@ impl Content {
         builder
             .set_private_key(private_key(&files.key, &self.key)?.as_ref())
             .and_then(|()| builder.check_private_key())
-            .map_err(|source| Error::Key { path: files.key.clone(), source })?;
+            .map_err(|_| Error::OtherKey { path: files.key.clone(), certificate: files.certificate.clone() })?;
         if let (Some(path), Some(text)) = (&files.client_authorities, &self.client_authorities) {
-            let unusable = |source| Error::Authorities { path: path.clone(), source };
+            let unusable = |errors: ErrorStack| Error::Authorities { path: path.clone(), reason: refused(&errors) };
             for authority in authorities(path, text)? {
                 // The client is told which authorities count, and chooses its certificate by them.
                 builder.add_client_ca(&authority).map_err(unusable)?;

@@ -107,6 +107,25 @@ fn a_projector_that_is_not_there_is_told_with_the_remedy() {
 }
 
 #[test]
+fn a_file_of_authorities_that_cannot_be_used_is_told_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, gone) = (folder.path().join("empty.pem"), folder.path().join("gone.pem"));
+    std::fs::write(&empty, "").unwrap();
+    for (file, reason) in
+        [(&empty, "it is empty"), (&gone, "it cannot be read: No such file or directory (os error 2)")]
+    {
+        let told = format!("{} has no certificate authorities that can be used: {reason}\n", text(file));
+        let get = run(&["get", "1", "--projector", "https://127.0.0.1:1", "--ca-file", text(file)]);
+        let simulate = run(&["simulate", "https://127.0.0.1:1/x", "--events=1", "--ca-file", text(file)]);
+        assert_eq!((get.status.code(), stderr(&get)), (Some(1), format!("rollcall: {told}")));
+        assert_eq!(
+            (simulate.status.code(), stderr(&simulate)),
+            (Some(1), format!("rollcall: https cannot be used: {told}"))
+        );
+    }
+}
+
+#[test]
 fn a_configuration_is_checked_as_json() {
     let check = |settings: &[&str]| {
         let output = run(&[&["config", "check", "ingest", "--json"], settings].concat());

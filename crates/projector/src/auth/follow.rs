@@ -35,6 +35,9 @@ pub(super) trait Followed: Sized + Send + Sync + 'static {
     }
 }
 
+/// The byte order mark that some editors write before UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileFault<F: std::error::Error + 'static> {
@@ -47,8 +50,12 @@ pub(crate) enum FileFault<F: std::error::Error + 'static> {
 fn content(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    let unusable = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     if bytes.len() > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {bytes_max} bytes")));
+        return unusable(format!("it has more than {bytes_max} bytes"));
+    }
+    if bytes.starts_with(MARK) {
+        return unusable("it begins with a byte order mark".to_owned());
     }
     Ok(bytes)
 }

@@ -280,6 +280,15 @@ mod tests {
             let shown = faults.to_string();
             assert!(shown.contains("_file: /no/such/file: it cannot be read: "), "{shown}");
         }
+        let marked = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(marked.path(), "\u{feff}{}").unwrap();
+        for text in ["token_file", "[jwt]\njwks_file"] {
+            let mut faults = Faults::default();
+            let text = format!("{text} = {:?}", marked.path());
+            toml::from_str::<Auth>(&text).unwrap().access(EVERYWHERE.parse().unwrap(), &mut faults);
+            let shown = faults.to_string();
+            assert!(shown.contains("it cannot be read: it begins with a byte order mark"), "{shown}");
+        }
         let all = "[jwt]\nissuer = 'i'\njwks_url = 'http://idp/keys'\njwks_file = '/no/such/file'\nca_file = '/none'";
         let expected =
             ["audience", "jwks_url", "jwks_file", "jwks_url", "ca_file"].map(|key| format!("auth.jwt.{key}"));

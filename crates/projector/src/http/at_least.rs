@@ -90,13 +90,16 @@ impl<S: Sync> FromRequestParts<S> for OnlyAtLeast {
     }
 }
 
-fn refused(error: &dyn std::fmt::Display) -> Refusal {
-    Refusal::Parameter(format!("at_least: {error}"))
+/// Returns the refusal of a text that names no positions.
+fn unexpected<E>(_: E) -> Refusal {
+    let expected = "at_least: expected <topic id>/<partition>:<offset>, as in `position` of an answer, several of a \
+                    topic parted by commas, or the value of the header Rollcall-Positions";
+    Refusal::Parameter(expected.to_owned())
 }
 
 fn topic_of(text: &str) -> Result<Option<TopicId>, Refusal> {
     let named = text.split_once('/').map(|(topic, _)| topic.parse());
-    named.transpose().map_err(|error| refused(&error))
+    named.transpose().map_err(unexpected)
 }
 
 type Named = (Option<TopicId>, Vec<(Position, Option<i32>)>);
@@ -109,13 +112,13 @@ fn parse_positions(text: &str) -> Result<Named, Refusal> {
     let topic = topic_of(text)?;
     let places = text.split_once('/').map_or(text, |(_, places)| places);
     if topic.is_some() && !places.contains(':') {
-        let Positions { topic, checkpoint } = text.parse().map_err(|error| refused(&error))?;
+        let Positions { topic, checkpoint } = text.parse().map_err(unexpected)?;
         let last = checkpoint.entries().filter(|(_, next, _)| *next > 0);
         let last = last.map(|(partition, next, epoch)| (Position { partition, offset: next - 1 }, epoch));
         return Ok((Some(topic), last.collect()));
     }
     let places: Result<_, _> = places.split(',').map(parse_with_epoch).collect();
-    Ok((topic, places.map_err(|error| refused(&error))?))
+    Ok((topic, places.map_err(unexpected)?))
 }
 
 fn parse_wait(text: Option<&str>) -> Result<Duration, Refusal> {
@@ -144,7 +147,8 @@ mod tests {
             assert_eq!(parse_positions(&text).unwrap(), expected, "{text}");
         }
         for text in [",", "0:17,", "17", "0:-1", "x", "x/0:17", "/0:17", "0:17@", &format!("{TOPIC}/x")] {
-            assert!(parse_positions(text).is_err(), "{text}");
+            let Refusal::Parameter(said) = parse_positions(text).unwrap_err() else { panic!("{text}") };
+            assert!(said.starts_with("at_least: expected <topic id>/<partition>:<offset>"), "{said}");
         }
     }
 

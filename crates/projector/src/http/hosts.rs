@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::{MatchedPath, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::future::Either;
-use service::hosts::AllowedHosts;
+use http::StatusCode;
+use service::Problem;
+use service::hosts::{AllowedHosts, is_host_given};
 use tower::Service;
 
 use super::authenticate::Gate;
 use crate::auth::Denied;
 
-/// Answers 421 to requests for another host.
+/// Answers 421 to requests for another host, and 400 to those that name none.
 #[derive(Clone, Debug)]
 pub(super) struct Hosts<S> {
     pub(super) allowed: AllowedHosts,
@@ -31,6 +33,11 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Hosts<S> {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        if !is_host_given(request.version(), request.headers()) {
+            let detail = "the request has no Host field, or several, or one without a host";
+            let answer = Problem::new(StatusCode::BAD_REQUEST).detail(detail.to_owned()).into_response();
+            return Either::Right(ready(Ok(answer)));
+        }
         if self.allowed.allow(request.uri(), request.headers()) {
             return Either::Left(self.within.call(request));
         }

@@ -18,7 +18,7 @@ use super::bodies::{Refused, UserBody, UserPageBody};
 use super::cursor::{Cursor, Query};
 use super::fields::Shown;
 use super::guard::Held;
-use super::params::ListQuery;
+use super::params::{ListQuery, page_limit};
 use super::refusal::Refusal;
 use super::render::{self, View};
 use crate::error::Error;
@@ -63,7 +63,7 @@ pub(super) async fn list(
     if wants_ndjson(&headers) {
         return stream_all(source, after, limit).await;
     }
-    let page = source.find(after, query.page_limit()).await?;
+    let page = source.find(after, page_limit(limit)).await?;
     let (topic, query) = (source.table.topic(), Query::of(&source.filter));
     let next = page.next_after.map(|place| next_page(&uri, &Cursor { topic, query, place }));
     let mut json = b"{\"users\":[".to_vec();

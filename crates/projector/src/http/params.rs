@@ -50,8 +50,8 @@ pub(super) struct ListQuery {
     #[param(value_type = Option<FieldNames>, inline, style = Form, explode = false)]
     fields: Option<String>,
     /// How many users at most. Without it a page has 100, and NDJSON all. A page has no more than 1000 in any case.
-    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    limit: Option<usize>,
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    limit: Option<String>,
     /// Only users behind this one: the cursor in `next`, or in the order of identifiers a bare one. A cursor of another
     /// topic is 409, and one of another query 400: filters and order must be the same.
     #[param(pattern = r"^([A-Za-z0-9_-]{21}[AQgw]/[0-9a-f]{8}/)?(0|[1-9][0-9]{0,14})(/([0-9a-f]{2})*)?$")]
@@ -93,7 +93,8 @@ pub(super) struct ChangesQuery {
     state: Option<String>,
     #[param(value_type = Option<bool>)]
     is_agent: Option<String>,
-    priv_group: Option<i64>,
+    #[param(value_type = Option<i64>)]
+    priv_group: Option<String>,
     /// The fields to answer, parted by commas; `extra` for all members outside the vendor's table. All without it;
     /// `userId` and `_meta` always.
     #[param(value_type = Option<FieldNames>, inline, style = Form, explode = false)]
@@ -170,18 +171,13 @@ impl ListQuery {
         Ok(Some(place))
     }
 
-    /// Returns how many users a page has.
-    pub(super) fn page_limit(&self) -> usize {
-        self.limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
-    }
-
     /// Returns how many users at most; `None` for any number.
     pub(super) fn limit(&self) -> Result<Option<usize>, Refusal> {
-        let is_expected = |limit| i64::try_from(limit).is_ok_and(|limit| (1..=SAFE_INTEGER_MAX).contains(&limit));
-        if self.limit.is_some_and(|limit| !is_expected(limit)) {
-            return Err(Refusal::Parameter(format!("limit: expected 1 to {PAGE_MAX}, or more with NDJSON")));
-        }
-        Ok(self.limit)
+        let Some(text) = &self.limit else { return Ok(None) };
+        let is_expected = |limit: &usize| i64::try_from(*limit).is_ok_and(|n| (1..=SAFE_INTEGER_MAX).contains(&n));
+        let limit = text.parse().ok().filter(is_expected);
+        let unexpected = || Refusal::Parameter(format!("limit: expected 1 to {PAGE_MAX}, or more with NDJSON"));
+        limit.ok_or_else(unexpected).map(Some)
     }
 }
 
@@ -199,20 +195,30 @@ impl ChangesQuery {
         if chooses && !scopes.contains(Scope::UsersRead) {
             return Err(Refusal::Scope(Scope::UsersRead));
         }
-        let parse = |id: &str| id.trim().parse().map_err(|error| Refusal::Parameter(format!("userId: {error}")));
+        let unexpected = |_| {
+            Refusal::Parameter(format!("userId: expected whole numbers from 0 to {SAFE_INTEGER_MAX}, parted by commas"))
+        };
+        let parse = |id: &str| id.trim().parse().map_err(unexpected);
         let user_ids = self.user_id.as_ref().map(|ids| ids.split(',').map(parse).collect::<Result<Vec<UserId>, _>>());
         let user_ids = user_ids.transpose()?;
         if user_ids.as_ref().is_some_and(|ids| ids.len() > USER_IDS_MAX) {
             return Err(Refusal::Parameter(format!("userId: expected at most {USER_IDS_MAX}")));
         }
         let is_agent = parse_is_agent(self.is_agent.as_deref())?;
-        let wanted = Traits { state: self.state.clone(), is_agent, priv_group: self.priv_group };
+        let group = self.priv_group.as_deref().map(str::parse).transpose();
+        let priv_group = group.map_err(|_| Refusal::Parameter("privGroup: expected a whole number".to_owned()))?;
+        let wanted = Traits { state: self.state.clone(), is_agent, priv_group };
         Ok(ChangeFilter::new(user_ids, wanted))
     }
 
     pub(super) fn shown(&self, scopes: Scopes) -> Result<Shown, Refusal> {
         Shown::asked(scopes, self.fields.as_deref())
     }
+}
+
+/// Returns how many users a page has.
+pub(super) fn page_limit(limit: Option<usize>) -> usize {
+    limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
 }
 
 /// The documentation of a list of identifiers.

@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use domain::UserId;
 use domain::wire::Current;
+use domain::{SAFE_INTEGER_MAX, UserId};
 use futures_util::{StreamExt as _, stream};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -77,7 +77,9 @@ pub(super) async fn one(
 /// Returns the user's identifier as the path has it.
 pub(super) fn user_id(path: Result<Path<String>, PathRejection>) -> Result<UserId, Refusal> {
     let Path(id) = path?;
-    id.parse().map_err(|error: domain::UserIdError| Refusal::NoUserId(error.to_string()))
+    id.parse().map_err(|_: domain::UserIdError| {
+        Refusal::NoUserId(format!("userId: expected a whole number from 0 to {SAFE_INTEGER_MAX}, as in /users/180"))
+    })
 }
 
 fn found(row: &UserRow, known: &IfNoneMatch, view: &View) -> Result<Response, Refusal> {

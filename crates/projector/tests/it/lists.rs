@@ -69,8 +69,18 @@ async fn lists_are_sorted_by_name_and_searched_without_accents() {
     for bad in ["sort=state", "sort=", "privGroup=", "privGroup=1,x", "privGroup=1.5", "sort=name&after=3"] {
         assert_eq!(service.get(&format!("/users?{bad}")).await.status, 400, "{bad}");
     }
-    let none = service.get("/users?limit=0").await;
-    assert_eq!(none.json()["detail"], "limit: expected 1 to 1000, or more with NDJSON");
+    for (bad, detail) in [
+        ("/users?limit=0", "limit: expected 1 to 1000, or more with NDJSON"),
+        ("/users?limit=abc", "limit: expected 1 to 1000, or more with NDJSON"),
+        ("/users/abc", "userId: expected a whole number from 0 to 9007199254740991, as in /users/180"),
+        ("/changes?privGroup=x", "privGroup: expected a whole number"),
+        ("/changes?userId=x", "userId: expected whole numbers from 0 to 9007199254740991, parted by commas"),
+    ] {
+        let answer = service.get(bad).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["detail"].as_str()), (400, Some(detail)), "{bad}");
+    }
+    let without_host = "GET /users HTTP/1.1\r\nhost: a b/c\r\nconnection: close\r\n\r\n";
+    assert_eq!(testkit::Http::to(service.http).exchange(without_host).await.status, 400);
     let many = (0..101).map(|group| group.to_string()).collect::<Vec<_>>().join(",");
     assert_eq!(service.get(&format!("/users?privGroup={many}")).await.status, 400);
     service.stop().await;

@@ -150,7 +150,9 @@ impl Http {
         }
         for error in Tls::faults(certificate.as_deref(), key.as_deref(), authorities.as_deref()) {
             let at = match &error {
-                tls::Error::Key { .. } | tls::Error::Passphrase { .. } => "http.tls_key_file",
+                tls::Error::Key { .. } | tls::Error::OtherKey { .. } | tls::Error::Passphrase { .. } => {
+                    "http.tls_key_file"
+                }
                 tls::Error::Authorities { .. } => "http.tls_client_ca_file",
                 tls::Error::File { path, .. } if Some(path) == key.as_ref() => "http.tls_key_file",
                 tls::Error::File { path, .. } if Some(path) == authorities.as_ref() => "http.tls_client_ca_file",
@@ -205,6 +207,49 @@ mod tests {
             for (fault, (at, reason)) in faults.iter().zip(expected) {
                 assert!(fault.key == *at && fault.reason.contains(reason), "{fault}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_tls_file_is_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let [(certificate, key), (_, other)] = [(); 2].map(|()| testkit::tls::self_signed("localhost"));
+        let certificate = certificate.to_pem().unwrap();
+        let [key, other] = [key, other].map(|key| key.private_key_to_pem_pkcs8().unwrap());
+        let (chain, key, other) = (file("c", &certificate), file("k", &key), file("other", &other));
+        let (empty, garbage) = (file("empty", b""), file("garbage", b"garbage\n"));
+        let cut = file("cut", &certificate[..certificate.len() / 2]);
+        for (certificate, key, reason) in [
+            (&chain, &other, "other is not the private key of the certificate in "),
+            (&empty, &key, "empty is not a PEM certificate chain: it is empty"),
+            (&garbage, &key, "garbage is not a PEM certificate chain: there is no PEM of that kind in it"),
+            (&cut, &key, "cut is not a PEM certificate chain: its text is cut off or damaged"),
+            (&key, &key, "k is not a PEM certificate chain: it has a private key and no certificate"),
+            (&chain, &empty, "empty is not a PEM private key: it is empty"),
+            (&chain, &garbage, "garbage is not a PEM private key: there is no PEM of that kind in it"),
+            (&chain, &chain, "c is not a PEM private key: it has a certificate and no private key"),
+        ] {
+            let (tls_certificate_file, tls_key_file) = (Some(certificate.clone()), Some(key.clone()));
+            let mut faults = Faults::default();
+            Http { tls_certificate_file, tls_key_file, ..Http::default() }.check_tls(&mut faults);
+            let told = faults.to_string();
+            assert!(told.contains(&format!("/{reason}")) && !told.contains("error:"), "{reason}: {told}");
+        }
+        for (ca, reason) in [
+            (&empty, "empty has no certificate authorities that can be used: it is empty".to_owned()),
+            (&key, "k has no certificate authorities that can be used: it has a private key".to_owned()),
+            (
+                &folder.path().join("none"),
+                "none has no certificate authorities that can be used: it cannot be".to_owned(),
+            ),
+        ] {
+            let told = crate::client::check_authorities(ca).unwrap_err();
+            assert!(told.to_string().contains(&reason) && std::error::Error::source(&told).is_none(), "{told}");
         }
     }
 
