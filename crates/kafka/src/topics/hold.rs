@@ -44,7 +44,7 @@ impl fmt::Display for Hold {
 }
 
 impl Hold {
-    /// Returns one text about several holds, with the earliest time. It names [`NAMED_MAX`] partitions at most.
+    /// Returns one text about several holds, with the earliest time. It names the first partitions.
     pub fn all(holds: &[Self]) -> String {
         if let [only] = holds {
             return only.to_string();
