@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::{PasswordError, PasswordSource};
-use openssl::sha::sha256;
 use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::config::Faults;
@@ -81,7 +81,7 @@ impl Secret {
     /// Returns whether `candidate` equals the secret. Digests are compared, so the time depends only on the length of
     /// `candidate`, and reveals neither a common prefix nor the secret's length.
     pub fn matches(&self, candidate: &[u8]) -> bool {
-        openssl::memcmp::eq(&sha256(self.0.as_bytes()), &sha256(candidate))
+        openssl::memcmp::eq(&Sha256::digest(self.0.as_bytes()), &Sha256::digest(candidate))
     }
 }
 

@@ -2,6 +2,7 @@
 //! is logged while the request is answered has it.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
@@ -52,11 +53,9 @@ impl Traceparent {
     /// Returns a new trace, which nobody has decided to sample.
     fn new() -> Self {
         // Without random bytes all new traces are one. No request is refused for that.
-        let (mut trace, mut parent) = ([1; TRACE_BYTES], [1; PARENT_BYTES]);
-        if openssl::rand::rand_bytes(&mut trace).and_then(|()| openssl::rand::rand_bytes(&mut parent)).is_err() {
-            tracing::debug!("there are no random bytes for a trace");
-        }
-        Self(format!("00-{:032x}-{:016x}-00", u128::from_be_bytes(trace), u64::from_be_bytes(parent)))
+        // Keys of this thread that the system has drawn, and a counter. A trace is no secret, and is made for each request.
+        let [high, low, parent] = [(); 3].map(|()| RandomState::new().hash_one(()));
+        Self(format!("00-{high:016x}{low:016x}-{parent:016x}-00"))
     }
 }
 

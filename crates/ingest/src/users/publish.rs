@@ -74,11 +74,13 @@ impl Destination<'_> {
 }
 
 impl Destination<'_> {
-    /// Appends a record to the topic of users. The topic is the same log before the record was sent and after it was
+    /// Appends a record to the topic of users. The topic is the same log before the record was sent and when it was
     /// acknowledged, so the record is on that log.
     async fn append(&self, record: Outgoing) -> Result<TopicPosition, Error> {
         let mut before = self.log.clone();
         for _ in 0..ATTEMPTS_MAX {
+            // Answered while the record is on its way.
+            self.logs.ask_ahead(IDENTIFY_DEADLINE);
             let position = self.publisher.publish(&record).await?;
             match self.logs.now(IDENTIFY_DEADLINE).await {
                 Ok(log) if log == before => return Ok(log.topic.at(position)),
