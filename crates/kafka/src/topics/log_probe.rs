@@ -12,12 +12,10 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::admin::log_of;
+use super::watch::HOLDS_FOR;
 use crate::ClientOptions;
 use crate::client::{Renewed, TracingContext};
 
-/// How long an answer holds. A topic cannot be deleted and made again in this time: Kafka 4.3, all on one machine, took
-/// 60 ms for it, and 190 until the first record was on the new one.
-const HOLDS_FOR: Duration = Duration::from_millis(20);
 /// The age at which an answer is asked for again ahead of its use, so that nobody has to wait for it.
 const AHEAD_AT: Duration = Duration::from_millis(10);
 
