@@ -42,7 +42,11 @@ impl Secret {
     /// When the file cannot be read, is not UTF-8, or has what an editor or a tool left in it: a byte order mark,
     /// further lines, a zero byte.
     pub fn from_file(path: &Path) -> io::Result<Self> {
-        let text = Zeroizing::new(std::fs::read_to_string(path)?);
+        let not_text = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidData => io::Error::new(error.kind(), "it is not a text in UTF-8"),
+            _ => error,
+        };
+        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(not_text)?);
         let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
         let fault = match line {
             _ if line.starts_with('\u{feff}') => "it begins with a byte order mark",
@@ -207,5 +211,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert!(Secret::from_file(&path).unwrap_err().to_string().contains(fault), "{text:?}");
         }
+        std::fs::write(&path, b"\xff\xfes\x003\0").unwrap();
+        assert_eq!(Secret::from_file(&path).unwrap_err().to_string(), "it is not a text in UTF-8");
     }
 }

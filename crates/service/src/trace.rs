@@ -53,7 +53,8 @@ impl Traceparent {
     /// Returns a new trace, which nobody has decided to sample.
     fn new() -> Self {
         // Without random bytes all new traces are one. No request is refused for that.
-        // Keys of this thread that the system has drawn, and a counter. A trace is no secret, and is made for each request.
+        // Keys of this thread that the system has drawn, and a counter. A trace is no secret, and is made for each
+        // request.
         let [high, low, parent] = [(); 3].map(|()| RandomState::new().hash_one(()));
         Self(format!("00-{high:016x}{low:016x}-{parent:016x}-00"))
     }
