@@ -15,7 +15,8 @@ use domain::roll::Standing;
 use domain::topics::Names;
 use domain::wire::Framing;
 use domain::{LogId, UnixMillis, UserEvent};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use futures_util::FutureExt as _;
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parking_lot::Mutex;
@@ -165,6 +166,7 @@ impl Receiver {
         let raw = raw_request(parts)?;
         let sender = authenticate(&raw, &self.policy.sender)?;
         let Ok(_place) = self.places.try_acquire() else {
+            sent.is_read = self.drop_body(&parts.headers, body);
             return Err(Rejection::Overloaded);
         };
         let body = self.read_body(&parts.headers, body).await?;
@@ -270,6 +272,12 @@ impl Receiver {
                 Rejection::NotAcknowledged
             }),
         }
+    }
+
+    /// Takes a body that is there already and lets it go, so that the connection can go on. Waits for nothing, and asks
+    /// for nothing. Returns whether all of it was there.
+    fn drop_body(&self, headers: &HeaderMap, body: Body) -> bool {
+        !headers.contains_key(EXPECT) && matches!(self.read_body(headers, body).now_or_never(), Some(Ok(_)))
     }
 
     async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {

@@ -220,6 +220,36 @@ async fn unauthenticated_peers_are_refused_before_their_body_and_take_no_permit(
     assert_eq!((summary.received, summary.accepted, summary.rejected), (2, 1, 1));
 }
 
+/// Returns the head of the answer to a request, in small letters. More of the request may be still to come.
+async fn head_of_answer(service: &Service, request: &str) -> String {
+    let (mut connection, mut answer) = (service.http.open(request).await, Vec::new());
+    let read_head = async {
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(connection.read_u8().await.unwrap());
+        }
+    };
+    tokio::time::timeout(PATIENCE, read_head).await.expect("an answer");
+    String::from_utf8(answer).unwrap().to_ascii_lowercase()
+}
+
+/// A sender that has many connections would have to open each anew when it is needed least.
+#[tokio::test]
+async fn a_refusal_for_overload_leaves_the_connection_open_if_the_body_was_there() {
+    let service = Service::start("[webhook]\nrequests_max = 1").await;
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n", CREATED.len());
+    let _holder = service.http.open(&format!("{head}\r\n{{")).await;
+    let (whole, part) = (format!("{head}\r\n{CREATED}"), format!("{head}\r\n{{"));
+    let asks_first = format!("{head}expect: 100-continue\r\n\r\n");
+    let is_refused = async || head_of_answer(&service, &whole).await.starts_with("http/1.1 503").then_some(());
+    eventually("503 while the place is taken", PATIENCE, is_refused).await;
+    for (request, ends) in [(&whole, false), (&part, true), (&asks_first, true)] {
+        let answer = head_of_answer(&service, request).await;
+        assert!(answer.starts_with("http/1.1 503"), "{answer}");
+        assert_eq!(answer.contains("\r\nconnection: close\r\n"), ends, "{answer}");
+    }
+    service.stop().await;
+}
+
 /// hyper ends the connection after an answer that came before the body, and a proxy must know it.
 #[tokio::test]
 async fn an_answer_before_the_body_says_that_the_connection_ends() {
@@ -229,15 +259,7 @@ async fn an_answer_before_the_body_says_that_the_connection_ends() {
     {
         let head = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n", CREATED.len());
         let request = if ends { head } else { head + CREATED };
-        let mut connection = service.http.open(&request).await;
-        let mut answer = Vec::new();
-        let read_head = async {
-            while !answer.ends_with(b"\r\n\r\n") {
-                answer.push(connection.read_u8().await.unwrap());
-            }
-        };
-        tokio::time::timeout(PATIENCE, read_head).await.expect("an answer");
-        let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+        let answer = head_of_answer(&service, &request).await;
         assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
         assert_eq!(answer.contains("\r\nconnection: close\r\n"), ends, "{answer}");
     }

@@ -10,15 +10,16 @@ use super::{Shared, blocking};
 use crate::error::Error;
 use crate::store::{self, Place, StoreReader, StoreReaders, UserFilter, UserRows};
 
-/// How long a look takes at most while its pages are in memory, with much to spare.
-const LOOK_MAX: Duration = Duration::from_millis(2);
-/// How long the disk is taken for slow after a look that took longer.
-const SLOW_DISK: Duration = Duration::from_secs(1);
+/// The mean time of a look from which on the disk is taken for slow: some times as long as a look takes while its pages
+/// are in memory, and less than one of a disk's.
+const SLOW_MEAN: Duration = Duration::from_micros(250);
+/// How many looks the mean is of. A thread that the machine has put aside for some milliseconds makes no slow disk.
+const LOOKS: u32 = 32;
 
 /// Whether looks wait for the disk.
 #[derive(Debug, Default)]
 pub(super) struct SlowDisk {
-    until: Option<Instant>,
+    mean: Duration,
 }
 
 impl Shared {
@@ -29,21 +30,17 @@ impl Shared {
         readers: &Arc<StoreReaders>,
         look: impl FnOnce(&StoreReader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let began = Instant::now();
-        let is_slow = self.slow_disk.lock().is_at(began);
-        let timed = |readers: &StoreReaders| {
+        let is_slow = self.slow_disk.lock().is_slow();
+        let timed = |reader: &StoreReader| {
             let began = Instant::now();
-            let answer = readers.with(look);
-            (answer, began.elapsed())
+            look(reader).map(|answer| (answer, began.elapsed()))
         };
-        let (answer, took) = if is_slow {
-            let readers = Arc::clone(readers);
-            blocking(move || timed(&readers)).await?
-        } else {
-            timed(readers)
+        let (answer, took) = match is_slow {
+            true => in_turn(&self.short_reads, readers, timed).await?,
+            false => readers.with(timed)?,
         };
-        self.slow_disk.lock().note(began + took, took);
-        Ok(answer?)
+        self.slow_disk.lock().note(took);
+        Ok(answer)
     }
 
     /// Finds users of this table. A page that takes searches of indexes alone, some milliseconds, never waits for
@@ -72,15 +69,13 @@ pub(super) async fn in_turn<T: Send + 'static>(
 }
 
 impl SlowDisk {
-    fn is_at(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
+    fn is_slow(&self) -> bool {
+        self.mean >= SLOW_MEAN
     }
 
-    /// Notes a look that took so long until now.
-    fn note(&mut self, now: Instant, took: Duration) {
-        if took >= LOOK_MAX {
-            self.until = Some(now + SLOW_DISK);
-        }
+    /// Notes a look that took so long.
+    fn note(&mut self, took: Duration) {
+        self.mean = (self.mean * (LOOKS - 1) + took) / LOOKS;
     }
 }
 
@@ -89,14 +84,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_slow_until_no_look_took_long_for_a_while() {
-        let (mut disk, begin) = (SlowDisk::default(), Instant::now());
-        disk.note(begin, LOOK_MAX / 2);
-        assert!(!disk.is_at(begin));
-        disk.note(begin, LOOK_MAX);
-        assert!(disk.is_at(begin) && disk.is_at(begin + SLOW_DISK / 2));
-        disk.note(begin + SLOW_DISK / 2, LOOK_MAX);
-        disk.note(begin + SLOW_DISK / 2, LOOK_MAX / 2);
-        assert!(disk.is_at(begin + SLOW_DISK) && !disk.is_at(begin + SLOW_DISK * 2));
+    fn a_disk_is_slow_while_looks_take_long_and_not_for_one_thread_that_was_put_aside() {
+        let (quick, slow, put_aside) = (Duration::from_micros(15), Duration::from_millis(10), Duration::from_millis(4));
+        let mut disk = SlowDisk::default();
+        for _ in 0..100 {
+            for _ in 0..2 * LOOKS {
+                disk.note(quick);
+                assert!(!disk.is_slow());
+            }
+            disk.note(put_aside);
+            assert!(!disk.is_slow());
+        }
+        disk.note(slow);
+        assert!(disk.is_slow());
+        for _ in 0..4 * LOOKS {
+            disk.note(quick);
+        }
+        assert!(!disk.is_slow());
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
 use super::{private, temp};
@@ -54,6 +55,9 @@ pub(super) fn to_read(path: &Path) -> rusqlite::Result<Connection> {
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_MAX)?;
+    // A plan does not depend on what is bound: otherwise a statement on a table with partial indexes is prepared anew
+    // each time that something else is bound, which takes longer than most of them.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     temp::keep_in_memory(&connection)?;
     Ok(connection)
 }

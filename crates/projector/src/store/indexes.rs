@@ -168,8 +168,27 @@ pub(crate) fn create_secondary(connection: &Connection) -> rusqlite::Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
-    use crate::store::create_tables;
+    use crate::store::{connection, create_tables};
+
+    #[test]
+    fn a_statement_is_prepared_once_whatever_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.1.db");
+        let made = connection::to_make(&path).unwrap();
+        create_tables(&made).unwrap();
+        SECONDARY.iter().for_each(|index| made.execute_batch(index.sql).unwrap());
+        let reader = connection::to_read(&path).unwrap();
+        let text = "SELECT user_id, partition, winner_offset, gaps, event, \
+         (SELECT min(since) FROM unknown WHERE unknown.user_id = ?1) FROM users WHERE user_id = ?1";
+        for user_id in 0..10 {
+            let mut statement = reader.prepare_cached(text).unwrap();
+            assert!(statement.query([user_id]).unwrap().next().unwrap().is_none());
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
 
     #[test]
     fn indexes_are_made_one_by_one_and_those_in_the_file_are_not_made_again() {
