@@ -112,10 +112,13 @@ impl Flow<'_> {
         stream.caught_up().await?;
         let from = stream.last_id.clone();
         let stream = Stream::open(service.http, "", &from).await?;
-        self.warm_up(rate).await?;
         let pace = Pace { rate, duration: self.args.seconds };
-        let dues = self.due(pace);
-        let reading = tokio::spawn(stream.delays(Arc::clone(&dues), pace.count(), pace.duration + SEEN_WAIT_MAX));
+        let warm_up = self.warm_up_pace(rate);
+        let dues = Arc::new(Dues::new(self.next + warm_up.count(), pace.count()));
+        // Reads meanwhile: a reader that does not is cut off.
+        let patience = warm_up.duration + pace.duration + SEEN_WAIT_MAX;
+        let reading = tokio::spawn(stream.delays(Arc::clone(&dues), pace.count(), patience));
+        self.warm_up(rate).await?;
         let watch = Watch::begin(Some(service.pid()), self.broker.pid);
         self.write(pace, dues).await?;
         let delays = reading.await??;
@@ -124,7 +127,11 @@ impl Flow<'_> {
 
     /// Writes changes that are not measured.
     async fn warm_up(&mut self, rate: f64) -> Outcome<()> {
-        self.write(Pace { rate, duration: self.args.warm_up }, Arc::new(Dues::new(0, 0))).await
+        self.write(self.warm_up_pace(rate), Arc::new(Dues::new(0, 0))).await
+    }
+
+    fn warm_up_pace(&self, rate: f64) -> Pace {
+        Pace { rate, duration: self.args.warm_up }
     }
 
     fn due(&self, pace: Pace) -> Arc<Dues> {

@@ -120,9 +120,14 @@ impl Stream {
     pub(crate) async fn delays(mut self, dues: Arc<Dues>, count: u64, patience: Duration) -> Outcome<Histogram<u64>> {
         let mut delays = histogram()?;
         let reading = async {
+            let mut is_cut_off = false;
             while delays.len() < count {
-                let goes_on = self.read(|heard| dues.record(heard, &mut delays)).await?;
-                if !goes_on && delays.len() < count {
+                let goes_on = self.read(|heard| {
+                    is_cut_off |= heard == Heard::CutOff;
+                    dues.record(heard, &mut delays);
+                });
+                // The connection may go on after the stream.
+                if (!goes_on.await? || is_cut_off) && delays.len() < count {
                     return Err("the stream of changes ended".into());
                 }
             }
