@@ -65,7 +65,7 @@ fn a_person_is_shown_whole_and_forgotten_before_eyes() {
         page.browser.run("location.hash = 'users/5';", json!([])).await;
         page.until_says("#person", "Nobody with this number is on this roll.").await;
         page.browser.run("location.hash = 'users/100000000000000000000';", json!([])).await;
-        page.until_says("#person", "User id is outside").await;
+        page.until_says("#person", "expected a whole number from 0 to").await;
         page.until("!document.getElementById('person').innerText.includes('Trying again')").await;
         page.end().await;
         system.stop().await;
