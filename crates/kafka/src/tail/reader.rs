@@ -301,9 +301,7 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict(fault: Fault, topic: &str) -> Verdict {
     match fault.code() {
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => Verdict::Check,
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-            Verdict::End(Unavailable::Missing { topic: topic.to_owned() })
-        }
+        _ if fault.is_topic_missing() => Verdict::End(Unavailable::Missing { topic: topic.to_owned() }),
         // The group exists for librdkafka only and is never joined, so the permission to join it does not matter.
         Some(Code::GroupAuthorizationFailed) => Verdict::Wait,
         // Credentials can be corrected on the cluster, and librdkafka retries.
