@@ -20,10 +20,12 @@ mod look;
 
 mod pace;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::topics::{DELETE_RETENTION, Spec};
+use futures_util::future::{Either, select};
 use kafka::client::connect;
 use kafka::tail;
 use kafka::topics::{self, Severity};
@@ -41,6 +43,14 @@ use indexing::{Indexer, Made};
 
 /// After how long without an answer of the cluster indexes are made meanwhile.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// A table to go on with.
+struct Opened {
+    writer: Writer,
+    topic: Topic,
+    /// Whether it was made from the log just now.
+    is_new: bool,
+}
 
 /// Follows the topic until the shutdown or an error that does not pass.
 pub(crate) async fn run(shared: Arc<Shared>, folder: StoreFolder) -> Result<(), Error> {
@@ -69,7 +79,7 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: &Arc<StoreFolder>) -> R
     }
     let mut tries = 0;
     loop {
-        let (writer, topic) = match open(shared, folder, &mut forced).await {
+        let Opened { writer, topic, is_new } = match open(shared, folder, &mut forced).await {
             Ok(Some(opened)) => opened,
             Ok(None) => return Ok(()),
             // In the middle of a rebuild the cluster went away, the log was cut, or the disk is full: once more from
@@ -85,7 +95,11 @@ async fn run_until_stopped(shared: &Arc<Shared>, folder: &Arc<StoreFolder>) -> R
             Err(error) => return Err(error),
         };
         tries = 0;
-        match Follower::new(shared, folder, writer, &topic).follow().await? {
+        let mut follower = Follower::new(shared, folder, writer, &topic);
+        if is_new {
+            follower.begin()?;
+        }
+        match follower.follow().await? {
             Stop::Shutdown => return Ok(()),
             Stop::Rebuild(reason) => {
                 shared.withdraw();
@@ -127,7 +141,7 @@ async fn open(
     shared: &Arc<Shared>,
     folder: &Arc<StoreFolder>,
     forced: &mut Option<RebuildReason>,
-) -> Result<Option<(Writer, Topic)>, Error> {
+) -> Result<Option<Opened>, Error> {
     let mut kept = match forced {
         Some(_) => None,
         None => kept(shared, folder).await?.map_err(|reason| *forced = Some(reason)).ok(),
@@ -150,7 +164,7 @@ async fn open(
         };
         match judged {
             None => return Ok(None),
-            Some(None) => return Ok(Some((writer, topic))),
+            Some(None) => return Ok(Some(Opened { writer, topic, is_new: false })),
             Some(reason) => *forced = reason,
         }
         shared.withdraw();
@@ -169,7 +183,7 @@ enum Asked {
 async fn ask_beside(shared: &Shared, folder: &Arc<StoreFolder>, kept: &mut Option<Writer>) -> Result<Asked, Error> {
     let Some(writer) = kept else { return Ok(Asked::Topic(ask_topic(shared).await?)) };
     let (mut damage, mut indexer) = (DamageWatch::new(folder, writer), Indexer::new(writer, SILENCE));
-    let (mut asking, is_in_use) = (std::pin::pin!(ask_topic(shared)), shared.readers.read().is_some());
+    let (mut asking, is_in_use) = (pin!(ask_topic(shared)), shared.readers.read().is_some());
     loop {
         tokio::select! {
             biased;
@@ -190,7 +204,7 @@ async fn rebuilt(
     folder: &Arc<StoreFolder>,
     topic: &Topic,
     forced: &mut Option<RebuildReason>,
-) -> Result<Option<(Writer, Topic)>, Error> {
+) -> Result<Option<Opened>, Error> {
     let reason = forced.get_or_insert(RebuildReason::Asked);
     if reason.is_damage() {
         tracing::error!(%reason, "the table is made from the log");
@@ -202,7 +216,7 @@ async fn rebuilt(
     let former_users = if reason.is_of_another_log() { users_of(folder).await? } else { None };
     let made = rebuild::run(shared, folder, topic, &meta, former_users).await?;
     *forced = None;
-    Ok(made.map(|writer| (writer, topic.clone())))
+    Ok(made.map(|writer| Opened { writer, topic: topic.clone(), is_new: true }))
 }
 
 /// Returns how many users the table in use has, if it can be read.
@@ -242,7 +256,7 @@ async fn kept(shared: &Shared, folder: &StoreFolder) -> Result<Result<Writer, Re
 async fn checked(shared: &Shared, writer: Writer) -> Result<Result<Writer, store::Error>, Error> {
     shared.waits_for("a check of the table, which was not closed");
     let interrupt = writer.interrupt();
-    let mut checking = std::pin::pin!(blocking(move || writer.check().map(|()| writer)));
+    let mut checking = pin!(blocking(move || writer.check().map(|()| writer)));
     tokio::select! {
         checked = checking.as_mut() => checked,
         () = shared.shutdown.requested() => {
@@ -257,9 +271,15 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
     let (options, name) = (&shared.options.kafka, &shared.options.topic);
     shared.waits_for("the cluster");
     loop {
-        match shared.until_shutdown(connect(options, ASK_DEADLINE)).await {
+        let asked_at = shared.now();
+        let asked = async {
+            // In this order: whatever reads the log finds out if the ends are of another one.
+            let description = topics::describe(options, name, ASK_DEADLINE).await?;
+            Ok::<_, topics::Error>((description, topics::watermarks(options, name, ASK_DEADLINE).await?))
+        };
+        let (description, log) = match shared.until_shutdown(or_reason(asked, connect(options, ASK_DEADLINE))).await {
             None => return Ok(None),
-            Some(Ok(())) => {}
+            Some(Ok(Ok(answer))) => answer,
             Some(Err(reason)) => {
                 shared.log_wait(&reason, "the cluster cannot be used: trying again");
                 shared.waits_for(&format!("the cluster: {reason}"));
@@ -269,18 +289,8 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
                 }
                 continue;
             }
-        }
-        let asked_at = shared.now();
-        let asked = async {
-            // In this order: whatever reads the log finds out if the ends are of another one.
-            let description = topics::describe(options, name, ASK_DEADLINE).await?;
-            Ok::<_, topics::Error>((description, topics::watermarks(options, name, ASK_DEADLINE).await?))
-        };
-        let (description, log) = match shared.until_shutdown(asked).await {
-            None => return Ok(None),
-            Some(Ok(answer)) => answer,
             // Whatever it is, somebody may mend it: cluster, topic or permissions.
-            Some(Err(error)) => {
+            Some(Ok(Err(error))) => {
                 shared.log_wait(&error, "the topic cannot be described: trying again");
                 shared.waits_for(&format!("the cluster: {}", chain(&error)));
                 shared.ends_unanswered(error.into());
@@ -313,6 +323,22 @@ async fn ask_topic(shared: &Shared) -> Result<Option<Topic>, Error> {
     }
 }
 
+/// Returns the answer to a question, or the reason for which the cluster cannot be used, which says more than the failure
+/// of the question. An answer does not wait until there is no such reason.
+async fn or_reason<T, E, R>(
+    asked: impl Future<Output = Result<T, E>>,
+    connected: impl Future<Output = Result<(), R>>,
+) -> Result<Result<T, E>, R> {
+    match select(pin!(asked), pin!(connected)).await {
+        Either::Left((Ok(answer), _)) => Ok(Ok(answer)),
+        Either::Left((Err(error), connected)) => connected.await.map(|()| Err(error)),
+        Either::Right((connected, asked)) => {
+            connected?;
+            Ok(asked.await)
+        }
+    }
+}
+
 /// Returns the reason to rebuild if one of these ids is known now; `None` when the shutdown came first.
 async fn named_since(shared: &Shared, unnamed: Vec<u32>) -> Result<Option<Option<RebuildReason>>, Error> {
     let settling = shared.options.schemas.settle(unnamed.iter().copied());
@@ -334,6 +360,21 @@ mod tests {
     use crate::rebuild::full_disk;
     use crate::store::Lookup;
     use crate::{Options, Projection};
+
+    #[tokio::test]
+    async fn the_reason_why_a_cluster_cannot_be_used_says_more_than_a_question_without_an_answer() {
+        use std::future::{pending, ready};
+
+        type Asked = Result<Result<u8, &'static str>, &'static str>;
+        let answered: Asked = or_reason(ready(Ok(1)), pending()).await;
+        assert_eq!(answered, Ok(Ok(1)), "nobody waits for a reason that is not needed");
+        let refused: Asked = or_reason(pending(), ready(Err("refused"))).await;
+        assert_eq!(refused, Err("refused"), "nor for a question that has no answer");
+        let failed: Asked = or_reason(ready(Err("timed out")), ready(Err("refused"))).await;
+        assert_eq!(failed, Err("refused"));
+        let denied: Asked = or_reason(ready(Err("denied")), ready(Ok(()))).await;
+        assert_eq!(denied, Ok(Err("denied")), "the cluster can be used, and the topic cannot");
+    }
 
     /// How long a condition is waited for before the test fails.
     const PATIENCE: Duration = Duration::from_secs(20);

@@ -33,6 +33,11 @@ impl<'s> Announcer<'s> {
         Self { shared, goal, answer: topic.answer(), readers, is_begun: false }
     }
 
+    /// Returns whether the table was put into use.
+    pub(super) fn is_begun(&self) -> bool {
+        self.is_begun
+    }
+
     /// Puts the table into use, at the first call.
     pub(super) fn begin(&mut self, writer: &Writer) {
         if std::mem::replace(&mut self.is_begun, true) {

@@ -63,6 +63,12 @@ impl<'s> Follower<'s> {
         follower
     }
 
+    /// Puts a table into use that was made from this log a moment ago.
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
+        self.announcer.begin(self.writer.as_ref().ok_or(Error::Ended)?);
+        Ok(())
+    }
+
     /// Follows until there is a reason to stop. No thread of a Kafka client that reads outlives the call.
     pub(super) async fn follow(&mut self) -> Result<Stop, Error> {
         let followed = self.follow_with_tails().await;
@@ -82,10 +88,17 @@ impl<'s> Follower<'s> {
                 return Ok(stop);
             }
             let opening = Tail::open(kafka, topic, self.checkpoint()?, tail::Limits::default());
-            let opened = tokio::select! {
-                biased;
-                reason = self.damage.met() => return Ok(Stop::Rebuild(reason)),
-                opened = shared.until_shutdown(opening) => opened,
+            let mut opening = std::pin::pin!(shared.until_shutdown(opening));
+            let opened = loop {
+                tokio::select! {
+                    biased;
+                    reason = self.damage.met() => return Ok(Stop::Rebuild(reason)),
+                    opened = opening.as_mut() => break opened,
+                    () = self.indexer.idle(), if self.announcer.is_begun() => {}
+                }
+                if let Some(stop) = self.make_index().await? {
+                    return Ok(stop);
+                }
             };
             let stop = match opened {
                 None => return Ok(Stop::Shutdown),
@@ -95,8 +108,8 @@ impl<'s> Follower<'s> {
                     Some(Stop::Rebuild(RebuildReason::OtherTopic { found: self.log.to_string(), needed: found }))
                 }
                 Some(Ok(mut tail)) => {
-                    // Not before: the leader has confirmed that its log still holds what the table has read.
-                    self.announcer.begin(self.writer.as_ref().ok_or(Error::Ended)?);
+                    // The leader has confirmed that its log still holds what the table has read.
+                    self.begin()?;
                     let followed = self.follow_with(&mut tail).await;
                     tail.close().await;
                     followed?

@@ -1,8 +1,9 @@
 //! Moves the write-ahead log into the file, beside the commits.
 //!
 //! A page that many commits have written is moved once, so the log is let grow. To move it takes as long as a hundred
-//! commits, and the disk must confirm it: a thread with a connection of its own does that while the writer goes on.
-//! What was committed meanwhile the writer then moves itself, so that the log has nothing left and begins anew.
+//! commits, and the disk must confirm it: a thread with a connection of its own does that while the writer goes on, and
+//! then moves what was committed meanwhile, as long as that becomes less. The little that is left at last the writer
+//! moves itself, so that the log has nothing left and begins anew.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use super::connection;
 
 /// How many times as large as it should be the log may become while it is moved: then the writer waits.
 const MOVING_MAX: u32 = 4;
+/// Which part of the size that the log should have the writer moves itself: some milliseconds.
+const OWN_PART: u32 = 128;
 
 /// Sees how large the log is, and moves it.
 #[derive(Debug)]
@@ -25,7 +28,15 @@ pub(super) struct LogMover {
     pages_max: u32,
     /// How many pages there were when it was last moved: they stay while somebody reads as of a moment before.
     moved: u32,
-    moving: Option<JoinHandle<rusqlite::Result<()>>>,
+    moving: Option<Moving>,
+}
+
+/// A thread that moves the log, and returns how many of its pages are moved.
+#[derive(Debug)]
+struct Moving {
+    thread: JoinHandle<rusqlite::Result<u32>>,
+    /// How many pages there were to be moved.
+    pages: u32,
 }
 
 impl LogMover {
@@ -55,33 +66,49 @@ impl LogMover {
             // It has begun anew.
             self.moved = 0;
         }
+        let is_too_large = pages >= self.moved + MOVING_MAX * self.pages_max;
         match &self.moving {
-            Some(moving) if !moving.is_finished() && pages < self.moved + MOVING_MAX * self.pages_max => {}
-            Some(_) => {
-                self.moved = pages;
-                self.wait()?;
-                move_log(connection)?;
-            }
-            None if pages >= self.moved + self.pages_max => {
-                let path = path.to_owned();
-                let work = move || move_log(&connection::to_write(&path)?);
-                match thread::Builder::new().spawn(work) {
-                    Ok(moving) => self.moving = Some(moving),
-                    Err(_) => move_log(connection)?,
+            Some(moving) if !moving.thread.is_finished() && !is_too_large => {}
+            Some(Moving { pages: before, .. }) => {
+                let before = *before;
+                let left = pages.saturating_sub(self.end()?);
+                if left <= self.pages_max / OWN_PART || left > before / 2 || is_too_large {
+                    self.moved = pages;
+                    move_log(connection)?;
+                } else {
+                    self.begin(connection, path, left)?;
                 }
             }
+            None if pages >= self.moved + self.pages_max => self.begin(connection, path, pages)?,
             None => {}
         }
         Ok(())
     }
 
+    /// Begins to move so many pages beside the writer.
+    fn begin(&mut self, connection: &Connection, path: &Path, pages: u32) -> rusqlite::Result<()> {
+        let path = path.to_owned();
+        match thread::Builder::new().spawn(move || move_log(&connection::to_write(&path)?)) {
+            Ok(thread) => self.moving = Some(Moving { thread, pages }),
+            Err(_) => drop(move_log(connection)?),
+        }
+        Ok(())
+    }
+
+    /// Waits for what moves the log, and returns how many of its pages are moved.
+    fn end(&mut self) -> rusqlite::Result<u32> {
+        self.moving.take().map_or(Ok(0), |moving| moving.thread.join().unwrap_or(Ok(0)))
+    }
+
     /// Waits until nothing is moved beside the writer.
     pub(super) fn wait(&mut self) -> rusqlite::Result<()> {
-        self.moving.take().map_or(Ok(()), |moving| moving.join().unwrap_or(Ok(())))
+        self.end().map(drop)
     }
 }
 
-/// Moves as much of the log as nobody reads.
-fn move_log(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+/// Moves as much of the log as nobody reads, and returns how many of its pages are moved.
+fn move_log(connection: &Connection) -> rusqlite::Result<u32> {
+    let moved: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
+    // -1 where there is no log.
+    Ok(u32::try_from(moved).unwrap_or_default())
 }

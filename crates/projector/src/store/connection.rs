@@ -12,8 +12,9 @@ use super::{private, temp};
 /// How long a lock of another process is waited for: as long as a person's `sqlite3` may hold one by mistake.
 pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
 /// How large the write-ahead log grows before it is moved into the file, and may stay after that. A page that several
-/// commits write is moved once.
-pub(super) const LOG_BYTES_MAX: u32 = 64 << 20;
+/// commits write is moved once, and the commit that ends the moving waits for the disk: with half of this, one event in
+/// a hundred would at 500 a second.
+pub(super) const LOG_BYTES_MAX: u32 = 128 << 20;
 /// Page cache of the writer, in KiB, negative as SQLite wants it: the inner pages of every index for some million
 /// users.
 pub(super) const WRITER_CACHE_KIB: i64 = -64 * 1024;

@@ -28,8 +28,8 @@ pub(super) use passed::{Closing, Passed};
 /// How many changes are kept: about a day of a large call centre, some 60 MB.
 pub(super) const CHANGES_KEPT_MAX: i64 = 100_000;
 /// How far the table may grow over that before the oldest are removed: removing some at once costs less than one each
-/// time.
-const CHANGES_SLACK: i64 = 10_000;
+/// time, and the commit that does so takes some milliseconds.
+const CHANGES_SLACK: i64 = 2_000;
 
 /// The condition that a user does not end in unknown records on the partition asked for.
 const KNOWN_HERE: &str =

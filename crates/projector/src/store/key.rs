@@ -15,7 +15,7 @@ use super::counts::Moved;
 use super::key_row::{FACET_COLUMNS, PutUser, facets_of, put_forgotten, read_facets};
 use super::late::{read_late, replace_late};
 use super::rows::{differing, read_gaps, replace_gaps, signed};
-use super::sealed::Sealed;
+use super::sealed::{Sealed, seal};
 use super::search::Texts;
 use super::seconds::{read_seconds, replace_seconds};
 use super::unknown::{UnknownTail, read_unknown, replace_unknown};
@@ -255,7 +255,10 @@ impl Key {
             if self.facets_stored.as_ref().map(Texts::of).as_ref() != Some(&texts) {
                 search::put(connection, self.user_id, &texts)?;
             }
-            return PutUser::new(connection)?.put(self.user_id, position, gaps, &facets, &texts, event);
+            let mut sealed = Vec::new();
+            seal(event, &mut sealed);
+            let sort_name = texts.sort_name();
+            return PutUser::new(connection)?.put(self.user_id, position, gaps, &facets, &sort_name, &sealed);
         }
         connection
             .prepare_cached(

@@ -8,8 +8,8 @@ use domain::{Position, UnixMillis, UserId};
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::rows::signed;
-use super::sealed::Sealed;
-use super::search::Texts;
+#[cfg(doc)]
+use super::sealed::seal;
 
 /// The columns that queries can ask for, in the order of [`read_facets`].
 pub(super) const FACET_COLUMNS: &str = "username, name, email, extension, state, is_agent, priv_group";
@@ -42,16 +42,16 @@ impl<'c> PutUser<'c> {
         connection.prepare_cached(sql).map(Self)
     }
 
-    /// Writes the row of a user: where the event that wins is, the number of open gaps, and the event with its facets
-    /// and the folded texts of those.
+    /// Writes the row of a user: where the event that wins is, the number of open gaps, and the event as [`seal`] writes
+    /// it, with its facets and what the user is sorted by.
     pub(crate) fn put(
         &mut self,
         user_id: UserId,
         position: Position,
         gaps: usize,
         facets: &Facets<'_>,
-        texts: &Texts,
-        event: &[u8],
+        sort_name: &str,
+        sealed: &[u8],
     ) -> rusqlite::Result<()> {
         self.0.execute(params![
             user_id.get(),
@@ -65,8 +65,8 @@ impl<'c> PutUser<'c> {
             facets.state,
             facets.is_agent,
             facets.priv_group,
-            texts.sort_name(),
-            Sealed(event)
+            sort_name,
+            sealed
         ])?;
         Ok(())
     }

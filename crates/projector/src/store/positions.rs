@@ -54,11 +54,12 @@ pub(super) fn settle(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Adds the positions of all users.
-pub(crate) fn fill_positions(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .execute("INSERT INTO positions SELECT partition, winner_offset, user_id FROM users ORDER BY 1, 2", [])?;
-    Ok(())
+/// Adds the positions of users who are loaded. (Sorted by SQLite, a million of them take three times as long.)
+pub(crate) fn write_positions(connection: &Connection, mut rows: Vec<(Position, UserId)>) -> rusqlite::Result<()> {
+    rows.sort_unstable_by_key(|(at, _)| (at.partition, at.offset));
+    let mut statement = connection.prepare_cached("INSERT INTO positions VALUES (?1, ?2, ?3)")?;
+    rows.into_iter()
+        .try_for_each(|(at, user_id)| statement.execute(params![at.partition, at.offset, user_id.get()]).map(drop))
 }
 
 impl Sweep {

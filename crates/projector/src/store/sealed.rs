@@ -16,10 +16,15 @@ struct Broken;
 impl ToSql for Sealed<&[u8]> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let mut bytes = Vec::with_capacity(self.0.len() + size_of::<u32>());
-        bytes.extend(self.0);
-        bytes.extend(crc32fast::hash(self.0).to_be_bytes());
+        seal(self.0, &mut bytes);
         Ok(bytes.into())
     }
+}
+
+/// Appends an event and its checksum.
+pub(crate) fn seal(event: &[u8], to: &mut Vec<u8>) {
+    to.extend_from_slice(event);
+    to.extend_from_slice(&crc32fast::hash(event).to_be_bytes());
 }
 
 impl FromSql for Sealed<Vec<u8>> {

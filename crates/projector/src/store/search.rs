@@ -44,10 +44,28 @@ struct Block {
     emails: BTreeMap<u8, Vec<u8>>,
 }
 
-/// Fills the table in the order of the users.
-pub(crate) struct FillSearch<'c> {
-    connection: &'c Connection,
-    block: Option<Block>,
+/// Gathers the rows of users who come in the order of their identifiers.
+#[derive(Debug, Default)]
+pub(crate) struct GatherSearch {
+    block: i64,
+    names: Column,
+    emails: Column,
+}
+
+/// A row of the table as it is written.
+#[derive(Debug)]
+pub(crate) struct SearchRow {
+    block: i64,
+    names: Vec<u8>,
+    emails: Vec<u8>,
+}
+
+/// A column of a row while it is gathered.
+#[derive(Debug, Default)]
+struct Column {
+    count: u8,
+    heads: Vec<u8>,
+    texts: Vec<u8>,
 }
 
 /// The users whose texts contain a text, in the order of their identifiers.
@@ -72,20 +90,24 @@ struct Damaged;
 
 impl Texts {
     pub(crate) fn of(facets: &Facets<'_>) -> Self {
+        let names = [&facets.name, &facets.username, &facets.extension];
+        let length = |text: Option<&str>| text.map_or(0, str::len) + 1;
         let mut texts = Self::default();
-        for text in [&facets.name, &facets.username, &facets.extension] {
-            texts.names.extend(fold(text.as_deref().unwrap_or_default()).bytes());
+        texts.names.reserve(names.iter().map(|text| length(text.as_deref())).sum());
+        for text in names {
+            texts.names.extend_from_slice(fold(text.as_deref().unwrap_or_default()).as_bytes());
             texts.names.push(END);
         }
         if let Some(email) = facets.email.as_deref().filter(|email| !email.is_empty()) {
-            texts.email.extend(fold(email).bytes());
+            texts.email.reserve(length(Some(email)));
+            texts.email.extend_from_slice(fold(email).as_bytes());
             texts.email.push(END);
         }
         texts
     }
 
     /// Returns the beginning of the folded name, by which users are sorted.
-    pub(super) fn sort_name(&self) -> Cow<'_, str> {
+    pub(crate) fn sort_name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(sort_name(&self.names))
     }
 }
@@ -112,6 +134,18 @@ pub(super) fn put(connection: &Connection, user_id: UserId, texts: &Texts) -> ru
     block.store(connection)
 }
 
+/// Writes the row of users who are loaded, beside those of the row who were loaded before.
+pub(crate) fn append(connection: &Connection, row: &SearchRow) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO search VALUES (?1, ?2, ?3)")?;
+    if statement.execute(params![row.block, row.names, row.emails])? == 0 {
+        let mut block = Block::load(connection, row.block)?;
+        block.names.extend(owned(&row.names, 1)?);
+        block.emails.extend(owned(&row.emails, 2)?);
+        block.store(connection)?;
+    }
+    Ok(())
+}
+
 /// Removes the texts of a user.
 pub(super) fn remove(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     let (block, place) = place(user_id.get());
@@ -121,38 +155,51 @@ pub(super) fn remove(connection: &Connection, user_id: UserId) -> rusqlite::Resu
     block.store(connection)
 }
 
-impl<'c> FillSearch<'c> {
-    pub(crate) fn new(connection: &'c Connection) -> Self {
-        Self { connection, block: None }
-    }
-
-    pub(crate) fn put(&mut self, user_id: UserId, texts: &Texts) -> rusqlite::Result<()> {
-        let (number, place) = place(user_id.get());
-        if self.block.as_ref().is_none_or(|block| block.block != number) {
-            self.finish()?;
+impl GatherSearch {
+    /// Takes the next user. Returns the row of those before, if this one is not in it.
+    pub(crate) fn put(&mut self, user_id: UserId, texts: &Texts) -> Option<SearchRow> {
+        let (block, place) = place(user_id.get());
+        let before = if block == self.block { None } else { self.take() };
+        self.block = block;
+        self.names.push(place, &texts.names);
+        if !texts.email.is_empty() {
+            self.emails.push(place, &texts.email);
         }
-        let block = match &mut self.block {
-            Some(block) => block,
-            none => none.insert(Block::load(self.connection, number)?),
-        };
-        block.put(place, texts);
-        Ok(())
+        before
     }
 
-    /// Writes the last row.
-    pub(crate) fn finish(&mut self) -> rusqlite::Result<()> {
-        self.block.take().map_or(Ok(()), |block| block.store(self.connection))
+    /// Returns the row of those who were taken last, if there are any.
+    pub(crate) fn take(&mut self) -> Option<SearchRow> {
+        let is_empty = self.names.count == 0;
+        let row = SearchRow { block: self.block, names: self.names.take(), emails: self.emails.take() };
+        (!is_empty).then_some(row)
+    }
+}
+
+impl Column {
+    fn push(&mut self, place: u8, texts: &[u8]) {
+        self.count += 1;
+        self.heads.push(place);
+        self.heads.extend(u32::try_from(texts.len()).expect("an event is shorter").to_le_bytes());
+        self.texts.extend_from_slice(texts);
+    }
+
+    /// Returns the column: how many users it has, the head of each, and then all texts in one piece.
+    fn take(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 + self.heads.len() + self.texts.len());
+        bytes.push(std::mem::take(&mut self.count));
+        bytes.append(&mut self.heads);
+        bytes.append(&mut self.texts);
+        bytes
     }
 }
 
 impl Block {
     fn load(connection: &Connection, block: i64) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached("SELECT names, emails FROM search WHERE block = ?1")?;
-        let owned = |row: &Row<'_>, column| -> rusqlite::Result<BTreeMap<u8, Vec<u8>>> {
-            Ok(entries(row, column)?.map(|(place, texts)| (place, texts.to_vec())).collect())
-        };
+        let column = |row: &Row<'_>, number| owned(row.get_ref(number)?.as_blob()?, number);
         let stored =
-            statement.query_row([block], |row| Ok(Self { block, names: owned(row, 0)?, emails: owned(row, 1)? }));
+            statement.query_row([block], |row| Ok(Self { block, names: column(row, 0)?, emails: column(row, 1)? }));
         Ok(stored.optional()?.unwrap_or_else(|| Self { block, names: BTreeMap::new(), emails: BTreeMap::new() }))
     }
 
@@ -176,15 +223,10 @@ impl Block {
     }
 }
 
-/// Writes the texts of a row's users: how many they are, the head of each, and then all texts in one piece.
 fn written(entries: &BTreeMap<u8, Vec<u8>>) -> Vec<u8> {
-    let mut bytes = vec![u8::try_from(entries.len()).expect("a row has 64 users")];
-    for (place, texts) in entries {
-        bytes.push(*place);
-        bytes.extend(u32::try_from(texts.len()).expect("an event is shorter").to_le_bytes());
-    }
-    bytes.extend(entries.values().flatten());
-    bytes
+    let mut column = Column::default();
+    entries.iter().for_each(|(place, texts)| column.push(*place, texts));
+    column.take()
 }
 
 /// Returns the heads of the entries, and all their texts.
@@ -200,9 +242,13 @@ fn length([_, length @ ..]: [u8; HEAD]) -> usize {
     usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX)
 }
 
+fn owned(bytes: &[u8], column: usize) -> rusqlite::Result<BTreeMap<u8, Vec<u8>>> {
+    Ok(entries(bytes, column)?.map(|(place, texts)| (place, texts.to_vec())).collect())
+}
+
 /// Returns the texts of each user in a column.
-fn entries<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<impl Iterator<Item = (u8, &'r [u8])>> {
-    let (heads, texts) = parts(row.get_ref(column)?.as_blob()?).ok_or_else(|| damaged(column))?;
+fn entries(bytes: &[u8], column: usize) -> rusqlite::Result<impl Iterator<Item = (u8, &[u8])>> {
+    let (heads, texts) = parts(bytes).ok_or_else(|| damaged(column))?;
     let mut rest = texts;
     Ok(heads.iter().map(move |head| {
         let (texts, others) = rest.split_at(length(*head));
@@ -286,7 +332,7 @@ impl<'c> Search<'c> {
             (self.block, self.found) = (Some(row.get(0)?), users);
             if self.for_sort {
                 self.names.clear();
-                for (place, texts) in entries(row, 1)? {
+                for (place, texts) in entries(blob(1)?, 1)? {
                     let name = sort_name(texts);
                     self.sort_names[usize::from(place)] = (self.names.len(), self.names.len() + name.len());
                     self.names.extend(name);

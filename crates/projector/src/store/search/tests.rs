@@ -64,13 +64,14 @@ fn what_is_filled_in_order_is_what_is_put_one_by_one() {
     };
     // A load in several passes goes on within a row.
     for ids in [0..100, 100..130, 4_000..4_003] {
-        let mut fill = FillSearch::new(&filled);
+        let (mut gather, mut gathered) = (GatherSearch::default(), Vec::new());
         for id in ids {
             let (user_id, texts) = (UserId::new(id).unwrap(), texts(&format!("Name {id}"), "", "e"));
-            fill.put(user_id, &texts).unwrap();
+            gathered.extend(gather.put(user_id, &texts));
             put(&single, user_id, &texts).unwrap();
         }
-        fill.finish().unwrap();
+        gathered.extend(gather.take());
+        gathered.iter().for_each(|row| append(&filled, row).unwrap());
     }
     assert_eq!(rows(&filled), rows(&single));
     assert_eq!(rows(&filled).len(), 4);
