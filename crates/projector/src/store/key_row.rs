@@ -42,8 +42,8 @@ impl<'c> PutUser<'c> {
         connection.prepare_cached(sql).map(Self)
     }
 
-    /// Writes the row of a user: where the event that wins is, the number of open gaps, and the event as [`seal`] writes
-    /// it, with its facets and what the user is sorted by.
+    /// Writes the row of a user: where the event that wins is, the number of open gaps, and the event as [`seal`]
+    /// writes it, with its facets and what the user is sorted by.
     pub(crate) fn put(
         &mut self,
         user_id: UserId,
