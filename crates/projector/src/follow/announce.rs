@@ -21,6 +21,8 @@ pub(super) struct Announcer<'s> {
     answer: Answer,
     readers: Arc<StoreReaders>,
     is_begun: bool,
+    /// Whether a reader follows the log from where the table stands: the table is not up to date before.
+    is_followed: bool,
 }
 
 impl<'s> Announcer<'s> {
@@ -30,7 +32,7 @@ impl<'s> Announcer<'s> {
             topic.log.iter().filter(|log| log.high > log.low).map(|log| (log.partition, log.high)),
         );
         let readers = Arc::clone(writer.readers());
-        Self { shared, goal, answer: topic.answer(), readers, is_begun: false }
+        Self { shared, goal, answer: topic.answer(), readers, is_begun: false, is_followed: false }
     }
 
     /// Returns whether the table was put into use.
@@ -47,7 +49,13 @@ impl<'s> Announcer<'s> {
         shared.put_into_use(writer);
         shared.ends_answered(&self.answer);
         shared.phase.send_replace(Phase::CatchingUp);
-        self.progress();
+    }
+
+    /// Notes that a reader follows the log from where the table stands, at the first call.
+    pub(super) fn followed(&mut self) {
+        if !std::mem::replace(&mut self.is_followed, true) {
+            self.progress();
+        }
     }
 
     /// Takes what forgotten users were before from subscribers who have not taken it yet.
@@ -94,7 +102,7 @@ impl<'s> Announcer<'s> {
         let committed = Arc::clone(&self.shared.committed.borrow());
         let committed = &committed.checkpoint;
         self.shared.learn(|facts| facts.read(committed));
-        let reached = committed.covers_all(&self.goal);
+        let reached = self.is_followed && committed.covers_all(&self.goal);
         let phase = self.shared.phase.borrow().clone();
         if !reached || !matches!(phase, Phase::CatchingUp | Phase::Indexing { .. }) {
             return;
@@ -109,5 +117,37 @@ impl<'s> Announcer<'s> {
         if next != phase {
             self.shared.phase.send_replace(next);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::UnixMillis;
+    use testkit::event::log_id;
+
+    use super::*;
+    use crate::Options;
+    use crate::store::StoreMeta;
+
+    #[tokio::test]
+    async fn a_table_is_up_to_date_once_its_log_is_followed() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), UnixMillis::from_millis(0));
+        let shared = Shared::new(Options::new("", "t", dir.path()));
+        let writer = Writer::create(&dir.path().join("users.1.db"), &StoreMeta::new("t", &log_id(), now)).unwrap();
+        let topic = Topic {
+            name: "t".to_owned(),
+            id: log_id(),
+            log: Vec::new(),
+            holds: Vec::new(),
+            asked_at: now,
+            delete_retention_ms: None,
+        };
+        let mut announcer = Announcer::new(&shared, &writer, &topic);
+        announcer.begin(&writer);
+        announcer.progress();
+        assert_eq!(*shared.phase.borrow(), Phase::CatchingUp);
+        assert!(shared.readers().is_ok(), "it is answered from");
+        announcer.followed();
+        assert_eq!(*shared.phase.borrow(), Phase::Following);
     }
 }

@@ -110,6 +110,7 @@ impl<'s> Follower<'s> {
                 Some(Ok(mut tail)) => {
                     // The leader has confirmed that its log still holds what the table has read.
                     self.begin()?;
+                    self.announcer.followed();
                     let followed = self.follow_with(&mut tail).await;
                     tail.close().await;
                     followed?
