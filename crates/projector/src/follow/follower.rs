@@ -63,7 +63,8 @@ impl<'s> Follower<'s> {
         follower
     }
 
-    /// Puts a table into use that was made from this log a moment ago.
+    /// Puts the table into use, at the first call: one that was made from this log a moment ago at once, another when
+    /// the log is known to hold what it has read.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
         self.announcer.begin(self.writer.as_ref().ok_or(Error::Ended)?);
         Ok(())
