@@ -54,6 +54,6 @@ mod tests {
     #[test]
     fn the_need_grows_with_the_users() {
         assert_eq!(needed(0), WITHOUT_USERS_BYTES);
-        assert_eq!((needed(1_000_000) - needed(0)) / MIB, 144);
+        assert_eq!((needed(1_000_000) - needed(0)) / MIB, 160);
     }
 }
